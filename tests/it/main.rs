@@ -4,6 +4,7 @@
 mod support;
 
 mod disk;
+mod floors;
 mod ntfs;
 mod partition;
 mod policy;
