@@ -15,10 +15,10 @@ impl Digest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// Parses 64 hex digits.
+    /// Parses 64 lower-case hex digits, and no other spelling of them.
     pub fn from_hex(text: &str) -> Option<Self> {
         let mut digest = [0u8; 32];
-        if text.len() != 64 || !text.is_ascii() {
+        if text.len() != 64 || !text.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f')) {
             return None;
         }
         for (byte, pair) in digest.iter_mut().zip(text.as_bytes().chunks(2)) {

@@ -1,1 +1,99 @@
-//! (to come)
+//! Floor 7: the command line. One verb, one file; [`ui`] is the only place that prints.
+//!
+//! Data goes to stdout, status to stderr. Exit codes: 0 done and nothing open at or above `--fail-on`, 1 done with
+//! findings open (or a bundle that does not verify), 2 usage, 3 refused, 4 failed.
+
+mod harden;
+mod inspect;
+mod options;
+mod rules;
+mod scan;
+mod ui;
+mod verify;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::base::{Failure, Kind};
+use ui::Ui;
+
+/// Harden Windows disk images without booting them
+///
+/// coldforge opens a raw or VHD image, finds the Windows in it, and applies a DISA STIG to its registry hives. It writes
+/// a hardened image and a checksummed audit log; the source is never written to.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+
+    /// Print one JSON document on stdout instead of text
+    #[arg(long, global = true)]
+    json: bool,
+
+    /// Say nothing on stderr but errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 done, nothing open at or above --fail-on · 1 done, findings open · 2 usage · 3 refused (with a code such \
+as E-VOLUME-DIRTY) · 4 failed
+
+Examples:
+  coldforge inspect base.vhd                 what the image holds, and what would stand against editing it
+  coldforge scan base.vhd                    assess it, change nothing
+  coldforge harden base.vhd -o hardened      write a bundle: hardened image, audit log, import files
+  coldforge verify hardened --source base.vhd   prove that bundle";
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Inspect(inspect::Arguments),
+    Scan(scan::Arguments),
+    Harden(harden::Arguments),
+    Verify(verify::Arguments),
+    Rules(rules::Arguments),
+}
+
+/// What a verb says about its own success.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Verdict {
+    /// Done, and nothing is left to do.
+    Done,
+    /// Done, and findings are open or claims do not hold.
+    Open,
+}
+
+/// The answer of a verb.
+type Result<T> = std::result::Result<T, Box<dyn Failure>>;
+
+/// Parses the command line, runs one verb and returns the exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let ui = Ui::new(arguments.json, arguments.quiet);
+    let verdict = match &arguments.verb {
+        Verb::Inspect(arguments) => inspect::run(arguments, &ui),
+        Verb::Scan(arguments) => scan::run(arguments, &ui),
+        Verb::Harden(arguments) => harden::run(arguments, &ui),
+        Verb::Verify(arguments) => verify::run(arguments, &ui),
+        Verb::Rules(arguments) => rules::run(arguments, &ui),
+    };
+    match verdict {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::Open) => ExitCode::from(1),
+        Err(error) => {
+            ui.failure(&*error);
+            ExitCode::from(match error.kind() {
+                Kind::Usage => 2,
+                Kind::Refused | Kind::Unsupported => 3,
+                Kind::Corrupt | Kind::Io | Kind::Limit | Kind::NotFound => 4,
+            })
+        }
+    }
+}
+
+/// Boxes a floor's error for the command line.
+fn boxed<E: Failure>(error: E) -> Box<dyn Failure> {
+    Box::new(error)
+}

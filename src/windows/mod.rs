@@ -1,5 +1,21 @@
 //! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
+//!
+//! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
+//! and changes them; [`second_opinion`] reads the result again through crates that this project did not write.
 
+mod error;
+mod hives;
+mod identity;
+mod locate;
+mod machine;
+#[cfg(feature = "second-opinion")]
+pub mod second_opinion;
 pub mod setting;
 
-pub use setting::{Change, Found, Identity, Role, Setting, SettingError, Settings, Value, ValueType};
+pub use error::Error;
+pub use hives::HiveState;
+pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
+pub use machine::{FileChange, Machine};
+
+/// The answer of every function of this floor.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -214,6 +214,8 @@ pub struct Identity {
     pub release: Option<String>,
     /// `InstallationType`: `Server`, `Server Core` or `Client`.
     pub installation_type: String,
+    /// `PROCESSOR_ARCHITECTURE` of the system environment, such as `AMD64`.
+    pub architecture: Option<String>,
     /// The role, from `ProductType`.
     pub role: Role,
     /// Whether the machine belongs to a domain; `None` if the SECURITY hive could not tell.

@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["base", "windows::setting"]),
     ("audit", &["base", "windows", "policy"]),
     ("aws", &["base", "disk", "windows"]),
-    ("cli", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "aws"]),
+    ("pipeline", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "aws"]),
+    ("cli", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "aws", "pipeline"]),
 ];
 
 #[test]

@@ -1,0 +1,393 @@
+//! The bundle: a folder that appears whole or not at all, with a manifest and `SHA256SUMS` over everything in it.
+
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use super::record::LinearChecksum;
+use super::{Error, Result};
+use crate::base::digest::Digest;
+use crate::base::fs;
+
+const MANIFEST: &str = "manifest.json";
+const SUMS: &str = "SHA256SUMS";
+/// A manifest or a list of sums is small; a stranger's bundle must not make us read more.
+const LIST_LIMIT_BYTES: u64 = 16 << 20;
+
+/// A bundle being made, under a temporary name beside its place.
+#[derive(Debug)]
+pub struct Staging {
+    folder: tempfile::TempDir,
+    output: PathBuf,
+    files: Vec<Listed>,
+}
+
+/// A file of a bundle.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Listed {
+    /// The path inside the bundle, with `/`.
+    pub path: String,
+    /// The length.
+    pub bytes: u64,
+    /// SHA-256 of the content.
+    pub sha256: Digest,
+}
+
+#[derive(Serialize)]
+struct Manifest<'a> {
+    schema: &'static str,
+    image: &'a str,
+    ebs_linear: &'a LinearChecksum,
+    files: &'a [Listed],
+}
+
+impl Staging {
+    /// Begins a bundle that will stand at `output`, which must not exist, or be an empty folder.
+    ///
+    /// # Errors
+    /// [`Error::OutputExists`], or the operating system's.
+    pub fn begin(output: &Path) -> Result<Self> {
+        let occupied = match std::fs::read_dir(output) {
+            Ok(mut entries) => entries.next().is_some(),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => true,
+            Err(error) => return Err(fs::failed("read", output)(error).into()),
+        };
+        let name = output.file_name().filter(|_| !occupied);
+        let Some(name) = name else { return Err(Error::OutputExists { path: output.to_owned() }) };
+        let parent = match output.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let folder = tempfile::Builder::new()
+            .prefix(&format!(".{}.partial-", name.to_string_lossy()))
+            .tempdir_in(parent)
+            .map_err(fs::failed("create a folder in", parent))?;
+        Ok(Self { folder, output: output.to_owned(), files: Vec::new() })
+    }
+
+    /// Returns where the file `path` of the bundle has to be written, its folders made.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn place(&self, path: &str) -> Result<PathBuf> {
+        let place = self.folder.path().join(path);
+        if let Some(folder) = place.parent() {
+            std::fs::create_dir_all(folder).map_err(fs::failed("create", folder))?;
+        }
+        Ok(place)
+    }
+
+    /// Lists a file that was written at [`Staging::place`] and whose digest is known.
+    pub fn list(&mut self, path: &str, bytes: u64, sha256: Digest) {
+        self.files.push(Listed { path: path.to_owned(), bytes, sha256 });
+    }
+
+    /// Writes and lists a file.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn write(&mut self, path: &str, content: &[u8]) -> Result<()> {
+        fs::write_new(&self.place(path)?, content)?;
+        self.list(path, content.len() as u64, Digest::of(content));
+        Ok(())
+    }
+
+    /// Writes and lists a JSON document, indented, with a final line end; returns its digest.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn write_json(&mut self, path: &str, document: &impl Serialize) -> Result<Digest> {
+        let text = json(document);
+        self.write(path, &text)?;
+        Ok(Digest::of(&text))
+    }
+
+    /// Writes manifest and sums and puts the bundle in its place, durably.
+    ///
+    /// # Errors
+    /// The operating system's; nothing stands at the place then.
+    pub fn finish(mut self, image: &str, ebs_linear: &LinearChecksum) -> Result<Bundle> {
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let manifest = Manifest { schema: "coldforge/manifest/1", image, ebs_linear, files: &self.files };
+        let text = json(&manifest);
+        self.write(MANIFEST, &text)?;
+        self.files.sort_by(|a, b| a.path.cmp(&b.path));
+        let sums: String = self.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+        fs::write_new(&self.place(SUMS)?, sums.as_bytes())?;
+        let folders: BTreeSet<PathBuf> =
+            self.files.iter().filter_map(|file| self.folder.path().join(&file.path).parent().map(Path::to_owned)).collect();
+        for folder in &folders {
+            fs::sync_folder(folder)?;
+        }
+        let folder = self.folder.path().to_owned();
+        // tempfile makes the folder for its owner alone; a bundle is to be read by others.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))
+                .map_err(fs::failed("set the permissions of", &folder))?;
+        }
+        std::fs::rename(&folder, &self.output).map_err(fs::failed("rename the finished bundle to", &self.output))?;
+        let _ = self.folder.keep(); // it stands under its own name now
+        if let Some(parent) = self.output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            fs::sync_folder(parent)?;
+        }
+        Ok(Bundle { folder: self.output, image: image.to_owned(), files: self.files })
+    }
+}
+
+fn json(document: &impl Serialize) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(document).expect("documents have text keys only, which JSON can hold");
+    text.push(b'\n');
+    text
+}
+
+/// A bundle that stands.
+#[derive(Debug)]
+pub struct Bundle {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The image's file name inside it.
+    pub image: String,
+    /// Every file that `SHA256SUMS` names.
+    pub files: Vec<Listed>,
+}
+
+/// A file of a bundle that is not what the lists say.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Damage {
+    /// The path inside the bundle.
+    pub path: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+/// What [`Bundle::check`] says of a file that no list names: it is no proof of anything, but no damage either.
+pub const UNLISTED: &str = "is not listed in the manifest";
+
+#[derive(Deserialize)]
+struct ReadManifest {
+    schema: String,
+    image: String,
+    files: Vec<Listed>,
+}
+
+impl Bundle {
+    /// Reads the lists of the bundle at `folder` and holds them against each other.
+    ///
+    /// # Errors
+    /// [`Error::NotABundle`] if a list is missing, malformed, or names a path outside the bundle.
+    pub fn open(folder: &Path) -> Result<Self> {
+        let wrong = |file: &str, what| Error::NotABundle { path: folder.to_owned(), file: file.to_owned(), what };
+        if !folder.join(SUMS).is_file() {
+            return Err(wrong(SUMS, "no such file"));
+        }
+        let sums = String::from_utf8(fs::read(&folder.join(SUMS), LIST_LIMIT_BYTES)?)
+            .map_err(|_| wrong(SUMS, "bytes that are not text"))?;
+        let mut listed = Vec::new();
+        for line in sums.lines() {
+            let (hex, path) = line.split_once("  ").ok_or_else(|| wrong(SUMS, "a malformed line"))?;
+            let sha256 = Digest::from_hex(hex).ok_or_else(|| wrong(SUMS, "a malformed digest"))?;
+            if !plain(path) {
+                return Err(wrong(SUMS, "a path that leaves the bundle"));
+            }
+            listed.push((path.to_owned(), sha256));
+        }
+        let text = fs::read(&folder.join(MANIFEST), LIST_LIMIT_BYTES)?;
+        if !listed.contains(&(MANIFEST.to_owned(), Digest::of(&text))) {
+            return Err(wrong(MANIFEST, "another content than SHA256SUMS says"));
+        }
+        let manifest: ReadManifest =
+            serde_json::from_slice(&text).map_err(|_| wrong(MANIFEST, "a document that is not a manifest"))?;
+        if manifest.schema != "coldforge/manifest/1" {
+            return Err(wrong(MANIFEST, "an unknown schema"));
+        }
+        let mut files = manifest.files;
+        files.push(Listed { path: MANIFEST.into(), bytes: text.len() as u64, sha256: Digest::of(&text) });
+        if files.iter().any(|file| !plain(&file.path)) || !plain(&manifest.image) {
+            return Err(wrong(MANIFEST, "a path that leaves the bundle"));
+        }
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        listed.sort();
+        for (file, (path, sha256)) in files.iter().zip(&listed) {
+            if file.path != *path || file.sha256 != *sha256 {
+                return Err(wrong(SUMS, "a line that the manifest contradicts"));
+            }
+        }
+        if files.len() != listed.len() {
+            return Err(wrong(SUMS, "another number of files than in the manifest"));
+        }
+        if !files.iter().any(|file| file.path == manifest.image) {
+            return Err(wrong(MANIFEST, "no entry for the image"));
+        }
+        Ok(Self { folder: folder.to_owned(), image: manifest.image, files })
+    }
+
+    /// Returns the path of a file of the bundle.
+    pub fn path(&self, file: &str) -> PathBuf {
+        self.folder.join(file)
+    }
+
+    /// Reads every file anew and returns those that are missing, changed or unlisted; `advance` hears of bytes read.
+    ///
+    /// # Errors
+    /// The operating system's, other than a missing file.
+    pub fn check(&self, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
+        let mut damages = Vec::new();
+        for file in &self.files {
+            let path = self.folder.join(&file.path);
+            let what = match std::fs::symlink_metadata(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("is missing".to_owned()),
+                Err(error) => return Err(fs::failed("open", &path)(error).into()),
+                Ok(metadata) if !metadata.is_file() => Some("is not a plain file".to_owned()),
+                Ok(metadata) if metadata.len() != file.bytes => {
+                    Some(format!("has {} bytes instead of {}", metadata.len(), file.bytes))
+                }
+                Ok(_) => {
+                    let found = digest_file(&path, advance)?;
+                    (found != file.sha256).then(|| format!("has SHA-256 {found} instead of {}", file.sha256))
+                }
+            };
+            damages.extend(what.map(|what| Damage { path: file.path.clone(), what }));
+        }
+        let known: BTreeSet<&str> = self.files.iter().map(|file| file.path.as_str()).chain([SUMS]).collect();
+        let mut found = Vec::new();
+        list_files(&self.folder, "", &mut found)?;
+        damages.extend(
+            found
+                .into_iter()
+                .filter(|path| !known.contains(path.as_str()))
+                .map(|path| Damage { path, what: UNLISTED.into() }),
+        );
+        Ok(damages)
+    }
+}
+
+/// Tells whether a listed path is relative and stays inside the bundle.
+fn plain(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+fn list_files(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()> {
+    // A bundle is two folders deep; a deeper tree is somebody else's and is listed by its top.
+    for entry in std::fs::read_dir(folder).map_err(fs::failed("read", folder))? {
+        let entry = entry.map_err(fs::failed("read", folder))?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let is_folder = entry.file_type().map_err(fs::failed("read", folder))?.is_dir();
+        if is_folder && prefix.is_empty() {
+            list_files(&entry.path(), &format!("{name}/"), found)?;
+        } else {
+            found.push(name);
+        }
+    }
+    found.sort();
+    Ok(())
+}
+
+fn digest_file(path: &Path, advance: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
+    use std::io::Read as _;
+    let mut file = fs::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0u8; 1 << 20];
+    loop {
+        let length = file.read(&mut buffer).map_err(fs::failed("read", path))?;
+        if length == 0 {
+            return Ok(Digest(hasher.finalize().into()));
+        }
+        hasher.update(&buffer[..length]);
+        advance(length as u64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn linear() -> LinearChecksum {
+        LinearChecksum { sha256_base64: "x".into(), blocks: 0 }
+    }
+
+    fn bundle(at: &Path) -> Bundle {
+        let mut staging = Staging::begin(at).unwrap();
+        staging.write("disk.vhd", b"image").unwrap();
+        staging.write("reports/a.json", b"{}").unwrap();
+        staging.finish("disk.vhd", &linear()).unwrap()
+    }
+
+    #[test]
+    fn a_bundle_appears_whole_and_is_found_intact() {
+        let home = tempfile::tempdir().unwrap();
+        bundle(&home.path().join("out"));
+        let opened = Bundle::open(&home.path().join("out")).unwrap();
+        assert_eq!(opened.image, "disk.vhd");
+        assert_eq!(opened.check(&|_| ()).unwrap(), []);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no temporary folder is left");
+    }
+
+    #[test]
+    fn a_dropped_staging_leaves_nothing() {
+        let home = tempfile::tempdir().unwrap();
+        let mut staging = Staging::begin(&home.path().join("out")).unwrap();
+        staging.write("disk.vhd", b"image").unwrap();
+        drop(staging);
+        assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_occupied_place_is_refused_and_an_empty_folder_is_not() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::write(home.path().join("file"), "x").unwrap();
+        assert!(matches!(Staging::begin(&home.path().join("file")), Err(Error::OutputExists { .. })));
+        assert!(matches!(Staging::begin(home.path()), Err(Error::OutputExists { .. })));
+        std::fs::create_dir(home.path().join("empty")).unwrap();
+        bundle(&home.path().join("empty"));
+        assert!(home.path().join("empty/SHA256SUMS").is_file());
+    }
+
+    #[test]
+    fn changed_missing_and_unlisted_files_are_named() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        bundle(&out);
+        std::fs::write(out.join("disk.vhd"), b"imagE").unwrap();
+        std::fs::remove_file(out.join("reports/a.json")).unwrap();
+        std::fs::write(out.join("reports/b.json"), b"").unwrap();
+        let damages = Bundle::open(&out).unwrap().check(&|_| ()).unwrap();
+        let names: Vec<&str> = damages.iter().map(|damage| damage.path.as_str()).collect();
+        assert_eq!(names, ["disk.vhd", "reports/a.json", "reports/b.json"]);
+    }
+
+    #[test]
+    fn every_flipped_byte_of_manifest_and_sums_is_noticed() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        bundle(&out);
+        for name in [MANIFEST, SUMS] {
+            let whole = std::fs::read(out.join(name)).unwrap();
+            for at in 0..whole.len() {
+                for bit in 0..8 {
+                    let mut damaged = whole.clone();
+                    damaged[at] ^= 1 << bit;
+                    std::fs::write(out.join(name), &damaged).unwrap();
+                    let error = Bundle::open(&out).expect_err("a list that was changed is no list");
+                    let Error::NotABundle { file, .. } = error else { panic!("{error}") };
+                    assert!(file == name || name == SUMS, "bit {bit} of byte {at} of {name} is laid to {file}");
+                }
+            }
+            std::fs::write(out.join(name), &whole).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_path_that_leaves_the_bundle_is_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        bundle(&out);
+        let sums = std::fs::read_to_string(out.join(SUMS)).unwrap();
+        std::fs::write(out.join(SUMS), sums.replace("disk.vhd", "../disk.vhd")).unwrap();
+        assert!(matches!(Bundle::open(&out), Err(Error::NotABundle { what: "a path that leaves the bundle", .. })));
+    }
+}

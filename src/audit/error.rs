@@ -1,0 +1,52 @@
+//! What can go wrong when evidence is written or read.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::base::{Failure, Kind, fs};
+
+/// A failure of this floor.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The operating system failed.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+
+    /// A bundle is to be written where something stands already.
+    #[error("the output `{}` exists and is not an empty folder", path.display())]
+    OutputExists {
+        /// The output folder that was asked for.
+        path: PathBuf,
+    },
+
+    /// A file that every bundle has is not there, or cannot be understood.
+    #[error("`{}` is not a bundle: {what} in `{file}`", path.display())]
+    NotABundle {
+        /// The folder.
+        path: PathBuf,
+        /// The file that is wrong.
+        file: String,
+        /// What is wrong with it.
+        what: &'static str,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::File(error) => error.kind(),
+            Self::OutputExists { .. } => Kind::Usage,
+            Self::NotABundle { .. } => Kind::Corrupt,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::File(error) => error.hint(),
+            Self::OutputExists { .. } => Some("name a folder that does not exist yet, or remove the old one"),
+            Self::NotABundle { .. } => Some("name the folder that `coldforge harden -o` wrote"),
+        }
+    }
+}

@@ -1,0 +1,19 @@
+//! Floor 5: the evidence: typed records in a hash chain, and the bundle that holds the image and everything about it.
+//!
+//! `audit.jsonl` is one JSON object a line. `hash` is the lower-case hex SHA-256 of the line's bytes before the final
+//! `,"hash":"`; `prev` is the hash of the line before, 64 zeros in the first. Twenty lines of script can check it.
+
+mod bundle;
+mod chain;
+mod error;
+mod record;
+
+pub use bundle::{Bundle, Damage, Listed, Staging, UNLISTED};
+pub use chain::{Chain, Fault, Line, read};
+pub use error::Error;
+pub use record::{
+    ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy, Record, SecondOpinion, Tool, Trailer,
+};
+
+/// The answer of every function of this floor.
+pub type Result<T> = std::result::Result<T, Error>;

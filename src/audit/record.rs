@@ -1,0 +1,164 @@
+//! The typed lines of the audit log. Field order is the order in the file.
+
+use serde::Serialize;
+
+use crate::base::digest::Digest;
+use crate::base::time::Moment;
+use crate::base::{CellOffset, Extent};
+use crate::policy::Totals;
+use crate::windows::setting::{Identity, Setting, Value};
+
+/// One line's content; `seq`, `prev` and `hash` are the chain's.
+#[derive(Debug, Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum Record {
+    /// Who changed what by which policy; the first line.
+    Header(Box<Header>),
+    /// One setting that was changed.
+    Change(ChangeRecord),
+    /// One file of the volume that was changed, with all the bytes of the image that differ because of it.
+    File(FileRecord),
+    /// What came out; the last line.
+    Trailer(Box<Trailer>),
+}
+
+/// The first line.
+#[derive(Debug, Serialize)]
+pub struct Header {
+    /// `coldforge/audit/1`.
+    pub schema: &'static str,
+    /// The program that wrote the log.
+    pub tool: Tool,
+    /// The moment of the run (`SOURCE_DATE_EPOCH`, where that is set).
+    pub started: Moment,
+    /// The image as it was.
+    pub source: ImageRecord,
+    /// The machine inside it.
+    pub windows: Identity,
+    /// What was demanded of it.
+    pub policy: Policy,
+    /// Things that were noticed and did not stop the run.
+    pub warnings: Vec<String>,
+}
+
+/// A program and its version.
+#[derive(Debug, Serialize)]
+pub struct Tool {
+    /// The name.
+    pub name: &'static str,
+    /// The version.
+    pub version: &'static str,
+}
+
+impl Tool {
+    /// Returns this program.
+    pub const THIS: Self = Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+}
+
+/// An image file.
+#[derive(Clone, Debug, Serialize)]
+pub struct ImageRecord {
+    /// The file's name without folders.
+    pub name: String,
+    /// The container: `raw`, `vhd` or `vhd-dynamic`.
+    pub format: String,
+    /// The length of the file.
+    pub file_bytes: u64,
+    /// The size of the disk that a guest sees.
+    pub disk_bytes: u64,
+    /// SHA-256 of the file.
+    pub sha256: Digest,
+    /// The checksum of the disk's contents that EBS computes.
+    pub ebs_linear: LinearChecksum,
+}
+
+/// The checksum that EBS keeps of a snapshot: SHA-256 over the raw SHA-256 digests of the 512 KiB blocks that are not
+/// all zero, in ascending order.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct LinearChecksum {
+    /// The digest in base64.
+    pub sha256_base64: String,
+    /// The number of blocks that are not all zero.
+    pub blocks: u64,
+}
+
+/// What was demanded.
+#[derive(Clone, Debug, Serialize)]
+pub struct Policy {
+    /// The benchmark: id, title, version, release, date.
+    pub benchmark: serde_json::Value,
+    /// SHA-256 of the catalog's text.
+    pub catalog_sha256: Digest,
+    /// `low`, `medium` or `high`.
+    pub level: String,
+    /// Rules to which the run was limited, as they were named.
+    pub only: Vec<String>,
+    /// Rules that were left out, as they were named.
+    pub skip: Vec<String>,
+    /// Organization values that replace the catalog's, by rule.
+    pub values: serde_json::Value,
+}
+
+/// One changed setting.
+#[derive(Debug, Serialize)]
+pub struct ChangeRecord {
+    /// The rules that demanded it.
+    pub rules: Vec<String>,
+    /// The setting, concrete.
+    pub setting: Setting,
+    /// The value before, or null if it was not there.
+    pub before: Option<Value>,
+    /// The value after, or null if it was removed.
+    pub after: Option<Value>,
+    /// The file that holds it, as a path on the Windows volume.
+    pub file: String,
+    /// The value's cell in that file, in bytes from the first bin.
+    pub cell: Option<CellOffset>,
+    /// The bytes of the disk that this change touched.
+    pub extents: Vec<Extent>,
+}
+
+/// One changed file.
+#[derive(Debug, Serialize)]
+pub struct FileRecord {
+    /// The path on the Windows volume.
+    pub file: String,
+    /// The length, which is the same before and after.
+    pub bytes: u64,
+    /// SHA-256 of the content before.
+    pub sha256_before: Digest,
+    /// SHA-256 of the content after.
+    pub sha256_after: Digest,
+    /// All bytes of the disk that differ because of this file: those of its changes, and its sealed base block.
+    pub extents: Vec<Extent>,
+}
+
+/// The last line.
+#[derive(Debug, Serialize)]
+pub struct Trailer {
+    /// The image as it is now.
+    pub output: ImageRecord,
+    /// The number of `change` lines.
+    pub changes: usize,
+    /// The number of `file` lines.
+    pub files: usize,
+    /// The assessment before.
+    pub before: Totals,
+    /// The assessment after, made anew through the written image.
+    pub after: Totals,
+    /// SHA-256 of the bundle's `reports/assessment.json`.
+    pub assessment_sha256: Digest,
+    /// What readers that this project did not write found in the written image.
+    pub second_opinion: SecondOpinion,
+}
+
+/// What readers that this project did not write found in the written image.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SecondOpinion {
+    /// The readers, with versions; empty where the build has none.
+    pub readers: Vec<String>,
+    /// The number of changed values that they read and found as written.
+    pub agreed: usize,
+    /// What they could not read, each with the reason.
+    pub cannot_read: Vec<String>,
+}

@@ -1,0 +1,138 @@
+//! `coldforge harden`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::options::{self, Policy, Source};
+use super::scan;
+use super::ui::{Ui, plain};
+use super::{Result, Verdict, boxed};
+use crate::pipeline::{self, Harden, Outcome};
+use crate::windows::BootMode;
+
+/// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
+///
+/// The source is opened for reading only. The bundle appears whole or not at all: it is made under a temporary name
+/// beside its place and renamed when every check has passed.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+
+    /// The folder to make; it must not exist, or be empty
+    #[arg(long, short, value_name = "DIR", required_unless_present = "dry_run")]
+    output: Option<PathBuf>,
+
+    /// Do everything but write: shows what would be changed
+    #[arg(long, conflicts_with = "output")]
+    dry_run: bool,
+
+    #[command(flatten)]
+    policy: Policy,
+
+    /// How firmware starts the machine, where the partition table does not tell: legacy-bios or uefi
+    #[arg(long, value_name = "MODE", value_parser = boot_mode)]
+    boot_mode: Option<BootMode>,
+
+    /// The S3 bucket that the import files name
+    #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
+    s3_bucket: String,
+}
+
+fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
+    match text {
+        "legacy-bios" => Ok(BootMode::LegacyBios),
+        "uefi" => Ok(BootMode::Uefi),
+        _ => Err("expected legacy-bios or uefi".to_owned()),
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let job = Harden {
+        source: arguments.source.image.clone(),
+        format: arguments.source.input_format,
+        output: arguments.output.clone(),
+        demand: arguments.policy.demand()?,
+        now: options::now()?,
+        boot_mode: arguments.boot_mode,
+        bucket: arguments.s3_bucket.clone(),
+    };
+    let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
+    for warning in &outcome.warnings {
+        ui.status(&format!("warning: {}", plain(warning)));
+    }
+    if ui.json {
+        ui.document(&document(&outcome));
+    } else {
+        ui.data(&report(&outcome));
+    }
+    Ok(if arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
+}
+
+fn document(outcome: &Outcome) -> serde_json::Value {
+    json!({
+        "schema": "coldforge/run/1",
+        "windows": outcome.windows,
+        "benchmark": outcome.after.benchmark,
+        "warnings": outcome.warnings,
+        "before": {"totals": outcome.before.totals},
+        "after": {"totals": outcome.after.totals},
+        "changes": outcome.applied.len(),
+        "changed": outcome.applied.iter().map(|applied| json!({
+            "rules": applied.rules,
+            "setting": applied.change.setting,
+            "before": applied.change.before,
+            "after": applied.change.after,
+        })).collect::<Vec<_>>(),
+        "held_back": outcome.held_back,
+        "bundle": outcome.bundle,
+        "digests": outcome.output.as_ref().map(|output| json!({
+            "source_sha256": outcome.source.as_ref().map(|source| source.sha256),
+            "image_sha256": output.sha256,
+            "ebs_linear": output.ebs_linear,
+        })),
+        "timings_ms": outcome.timings_ms,
+    })
+}
+
+fn report(outcome: &Outcome) -> String {
+    let mut text = scan::machine(&outcome.windows);
+    text.push_str(&format!("{}\n\n", outcome.after.benchmark));
+    text.push_str(&scan::totals(&outcome.after.totals, Some(&outcome.before.totals)));
+    if outcome.applied.is_empty() {
+        text.push_str("\nNothing had to be changed: every rule that can be applied is met already.\n");
+    } else {
+        let verb = if outcome.bundle.is_some() { "changed" } else { "would be changed" };
+        text.push_str(&format!("\n{} settings {verb}", outcome.applied.len()));
+        if outcome.bundle.is_none() {
+            text.push_str(":\n");
+            for applied in &outcome.applied {
+                let show = |value: &Option<crate::windows::setting::Value>| {
+                    value.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind))
+                };
+                let change = &applied.change;
+                let line = format!("{}: {} -> {}", change.setting, show(&change.before), show(&change.after));
+                text.push_str(&format!("  {}  {}\n", applied.rules.join(" "), plain(&line)));
+            }
+        } else {
+            text.push_str(".\n");
+        }
+    }
+    let open = scan::findings(&outcome.after);
+    if !open.is_empty() {
+        text.push_str(&format!("\nStill open:\n{open}"));
+    }
+    match (&outcome.bundle, &outcome.output) {
+        (Some(bundle), Some(output)) => {
+            text.push_str(&format!("\n{}\n", bundle.folder.join(&bundle.image).display()));
+            text.push_str(&format!("  sha256      {}\n", output.sha256));
+            let linear = &output.ebs_linear;
+            text.push_str(&format!("  EBS LINEAR  {} ({} blocks)\n", linear.sha256_base64, linear.blocks));
+            text.push_str(&format!("\nProve it: coldforge verify {}\n", bundle.folder.display()));
+        }
+        _ => text.push_str("\nDry run: nothing was written.\n"),
+    }
+    text
+}

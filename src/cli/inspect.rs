@@ -1,0 +1,128 @@
+//! `coldforge inspect`.
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::options::Source;
+use super::ui::{Ui, bytes, columns, plain};
+use super::{Result, Verdict, boxed, scan};
+use crate::base::time::Moment;
+use crate::disk::{BlockDevice as _, Image};
+use crate::windows::setting::Settings as _;
+use crate::windows::{Depth, Machine, Site, Survey};
+
+/// Show what an image holds: container, partitions, Windows, hives, and what would stand against editing it
+///
+/// Refusals are a result here, not a failure: the exit code is 0 also for an image that `harden` would refuse.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let image = Image::open(&arguments.source.image, arguments.source.input_format).map_err(boxed)?;
+    let survey = Survey::of(&image, Depth::Hives).map_err(boxed)?;
+    let refusals = survey.refusals();
+    let machine = if refusals.is_empty() { Some(Machine::open(&image, Moment(0).filetime())) } else { None };
+    // What only shows when the hives are opened is a refusal like the others.
+    let (windows, late) = match &machine {
+        Some(Ok(machine)) => (Some(machine.identity()), None),
+        Some(Err(error)) => (None, Some(crate::windows::as_refusal(error))),
+        None => (None, None),
+    };
+    let refusals: Vec<_> = refusals.into_iter().chain(late).collect();
+    if ui.json {
+        ui.document(&json!({
+            "schema": "coldforge/inspection/1",
+            "image": {
+                "path": arguments.source.image,
+                "format": image.format().to_string(),
+                "disk_bytes": image.len(),
+                "file_bytes": image.file_len(),
+            },
+            "scheme": survey.table.scheme.to_string(),
+            "sector_bytes": survey.table.sector_bytes,
+            "boot_mode": survey.boot_mode(),
+            "partitions": survey.sites.iter().map(site).collect::<Vec<_>>(),
+            "windows": windows,
+            "refusals": refusals,
+        }));
+        return Ok(Verdict::Done);
+    }
+    let mut text = format!(
+        "{}\n{}, {} of disk in {} of file\n",
+        arguments.source.image.display(),
+        image.format(),
+        bytes(image.len()),
+        bytes(image.file_len())
+    );
+    let boots = survey.boot_mode().map_or_else(|| "boot mode unknown".to_owned(), |mode| format!("boots by {mode}"));
+    text.push_str(&format!("{}, {}-byte sectors, {boots}\n\n", survey.table.scheme, survey.table.sector_bytes));
+    let mut rows = vec![["#", "start", "size", "type", "holds"].map(str::to_owned).to_vec()];
+    rows.extend(survey.sites.iter().map(|site| {
+        let partition = &site.partition;
+        vec![
+            partition.number.to_string(),
+            format!("{:#x}", partition.start.0),
+            bytes(partition.length),
+            partition.kind.to_string(),
+            plain(&holds(site)),
+        ]
+    }));
+    text.push_str(&columns(&rows));
+    if let Some(windows) = windows {
+        text.push_str(&format!("\n{}", scan::machine(windows)));
+    }
+    for site in &survey.sites {
+        let Ok(Some(volume)) = &site.volume else { continue };
+        let rows: Vec<Vec<String>> = volume
+            .hives
+            .iter()
+            .map(|hive| {
+                let version = hive.version.clone().unwrap_or_else(|| "?".to_owned());
+                vec![format!("  {}", hive.path), bytes(hive.bytes), version, plain(&hive.state)]
+            })
+            .collect();
+        text.push_str(&columns(&rows));
+        for warning in &volume.warnings {
+            text.push_str(&format!("warning: {}\n", plain(&warning.to_string())));
+        }
+    }
+    if refusals.is_empty() {
+        text.push_str("\nNothing stands against editing this image.\n");
+    } else {
+        text.push_str("\nhardening would be refused:\n");
+        for refusal in &refusals {
+            text.push_str(&format!("  {}\n    hint: {}\n", plain(&refusal.to_string()), refusal.hint));
+        }
+    }
+    ui.data(&text);
+    Ok(Verdict::Done)
+}
+
+fn site(site: &Site) -> Value {
+    let partition = &site.partition;
+    json!({
+        "number": partition.number,
+        "start": partition.start,
+        "length": partition.length,
+        "type": partition.kind.to_string(),
+        "name": partition.name,
+        "bootable": partition.bootable,
+        "signature": partition.signature.to_string(),
+        "volume": site.volume.as_ref().ok().and_then(Option::as_ref),
+        "error": site.volume.as_ref().err().map(crate::windows::as_refusal),
+    })
+}
+
+fn holds(site: &Site) -> String {
+    match &site.volume {
+        Ok(Some(volume)) => {
+            let windows = if volume.windows { ", Windows" } else { "" };
+            format!("NTFS, {} clusters{windows}", bytes(volume.cluster_bytes))
+        }
+        Ok(None) => site.partition.signature.to_string(),
+        Err(error) => format!("unreadable: {error}"),
+    }
+}

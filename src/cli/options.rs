@@ -1,0 +1,131 @@
+//! Options that several verbs share, and what they mean.
+
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use thiserror::Error;
+
+use super::{Result, boxed};
+use crate::base::time::Moment;
+use crate::base::{Failure, Kind, fs};
+use crate::disk::Format;
+use crate::pipeline::Demand;
+use crate::policy::{Assessment, Level, Severity, Status, Values};
+
+/// A values file is small text.
+const VALUES_LIMIT_BYTES: u64 = 1 << 20;
+
+/// The image and how to read it.
+#[derive(Args, Debug)]
+pub(super) struct Source {
+    /// The disk image: raw, or VHD (fixed or dynamic)
+    #[arg(value_name = "IMAGE")]
+    pub(super) image: PathBuf,
+
+    /// Read the image as this container instead of recognising it by its signature
+    #[arg(long, value_name = "FORMAT", value_parser = format)]
+    pub(super) input_format: Option<Format>,
+}
+
+fn format(text: &str) -> std::result::Result<Format, String> {
+    text.parse().map_err(|_| "expected raw, vhd or vhd-dynamic".to_owned())
+}
+
+/// What is demanded of the machine.
+#[derive(Args, Debug)]
+pub(super) struct Policy {
+    /// The STIG to apply: an id that `coldforge rules list` shows, or auto for the one that fits the image
+    #[arg(long, value_name = "STIG", default_value = "auto")]
+    stig: String,
+
+    /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all)
+    #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
+    level: Level,
+
+    /// Only these rules, named by V-, SV- or STIG id (repeat, or separate by commas)
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    only: Vec<String>,
+
+    /// Leave these rules out (repeat, or separate by commas)
+    #[arg(long, value_name = "RULE", value_delimiter = ',')]
+    skip: Vec<String>,
+
+    /// Organization values: a TOML file with `schema = "coldforge/values/1"` and a table `[values]` by rule id
+    #[arg(long, value_name = "FILE")]
+    values: Option<PathBuf>,
+
+    /// Exit with 1 if a rule of this severity or above is open: high, medium, low or none
+    #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = ["high", "medium", "low", "none"])]
+    fail_on: String,
+}
+
+fn level(text: &str) -> std::result::Result<Level, String> {
+    text.parse().map_err(|_| "expected low, medium or high".to_owned())
+}
+
+impl Policy {
+    /// Returns the demand.
+    pub(super) fn demand(&self) -> Result<Demand> {
+        let values = match &self.values {
+            Some(path) => read_values(path)?,
+            None => Values::default(),
+        };
+        Ok(Demand {
+            stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
+            level: self.level,
+            only: self.only.clone(),
+            skip: self.skip.clone(),
+            values,
+        })
+    }
+
+    /// Tells whether a finding is open that `--fail-on` names.
+    pub(super) fn fails(&self, assessment: &Assessment) -> bool {
+        let counts = |severity: Severity| match self.fail_on.as_str() {
+            "none" => false,
+            "high" => severity == Severity::High,
+            "medium" => severity != Severity::Low,
+            _ => true,
+        };
+        assessment.findings.iter().any(|finding| finding.status == Status::Open && counts(finding.severity))
+    }
+}
+
+fn read_values(path: &Path) -> Result<Values> {
+    let bytes = fs::read(path, VALUES_LIMIT_BYTES).map_err(boxed)?;
+    let text = String::from_utf8_lossy(&bytes);
+    Values::parse(&text).map_err(boxed)
+}
+
+/// An environment variable that makes no sense.
+#[derive(Debug, Error)]
+#[error("SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds since 1970")]
+struct BadEpoch {
+    text: String,
+}
+
+impl Failure for BadEpoch {
+    fn kind(&self) -> Kind {
+        Kind::Usage
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some("set it to a whole number, such as the output of `git log -1 --format=%ct`, or unset it")
+    }
+}
+
+/// The last moment that RFC 3339 can express with four digits of year: 9999-12-31T23:59:59Z.
+const LAST_MOMENT: u64 = 253_402_300_799;
+
+/// Returns the moment of this run: `SOURCE_DATE_EPOCH` where it is set, else the clock's. The only clock there is.
+pub(super) fn now() -> Result<Moment> {
+    match std::env::var_os("SOURCE_DATE_EPOCH") {
+        Some(text) => {
+            let text = text.to_string_lossy().into_owned();
+            let seconds = text.trim().parse().ok().filter(|seconds| *seconds <= LAST_MOMENT);
+            seconds.map(Moment).ok_or_else(|| boxed(BadEpoch { text }))
+        }
+        None => Ok(Moment(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs()))),
+    }
+}

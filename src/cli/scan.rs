@@ -1,0 +1,110 @@
+//! `coldforge scan`.
+
+use clap::Args;
+
+use super::options::{Policy, Source};
+use super::ui::{Ui, columns, plain};
+use super::{Result, Verdict, boxed};
+use crate::base::progress::Progress as _;
+use crate::pipeline;
+use crate::policy::{Assessment, Severity, Status, Totals};
+use crate::windows::setting::Identity;
+
+/// Assess an image against a STIG, changing nothing
+///
+/// Prints what is open and what could not be assessed; a rule that was not assessed is never counted as passed.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    source: Source,
+
+    #[command(flatten)]
+    policy: Policy,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let demand = arguments.policy.demand()?;
+    ui.start("assessing", 0);
+    let scan = pipeline::scan(&arguments.source.image, arguments.source.input_format, &demand).map_err(boxed)?;
+    ui.finish();
+    for warning in &scan.warnings {
+        ui.status(&format!("warning: {}", plain(warning)));
+    }
+    if ui.json {
+        let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
+        ui.document(&scan.assessment.document(&name, &scan.windows));
+    } else {
+        let mut text = machine(&scan.windows);
+        text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));
+        let open = findings(&scan.assessment);
+        if open.is_empty() {
+            text.push_str("\nNo rule that was assessed is open.\n");
+        } else {
+            text.push_str(&format!("\nOpen:\n{open}"));
+        }
+        ui.data(&text);
+    }
+    Ok(if arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
+}
+
+/// Says who the machine is, in a line.
+pub(super) fn machine(windows: &Identity) -> String {
+    use crate::windows::setting::Role;
+    let role = match windows.role {
+        Role::Workstation => "workstation",
+        Role::MemberServer => "member server",
+        Role::DomainController => "domain controller",
+    };
+    let joined = match windows.domain_joined {
+        Some(true) => "domain",
+        Some(false) => "workgroup",
+        None => "domain membership unknown",
+    };
+    let build = windows.ubr.map_or_else(|| windows.build.to_string(), |ubr| format!("{}.{ubr}", windows.build));
+    let release = windows.release.as_deref().map(|release| format!(" {release}")).unwrap_or_default();
+    let domain = windows.domain.as_deref().map(|domain| format!(" {domain}")).unwrap_or_default();
+    plain(&format!(
+        "{}{release}, build {build}, {}, {role}, {joined}{domain}, control set {}",
+        windows.product, windows.installation_type, windows.control_set
+    )) + "\n"
+}
+
+/// Lays the totals out by severity; with `before`, each cell says what it was.
+pub(super) fn totals(after: &Totals, before: Option<&Totals>) -> String {
+    let mut rows = vec![["", "CAT I", "CAT II", "CAT III", "all"].map(str::to_owned).to_vec()];
+    for (status, label) in [
+        (Status::Pass, "pass"),
+        (Status::Open, "open"),
+        (Status::NotApplicable, "not applicable"),
+        (Status::NotReviewed, "not reviewed"),
+    ] {
+        let mut row = vec![label.to_owned()];
+        for severity in [Some(Severity::High), Some(Severity::Medium), Some(Severity::Low), None] {
+            let now = after.count(severity, status);
+            row.push(match before.map(|before| before.count(severity, status)) {
+                Some(then) if then != now => format!("{then} -> {now}"),
+                _ => now.to_string(),
+            });
+        }
+        rows.push(row);
+    }
+    columns(&rows)
+}
+
+/// Lists the open findings: severity, id, title, and what was found where.
+pub(super) fn findings(assessment: &Assessment) -> String {
+    let mut text = String::new();
+    for finding in assessment.findings.iter().filter(|finding| finding.status == Status::Open) {
+        text.push_str(&format!("  {:7}  {}  {}\n", finding.severity.category(), finding.stig_id, finding.title));
+        for check in finding.checks.iter().filter(|check| check.status == Status::Open) {
+            let found = check.found.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind));
+            text.push_str(&format!(
+                "           {}: {}, required {}\n",
+                plain(&check.setting.to_string()),
+                plain(&found),
+                check.required
+            ));
+        }
+    }
+    text
+}

@@ -1,0 +1,197 @@
+//! The terminal: the only place that prints. stdout is data, stderr is status.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::base::Failure;
+use crate::base::progress::Progress;
+
+/// Work that is done sooner shows no progress.
+const PATIENCE: Duration = Duration::from_millis(250);
+
+/// Where a verb's words go.
+#[derive(Debug)]
+pub(super) struct Ui {
+    /// Whether stdout carries one JSON document.
+    pub(super) json: bool,
+    quiet: bool,
+    bar: Mutex<Bar>,
+}
+
+#[derive(Debug)]
+struct Bar {
+    begun: Instant,
+    shown: Option<ProgressBar>,
+}
+
+impl Ui {
+    /// Returns a terminal for one run.
+    pub(super) fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: Mutex::new(Bar { begun: Instant::now(), shown: None }) }
+    }
+
+    /// Prints text on stdout.
+    pub(super) fn data(&self, text: &str) {
+        self.clear();
+        // A reader that went away (`| head`) wants no more; there is nobody to tell.
+        let _ = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+    }
+
+    /// Prints one JSON document on stdout.
+    pub(super) fn document(&self, document: &impl Serialize) {
+        let text = serde_json::to_string_pretty(document).expect("documents have text keys only, which JSON can hold");
+        self.data(&format!("{text}\n"));
+    }
+
+    /// Prints a line of status on stderr.
+    pub(super) fn status(&self, line: &str) {
+        if !self.quiet {
+            self.clear();
+            let _ = writeln!(io::stderr().lock(), "{line}");
+        }
+    }
+
+    /// Prints why a verb failed: its chain of causes, then what to do.
+    pub(super) fn failure(&self, error: &dyn Failure) {
+        self.clear();
+        let mut text = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            let sentence = source.to_string();
+            if !text.ends_with(&sentence) {
+                text = format!("{text}: {sentence}");
+            }
+            cause = source.source();
+        }
+        if self.json {
+            let document = json!({
+                "schema": "coldforge/error/1",
+                "kind": error.kind(),
+                "code": error.code(),
+                "message": text,
+                "hint": error.hint(),
+            });
+            self.document(&document);
+        }
+        let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
+        let (red, plain) = if color() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+        let mut message = format!("{red}error:{plain} {code}{text}\n");
+        if let Some(hint) = error.hint() {
+            message.push_str(&format!("\nhint: {hint}\n"));
+        }
+        let _ = io::stderr().lock().write_all(message.as_bytes());
+    }
+
+    fn clear(&self) {
+        if let Ok(mut bar) = self.bar.lock()
+            && let Some(shown) = bar.shown.take()
+        {
+            shown.finish_and_clear();
+        }
+    }
+}
+
+/// Tells whether stderr takes colour.
+fn color() -> bool {
+    io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+impl Progress for Ui {
+    fn start(&self, stage: &'static str, total: u64) {
+        if self.quiet || !io::stderr().is_terminal() {
+            return;
+        }
+        if let Ok(mut bar) = self.bar.lock() {
+            if let Some(shown) = bar.shown.take() {
+                shown.finish_and_clear();
+            }
+            let template = if total == 0 {
+                "{spinner} {msg}"
+            } else {
+                "{msg:20} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}"
+            };
+            let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let shown = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
+            shown.set_style(style);
+            shown.set_message(stage);
+            bar.shown = Some(shown);
+        }
+    }
+
+    fn advance(&self, by: u64) {
+        if let Ok(bar) = self.bar.lock()
+            && let Some(shown) = &bar.shown
+        {
+            if shown.is_hidden() && bar.begun.elapsed() > PATIENCE {
+                shown.set_draw_target(ProgressDrawTarget::stderr());
+            }
+            shown.inc(by);
+        }
+    }
+
+    fn finish(&self) {
+        self.clear();
+    }
+}
+
+/// Lays rows out in columns, each as wide as its widest cell; the last one runs free.
+pub(super) fn columns(rows: &[Vec<String>]) -> String {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..count).map(|i| rows.iter().filter_map(|row| row.get(i)).map(|cell| cell.chars().count()).max().unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(&widths) {
+            line.push_str(&format!("{cell:width$}  "));
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// Says a number of bytes as a person would.
+pub(super) fn bytes(count: u64) -> String {
+    const UNITS: [&str; 5] = ["bytes", "KiB", "MiB", "GiB", "TiB"];
+    let mut unit = 0;
+    let mut scaled = count as f64;
+    while scaled >= 1024.0 && unit + 1 < UNITS.len() {
+        scaled /= 1024.0;
+        unit += 1;
+    }
+    if unit == 0 { format!("{count} bytes") } else { format!("{scaled:.1} {}", UNITS[unit]) }
+}
+
+/// Makes text from an image fit for a terminal: control characters are spelled out.
+pub(super) fn plain(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_an_image_never_reach_the_terminal() {
+        assert_eq!(plain("a\x1b[31mb\r\n"), "a\\u{1b}[31mb\\r\\n");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".into(), "bb".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(columns(&rows), "a    bb\nccc  d\n");
+    }
+
+    #[test]
+    fn sizes_are_said_as_a_person_would() {
+        assert_eq!(bytes(0), "0 bytes");
+        assert_eq!(bytes(1536), "1.5 KiB");
+        assert_eq!(bytes(4 << 30), "4.0 GiB");
+    }
+}

@@ -1,0 +1,54 @@
+//! `coldforge verify`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::ui::{Ui, plain};
+use super::{Result, Verdict, boxed};
+use crate::pipeline;
+
+/// Prove a bundle: digests, audit chain, values in the image, and with --source every changed byte
+///
+/// Exit code 0 if everything holds, 1 if something does not; each problem names its file.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The folder that `coldforge harden -o` wrote
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+
+    /// The image that the bundle was made from: proves that nothing differs but what the log lists
+    #[arg(long, value_name = "IMAGE")]
+    source: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let proof = pipeline::verify(&arguments.bundle, arguments.source.as_deref(), ui).map_err(boxed)?;
+    let intact = proof.problems.is_empty();
+    if ui.json {
+        ui.document(&json!({
+            "schema": "coldforge/proof/1",
+            "bundle": arguments.bundle,
+            "intact": intact,
+            "proven": proof.proven,
+            "problems": proof.problems,
+            "notes": proof.notes,
+        }));
+    } else {
+        let mut text = String::new();
+        for claim in &proof.proven {
+            text.push_str(&format!("ok       {}\n", plain(claim)));
+        }
+        for note in &proof.notes {
+            text.push_str(&format!("note     {}\n", plain(note)));
+        }
+        for problem in &proof.problems {
+            text.push_str(&format!("PROBLEM  {}: {}\n", plain(&problem.place), plain(&problem.what)));
+        }
+        let verdict = if intact { "is intact" } else { "is NOT intact" };
+        text.push_str(&format!("\n{} {verdict}\n", arguments.bundle.display()));
+        ui.data(&text);
+    }
+    Ok(if intact { Verdict::Done } else { Verdict::Open })
+}

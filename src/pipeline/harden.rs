@@ -1,0 +1,362 @@
+//! The main job: an image goes in, a bundle with a hardened image and its evidence comes out.
+//!
+//! Everything is written to a copy-on-write overlay first. The machine is opened again through the overlay and assessed
+//! anew; then the image is exported, opened from its new file, and assessed a third time, and readers that this project
+//! did not write look at every changed value. Only then does the bundle appear under its name.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{Demand, Error, Result};
+use crate::audit::{
+    Chain, ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool, Trailer,
+};
+use crate::aws::{self, Import};
+use crate::base::progress::{Progress, Silent};
+use crate::base::time::Moment;
+use crate::base::Extent;
+use crate::disk::{self, Format, Image, Overlay};
+use crate::policy::{self, Applied, Assessment, Plan, Status, Totals};
+use crate::windows::setting::{Change, Identity, Setting, Settings as _, Value};
+use crate::windows::{BootMode, FileChange, Machine, Survey};
+
+/// A hardening job.
+#[derive(Clone, Debug)]
+pub struct Harden {
+    /// The image; it is opened for reading only.
+    pub source: PathBuf,
+    /// The container, or `None` to recognise it.
+    pub format: Option<Format>,
+    /// Where the bundle will stand, or `None` for a dry run.
+    pub output: Option<PathBuf>,
+    /// What is demanded.
+    pub demand: Demand,
+    /// The moment that the log and changed keys carry.
+    pub now: Moment,
+    /// How firmware starts the machine, or `None` to take it from the partition table.
+    pub boot_mode: Option<BootMode>,
+    /// The bucket that the import files name.
+    pub bucket: String,
+}
+
+/// What a hardening job did.
+#[derive(Debug)]
+pub struct Outcome {
+    /// The machine.
+    pub windows: Identity,
+    /// What was noticed about the image, each with its code.
+    pub warnings: Vec<String>,
+    /// The assessment before.
+    pub before: Assessment,
+    /// The assessment after, made anew.
+    pub after: Assessment,
+    /// What was changed, in the order of the log.
+    pub applied: Vec<Applied>,
+    /// What the rules demanded and was not done, with the reason.
+    pub held_back: Vec<policy::HeldBack>,
+    /// The image as it was; `None` in a dry run, which digests nothing.
+    pub source: Option<ImageRecord>,
+    /// The image as it is; `None` in a dry run.
+    pub output: Option<ImageRecord>,
+    /// The bundle; `None` in a dry run.
+    pub bundle: Option<BundleSummary>,
+    /// How long each stage took.
+    pub timings_ms: Timings,
+}
+
+/// The bundle that a job made.
+#[derive(Clone, Debug, Serialize)]
+pub struct BundleSummary {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The image's file name in it.
+    pub image: String,
+    /// Every file in it.
+    pub files: Vec<String>,
+}
+
+/// Wall-clock milliseconds of each stage.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct Timings {
+    /// Finding the Windows, opening and verifying its hives, assessing.
+    pub open: u64,
+    /// Assessing before the edit.
+    pub assess: u64,
+    /// Editing, sealing and verifying hives, writing them to the overlay.
+    pub apply: u64,
+    /// Opening the machine again through the overlay, verifying and assessing it.
+    pub verify: u64,
+    /// Writing the image, and meanwhile digesting the source.
+    pub export: u64,
+    /// Digesting the written image, assessing it, and asking other readers.
+    pub digest: u64,
+    /// Writing log, reports and lists.
+    pub reports: u64,
+}
+
+/// What the edit left in the overlay.
+struct Edit {
+    applied: Vec<Applied>,
+    extents: Vec<Vec<Extent>>,
+    files: Vec<FileChange>,
+    volume: Extent,
+}
+
+/// Hardens an image.
+///
+/// # Errors
+/// Every refusal of the floors below, and this job's own checks; nothing stands at the output then.
+pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
+    let mut clock = Stopwatch::default();
+    let image = Image::open(&job.source, job.format)?;
+    // The place is looked at before the work, and taken after it.
+    let staging = job.output.as_deref().map(Staging::begin).transpose()?;
+
+    progress.start("reading", 0);
+    let mut machine = Machine::open(Overlay::new(&image), job.now.filetime())?;
+    machine.verify()?;
+    let boot_mode = match job.boot_mode {
+        Some(mode) => Some(mode),
+        None => Survey::of(&image, crate::windows::Depth::Volumes)?.boot_mode(),
+    };
+    if boot_mode.is_none() && staging.is_some() {
+        return Err(Error::BootModeUnknown);
+    }
+    let windows = machine.identity().clone();
+    let warnings = machine.warnings().to_vec();
+    clock.lap(|t, ms| t.open = ms);
+
+    let (catalog, selection) = job.demand.resolve(&windows)?;
+    let assess = |machine: &dyn crate::windows::setting::Settings| {
+        policy::assess(&catalog, &selection, &job.demand.values, machine)
+    };
+    let before = assess(&machine);
+    clock.lap(|t, ms| t.assess = ms);
+
+    progress.start("editing", 0);
+    let plan = policy::plan(&before)?;
+    let edit = apply(&plan, &mut machine)?;
+    let overlay = machine.into_device();
+    clock.lap(|t, ms| t.apply = ms);
+
+    progress.start("verifying", 0);
+    let again = Machine::open(&overlay, job.now.filetime())?;
+    again.verify()?;
+    let after = assess(&again);
+    prove_closed(&before, &after, &plan)?;
+    clock.lap(|t, ms| t.verify = ms);
+
+    let mut outcome = Outcome {
+        windows,
+        warnings,
+        before,
+        after,
+        applied: edit.applied.clone(),
+        held_back: plan.held_back.clone(),
+        source: None,
+        output: None,
+        bundle: None,
+        timings_ms: Timings::default(),
+    };
+    let (Some(mut staging), Some(boot_mode)) = (staging, boot_mode) else {
+        progress.finish();
+        outcome.timings_ms = clock.timings;
+        return Ok(outcome);
+    };
+
+    let name = file_name(&job.source);
+    let written = staging.place(&name)?;
+    let (source_digests, exported) =
+        rayon::join(|| disk::digest(&image, &Silent), || disk::export(&image, &overlay, &written, progress));
+    exported?;
+    let source = record(&image, &name, &source_digests?);
+    clock.lap(|t, ms| t.export = ms);
+
+    let output_image = Image::open(&written, Some(image.format()))?;
+    let (digests, looked) = rayon::join(
+        || disk::digest(&output_image, progress),
+        || look_again(&output_image, job.now, &edit, &outcome.after, &assess),
+    );
+    let second_opinion = looked?;
+    let output = record(&output_image, &name, &digests?);
+    staging.list(&name, output.file_bytes, output.sha256);
+    clock.lap(|t, ms| t.digest = ms);
+
+    progress.start("writing evidence", 0);
+    let document = outcome.after.document(&name, &outcome.windows, &catalog);
+    let assessment_sha256 = staging.write_json("reports/assessment.json", &document)?;
+    let trailer = Trailer {
+        output: output.clone(),
+        changes: edit.applied.len(),
+        files: edit.files.len(),
+        before: outcome.before.totals.clone(),
+        after: outcome.after.totals.clone(),
+        assessment_sha256,
+        second_opinion,
+    };
+    let header = Header {
+        schema: "coldforge/audit/1",
+        tool: Tool::THIS,
+        started: job.now,
+        source: source.clone(),
+        windows: outcome.windows.clone(),
+        policy: job.demand.record(&catalog),
+        warnings: outcome.warnings.clone(),
+    };
+    staging.write("audit.jsonl", log(header, &edit, trailer).as_bytes())?;
+    let import = Import {
+        image: &name,
+        format: image.format(),
+        sha256: output.sha256,
+        identity: &outcome.windows,
+        boot_mode,
+        benchmark: &catalog.name(),
+        bucket: &job.bucket,
+    };
+    staging.write_json("aws/containers.json", &aws::containers(&import))?;
+    staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
+    drop(output_image);
+    let bundle = staging.finish(&name, &output.ebs_linear)?;
+    clock.lap(|t, ms| t.reports = ms);
+    progress.finish();
+
+    outcome.bundle = Some(BundleSummary {
+        folder: bundle.folder,
+        image: bundle.image,
+        files: bundle.files.into_iter().map(|file| file.path).collect(),
+    });
+    outcome.source = Some(source);
+    outcome.output = Some(output);
+    outcome.timings_ms = clock.timings;
+    Ok(outcome)
+}
+
+fn apply(plan: &Plan, machine: &mut Machine<Overlay<&Image>>) -> Result<Edit> {
+    let applied = policy::apply(plan, machine)?;
+    let files = machine.commit()?;
+    let extents = applied.iter().map(|applied| machine.extents(&applied.change)).collect::<std::result::Result<_, _>>()?;
+    Ok(Edit { applied, extents, files, volume: machine.volume_extent() })
+}
+
+/// Proves that every rule with a step is closed now, and that no other rule's status changed.
+fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<()> {
+    let planned = |id: &str| plan.steps.iter().any(|step| step.rules.iter().any(|rule| rule == id));
+    let wrong: Vec<&str> = before
+        .findings
+        .iter()
+        .zip(&after.findings)
+        .filter(|(old, new)| {
+            let expected = if planned(&old.stig_id) { Status::Pass } else { old.status };
+            // A value that two rules share may close the other one as well.
+            old.stig_id != new.stig_id || (new.status != expected && new.status != Status::Pass)
+        })
+        .map(|(old, _)| old.stig_id.as_str())
+        .collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(rule) => Err(Error::NotClosed { count: wrong.len(), rule: (*rule).to_owned() }),
+    }
+}
+
+/// Opens the written image as a stranger would: assesses it anew and asks the second readers.
+fn look_again(
+    image: &Image,
+    now: Moment,
+    edit: &Edit,
+    expected: &Assessment,
+    assess: &(dyn Fn(&dyn crate::windows::setting::Settings) -> Assessment + Sync),
+) -> Result<SecondOpinion> {
+    let machine = Machine::open(image, now.filetime())?;
+    if assess(&machine) != *expected {
+        return Err(Error::WrittenOtherwise);
+    }
+    let wanted: Vec<(Setting, Option<Value>)> =
+        edit.applied.iter().map(|Applied { change: Change { setting, after, .. }, .. }| (setting.clone(), after.clone())).collect();
+    second_opinion(image, edit.volume, &wanted)
+}
+
+#[cfg(feature = "second-opinion")]
+fn second_opinion(image: &Image, volume: Extent, wanted: &[(Setting, Option<Value>)]) -> Result<SecondOpinion> {
+    use crate::windows::second_opinion;
+    let opinion = second_opinion::ask(image, volume, wanted);
+    match opinion.disagreed.first() {
+        Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
+        None => Ok(SecondOpinion {
+            readers: second_opinion::READERS.map(str::to_owned).to_vec(),
+            agreed: opinion.agreed,
+            cannot_read: opinion.cannot_read,
+        }),
+    }
+}
+
+#[cfg(not(feature = "second-opinion"))]
+fn second_opinion(_: &Image, _: Extent, _: &[(Setting, Option<Value>)]) -> Result<SecondOpinion> {
+    Ok(SecondOpinion::default())
+}
+
+fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
+    let mut chain = Chain::default();
+    chain.push(&Record::Header(Box::new(header)));
+    for (Applied { rules, change }, extents) in edit.applied.iter().zip(&edit.extents) {
+        chain.push(&Record::Change(ChangeRecord {
+            rules: rules.clone(),
+            setting: change.setting.clone(),
+            before: change.before.clone(),
+            after: change.after.clone(),
+            file: change.file.clone(),
+            cell: change.cell,
+            extents: extents.clone(),
+        }));
+    }
+    for file in &edit.files {
+        chain.push(&Record::File(FileRecord {
+            file: file.file.clone(),
+            bytes: file.bytes,
+            sha256_before: file.before,
+            sha256_after: file.after,
+            extents: file.extents.clone(),
+        }));
+    }
+    chain.push(&Record::Trailer(Box::new(trailer)));
+    chain.into_text()
+}
+
+/// Returns the evidence's words for an image and its digests.
+pub(super) fn record(image: &Image, name: &str, digests: &disk::Digests) -> ImageRecord {
+    use crate::disk::BlockDevice as _;
+    ImageRecord {
+        name: name.to_owned(),
+        format: image.format().to_string(),
+        file_bytes: image.file_len(),
+        disk_bytes: image.len(),
+        sha256: digests.file_sha256,
+        ebs_linear: LinearChecksum { sha256_base64: digests.linear_sha256_base64.clone(), blocks: digests.linear_blocks },
+    }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Splits the run's time into stages.
+struct Stopwatch {
+    last: Instant,
+    timings: Timings,
+}
+
+impl Default for Stopwatch {
+    fn default() -> Self {
+        Self { last: Instant::now(), timings: Timings::default() }
+    }
+}
+
+impl Stopwatch {
+    fn lap(&mut self, set: impl FnOnce(&mut Timings, u64)) {
+        let ms = u64::try_from(self.last.elapsed().as_millis()).unwrap_or(u64::MAX);
+        set(&mut self.timings, ms);
+        self.last = Instant::now();
+    }
+}
+

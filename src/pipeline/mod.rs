@@ -1,0 +1,18 @@
+//! Floor 6: the jobs, each one function: assess an image, harden it into a bundle, verify a bundle.
+//!
+//! A job takes everything it needs (also the moment it happens) and touches no terminal.
+
+mod demand;
+mod error;
+mod harden;
+mod scan;
+mod verify;
+
+pub use demand::Demand;
+pub use error::Error;
+pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
+pub use scan::{Scan, scan};
+pub use verify::{Problem, Proof, verify};
+
+/// The answer of every job.
+pub type Result<T> = std::result::Result<T, Error>;

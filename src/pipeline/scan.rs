@@ -1,0 +1,36 @@
+//! Assesses an image without changing anything.
+
+use std::path::Path;
+
+use super::{Demand, Result};
+use crate::base::time::Moment;
+use crate::disk::{Format, Image};
+use crate::policy::{self, Assessment};
+use crate::windows::Machine;
+use crate::windows::setting::{Identity, Settings as _};
+
+/// What a scan found.
+#[derive(Debug)]
+pub struct Scan {
+    /// The machine.
+    pub windows: Identity,
+    /// What was noticed about the image, each with its code.
+    pub warnings: Vec<String>,
+    /// The findings.
+    pub assessment: Assessment,
+}
+
+/// Assesses the Windows in the image at `path`.
+///
+/// # Errors
+/// Every refusal that would stop a hardening run too: what cannot be trusted to be written cannot be trusted to be read.
+pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
+    let image = Image::open(path, format)?;
+    let machine = Machine::open(&image, Moment(0).filetime())?;
+    let (catalog, selection) = demand.resolve(machine.identity())?;
+    Ok(Scan {
+        windows: machine.identity().clone(),
+        warnings: machine.warnings().to_vec(),
+        assessment: policy::assess(&catalog, &selection, &demand.values, &machine),
+    })
+}

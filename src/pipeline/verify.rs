@@ -1,0 +1,245 @@
+//! Proves a bundle from its own files, and with the source at hand also that nothing else was changed.
+//!
+//! Every claim of the log is derived anew: digests, chain, checksum, the digest of every changed file in the image, the
+//! value of every changed setting, the assessment, and (with the source) every byte that differs.
+
+use std::path::Path;
+
+use serde::Serialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::{Demand, Error, Result, harden};
+use crate::audit::{self, Bundle, Line};
+use crate::base::offset::normalize;
+use crate::base::progress::{Progress, Silent};
+use crate::base::time::Moment;
+use crate::base::{Extent, fs};
+use crate::disk::{self, Image};
+use crate::policy;
+use crate::windows::Machine;
+use crate::windows::setting::{Setting, Settings as _};
+
+/// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
+const LOG_LIMIT_BYTES: u64 = 256 << 20;
+
+/// What was proven of a bundle.
+#[derive(Clone, Debug, Serialize)]
+pub struct Proof {
+    /// What holds, one sentence each, in the order of proving.
+    pub proven: Vec<String>,
+    /// What does not hold; a bundle without problems is intact.
+    pub problems: Vec<Problem>,
+    /// What was noticed and proves nothing either way.
+    pub notes: Vec<String>,
+}
+
+/// Something that does not hold.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Problem {
+    /// The file or the part of it.
+    pub place: String,
+    /// What is wrong there.
+    pub what: String,
+}
+
+impl Proof {
+    fn hold(&mut self, place: &str, claim: &str, holds: bool) {
+        if holds {
+            self.proven.push(format!("{place}: {claim}"));
+        } else {
+            self.problems.push(Problem { place: place.to_owned(), what: format!("it does not hold that {claim}") });
+        }
+    }
+
+    fn deny(&mut self, place: impl Into<String>, what: impl Into<String>) {
+        self.problems.push(Problem { place: place.into(), what: what.into() });
+    }
+}
+
+/// Proves the bundle in `folder`, and with `source` also that the image differs from it only where the log says.
+///
+/// # Errors
+/// If there is no bundle to judge, or the operating system fails. Everything that is merely wrong is a [`Problem`].
+pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> Result<Proof> {
+    let bundle = Bundle::open(folder)?;
+    let mut proof = Proof { proven: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+    progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
+    for damage in bundle.check(&|bytes| progress.advance(bytes))? {
+        if damage.what == audit::UNLISTED {
+            proof.notes.push(format!("{} {}", damage.path, damage.what));
+        } else {
+            proof.deny(damage.path, damage.what);
+        }
+    }
+    if proof.problems.is_empty() {
+        proof.proven.push(format!("{} files have the digests of manifest.json and SHA256SUMS", bundle.files.len()));
+    }
+    let text = match fs::read(&bundle.path("audit.jsonl"), LOG_LIMIT_BYTES) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(_) => {
+            proof.deny("audit.jsonl", "it cannot be read");
+            return Ok(proof);
+        }
+    };
+    let lines = match audit::read(&text) {
+        Ok(lines) => lines,
+        Err(fault) => {
+            proof.deny(format!("audit.jsonl line {}", fault.line), fault.what);
+            return Ok(proof);
+        }
+    };
+    proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
+    let log = Log { lines: &lines };
+    if proof.problems.iter().any(|problem| problem.place == bundle.image) {
+        return Ok(proof); // a damaged image is not worth parsing: its digest already told
+    }
+    progress.start("assessing", 0);
+    prove_image(&bundle, &log, &mut proof)?;
+    if let Some(source) = source {
+        prove_difference(&bundle, &log, source, progress, &mut proof)?;
+    } else {
+        proof.notes.push("without --source it is not proven that nothing else differs from the source".to_owned());
+    }
+    progress.finish();
+    Ok(proof)
+}
+
+/// The log's parts by name; a member that is missing or of another type reads as null.
+struct Log<'a> {
+    lines: &'a [Line],
+}
+
+impl Log<'_> {
+    fn header(&self) -> Json {
+        self.lines.first().map(|line| Json::Object(line.object.clone())).unwrap_or_default()
+    }
+
+    fn trailer(&self) -> Json {
+        self.lines.last().map(|line| Json::Object(line.object.clone())).unwrap_or_default()
+    }
+
+    fn of(&self, kind: &str) -> impl Iterator<Item = (usize, &Map<String, Json>)> {
+        let kind = kind.to_owned();
+        self.lines.iter().enumerate().filter(move |(_, line)| line.kind == kind).map(|(i, line)| (i + 1, &line.object))
+    }
+
+    /// Returns every byte of the disk that the log explains.
+    fn extents(&self) -> Vec<Extent> {
+        let lists = self.lines.iter().filter_map(|line| line.object.get("extents"));
+        normalize(lists.filter_map(|list| serde_json::from_value::<Vec<Extent>>(list.clone()).ok()).flatten().collect())
+    }
+}
+
+/// Proves what the log says of the image that lies in the bundle.
+fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> {
+    let (header, trailer) = (log.header(), log.trailer());
+    let path = bundle.path(&bundle.image);
+    let format = trailer["output"]["format"].as_str().and_then(|text| text.parse().ok());
+    let image = Image::open(&path, format)?;
+    let digests = disk::digest(&image, &Silent)?;
+    let record = json!(harden::record(&image, &bundle.image, &digests));
+    proof.hold("audit.jsonl", "the trailer describes this image: format, sizes, SHA-256 and EBS checksum", record == trailer["output"]);
+    let count = |kind: &str| json!(log.of(kind).count());
+    let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
+    proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
+
+    let machine = Machine::open(&image, Moment(0).filetime())?;
+    proof.hold("audit.jsonl", "the header describes the Windows in this image", json!(machine.identity()) == header["windows"]);
+    let mut wrong = 0;
+    for (line, object) in log.of("change") {
+        let setting = object.get("setting").cloned().and_then(|value| serde_json::from_value::<Setting>(value).ok());
+        let found = setting.and_then(|setting| machine.get(&setting).ok());
+        if found.is_none_or(|found| Some(&json!(found.value)) != object.get("after")) {
+            wrong += 1;
+            proof.deny(format!("audit.jsonl line {line}"), "the image does not hold the value that the line says");
+        }
+    }
+    for (line, object) in log.of("file") {
+        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.file_digest(file));
+        if found.is_none_or(|digest| Some(&json!(digest)) != object.get("sha256_after")) {
+            wrong += 1;
+            proof.deny(format!("audit.jsonl line {line}"), "the file in the image does not have the digest that the line says");
+        }
+    }
+    if wrong == 0 {
+        proof.proven.push(format!("{}: holds every value and file as the log says", bundle.image));
+    }
+    prove_assessment(bundle, &header, &trailer, &machine, proof)
+}
+
+/// Proves that a fresh assessment by the recorded demand equals the recorded one.
+fn prove_assessment(
+    bundle: &Bundle,
+    header: &Json,
+    trailer: &Json,
+    machine: &Machine<&Image>,
+    proof: &mut Proof,
+) -> Result<()> {
+    const REPORT: &str = "reports/assessment.json";
+    let listed = bundle.files.iter().find(|file| file.path == REPORT);
+    let digest = listed.map(|file| json!(file.sha256));
+    proof.hold(REPORT, "it is the assessment that the trailer names", digest.as_ref() == Some(&trailer["assessment_sha256"]));
+    let demand = Demand::from_record(&header["policy"]).map_err(|what| Error::Evidence { file: "audit.jsonl", what })?;
+    let (catalog, selection) = demand.resolve(machine.identity())?;
+    if json!(demand.record(&catalog)) != header["policy"] {
+        proof.deny("audit.jsonl", "the log names a catalog that this version does not have: verify with the version in the header");
+        return Ok(());
+    }
+    let fresh = policy::assess(&catalog, &selection, &demand.values, machine);
+    let document = json!(fresh.document(&bundle.image, machine.identity(), &catalog));
+    let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
+    let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    proof.hold(REPORT, "a fresh assessment of the image equals it", recorded == Some(document));
+    proof.hold("audit.jsonl", "the trailer's totals are those of a fresh assessment", json!(fresh.totals) == trailer["after"]);
+    Ok(())
+}
+
+/// Proves that source and image differ only in bytes that the log explains.
+fn prove_difference(
+    bundle: &Bundle,
+    log: &Log<'_>,
+    source: &Path,
+    progress: &dyn Progress,
+    proof: &mut Proof,
+) -> Result<()> {
+    let header = log.header();
+    let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
+    let format = header["source"]["format"].as_str().and_then(|text| text.parse().ok());
+    let before = Image::open(source, format)?;
+    let digests = disk::digest(&before, &Silent)?;
+    let place = source.display().to_string();
+    let record = json!(harden::record(&before, &name, &digests));
+    proof.hold(&place, "it is the source that the header describes", record == header["source"]);
+    let after = Image::open(&bundle.path(&bundle.image), Some(before.format()))?;
+    let explained = log.extents();
+    let differing = disk::differences(&before, &after, progress)?;
+    let unexplained: Vec<&Extent> = differing
+        .iter()
+        .filter(|extent| !explained.iter().any(|known| known.offset <= extent.offset && extent.end() <= known.end()))
+        .collect();
+    match unexplained.first() {
+        None => proof.proven.push(format!(
+            "{}: {} bytes differ from the source, each explained by the log",
+            bundle.image,
+            differing.iter().map(|extent| extent.length).sum::<u64>()
+        )),
+        Some(first) => proof.deny(
+            &bundle.image,
+            format!("{} extents differ from the source and no line explains them, the first at {:#x}", unexplained.len(), first.offset),
+        ),
+    }
+    let machine = Machine::open(&before, Moment(0).filetime())?;
+    let mut wrong = 0;
+    for (line, object) in log.of("change") {
+        let setting = object.get("setting").cloned().and_then(|value| serde_json::from_value::<Setting>(value).ok());
+        let found = setting.and_then(|setting| machine.get(&setting).ok());
+        if found.is_none_or(|found| Some(&json!(found.value)) != object.get("before")) {
+            wrong += 1;
+            proof.deny(format!("audit.jsonl line {line}"), "the source does not hold the value before that the line says");
+        }
+    }
+    if wrong == 0 {
+        proof.proven.push(format!("{place}: held every value before as the log says"));
+    }
+    Ok(())
+}

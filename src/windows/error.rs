@@ -1,0 +1,149 @@
+//! Why a Windows cannot be found, read or changed.
+
+use thiserror::Error;
+
+use crate::base::{CellOffset, Failure, Kind, Refusal};
+use crate::{disk, ntfs, partition, regf};
+
+/// A failure of this floor.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The disk failed.
+    #[error("the disk cannot be read")]
+    Disk(#[from] disk::Error),
+
+    /// The partition table is unusable.
+    #[error("the partition table cannot be used")]
+    Partition(#[from] partition::Error),
+
+    /// A volume failed.
+    #[error("the volume in partition {partition} cannot be used")]
+    Volume {
+        /// The partition's number.
+        partition: u32,
+        /// What is wrong.
+        source: ntfs::Error,
+    },
+
+    /// A file of the Windows volume failed.
+    #[error("`{path}` cannot be used")]
+    File {
+        /// The path on the volume.
+        path: String,
+        /// What is wrong.
+        source: ntfs::Error,
+    },
+
+    /// A hive failed.
+    #[error("the hive `{path}` cannot be used")]
+    Hive {
+        /// The path on the volume.
+        path: String,
+        /// What is wrong.
+        source: regf::Error,
+    },
+
+    /// A hive breaks rules that every hive of Windows keeps.
+    #[error("the hive `{path}` is damaged: {findings} findings, the first at cell {at}: {first}")]
+    HiveCorrupt {
+        /// The path on the volume.
+        path: String,
+        /// How many errors the verifier found.
+        findings: usize,
+        /// Where the first one is.
+        at: CellOffset,
+        /// What it is.
+        first: String,
+    },
+
+    /// A hive that must be there is not.
+    #[error("the Windows in partition {partition} has no `{path}`")]
+    NoHive {
+        /// The partition's number.
+        partition: u32,
+        /// The path on the volume.
+        path: String,
+    },
+
+    /// A value that every Windows has is missing or of another type.
+    #[error("`{key}` has no usable value `{name}`")]
+    NoIdentity {
+        /// The key.
+        key: String,
+        /// The value's name.
+        name: &'static str,
+    },
+
+    /// No partition holds a Windows.
+    #[error("no Windows was found in {partitions} partitions")]
+    NoWindows {
+        /// How many partitions were looked at.
+        partitions: usize,
+    },
+
+    /// Several partitions hold a Windows.
+    #[error("more than one Windows was found, in partitions {partitions:?}")]
+    SeveralWindows {
+        /// The partitions' numbers.
+        partitions: Vec<u32>,
+    },
+
+    /// A setting's key lies in no hive that this version opens.
+    #[error("no hive that is handled holds `{key}`")]
+    UnknownHive {
+        /// The key.
+        key: String,
+    },
+
+    /// A read-only check found a reason not to write.
+    #[error("{}", .0.reason)]
+    Refused(Refusal),
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Disk(error) => error.kind(),
+            Self::Partition(error) => error.kind(),
+            Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
+            Self::Hive { source, .. } => source.kind(),
+            Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
+            Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
+            Self::UnknownHive { .. } => Kind::Unsupported,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(error) => error.code(),
+            Self::Partition(error) => error.code(),
+            Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
+            Self::Hive { source, .. } => source.code(),
+            Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
+            Self::NoHive { .. } => Some("E-NO-HIVE"),
+            Self::NoIdentity { .. } => Some("E-NO-IDENTITY"),
+            Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
+            Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
+            Self::UnknownHive { .. } => Some("E-SETTING-UNSUPPORTED"),
+            Self::Refused(refusal) => Some(refusal.code),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Disk(error) => error.hint(),
+            Self::Partition(error) => error.hint(),
+            Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
+            Self::Hive { source, .. } => source.hint(),
+            Self::HiveCorrupt { .. } => Some("boot the machine once, let Windows repair its registry, and shut it down"),
+            Self::NoHive { .. } | Self::NoIdentity { .. } => {
+                Some("check that the image holds a whole installation, then run `coldforge inspect` on it")
+            }
+            Self::NoWindows { .. } => Some("run `coldforge inspect` to see what the image holds"),
+            Self::SeveralWindows { .. } => Some("remove all but one installation: AWS imports no dual-boot image either"),
+            Self::UnknownHive { .. } => Some("leave the rule out with --skip"),
+            Self::Refused(refusal) => Some(refusal.hint),
+        }
+    }
+}

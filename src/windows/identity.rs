@@ -1,0 +1,114 @@
+//! Who a machine is: product, edition, build and role, domain and control set, each from the value that is known to
+//! tell it on a powered-off disk.
+//!
+//! `CurrentControlSet` is a volatile link and lies on no disk: `Select\Default` names the set that the next boot loads,
+//! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and tells
+//! nothing; the build number does.
+
+use super::setting::{Identity, Role, Value, ValueType};
+use super::{Error, Result};
+use crate::base::read;
+use crate::base::utf16;
+use crate::regf::Hive;
+
+const VERSION_KEY: &str = r"Microsoft\Windows NT\CurrentVersion";
+
+/// The control sets that matter.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct ControlSets {
+    /// The set that the next boot loads.
+    pub(super) default: u32,
+    /// The set that the last boot used.
+    pub(super) current: u32,
+    /// The set that failed to boot; 0 if none did.
+    pub(super) failed: u32,
+}
+
+impl ControlSets {
+    /// Reads `Select` of a SYSTEM hive.
+    pub(super) fn read(system: &Hive) -> Result<Self> {
+        let number = |name: &'static str| {
+            dword(system, "Select", name).ok_or(Error::NoIdentity { key: r"HKLM\SYSTEM\Select".into(), name })
+        };
+        let sets = Self {
+            default: number("Default")?,
+            current: number("Current")?,
+            failed: dword(system, "Select", "Failed").unwrap_or(0),
+        };
+        match system.key(&sets.key(sets.default)) {
+            Ok(Some(_)) if (1..=999).contains(&sets.default) => Ok(sets),
+            _ => Err(Error::NoIdentity { key: r"HKLM\SYSTEM\Select".into(), name: "Default" }),
+        }
+    }
+
+    /// Returns the sets to edit: the next boot's, and the last boot's where that is another one.
+    pub(super) fn to_edit(self) -> Vec<u32> {
+        if self.current == self.default || self.current == 0 {
+            vec![self.default]
+        } else {
+            vec![self.default, self.current]
+        }
+    }
+
+    /// Returns the name of a set's key.
+    pub(super) fn key(self, number: u32) -> String {
+        format!("ControlSet{number:03}")
+    }
+}
+
+/// Reads the identity from SOFTWARE and SYSTEM, and the domain from SECURITY where that hive can be read.
+pub(super) fn read(software: &Hive, system: &Hive, security: Option<&Hive>, sets: ControlSets) -> Result<Identity> {
+    let text = |name: &str| value(software, VERSION_KEY, name).and_then(|value| value.as_text());
+    let needed = |name: &'static str| {
+        text(name).ok_or(Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name })
+    };
+    let build = needed("CurrentBuildNumber").or_else(|_| needed("CurrentBuild"))?;
+    let build = build.trim().parse().map_err(|_| Error::NoIdentity {
+        key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"),
+        name: "CurrentBuildNumber",
+    })?;
+    let options = format!(r"{}\Control\ProductOptions", sets.key(sets.default));
+    let environment = format!(r"{}\Control\Session Manager\Environment", sets.key(sets.default));
+    let role = match value(system, &options, "ProductType").and_then(|value| value.as_text()).as_deref() {
+        Some("WinNT") => Role::Workstation,
+        Some("ServerNT") => Role::MemberServer,
+        Some("LanmanNT") => Role::DomainController,
+        _ => return Err(Error::NoIdentity { key: format!(r"HKLM\SYSTEM\{options}"), name: "ProductType" }),
+    };
+    Ok(Identity {
+        product: needed("ProductName")?,
+        edition: needed("EditionID")?,
+        build,
+        ubr: dword(software, VERSION_KEY, "UBR"),
+        release: text("DisplayVersion").or_else(|| text("ReleaseId")),
+        installation_type: needed("InstallationType")?,
+        architecture: value(system, &environment, "PROCESSOR_ARCHITECTURE").and_then(|value| value.as_text()),
+        role,
+        domain_joined: security.and_then(domain_joined),
+        domain: security.and_then(domain_name),
+        control_set: sets.default,
+    })
+}
+
+/// Tells whether `Policy\PolPrDmS` holds the SID of a primary domain: it is there and empty on a standalone machine.
+fn domain_joined(security: &Hive) -> Option<bool> {
+    value(security, r"Policy\PolPrDmS", "").map(|sid| !sid.data.is_empty())
+}
+
+/// Returns the text of `Policy\PolPrDmN`: u16 length, u16 capacity, u32 offset (8), UTF-16.
+fn domain_name(security: &Hive) -> Option<String> {
+    let data = value(security, r"Policy\PolPrDmN", "")?.data;
+    let length = usize::from(read::u16_le(&data, 0).ok()?);
+    let offset = usize::try_from(read::u32_le(&data, 4).ok()?).ok()?;
+    let text = utf16::decode(read::slice(&data, offset, length).ok()?);
+    Some(text.trim_end_matches('\0').to_owned()).filter(|text| !text.is_empty())
+}
+
+fn value(hive: &Hive, key: &str, name: &str) -> Option<Value> {
+    let value = hive.key(key).ok()??.value(name).ok()??;
+    Some(Value { kind: ValueType(value.kind), data: value.data.into_owned() })
+}
+
+fn dword(hive: &Hive, key: &str, name: &str) -> Option<u32> {
+    value(hive, key, name)?.as_dword()
+}

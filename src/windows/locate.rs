@@ -1,0 +1,176 @@
+//! Which partition holds the Windows, and what stands against editing it.
+//!
+//! Every partition is looked at, for a type byte tells little: 0x07 is NTFS, exFAT and others alike. Exactly one
+//! installation is demanded; with none, a volume that could not be looked into (BitLocker, a damaged one) is the
+//! likelier answer and is named first.
+
+use serde::Serialize;
+
+use super::hives::{self, CONFIG, HiveState};
+use super::{Error, Result};
+use crate::base::{Failure as _, Refusal};
+use crate::disk::{BlockDevice, Window};
+use crate::ntfs::Volume;
+use crate::partition::{self, Kind, Partition, Scheme, Table};
+
+/// What the partitions of a disk hold.
+#[derive(Debug)]
+pub struct Survey {
+    /// The partition table.
+    pub table: Table,
+    /// One entry a partition, in the table's order.
+    pub sites: Vec<Site>,
+}
+
+/// A partition, and what was found in it.
+#[derive(Debug)]
+pub struct Site {
+    /// The partition.
+    pub partition: Partition,
+    /// What was found: a volume, something that is no NTFS volume at all (`None`), or why one cannot be read.
+    pub volume: Result<Option<VolumeReport>>,
+}
+
+/// An NTFS volume.
+#[derive(Clone, Debug, Serialize)]
+pub struct VolumeReport {
+    /// The cluster size.
+    pub cluster_bytes: u64,
+    /// Whether a Windows is installed on it.
+    pub windows: bool,
+    /// Whether the boot manager of BIOS machines (`\bootmgr`) lies in its root.
+    pub bootmgr: bool,
+    /// What forbids writing to it.
+    pub refusals: Vec<Refusal>,
+    /// What should be known before writing to it.
+    pub warnings: Vec<Refusal>,
+    /// The hives of its configuration folder, if a Windows is installed.
+    pub hives: Vec<HiveState>,
+}
+
+/// How firmware starts the machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub enum BootMode {
+    /// From an active MBR partition.
+    #[serde(rename = "legacy-bios")]
+    LegacyBios,
+    /// From an EFI system partition.
+    #[serde(rename = "uefi")]
+    Uefi,
+}
+
+/// Whether the hives of a Windows are looked at as well.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Depth {
+    /// Only volumes: enough to find the Windows.
+    Volumes,
+    /// Volumes and hives, as a report wants it.
+    Hives,
+}
+
+impl Survey {
+    /// Looks at every partition of a disk.
+    ///
+    /// # Errors
+    /// [`Error::Partition`] or [`Error::Disk`] if the table itself cannot be read; what is wrong with one partition
+    /// stands at its [`Site`].
+    pub fn of(device: &dyn BlockDevice, depth: Depth) -> Result<Self> {
+        let table = partition::scan(device)?;
+        let sites = table
+            .partitions
+            .iter()
+            .map(|partition| Site { partition: partition.clone(), volume: look(device, partition, depth) })
+            .collect();
+        Ok(Self { table, sites })
+    }
+
+    /// Returns the one partition that holds a Windows.
+    ///
+    /// # Errors
+    /// [`Error::SeveralWindows`], [`Error::NoWindows`], or why the likeliest partition cannot be read.
+    pub fn windows(&self) -> Result<&Site> {
+        let found: Vec<&Site> =
+            self.sites.iter().filter(|site| matches!(&site.volume, Ok(Some(volume)) if volume.windows)).collect();
+        match found.as_slice() {
+            [site] => Ok(site),
+            [] => Err(Error::NoWindows { partitions: self.sites.len() }),
+            _ => Err(Error::SeveralWindows { partitions: found.iter().map(|site| site.partition.number).collect() }),
+        }
+    }
+
+    /// Returns how firmware starts this disk, or `None` where the table does not tell, or tells both ways.
+    ///
+    /// UEFI: a GPT with an EFI system partition. BIOS: an MBR with an active partition whose root holds `\bootmgr`.
+    pub fn boot_mode(&self) -> Option<BootMode> {
+        let partitions = &self.table.partitions;
+        match self.table.scheme {
+            Scheme::Gpt => partitions.iter().any(|p| p.kind == Kind::Gpt(partition::ESP)).then_some(BootMode::Uefi),
+            Scheme::Mbr => {
+                let active = |site: &&Site| {
+                    site.partition.bootable && matches!(&site.volume, Ok(Some(volume)) if volume.bootmgr)
+                };
+                let also_uefi = partitions.iter().any(|p| p.kind == Kind::Mbr(partition::MBR_ESP));
+                (self.sites.iter().filter(active).count() == 1 && !also_uefi).then_some(BootMode::LegacyBios)
+            }
+            Scheme::Bare => None,
+        }
+    }
+
+    /// Returns everything that forbids editing this disk's Windows, in the order of finding.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut refusals = self.table.refusals.clone();
+        match self.windows() {
+            Ok(site) => {
+                if let Ok(Some(volume)) = &site.volume {
+                    refusals.extend(volume.refusals.iter().cloned());
+                }
+            }
+            Err(missing) => {
+                let hidden = self.sites.iter().filter_map(|site| match (&site.partition.refusal, &site.volume) {
+                    (Some(refusal), _) => Some(refusal.clone()),
+                    (None, Err(error)) => Some(as_refusal(error)),
+                    _ => None,
+                });
+                let before = refusals.len();
+                refusals.extend(hidden);
+                // A table that is refused as a whole, or a volume that hides its contents, explains the absence.
+                if refusals.len() == before && (before == 0 || matches!(missing, Error::SeveralWindows { .. })) {
+                    refusals.push(as_refusal(&missing));
+                }
+            }
+        }
+        refusals
+    }
+}
+
+/// Returns an error as a line of a report: the whole chain of causes, with code and hint; what is
+/// merely damaged has the code `E-UNREADABLE`.
+pub fn as_refusal(error: &Error) -> Refusal {
+    let mut reason = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(source) = cause {
+        reason = format!("{reason}: {source}");
+        cause = source.source();
+    }
+    let hint = error.hint().unwrap_or("check the image with `chkdsk` on a machine that mounts it");
+    Refusal { code: error.code().unwrap_or("E-UNREADABLE"), reason, hint }
+}
+
+fn look(device: &dyn BlockDevice, partition: &Partition, depth: Depth) -> Result<Option<VolumeReport>> {
+    if partition.signature != partition::Signature::Ntfs {
+        return Ok(None);
+    }
+    let failed = |source| Error::Volume { partition: partition.number, source };
+    let window = Window::open(device, partition.start, partition.length)?;
+    let volume = Volume::open(window).map_err(failed)?;
+    let found = |path: &str| volume.find(path).map(|file| file.is_some()).map_err(failed);
+    let windows = found(&format!(r"{CONFIG}\SYSTEM"))? || found(&format!(r"{CONFIG}\SOFTWARE"))?;
+    Ok(Some(VolumeReport {
+        cluster_bytes: volume.cluster_bytes(),
+        windows,
+        bootmgr: found(r"\bootmgr")?,
+        refusals: volume.refusals().map_err(failed)?,
+        warnings: volume.warnings().map_err(failed)?,
+        hives: if windows && depth == Depth::Hives { hives::look(&volume) } else { Vec::new() },
+    }))
+}

@@ -1,0 +1,318 @@
+//! The machine in an image: its hives opened, its settings read and changed, its changes written back.
+//!
+//! Nothing is written before [`Machine::commit`]; what commit writes goes to the device the machine was opened on,
+//! which for a hardening run is a copy-on-write overlay.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::hives::{self, HiveFile, ROOTS};
+use super::identity::{self, ControlSets};
+use super::locate::{Depth, Survey};
+use super::setting::{Change, Found, Identity, Setting, SettingError, Settings, Value, ValueType};
+use super::{Error, Result};
+use crate::base::digest::Digest;
+use crate::base::offset::normalize;
+use crate::base::time::FileTime;
+use crate::base::{Extent, FileOffset, ImageOffset, read};
+use crate::disk::{BlockDevice, Window};
+use crate::ntfs::Volume;
+use crate::regf;
+
+/// The prefix that stands for the control sets.
+const CURRENT_CONTROL_SET: &str = r"HKLM\SYSTEM\CurrentControlSet";
+
+/// A Windows in an image.
+#[derive(Debug)]
+pub struct Machine<D> {
+    volume: Volume<Window<D>>,
+    partition: u32,
+    hives: Vec<HiveFile>,
+    identity: Identity,
+    sets: ControlSets,
+    warnings: Vec<String>,
+    now: FileTime,
+}
+
+/// A file of the volume whose content was replaced.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct FileChange {
+    /// The path on the volume.
+    pub file: String,
+    /// The length, which did not change.
+    pub bytes: u64,
+    /// The digest of the content before.
+    pub before: Digest,
+    /// The digest of the content after.
+    pub after: Digest,
+    /// The bytes of the disk that were written.
+    pub extents: Vec<Extent>,
+}
+
+impl<D: BlockDevice> Machine<D> {
+    /// Finds the one Windows on a disk and opens its hives; `now` is the time that changed keys will carry.
+    ///
+    /// # Errors
+    /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
+    pub fn open(device: D, now: FileTime) -> Result<Self> {
+        let survey = Survey::of(&device, Depth::Volumes)?;
+        if let Some(refusal) = survey.refusals().into_iter().next() {
+            return Err(Error::Refused(refusal));
+        }
+        let site = survey.windows()?;
+        let partition = site.partition.number;
+        let mut warnings: Vec<String> = match &site.volume {
+            Ok(Some(volume)) => volume.warnings.iter().map(ToString::to_string).collect(),
+            _ => Vec::new(),
+        };
+        let failed = |source| Error::Volume { partition, source };
+        let window = Window::open(device, site.partition.start, site.partition.length)?;
+        let volume = Volume::open(window).map_err(failed)?;
+        let (opened, security) = rayon::join(
+            || ROOTS.par_iter().map(|(root, name)| hives::open(&volume, partition, root, name)).collect::<Result<Vec<_>>>(),
+            || hives::read(&volume, "SECURITY").map(|found| found.map(|(_, bytes)| regf::Hive::parse(bytes))),
+        );
+        let opened = opened?;
+        let security = match security {
+            Ok(Some(Ok(hive))) => Some(hive),
+            _ => {
+                warnings.push("W-DOMAIN-UNKNOWN: SECURITY cannot be read, so domain membership is unknown".to_owned());
+                None
+            }
+        };
+        let [software, system] = opened.as_slice() else {
+            return Err(Error::NoHive { partition, path: hives::CONFIG.to_owned() });
+        };
+        let sets = ControlSets::read(&system.hive)?;
+        if sets.current != sets.default {
+            warnings.push(format!(
+                "W-CONTROL-SET: the next boot loads control set {}, the last one used {}: both are edited",
+                sets.default, sets.current
+            ));
+        }
+        if sets.failed != 0 {
+            warnings.push(format!("W-CONTROL-SET-FAILED: control set {} once failed to boot", sets.failed));
+        }
+        let identity = identity::read(&software.hive, &system.hive, security.as_ref(), sets)?;
+        Ok(Self { volume, partition, hives: opened, identity, sets, warnings, now })
+    }
+
+    /// Returns the number of the partition that holds the Windows.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Returns where the Windows volume lies on the disk, and its length.
+    pub fn volume_extent(&self) -> Extent {
+        let window = self.volume.device();
+        Extent::new(window.start().0, window.len())
+    }
+
+    /// Returns the digest of an opened hive as it is now, by the path on the volume.
+    pub fn file_digest(&self, path: &str) -> Option<Digest> {
+        self.hives.iter().find(|file| file.path == path).map(|file| Digest::of(file.hive.bytes()))
+    }
+
+    /// Returns what was noticed and did not stop the machine from being opened, each with its code.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Returns the device, with everything that was committed.
+    pub fn into_device(self) -> D {
+        self.volume.into_device().into_inner()
+    }
+
+    /// Runs the strict verifier over every hive, in parallel.
+    ///
+    /// # Errors
+    /// [`Error::HiveCorrupt`] for the first hive that breaks a rule which every hive of Windows keeps.
+    pub fn verify(&self) -> Result<()> {
+        self.hives.par_iter().try_for_each(|file| verify(file))
+    }
+
+    /// Seals and verifies every edited hive, in parallel, and writes what changed to the device.
+    ///
+    /// # Errors
+    /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
+    pub fn commit(&mut self) -> Result<Vec<FileChange>> {
+        let now = self.now;
+        let sealed: Vec<Option<(Vec<Extent>, Digest)>> = self
+            .hives
+            .par_iter_mut()
+            .map(|file| {
+                if !file.hive.is_edited() {
+                    return Ok(None);
+                }
+                file.hive.seal(now);
+                verify(file)?;
+                Ok(Some((file.hive.touched(), Digest::of(file.hive.bytes()))))
+            })
+            .collect::<Result<_>>()?;
+        let mut changes = Vec::new();
+        for (file, sealed) in self.hives.iter().zip(sealed) {
+            let Some((touched, after)) = sealed else { continue };
+            let failed = |source| Error::File { path: file.path.clone(), source };
+            let mut extents = Vec::new();
+            for range in &touched {
+                let bytes = cut(file, *range)?;
+                extents.extend(self.volume.overwrite(&file.file, FileOffset(range.offset), bytes).map_err(failed)?);
+            }
+            let extents = self.on_disk(extents);
+            changes.push(FileChange { file: file.path.clone(), bytes: file.file.size(), before: file.before, after, extents });
+        }
+        Ok(changes)
+    }
+
+    /// Returns the bytes of the disk that hold the bytes of a file that a change touched.
+    ///
+    /// # Errors
+    /// Errors of the volume.
+    pub fn extents(&self, change: &Change) -> Result<Vec<Extent>> {
+        let Some(file) = self.hives.iter().find(|file| file.path == change.file) else { return Ok(Vec::new()) };
+        let failed = |source| Error::File { path: file.path.clone(), source };
+        let mut extents = Vec::new();
+        for range in &change.touched {
+            extents.extend(self.volume.extents(&file.file, FileOffset(range.offset), range.length).map_err(failed)?);
+        }
+        Ok(self.on_disk(extents))
+    }
+
+    fn on_disk(&self, extents: Vec<Extent>) -> Vec<Extent> {
+        let ImageOffset(start) = self.volume.device().start();
+        normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
+    }
+
+    /// Returns the hive that holds a registry key, and the key's path inside it.
+    fn locate<'a>(&self, key: &'a str) -> Result<(usize, &'a str)> {
+        let unknown = || Error::UnknownHive { key: key.to_owned() };
+        let (index, below) = hives::split(key).ok_or_else(unknown)?;
+        // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
+        let link = key.get(..CURRENT_CONTROL_SET.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
+        if link { Err(unknown()) } else { Ok((index, below)) }
+    }
+}
+
+fn verify(file: &HiveFile) -> Result<()> {
+    let errors: Vec<regf::Finding> =
+        file.hive.verify().into_iter().filter(|finding| finding.severity == regf::Severity::Error).collect();
+    match errors.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::HiveCorrupt {
+            path: file.path.clone(),
+            findings: errors.len(),
+            at: first.at,
+            first: first.to_string(),
+        }),
+    }
+}
+
+fn cut(file: &HiveFile, range: Extent) -> Result<&[u8]> {
+    let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+    read::slice(file.hive.bytes(), place(range.offset), place(range.length))
+        .map_err(|_| Error::NoHive { partition: 0, path: file.path.clone() })
+}
+
+impl<D: BlockDevice> Settings for Machine<D> {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn places(&self, setting: &Setting) -> Vec<Setting> {
+        let Setting::Registry { key, name } = setting;
+        let head = key.get(..CURRENT_CONTROL_SET.len()).filter(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
+        let rest = head.and_then(|head| key.get(head.len()..)).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
+        let Some(rest) = rest else { return vec![setting.clone()] };
+        let place = |number: u32| Setting::Registry {
+            key: format!(r"HKLM\SYSTEM\{}{rest}", self.sets.key(number)),
+            name: name.clone(),
+        };
+        self.sets.to_edit().into_iter().map(place).collect()
+    }
+
+    fn get(&self, setting: &Setting) -> Result<Found, SettingError> {
+        let Setting::Registry { key, name } = setting;
+        let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+        let (index, below) = self.locate(key).map_err(failed)?;
+        let file = &self.hives[index];
+        let broken = |source| failed(Error::Hive { path: file.path.clone(), source });
+        let value = match file.hive.key(below).map_err(broken)? {
+            Some(key) => key.value(name).map_err(broken)?,
+            None => None,
+        };
+        Ok(Found {
+            cell: value.as_ref().map(|value| value.cell),
+            value: value.map(|value| Value { kind: ValueType(value.kind), data: value.data.into_owned() }),
+            file: file.path.clone(),
+        })
+    }
+
+    fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
+        let Setting::Registry { key, .. } = setting;
+        let failed = |source: Error| SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
+        let (index, below) = self.locate(key).map_err(failed)?;
+        let now = self.now;
+        set(&mut self.hives[index], setting, below, to, now)
+    }
+
+    /// Works on the hives in parallel, on each in the order asked.
+    fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Result<Option<Change>, SettingError>> {
+        type Answer = Result<Option<Change>, SettingError>;
+        let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
+        let mut work: Vec<Vec<(usize, &str)>> = vec![Vec::new(); self.hives.len()];
+        for (number, (setting, _)) in steps.iter().enumerate() {
+            let Setting::Registry { key, .. } = setting;
+            match self.locate(key) {
+                Ok((index, below)) => work[index].push((number, below)),
+                Err(source) => {
+                    let error = SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
+                    answers.insert(number, Err(error));
+                }
+            }
+        }
+        let now = self.now;
+        let done: Vec<(usize, Answer)> = self
+            .hives
+            .par_iter_mut()
+            .zip(work)
+            .flat_map_iter(|(file, work)| {
+                let run = |(number, below)| {
+                    let (setting, to): &(Setting, Option<Value>) = &steps[number];
+                    (number, set(file, setting, below, to.as_ref(), now))
+                };
+                work.into_iter().map(run).collect::<Vec<_>>()
+            })
+            .collect();
+        answers.extend(done);
+        answers.into_values().collect()
+    }
+}
+
+/// Sets or removes one value of one hive.
+fn set(
+    file: &mut HiveFile,
+    setting: &Setting,
+    key: &str,
+    to: Option<&Value>,
+    now: FileTime,
+) -> Result<Option<Change>, SettingError> {
+    let Setting::Registry { name, .. } = setting;
+    let edit = match to {
+        Some(value) => file.hive.set_value(key, name, value.kind.0, &value.data, now).map(Some),
+        None => file.hive.delete_value(key, name, now),
+    };
+    let edit = edit.map_err(|source| SettingError {
+        deed: "change",
+        setting: setting.clone(),
+        source: Box::new(Error::Hive { path: file.path.clone(), source }),
+    })?;
+    Ok(edit.filter(|edit| !edit.touched.is_empty()).map(|edit| Change {
+        setting: setting.clone(),
+        before: edit.before.map(|(kind, data)| Value { kind: ValueType(kind), data }),
+        after: to.cloned(),
+        file: file.path.clone(),
+        cell: Some(edit.cell),
+        touched: edit.touched,
+    }))
+}

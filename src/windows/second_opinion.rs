@@ -1,0 +1,156 @@
+//! Reads changed values again through the crates `ntfs` and `nt-hive`, which this project did not write.
+//!
+//! They are known to fall short: `ntfs` 0.4 reads a stream whose extents are spread over several records as empty and
+//! ignores the initialized size; `nt-hive` 0.3 refuses dirty hives, cannot read values over 16,344 bytes of format
+//! version 1.3, and panics on some damaged hives. So "cannot read" is an answer of its own, with its reason; only a
+//! value that was read and differs is a disagreement.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::hives::{self, ROOTS};
+use super::setting::{Setting, Value, ValueType};
+use crate::base::Extent;
+use crate::disk::BlockDevice;
+
+/// The readers, as the audit log names them.
+pub const READERS: [&str; 2] = ["ntfs 0.4", "nt-hive 0.3"];
+
+/// What the second readers found.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Opinion {
+    /// The number of values that are as expected.
+    pub agreed: usize,
+    /// Values that were read and are not as expected.
+    pub disagreed: Vec<String>,
+    /// What could not be read, with the reason.
+    pub cannot_read: Vec<String>,
+}
+
+/// Reads each concrete registry setting from the volume at `volume` and compares it with what it should be.
+pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Option<Value>)]) -> Opinion {
+    let mut opinion = Opinion::default();
+    let mut by_hive: BTreeMap<usize, Vec<(&Setting, &str, &str, &Option<Value>)>> = BTreeMap::new();
+    for (setting, value) in expected {
+        let Setting::Registry { key, name } = setting;
+        match hives::split(key) {
+            Some((index, below)) => by_hive.entry(index).or_default().push((setting, below, name, value)),
+            None => opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled")),
+        }
+    }
+    for (index, wanted) in by_hive {
+        let path = format!(r"{}\{}", hives::CONFIG, ROOTS[index].1);
+        let bytes = match read_file(device, volume, &path) {
+            Ok(bytes) => bytes,
+            Err(reason) => {
+                opinion.cannot_read.push(format!("{path}: ntfs: {reason}"));
+                continue;
+            }
+        };
+        let hive = match nt_hive::Hive::new(bytes.as_slice()) {
+            Ok(hive) => hive,
+            Err(reason) => {
+                opinion.cannot_read.push(format!("{path}: nt-hive: {reason}"));
+                continue;
+            }
+        };
+        for (setting, below, name, value) in wanted {
+            // The library is known to panic on damage; a panic is no opinion.
+            match catch_unwind(AssertUnwindSafe(|| read_value(&hive, below, name))) {
+                Err(_) => opinion.cannot_read.push(format!("{setting}: nt-hive panicked")),
+                Ok(Err(reason)) => opinion.cannot_read.push(format!("{setting}: nt-hive: {reason}")),
+                Ok(Ok(found)) if found == *value => opinion.agreed += 1,
+                Ok(Ok(found)) => opinion.disagreed.push(format!(
+                    "{setting} reads as {} and was written as {}",
+                    show(found.as_ref()),
+                    show(value.as_ref())
+                )),
+            }
+        }
+    }
+    opinion
+}
+
+fn show(value: Option<&Value>) -> String {
+    value.map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind))
+}
+
+fn read_value(hive: &nt_hive::Hive<&[u8]>, key: &str, name: &str) -> Result<Option<Value>, nt_hive::NtHiveError> {
+    let root = hive.root_key_node()?;
+    let node = match if key.is_empty() { Some(Ok(root)) } else { root.subpath(key) } {
+        Some(node) => node?,
+        None => return Ok(None),
+    };
+    let value = match node.value(name) {
+        Some(value) => value?,
+        None => return Ok(None),
+    };
+    let kind = ValueType(value.data_type()? as u32);
+    let data = match value.data()? {
+        nt_hive::KeyValueData::Small(data) => data.to_vec(),
+        nt_hive::KeyValueData::Big(slices) => {
+            let mut data = Vec::new();
+            for slice in slices {
+                data.extend_from_slice(slice?);
+            }
+            data
+        }
+    };
+    Ok(Some(Value { kind, data }))
+}
+
+fn read_file(device: &dyn BlockDevice, volume: Extent, path: &str) -> Result<Vec<u8>, String> {
+    let mut reader = BufReader::new(Cursor { device, volume, at: 0 });
+    let said = |error: ::ntfs::NtfsError| error.to_string();
+    let mut ntfs = ::ntfs::Ntfs::new(&mut reader).map_err(said)?;
+    ntfs.read_upcase_table(&mut reader).map_err(said)?;
+    let mut file = ntfs.root_directory(&mut reader).map_err(said)?;
+    for part in path.split('\\').filter(|part| !part.is_empty()) {
+        let index = file.directory_index(&mut reader).map_err(said)?;
+        let mut finder = index.finder();
+        let entry = ::ntfs::indexes::NtfsFileNameIndex::find(&mut finder, &ntfs, &mut reader, part);
+        let entry = entry.ok_or_else(|| format!("`{part}` is not in its folder"))?.map_err(said)?;
+        file = entry.to_file(&ntfs, &mut reader).map_err(said)?;
+    }
+    let item = file.data(&mut reader, "").ok_or("the file has no data")?.map_err(said)?;
+    let attribute = item.to_attribute().map_err(said)?;
+    let value = attribute.value(&mut reader).map_err(said)?;
+    if value.is_empty() {
+        return Err("the stream reads as empty: its extents are spread over several records".to_owned());
+    }
+    let mut bytes = Vec::new();
+    let mut attached = value.attach(&mut reader);
+    let mut attached = (&mut attached).take(hives::HIVE_LIMIT_BYTES);
+    attached.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    Ok(bytes)
+}
+
+/// A volume as `Read + Seek`.
+struct Cursor<'a> {
+    device: &'a dyn BlockDevice,
+    volume: Extent,
+    at: u64,
+}
+
+impl Read for Cursor<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let rest = self.volume.length.saturating_sub(self.at);
+        let length = usize::try_from(rest).unwrap_or(usize::MAX).min(buf.len());
+        self.device.read_at(self.volume.offset + self.at, &mut buf[..length]).map_err(io::Error::other)?;
+        self.at += length as u64;
+        Ok(length)
+    }
+}
+
+impl Seek for Cursor<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let target = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+            SeekFrom::End(by) => self.volume.length.checked_add_signed(by),
+        };
+        self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
+        Ok(self.at)
+    }
+}
