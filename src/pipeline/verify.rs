@@ -10,6 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::{Demand, Error, Result, harden};
 use crate::audit::{self, Bundle, Line};
+use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
@@ -155,8 +156,8 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
         }
     }
     for (line, object) in log.of("file") {
-        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.file_digest(file));
-        if found.is_none_or(|digest| Some(&json!(digest)) != object.get("sha256_after")) {
+        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.hive_bytes(file));
+        if found.is_none_or(|bytes| Some(&json!(Digest::of(bytes))) != object.get("sha256_after")) {
             wrong += 1;
             proof.deny(format!("audit.jsonl line {line}"), "the file in the image does not have the digest that the line says");
         }

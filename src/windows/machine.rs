@@ -109,9 +109,9 @@ impl<D: BlockDevice> Machine<D> {
         Extent::new(window.start().0, window.len())
     }
 
-    /// Returns the digest of an opened hive as it is now, by the path on the volume.
-    pub fn file_digest(&self, path: &str) -> Option<Digest> {
-        self.hives.iter().find(|file| file.path == path).map(|file| Digest::of(file.hive.bytes()))
+    /// Returns the content of an opened hive as it is now, by the path on the volume.
+    pub fn hive_bytes(&self, path: &str) -> Option<&[u8]> {
+        self.hives.iter().find(|file| file.path == path).map(|file| file.hive.bytes())
     }
 
     /// Returns what was noticed and did not stop the machine from being opened, each with its code.

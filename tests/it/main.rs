@@ -5,7 +5,11 @@ mod support;
 
 mod disk;
 mod floors;
+mod harden;
+mod hostile;
 mod ntfs;
 mod partition;
 mod policy;
+mod real;
+mod refusals;
 mod regf;

@@ -86,3 +86,130 @@ impl Seeded {
         self.next() % bound
     }
 }
+
+/// What the built binary answered.
+pub struct Answer {
+    /// The exit code.
+    pub code: i32,
+    /// What it printed on stdout.
+    pub out: String,
+    /// What it printed on stderr.
+    pub err: String,
+}
+
+impl Answer {
+    /// Parses stdout as one JSON document.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {}{}", self.out, self.err))
+    }
+
+    /// Demands an exit code, and shows everything if it is another.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.out, self.err);
+        self
+    }
+}
+
+/// The moment of all runs in tests: 2026-01-01T00:00:00Z.
+pub const EPOCH: &str = "1767225600";
+
+/// Runs the built binary at a fixed moment.
+pub fn coldforge<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Answer {
+    let output = Command::new(env!("CARGO_BIN_EXE_coldforge"))
+        .args(arguments)
+        .env("SOURCE_DATE_EPOCH", EPOCH)
+        .output()
+        .expect("the binary runs");
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    Answer { code: output.status.code().unwrap_or(-1), out: text(&output.stdout), err: text(&output.stderr) }
+}
+
+/// Copies a fixture into a folder of the test's own and returns the copy.
+pub fn copy_of(name: &str, folder: &Path) -> PathBuf {
+    let copy = folder.join(Path::new(name).file_name().expect("a fixture has a name"));
+    std::fs::copy(fixture(name), &copy).expect("a fixture can be copied");
+    copy
+}
+
+/// Converts an image to raw with qemu-img and returns the raw file.
+pub fn to_raw(image: &Path, raw: &Path) {
+    let format = if image.extension().is_some_and(|e| e == "vhd") { "vpc" } else { "raw" };
+    let done = ask("qemu-img", &["convert", "-f", format, "-O", "raw", text(image), text(raw)]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+}
+
+/// Returns a path as text; test paths are UTF-8.
+pub fn text(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+/// Returns the lower-case hex SHA-256 of a file.
+pub fn sha256(path: &Path) -> String {
+    let done = ask("sha256sum", &[text(path)]);
+    String::from_utf8_lossy(&done.stdout).split_whitespace().next().expect("sha256sum prints a digest").to_owned()
+}
+
+/// A Windows-like image around real hives.
+pub struct RealImage {
+    /// The image file.
+    pub path: PathBuf,
+    /// Where its NTFS volume begins on the disk, in bytes.
+    pub offset: u64,
+    /// The length of that volume in bytes.
+    pub length: u64,
+}
+
+/// Makes a Windows-like image around real hives with the shared image maker; `None`, said aloud, where it is not there.
+pub fn real_image(folder: &Path, name: &str, options: &[&str]) -> Option<RealImage> {
+    const HIVES: &str = "^hives/(regipy__SYSTEM_B|dfwinreg__SOFTWARE|velociraptor__SAM|regipy__SECURITY|dfwinreg__NTUSER.DAT|regipy__BCD)";
+    let maker = shared()?.join("check/make_image.py");
+    for tool in ["mkntfs", "ntfs-3g", "hivexregedit", "sfdisk", "qemu-img"] {
+        if !oracle(tool) {
+            return None;
+        }
+    }
+    let hives = corpus(HIVES)?;
+    let path = folder.join(name);
+    let mut arguments = vec![text(&maker), text(&path), "--corpus", text(&hives)];
+    arguments.extend_from_slice(options);
+    let done = ask("python3", &arguments);
+    let said = String::from_utf8_lossy(&done.stdout);
+    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+    let made: serde_json::Value = serde_json::from_str(&said).expect("the maker prints one JSON object");
+    let number = |member: &str| made[member].as_u64().expect("the maker names the volume");
+    Some(RealImage { path, offset: number("ntfs_offset"), length: number("ntfs_bytes") })
+}
+
+/// Cuts a volume out of a raw image into a sparse file.
+pub fn cut_volume(raw: &Path, offset: u64, length: u64, volume: &Path) {
+    let (skip, count) = (format!("skip={offset}"), format!("count={length}"));
+    let (from, to) = (format!("if={}", text(raw)), format!("of={}", text(volume)));
+    let done = ask("dd", &[&from, &to, "bs=1M", &skip, &count, "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    std::fs::File::options().write(true).open(volume).unwrap().set_len(length).unwrap();
+}
+
+/// A volume mounted by ntfs-3g for as long as the value lives.
+pub struct Mounted(tempfile::TempDir);
+
+impl Mounted {
+    /// Mounts a volume file, with options such as `ro`.
+    pub fn of(volume: &Path, options: &str) -> Self {
+        let mount = tempfile::tempdir().expect("a folder");
+        let done = ask("ntfs-3g", &["-o", options, text(volume), text(mount.path())]);
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        Self(mount)
+    }
+
+    /// Returns a path below the mount.
+    pub fn join(&self, path: &str) -> PathBuf {
+        self.0.path().join(path)
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = ask("umount", &[text(self.0.path())]);
+    }
+}

@@ -1,0 +1,221 @@
+//! The main job on the project's own fixture, from the command line: what the README promises.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::support::{Answer, Seeded, ask, coldforge, copy_of, fixture, sha256, text};
+
+/// Hardens the fixture into `folder/out`.
+fn harden(folder: &Path) -> Answer {
+    coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&folder.join("out"))])
+}
+
+#[test]
+fn the_fixture_becomes_a_bundle_that_proves_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let source = sha256(&fixture("ws2022.vhd"));
+    harden(home.path()).expect(0);
+    let out = home.path().join("out");
+    let sums = std::process::Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&out).status();
+    assert!(sums.unwrap().success());
+    let proof = coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd")), "--json"]).expect(0).json();
+    assert_eq!(proof["intact"], true);
+    assert_eq!(proof["problems"], Value::Array(vec![]));
+    assert_eq!(sha256(&fixture("ws2022.vhd")), source, "the source is as it was");
+    for file in ["ws2022.vhd", "audit.jsonl", "manifest.json", "reports/assessment.json", "aws/containers.json", "aws/import-image.json"] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no temporary folder is left");
+}
+
+#[test]
+fn after_hardening_no_assessed_rule_is_open_and_none_is_passed_unassessed() {
+    let home = tempfile::tempdir().unwrap();
+    let before = coldforge(["scan", text(&fixture("ws2022.vhd")), "--json"]).expect(1).json();
+    assert!(before["totals"]["open"].as_u64().unwrap() > 50);
+    harden(home.path()).expect(0);
+    let after = coldforge(["scan", text(&home.path().join("out/ws2022.vhd")), "--json"]).expect(0).json();
+    assert_eq!(after["totals"]["open"], 0);
+    assert_eq!(after["totals"]["not_reviewed"], before["totals"]["not_reviewed"]);
+    let findings = after["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), 282);
+    for finding in findings {
+        let registry = finding["kind"] == "registry" && finding["stig_id"] != "WN22-UC-000010";
+        assert!(registry || finding["status"] != "pass", "{finding}");
+        assert!(finding["status"] == "pass" || finding["reason"].is_string(), "{finding}");
+    }
+}
+
+#[test]
+fn hardening_a_hardened_image_changes_nothing_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    harden(home.path()).expect(0);
+    let (first, second) = (home.path().join("out/ws2022.vhd"), home.path().join("again"));
+    let run = coldforge(["harden", text(&first), "-o", text(&second), "--json"]).expect(0).json();
+    assert_eq!(run["changes"], 0);
+    assert_eq!(sha256(&first), sha256(&second.join("ws2022.vhd")));
+    let said = coldforge(["harden", text(&first), "--dry-run"]).expect(0);
+    assert!(said.out.contains("Nothing had to be changed"), "{}", said.out);
+}
+
+#[test]
+fn two_runs_at_the_same_moment_give_the_same_bytes() {
+    let home = tempfile::tempdir().unwrap();
+    for name in ["a", "b"] {
+        coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join(name))]).expect(0);
+    }
+    let done = ask("diff", &["-r", text(&home.path().join("a")), text(&home.path().join("b"))]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+}
+
+#[test]
+fn a_dry_run_shows_the_changes_and_writes_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let run = coldforge(["harden", text(&image), "--dry-run", "--json"]).expect(0).json();
+    let wet = harden(home.path()).expect(0);
+    assert!(wet.out.contains(&format!("{} settings changed", run["changes"])), "{}", wet.out);
+    assert_eq!(run["bundle"], Value::Null);
+    let mut names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["out", "ws2022.vhd"], "only the second, wet run wrote");
+    assert_eq!(sha256(&image), sha256(&fixture("ws2022.vhd")));
+}
+
+#[test]
+fn one_flipped_byte_makes_verify_fail_and_say_where() {
+    let home = tempfile::tempdir().unwrap();
+    harden(home.path()).expect(0);
+    let out = home.path().join("out");
+    let mut random = Seeded(7);
+    for file in ["ws2022.vhd", "audit.jsonl", "manifest.json", "SHA256SUMS", "reports/assessment.json", "aws/import-image.json"] {
+        let path = out.join(file);
+        let whole = std::fs::read(&path).unwrap();
+        for _ in 0..12 {
+            let at = usize::try_from(random.below(whole.len() as u64)).unwrap();
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1 << random.below(8);
+            std::fs::write(&path, &damaged).unwrap();
+            let answer = coldforge(["verify", text(&out)]);
+            assert!(matches!(answer.code, 1 | 4), "byte {at:#x} of {file}: exit {}", answer.code);
+            let said = answer.out + &answer.err;
+            assert!(said.contains(file) || file == "SHA256SUMS", "byte {at:#x} of {file} is not named: {said}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+    }
+    coldforge(["verify", text(&out)]).expect(0);
+}
+
+#[test]
+fn an_edit_that_no_line_explains_is_found_even_when_all_digests_are_made_anew() {
+    let home = tempfile::tempdir().unwrap();
+    harden(home.path()).expect(0);
+    let out = home.path().join("out");
+    // A forger changes a byte of the image that no registry value depends on, and signs everything again.
+    let image = out.join("ws2022.vhd");
+    let mut bytes = std::fs::read(&image).unwrap();
+    let at = bytes.windows(8).rposition(|window| window == b"ElfFile\0").expect("the fixture has event logs");
+    bytes[at + 64] ^= 0xff;
+    std::fs::write(&image, &bytes).unwrap();
+    let old = std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
+    let old = old.lines().find(|line| line.ends_with("  ws2022.vhd")).unwrap()[..64].to_owned();
+    reseal(&out, &old, &sha256(&image));
+    let answer = coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd"))]).expect(1);
+    assert!(answer.out.contains("no line explains"), "{}", answer.out);
+}
+
+/// Replaces the image's digest in every list and in the log, and seals both again, as a forger would.
+fn reseal(out: &Path, old: &str, new: &str) {
+    use sha2::Digest as _;
+    let hex = |bytes: &[u8]| sha2::Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect::<String>();
+    let replace = |file: &str, from: &str, to: &str| {
+        let text = std::fs::read_to_string(out.join(file)).unwrap();
+        std::fs::write(out.join(file), text.replace(from, to)).unwrap();
+    };
+    for file in ["audit.jsonl", "manifest.json", "aws/import-image.json"] {
+        replace(file, old, new);
+    }
+    let mut prev = "0".repeat(64);
+    let mut log = String::new();
+    for line in std::fs::read_to_string(out.join("audit.jsonl")).unwrap().lines() {
+        let (content, _) = line.rsplit_once(",\"hash\":\"").unwrap();
+        let (head, _) = content.rsplit_once("\"prev\":\"").unwrap();
+        let content = format!("{head}\"prev\":\"{prev}\"");
+        prev = hex(content.as_bytes());
+        log.push_str(&format!("{content},\"hash\":\"{prev}\"}}\n"));
+    }
+    std::fs::write(out.join("audit.jsonl"), log).unwrap();
+    let sums = std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
+    for line in sums.lines() {
+        let (digest, file) = line.split_once("  ").unwrap();
+        if file != "manifest.json" {
+            let digest = if digest == old { new.to_owned() } else { digest.to_owned() };
+            replace("manifest.json", &digest, &hex(&std::fs::read(out.join(file)).unwrap()));
+        }
+    }
+    let sums: String = sums
+        .lines()
+        .map(|line| {
+            let file = line.split_once("  ").unwrap().1;
+            format!("{}  {file}\n", hex(&std::fs::read(out.join(file)).unwrap()))
+        })
+        .collect();
+    std::fs::write(out.join("SHA256SUMS"), sums).unwrap();
+}
+
+#[test]
+fn the_output_place_is_respected() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("file");
+    std::fs::write(&file, "precious").unwrap();
+    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&file)]).expect(2);
+    assert!(answer.err.contains("exists and is not an empty folder") && answer.err.contains("hint:"), "{}", answer.err);
+    assert_eq!(std::fs::read(&file).unwrap(), b"precious");
+    let nowhere = home.path().join("no/such/folder");
+    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&nowhere)]).expect(4);
+    assert!(answer.err.contains("no/such"), "{}", answer.err);
+    assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let home = tempfile::tempdir().unwrap();
+    let mount = text(home.path()).to_owned();
+    if !ask("mount", &["-t", "tmpfs", "-o", "size=2m", "tmpfs", &mount]).status.success() {
+        eprintln!("SKIPPED: a tmpfs cannot be mounted here");
+        return;
+    }
+    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join("out"))]);
+    let left = std::fs::read_dir(home.path()).unwrap().count();
+    ask("umount", &[&mount]);
+    assert_eq!(answer.code, 4, "{}", answer.err);
+    assert!(answer.err.contains("hint: free space"), "{}", answer.err);
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn rules_are_selected_by_any_id_and_level() {
+    let image = fixture("ws2022.vhd");
+    let changes = |arguments: &[&str]| {
+        let mut all = vec!["harden", text(&image), "--dry-run", "--json"];
+        all.extend_from_slice(arguments);
+        coldforge(all).expect(0).json()["changes"].as_u64().unwrap()
+    };
+    let all = changes(&[]);
+    assert_eq!(changes(&["--only", "V-254475"]), 1);
+    assert_eq!(changes(&["--only", "wn22-so-000310"]), 1);
+    assert_eq!(changes(&["--skip", "WN22-SO-000310"]), all - 1);
+    assert!(changes(&["--level", "low"]) < changes(&["--level", "medium"]));
+    assert!(changes(&["--level", "medium"]) < all);
+    let answer = coldforge(["scan", text(&image), "--only", "WN22-SO-00031"]).expect(2);
+    assert!(answer.err.contains("WN22-SO-000310"), "the nearest rule is named: {}", answer.err);
+}
+
+#[test]
+fn fail_on_decides_the_exit_code_of_a_scan() {
+    let image = fixture("ws2022.vhd");
+    coldforge(["scan", text(&image), "--fail-on", "none"]).expect(0);
+    coldforge(["scan", text(&image), "--fail-on", "high"]).expect(1);
+    coldforge(["scan", text(&image), "--level", "low", "--fail-on", "medium"]).expect(0);
+}
