@@ -1,9 +1,71 @@
 //! coldforge hardens Windows disk images without booting them.
+//!
+//! It opens a raw or VHD image, finds the Windows in it, reads NTFS and the registry hives, applies a DISA STIG, proves
+//! the result, and emits a hardened image with a checksummed audit log. No virtual machine, no root, no mount, no network.
+//!
+//! # Floors
+//! The crate is a house: each module is a floor and imports only lower ones, siblings never meet, and a test holds it so.
+//!
+//! ```text
+//! cli         one verb, one file; the only floor that prints
+//! pipeline    the jobs: scan, harden, verify
+//! audit  aws  the evidence: records, hash chain, bundle  |  the files that `aws ec2 import-image` reads
+//! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
+//! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
+//! partition  ntfs  regf     MBR and GPT  |  a volume  |  a hive, bytes in and bytes out
+//! disk        bytes of a virtual disk: raw, VHD, window, copy-on-write overlay, export, digest
+//! base        checked byte cuts, address newtypes, failures, digests, times, progress
+//! ```
+//!
+//! # The walk of one rule
+//! `LmCompatibilityLevel = 5`: a row of the [catalog](policy::Catalog) is a [`policy::Rule`]. [`policy::assess`] asks
+//! [`Settings::get`](windows::setting::Settings::get); [`windows::Machine`] turns `HKLM\SYSTEM\CurrentControlSet` into
+//! `ControlSet001` by `Select\Default`, and [`regf::Hive`] finds the value. It is not 5: a finding is open.
+//! [`policy::plan`] makes a step of it, [`policy::apply`] calls `Settings::set`, which edits four bytes of the hive and
+//! returns what was touched. [`windows::Machine::commit`] seals the hive, verifies it, and writes the touched bytes
+//! through [`ntfs::Volume`] into the [`disk::Overlay`]. The machine is opened again through the overlay and assessed
+//! again: the finding must be closed. [`disk::export`] writes the new image; it is opened, assessed, and read by crates
+//! that this project did not write. One audit line tells rule, setting, before, after, file, cell and image bytes.
+//!
+//! # One address language
+//! cell -> file offset -> cluster -> volume -> image, each a type of its own ([`base::CellOffset`] and its siblings);
+//! the same types stand in errors and in audit lines.
+//!
+//! # Overlay first
+//! Everything is written to a copy-on-write overlay over a source that is opened for reading only. A dry run is the same
+//! path with the overlay dropped.
+//!
+//! # Example
+//! ```
+//! use coldforge::base::time::Moment;
+//! use coldforge::disk::{Image, Overlay};
+//! use coldforge::windows::Machine;
+//! use coldforge::windows::setting::{Setting, Settings, Value};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let image = Image::open("fixtures/ws2022.vhd".as_ref(), None)?;
+//! let mut machine = Machine::open(Overlay::new(&image), Moment(1_767_225_600).filetime())?;
+//! let setting = Setting::Registry {
+//!     key: r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa".into(),
+//!     name: "LmCompatibilityLevel".into(),
+//! };
+//! for place in machine.places(&setting) {
+//!     machine.set(&place, Some(&Value::dword(5)))?;
+//! }
+//! machine.commit()?;
+//! assert!(!machine.into_device().changed()?.is_empty());
+//! # Ok(())
+//! # }
+//! ```
 
+pub mod audit;
+pub mod aws;
 pub mod base;
+pub mod cli;
 pub mod disk;
 pub mod ntfs;
 pub mod partition;
+pub mod pipeline;
 pub mod policy;
 pub mod regf;
 pub mod windows;

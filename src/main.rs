@@ -1,3 +1,7 @@
 //! The `coldforge` binary: parses the command line, runs one verb, and turns its outcome into an exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    coldforge::cli::main()
+}

@@ -5,7 +5,7 @@ use serde::Serialize;
 use crate::base::digest::Digest;
 use crate::base::time::Moment;
 use crate::base::{CellOffset, Extent};
-use crate::policy::Totals;
+use crate::policy::Summary;
 use crate::windows::setting::{Identity, Setting, Value};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
@@ -91,12 +91,14 @@ pub struct Policy {
     pub catalog_sha256: Digest,
     /// `low`, `medium` or `high`.
     pub level: String,
+    /// `auto`, `ms` or `dc`.
+    pub role: String,
     /// Rules to which the run was limited, as they were named.
     pub only: Vec<String>,
     /// Rules that were left out, as they were named.
     pub skip: Vec<String>,
-    /// Organization values that replace the catalog's, by rule.
-    pub values: serde_json::Value,
+    /// The text of the organization values file, or null if there was none.
+    pub values: Option<String>,
 }
 
 /// One changed setting.
@@ -143,9 +145,9 @@ pub struct Trailer {
     /// The number of `file` lines.
     pub files: usize,
     /// The assessment before.
-    pub before: Totals,
+    pub before: Summary,
     /// The assessment after, made anew through the written image.
-    pub after: Totals,
+    pub after: Summary,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
     /// What readers that this project did not write found in the written image.

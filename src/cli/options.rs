@@ -1,6 +1,6 @@
 //! Options that several verbs share, and what they mean.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use clap::Args;
@@ -11,7 +11,7 @@ use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::Format;
 use crate::pipeline::Demand;
-use crate::policy::{Assessment, Level, Severity, Status, Values};
+use crate::policy::{Assessment, Level, RoleChoice, Severity, Status};
 
 /// A values file is small text.
 const VALUES_LIMIT_BYTES: u64 = 1 << 20;
@@ -43,6 +43,10 @@ pub(super) struct Policy {
     #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
     level: Level,
 
+    /// Assess the machine in this role: auto (as its own hives say), ms (member server) or dc (domain controller)
+    #[arg(long, value_name = "ROLE", default_value = "auto", value_parser = role)]
+    role: RoleChoice,
+
     /// Only these rules, named by V-, SV- or STIG id (repeat, or separate by commas)
     #[arg(long, value_name = "RULE", value_delimiter = ',')]
     only: Vec<String>,
@@ -64,19 +68,22 @@ fn level(text: &str) -> std::result::Result<Level, String> {
     text.parse().map_err(|_| "expected low, medium or high".to_owned())
 }
 
+fn role(text: &str) -> std::result::Result<RoleChoice, String> {
+    text.parse().map_err(|_| "expected auto, ms or dc".to_owned())
+}
+
 impl Policy {
     /// Returns the demand.
     pub(super) fn demand(&self) -> Result<Demand> {
-        let values = match &self.values {
-            Some(path) => read_values(path)?,
-            None => Values::default(),
-        };
+        let read = |path: &PathBuf| fs::read(path, VALUES_LIMIT_BYTES).map_err(boxed);
+        let values = self.values.as_ref().map(read).transpose()?;
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
             level: self.level,
+            role: self.role,
             only: self.only.clone(),
             skip: self.skip.clone(),
-            values,
+            values: values.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
         })
     }
 
@@ -90,12 +97,6 @@ impl Policy {
         };
         assessment.findings.iter().any(|finding| finding.status == Status::Open && counts(finding.severity))
     }
-}
-
-fn read_values(path: &Path) -> Result<Values> {
-    let bytes = fs::read(path, VALUES_LIMIT_BYTES).map_err(boxed)?;
-    let text = String::from_utf8_lossy(&bytes);
-    Values::parse(&text).map_err(boxed)
 }
 
 /// An environment variable that makes no sense.

@@ -40,38 +40,38 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
 }
 
 fn list_catalogs(ui: &Ui) -> Result<()> {
-    let catalogs = policy::catalogs().map_err(boxed)?;
+    let catalogs = policy::catalogs();
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/catalogs/1",
             "catalogs": catalogs.iter().map(|catalog| json!({
                 "benchmark": catalog.benchmark(),
-                "rules": catalog.rules().len(),
+                "rules": catalog.rules.len(),
             })).collect::<Vec<_>>(),
         }));
         return Ok(());
     }
     let mut rows = vec![["stig", "title", "rules", "assessed"].map(str::to_owned).to_vec()];
     rows.extend(catalogs.iter().map(|catalog| {
-        let assessed = catalog.rules().iter().filter(|rule| !rule.checks.is_empty()).count();
-        vec![catalog.benchmark().id.clone(), catalog.benchmark().to_string(), catalog.rules().len().to_string(), assessed.to_string()]
+        let assessed = catalog.rules.iter().filter(|rule| !rule.checks.is_empty()).count();
+        vec![catalog.benchmark().id.clone(), catalog.benchmark().to_string(), catalog.rules.len().to_string(), assessed.to_string()]
     }));
     ui.data(&columns(&rows));
     Ok(())
 }
 
 fn list_rules(stig: &str, ui: &Ui) -> Result<()> {
-    let catalog = policy::Catalog::by_id(stig).map_err(boxed)?;
+    let catalog = policy::Catalog::named(stig).map_err(boxed)?;
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/rules/1",
             "benchmark": catalog.benchmark(),
-            "rules": catalog.rules(),
+            "rules": catalog.rules,
         }));
         return Ok(());
     }
     let rows: Vec<Vec<String>> = catalog
-        .rules()
+        .rules
         .iter()
         .map(|rule| {
             let assessed = if rule.checks.is_empty() { "-" } else { "assessed" };
@@ -90,8 +90,7 @@ fn list_rules(stig: &str, ui: &Ui) -> Result<()> {
 }
 
 fn show(id: &str, ui: &Ui) -> Result<()> {
-    let catalogs = policy::catalogs().map_err(boxed)?;
-    let (catalog, rule) = policy::find_rule(&catalogs, id).map_err(boxed)?;
+    let (catalog, rule) = policy::find_rule(id).map_err(boxed)?;
     if ui.json {
         ui.document(&json!({"schema": "coldforge/rule/1", "benchmark": catalog.benchmark(), "rule": rule}));
         return Ok(());

@@ -6,8 +6,8 @@ use super::options::{Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
-use crate::pipeline;
-use crate::policy::{Assessment, Severity, Status, Totals};
+use crate::pipeline::{self, Document};
+use crate::policy::{Assessment, Severity, Status, Summary};
 use crate::windows::setting::Identity;
 
 /// Assess an image against a STIG, changing nothing
@@ -32,7 +32,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     }
     if ui.json {
         let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
-        ui.document(&scan.assessment.document(&name, &scan.windows));
+        ui.document(&Document::new(&name, &scan.windows, &scan.assessment));
     } else {
         let mut text = machine(&scan.windows);
         text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));
@@ -70,7 +70,7 @@ pub(super) fn machine(windows: &Identity) -> String {
 }
 
 /// Lays the totals out by severity; with `before`, each cell says what it was.
-pub(super) fn totals(after: &Totals, before: Option<&Totals>) -> String {
+pub(super) fn totals(after: &Summary, before: Option<&Summary>) -> String {
     let mut rows = vec![["", "CAT I", "CAT II", "CAT III", "all"].map(str::to_owned).to_vec()];
     for (status, label) in [
         (Status::Pass, "pass"),

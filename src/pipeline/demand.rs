@@ -1,68 +1,76 @@
 //! What is demanded of a machine: a benchmark and the selection of its rules.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Result;
 use crate::audit;
-use crate::base::digest::Digest;
-use crate::policy::{Catalog, Level, Selection, Values};
+use crate::policy::{Catalog, Level, RoleChoice, Selection, Values};
 use crate::windows::setting::Identity;
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Demand {
     /// The benchmark's id, such as `ws2022`; `None` takes the one that fits the machine.
     pub stig: Option<String>,
     /// The level.
     pub level: Level,
+    /// As what the machine is assessed.
+    pub role: RoleChoice,
     /// Rules to which the run is limited; empty for all.
     pub only: Vec<String>,
     /// Rules that are left out.
     pub skip: Vec<String>,
-    /// Organization values.
-    pub values: Values,
+    /// The text of an organization values file.
+    pub values: Option<String>,
+}
+
+/// A demand that was held against a catalog.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) catalog: &'static Catalog,
+    pub(super) selection: Selection,
+    pub(super) values: Values,
 }
 
 impl Demand {
-    /// Returns the catalog and the selection that the demand means for a machine.
+    /// Returns what the demand means for a machine.
     ///
     /// # Errors
-    /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule.
-    pub fn resolve(&self, identity: &Identity) -> Result<(Catalog, Selection)> {
+    /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule, or a value is out of bounds.
+    pub(super) fn resolve(&self, identity: &Identity) -> Result<Resolved> {
         let catalog = match &self.stig {
-            Some(id) => Catalog::by_id(id)?,
+            Some(id) => Catalog::named(id)?,
             None => Catalog::for_identity(identity)?,
         };
-        self.values.check(&catalog)?;
-        let selection = Selection::new(&catalog, self.level, &self.only, &self.skip)?;
-        Ok((catalog, selection))
+        let values = self.values.as_deref().map(|text| Values::parse(text, catalog)).transpose()?;
+        let selection = Selection::new(catalog, self.level, self.role, &self.only, &self.skip)?;
+        Ok(Resolved { catalog, selection, values: values.unwrap_or_default() })
     }
 
     /// Returns the demand as the audit log records it.
-    pub fn record(&self, catalog: &Catalog) -> audit::Policy {
+    pub(super) fn record(&self, catalog: &Catalog) -> audit::Policy {
         audit::Policy {
             benchmark: json!(catalog.benchmark()),
-            catalog_sha256: Digest::of(catalog.text().as_bytes()),
+            catalog_sha256: catalog.sha256,
             level: self.level.to_string(),
+            role: self.role.to_string(),
             only: self.only.clone(),
             skip: self.skip.clone(),
-            values: json!(self.values),
+            values: self.values.clone(),
         }
     }
 
-    /// Rebuilds a demand from what [`Demand::record`] wrote.
-    ///
-    /// # Errors
-    /// What is missing or malformed.
-    pub fn from_record(policy: &serde_json::Value) -> std::result::Result<Self, String> {
-        let texts = |name: &str| serde_json::from_value::<Vec<String>>(policy[name].clone()).map_err(|_| name.to_owned());
-        let malformed = |what: String| format!("the policy's `{what}` is malformed");
+    /// Rebuilds a demand from what [`Demand::record`] wrote; `Err` names the member that is malformed.
+    pub(super) fn from_record(policy: &Value) -> std::result::Result<Self, &'static str> {
+        let texts = |name: &'static str| serde_json::from_value(policy[name].clone()).map_err(|_| name);
+        let text = |name: &'static str| policy[name].as_str().ok_or(name);
         Ok(Self {
-            stig: Some(policy["benchmark"]["id"].as_str().ok_or_else(|| malformed("benchmark".into()))?.to_owned()),
-            level: policy["level"].as_str().and_then(|text| text.parse().ok()).ok_or_else(|| malformed("level".into()))?,
-            only: texts("only").map_err(malformed)?,
-            skip: texts("skip").map_err(malformed)?,
-            values: serde_json::from_value(policy["values"].clone()).map_err(|_| malformed("values".into()))?,
+            stig: Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
+            level: text("level")?.parse().map_err(|_| "level")?,
+            role: text("role")?.parse().map_err(|_| "role")?,
+            only: texts("only")?,
+            skip: texts("skip")?,
+            values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
         })
     }
 }

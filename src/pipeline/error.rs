@@ -51,13 +51,11 @@ pub enum Error {
     #[error("the partition table does not tell how the machine boots")]
     BootModeUnknown,
 
-    /// The audit log or a report of a bundle cannot be read.
-    #[error("`{file}` of the bundle cannot be used: {what}")]
+    /// The header of a bundle's log does not say what was demanded.
+    #[error("the header of the bundle's audit.jsonl has no usable `policy.{member}`")]
     Evidence {
-        /// The file in the bundle.
-        file: &'static str,
-        /// What is wrong.
-        what: String,
+        /// The member.
+        member: &'static str,
     },
 }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{Demand, Error, Result};
+use super::{Demand, Document, Error, Result};
 use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool, Trailer,
 };
@@ -18,9 +18,9 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::Extent;
 use crate::disk::{self, Format, Image, Overlay};
-use crate::policy::{self, Applied, Assessment, Plan, Status, Totals};
-use crate::windows::setting::{Change, Identity, Setting, Settings as _, Value};
-use crate::windows::{BootMode, FileChange, Machine, Survey};
+use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
+use crate::windows::setting::{Change, Identity, Setting, Settings, Value};
+use crate::windows::{BootMode, Depth, FileChange, Machine, Survey};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -55,7 +55,7 @@ pub struct Outcome {
     /// What was changed, in the order of the log.
     pub applied: Vec<Applied>,
     /// What the rules demanded and was not done, with the reason.
-    pub held_back: Vec<policy::HeldBack>,
+    pub held_back: Vec<Held>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -119,7 +119,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     machine.verify()?;
     let boot_mode = match job.boot_mode {
         Some(mode) => Some(mode),
-        None => Survey::of(&image, crate::windows::Depth::Volumes)?.boot_mode(),
+        None => Survey::of(&image, Depth::Volumes)?.boot_mode(),
     };
     if boot_mode.is_none() && staging.is_some() {
         return Err(Error::BootModeUnknown);
@@ -128,15 +128,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let warnings = machine.warnings().to_vec();
     clock.lap(|t, ms| t.open = ms);
 
-    let (catalog, selection) = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn crate::windows::setting::Settings| {
-        policy::assess(&catalog, &selection, &job.demand.values, machine)
-    };
+    let demand = job.demand.resolve(&windows)?;
+    let assess = |machine: &dyn Settings| policy::assess(demand.catalog, &demand.selection, &demand.values, machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
     progress.start("editing", 0);
-    let plan = policy::plan(&before)?;
+    let plan = policy::plan(&before, &HoldBack::Nothing)?;
     let edit = apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
@@ -169,7 +167,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let name = file_name(&job.source);
     let written = staging.place(&name)?;
     let (source_digests, exported) =
-        rayon::join(|| disk::digest(&image, &Silent), || disk::export(&image, &overlay, &written, progress));
+        rayon::join(|| disk::digest(&image, &Silent), || disk::export(&overlay, &written, progress));
     exported?;
     let source = record(&image, &name, &source_digests?);
     clock.lap(|t, ms| t.export = ms);
@@ -185,14 +183,14 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.digest = ms);
 
     progress.start("writing evidence", 0);
-    let document = outcome.after.document(&name, &outcome.windows, &catalog);
+    let document = Document::new(&name, &outcome.windows, &outcome.after);
     let assessment_sha256 = staging.write_json("reports/assessment.json", &document)?;
     let trailer = Trailer {
         output: output.clone(),
         changes: edit.applied.len(),
         files: edit.files.len(),
-        before: outcome.before.totals.clone(),
-        after: outcome.after.totals.clone(),
+        before: outcome.before.totals,
+        after: outcome.after.totals,
         assessment_sha256,
         second_opinion,
     };
@@ -202,7 +200,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         started: job.now,
         source: source.clone(),
         windows: outcome.windows.clone(),
-        policy: job.demand.record(&catalog),
+        policy: job.demand.record(demand.catalog),
         warnings: outcome.warnings.clone(),
     };
     staging.write("audit.jsonl", log(header, &edit, trailer).as_bytes())?;
@@ -212,7 +210,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         sha256: output.sha256,
         identity: &outcome.windows,
         boot_mode,
-        benchmark: &catalog.name(),
+        benchmark: &outcome.after.benchmark.to_string(),
         bucket: &job.bucket,
     };
     staging.write_json("aws/containers.json", &aws::containers(&import))?;
@@ -266,7 +264,7 @@ fn look_again(
     now: Moment,
     edit: &Edit,
     expected: &Assessment,
-    assess: &(dyn Fn(&dyn crate::windows::setting::Settings) -> Assessment + Sync),
+    assess: &(dyn Fn(&dyn Settings) -> Assessment + Sync),
 ) -> Result<SecondOpinion> {
     let machine = Machine::open(image, now.filetime())?;
     if assess(&machine) != *expected {

@@ -11,7 +11,7 @@ mod verify;
 pub use demand::Demand;
 pub use error::Error;
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
-pub use scan::{Scan, scan};
+pub use scan::{Document, Scan, scan};
 pub use verify::{Problem, Proof, verify};
 
 /// The answer of every job.

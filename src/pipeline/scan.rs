@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde::Serialize;
+
 use super::{Demand, Result};
 use crate::base::time::Moment;
 use crate::disk::{Format, Image};
@@ -27,10 +29,27 @@ pub struct Scan {
 pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
     let image = Image::open(path, format)?;
     let machine = Machine::open(&image, Moment(0).filetime())?;
-    let (catalog, selection) = demand.resolve(machine.identity())?;
+    let demand = demand.resolve(machine.identity())?;
     Ok(Scan {
         windows: machine.identity().clone(),
         warnings: machine.warnings().to_vec(),
-        assessment: policy::assess(&catalog, &selection, &demand.values, &machine),
+        assessment: policy::assess(demand.catalog, &demand.selection, &demand.values, &machine),
     })
+}
+
+/// An assessment as one JSON document (`coldforge/assessment/1`).
+#[derive(Debug, Serialize)]
+pub struct Document<'a> {
+    schema: &'static str,
+    image: &'a str,
+    windows: &'a Identity,
+    #[serde(flatten)]
+    assessment: &'a Assessment,
+}
+
+impl<'a> Document<'a> {
+    /// Returns the document about the machine in an image of this file name.
+    pub fn new(image: &'a str, windows: &'a Identity, assessment: &'a Assessment) -> Self {
+        Self { schema: "coldforge/assessment/1", image, windows, assessment }
+    }
 }

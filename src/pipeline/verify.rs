@@ -8,7 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Demand, Error, Result, harden};
+use super::{Demand, Document, Error, Result, harden};
 use crate::audit::{self, Bundle, Line};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
@@ -180,14 +180,14 @@ fn prove_assessment(
     let listed = bundle.files.iter().find(|file| file.path == REPORT);
     let digest = listed.map(|file| json!(file.sha256));
     proof.hold(REPORT, "it is the assessment that the trailer names", digest.as_ref() == Some(&trailer["assessment_sha256"]));
-    let demand = Demand::from_record(&header["policy"]).map_err(|what| Error::Evidence { file: "audit.jsonl", what })?;
-    let (catalog, selection) = demand.resolve(machine.identity())?;
-    if json!(demand.record(&catalog)) != header["policy"] {
+    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
+    let resolved = demand.resolve(machine.identity())?;
+    if json!(demand.record(resolved.catalog)) != header["policy"] {
         proof.deny("audit.jsonl", "the log names a catalog that this version does not have: verify with the version in the header");
         return Ok(());
     }
-    let fresh = policy::assess(&catalog, &selection, &demand.values, machine);
-    let document = json!(fresh.document(&bundle.image, machine.identity(), &catalog));
+    let fresh = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, machine);
+    let document = json!(Document::new(&bundle.image, machine.identity(), &fresh));
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     proof.hold(REPORT, "a fresh assessment of the image equals it", recorded == Some(document));
