@@ -4,12 +4,27 @@
 //! is an error and never a panic.
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+mod digest;
 mod error;
+mod export;
+mod image;
+mod map;
 mod memory;
+mod overlay;
+mod plan;
+mod raw;
+mod signature;
+mod vhd;
 mod window;
 
+pub use digest::{Digests, EBS_BLOCK_BYTES, digest, digest_blocks};
 pub use error::Error;
+pub use export::{Exported, export};
+pub use image::{Format, Image, UnknownFormat};
 pub use memory::Memory;
+pub use overlay::Overlay;
+pub use raw::Raw;
+pub use signature::Signature;
 pub use window::Window;
 
 use crate::base::Extent;

@@ -1,0 +1,437 @@
+//! A new image file that holds the disk as an overlay shows it, in the container of the source.
+//!
+//! The source's file is cloned where the file system can, otherwise copied without its holes; then the changed extents
+//! are written into the copy, which is flushed, opened again and compared, and only then gets its name. Until that
+//! moment the output has a temporary name in the same folder; after a failure neither name exists. An existing file is
+//! never replaced.
+
+use std::fs::{File, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use rustix::io::Errno;
+use tempfile::NamedTempFile;
+
+use super::plan::Step;
+use super::{BlockDevice, Error, Image, Overlay, Raw, Result};
+use crate::base::progress::Progress;
+use crate::base::{Extent, fs, read};
+
+/// How much is copied between two signs of progress.
+const COPIED_AT_ONCE: u64 = 16 << 20;
+/// Memory for what passes through this process.
+const BUFFER_BYTES: usize = 1 << 20;
+
+/// What an export wrote.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Exported {
+    /// The ranges of the disk that differ from the source, in bytes of the disk.
+    pub changed: Vec<Extent>,
+    /// Length of the new file in bytes.
+    pub file_bytes: u64,
+    /// How many blocks a dynamic VHD gained.
+    pub added_blocks: u64,
+    /// Whether the file system shares the unchanged bytes with the source.
+    pub cloned: bool,
+}
+
+/// Writes the disk that `overlay` shows to the new file `out`, in the container format of the image below it.
+///
+/// # Errors
+/// [`Error::OutputExists`], [`Error::SourceChanged`] if another program changed the source since it was opened,
+/// [`Error::VhdFull`], [`Error::ReadBack`] if the written file does not hold what it should, otherwise the operating
+/// system's. After an error there is no file at `out` that was not there before, and no temporary file.
+pub fn export(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress) -> Result<Exported> {
+    write(overlay, out, progress, &Allowed)
+}
+
+/// Is asked before each deed on the output, so that tests can let any of them fail.
+trait Permit {
+    fn ask(&self, deed: &'static str) -> io::Result<()>;
+}
+
+/// Every deed may be tried.
+struct Allowed;
+
+impl Permit for Allowed {
+    fn ask(&self, _: &'static str) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn write(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress, permit: &dyn Permit) -> Result<Exported> {
+    let image = *overlay.base();
+    let source = image.raw();
+    if out.symlink_metadata().is_ok() {
+        return Err(Error::OutputExists { path: out.to_owned() });
+    }
+    source.unchanged()?;
+    let changed = overlay.changed()?;
+    let plan = image.plan(&changed)?;
+
+    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let output = Output::create(folder, source, permit)?;
+    progress.start("copy", source.len());
+    let cloned = output.copy(source, progress)?;
+    source.unchanged()?;
+
+    progress.start("write changes", changed.iter().fold(0, |sum, extent| sum.saturating_add(extent.length)));
+    output.deed("resize", |file| file.set_len(plan.file_bytes))?;
+    let mut buf = vec![0; BUFFER_BYTES];
+    for step in &plan.steps {
+        match step {
+            Step::Own { at, bytes } => output.deed("write", |file| file.write_all_at(bytes, *at))?,
+            Step::Guest { at, extent } => {
+                for_each_piece(*extent, &mut buf, |piece, buf| {
+                    overlay.read_at(piece.offset, buf)?;
+                    let at = at.saturating_add(piece.offset.saturating_sub(extent.offset));
+                    output.deed("write", |file| file.write_all_at(buf, at))?;
+                    progress.advance(piece.length);
+                    Ok(())
+                })?;
+            }
+        }
+    }
+    output.deed("flush", File::sync_all)?;
+    compare(overlay, output.path(), &changed, &mut buf)?;
+    source.unchanged()?;
+    output.publish(folder, out)?;
+    Ok(Exported { changed, file_bytes: plan.file_bytes, added_blocks: plan.added_blocks, cloned })
+}
+
+/// Opens what was written and compares the changed ranges with what they should hold.
+fn compare(overlay: &Overlay<&Image>, path: &Path, changed: &[Extent], buf: &mut [u8]) -> Result<()> {
+    let written = Image::open(path, Some(overlay.base().format()))?;
+    if written.len() != overlay.len() {
+        return Err(Error::ReadBack { at: written.len() });
+    }
+    let mut expected = vec![0; buf.len()];
+    for extent in changed {
+        for_each_piece(*extent, buf, |piece, buf| {
+            let expected = read::slice_mut(&mut expected, 0, buf.len()).expect("both buffers are of one length");
+            overlay.read_at(piece.offset, expected)?;
+            written.read_at(piece.offset, buf)?;
+            match expected.iter().zip(buf.iter()).position(|(expected, found)| expected != found) {
+                None => Ok(()),
+                Some(within) => Err(Error::ReadBack { at: piece.offset.saturating_add(within as u64) }),
+            }
+        })?;
+    }
+    Ok(())
+}
+
+/// Calls `each` for the pieces of an extent that fit into `buf`, with as much of it.
+fn for_each_piece(extent: Extent, buf: &mut [u8], mut each: impl FnMut(Extent, &mut [u8]) -> Result<()>) -> Result<()> {
+    let mut at = extent.offset;
+    while at < extent.end() {
+        let length = extent.end().saturating_sub(at).min(buf.len() as u64);
+        let piece = read::slice_mut(buf, 0, usize::try_from(length).expect("not longer than the buffer"));
+        each(Extent::new(at, length), piece.expect("not longer than the buffer"))?;
+        at = at.saturating_add(length);
+    }
+    Ok(())
+}
+
+/// The new file under its temporary name, which dies with this value.
+struct Output<'a> {
+    temporary: NamedTempFile,
+    permit: &'a dyn Permit,
+}
+
+impl<'a> Output<'a> {
+    /// Creates the file, with the permissions of the source: it holds the same secrets.
+    fn create(folder: &Path, source: &Raw, permit: &'a dyn Permit) -> Result<Self> {
+        let mode = source.metadata()?.permissions().mode() & 0o666 | 0o600;
+        permit.ask("create").map_err(fs::failed("create a file in", folder))?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(".coldforge-").suffix(".part").permissions(Permissions::from_mode(mode));
+        Ok(Self { temporary: builder.tempfile_in(folder).map_err(fs::failed("create a file in", folder))?, permit })
+    }
+
+    fn path(&self) -> &Path {
+        self.temporary.path()
+    }
+
+    fn deed<T>(&self, deed: &'static str, act: impl FnOnce(&File) -> io::Result<T>) -> Result<T> {
+        let outcome = self.permit.ask(deed).and_then(|()| act(self.temporary.as_file()));
+        Ok(outcome.map_err(fs::failed(deed, self.path()))?)
+    }
+
+    /// Fills the file with the source's bytes; tells whether the two share them.
+    fn copy(&self, source: &Raw, progress: &dyn Progress) -> Result<bool> {
+        if self.deed("clone", |file| Ok(rustix::fs::ioctl_ficlone(file, source.file())?)).is_ok() {
+            progress.advance(source.len());
+            return Ok(true);
+        }
+        self.deed("resize", |file| file.set_len(source.len()))?;
+        let mut by_kernel = true;
+        let mut at = 0;
+        // Each round passes an extent of the file system or ends.
+        while let Some(data) = source.next_data(at)? {
+            progress.advance(data.offset.saturating_sub(at));
+            self.copy_extent(source, data, &mut by_kernel, progress)?;
+            at = data.end();
+        }
+        progress.advance(source.len().saturating_sub(at));
+        Ok(false)
+    }
+
+    fn copy_extent(&self, source: &Raw, data: Extent, by_kernel: &mut bool, progress: &dyn Progress) -> Result<()> {
+        let mut buf = Vec::new();
+        let mut at = data.offset;
+        // Ends with the extent: each round copies at least one byte or fails.
+        while at < data.end() {
+            let length = data.end().saturating_sub(at);
+            let copied = if *by_kernel {
+                match self.copy_by_kernel(source, at, length.min(COPIED_AT_ONCE))? {
+                    Some(copied) => copied,
+                    None => {
+                        *by_kernel = false;
+                        continue;
+                    }
+                }
+            } else {
+                let length = length.min(BUFFER_BYTES as u64);
+                buf.resize(usize::try_from(length).expect("not longer than the buffer"), 0);
+                source.read_at(at, &mut buf)?;
+                self.deed("write", |file| file.write_all_at(&buf, at))?;
+                length
+            };
+            progress.advance(copied);
+            at = at.saturating_add(copied);
+        }
+        Ok(())
+    }
+
+    /// Lets the kernel copy at most `length` bytes; `None` if it cannot do so between these two files.
+    fn copy_by_kernel(&self, source: &Raw, at: u64, length: u64) -> Result<Option<u64>> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        self.permit.ask("write").map_err(fs::failed("write", self.path()))?;
+        let (mut from, mut to) = (at, at);
+        let file = self.temporary.as_file();
+        match rustix::fs::copy_file_range(source.file(), Some(&mut from), file, Some(&mut to), length) {
+            Ok(0) => Err(source.changed()),
+            Ok(copied) => Ok(Some(copied as u64)),
+            Err(Errno::XDEV | Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS | Errno::PERM) => Ok(None),
+            Err(errno) => Err(fs::failed("write", self.path())(errno.into()).into()),
+        }
+    }
+
+    /// Gives the file its name, which must be free, and makes the name durable.
+    fn publish(self, folder: &Path, out: &Path) -> Result<()> {
+        self.permit.ask("rename").map_err(fs::failed("name the output", out))?;
+        let failed = |error: io::Error| match error.kind() {
+            io::ErrorKind::AlreadyExists => Error::OutputExists { path: out.to_owned() },
+            _ => fs::failed("name the output", out)(error).into(),
+        };
+        self.temporary.persist_noclobber(out).map_err(|refused| failed(refused.error))?;
+        let durable = self.permit.ask("flush the folder").map_err(fs::failed("flush", folder));
+        if let Err(error) = durable.and_then(|()| fs::sync_folder(folder)) {
+            // The name was free a moment ago, so the file is ours; without a durable name it must not stay.
+            let _ = std::fs::remove_file(out);
+            return Err(error.into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod tests {
+    use std::cell::RefCell;
+    use std::path::PathBuf;
+
+    use super::super::vhd::sample::{self, BLOCK};
+    use super::super::{Format, vhd::Footer};
+    use super::*;
+    use crate::base::Failure as _;
+    use crate::base::progress::Silent;
+
+    struct Place {
+        folder: tempfile::TempDir,
+        source: PathBuf,
+        out: PathBuf,
+    }
+
+    impl Place {
+        fn new(bytes: &[u8]) -> Self {
+            let folder = tempfile::tempdir().unwrap();
+            let (source, out) = (folder.path().join("source"), folder.path().join("out"));
+            std::fs::write(&source, bytes).unwrap();
+            Self { folder, source, out }
+        }
+
+        fn names(&self) -> Vec<String> {
+            let entries = std::fs::read_dir(self.folder.path()).unwrap();
+            let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        }
+    }
+
+    fn contents(image: &dyn BlockDevice) -> Vec<u8> {
+        let mut bytes = vec![0; image.len() as usize];
+        image.read_at(0, &mut bytes).unwrap();
+        bytes
+    }
+
+    /// A file of each format with the same disk: four blocks, the second and the fourth all zero.
+    fn samples() -> [(Vec<u8>, Format); 3] {
+        let mut disk = vec![0; 4 * BLOCK as usize];
+        disk[..BLOCK as usize].fill(1);
+        disk[2 * BLOCK as usize + 70_000..][..9_000].fill(2);
+        let blocks = [(2, disk[2 * BLOCK as usize..][..BLOCK as usize].to_vec()), (0, vec![1; BLOCK as usize])];
+        [
+            (disk.clone(), Format::Raw),
+            (sample::fixed(&disk), Format::VhdFixed),
+            (sample::dynamic(4 * BLOCK, &blocks), Format::VhdDynamic),
+        ]
+    }
+
+    /// Writes into placed and new blocks, across the boundary of two, and the last byte.
+    fn edit(overlay: &mut Overlay<&Image>) {
+        overlay.write_at(4_000, &[7; 200]).unwrap();
+        overlay.write_at(BLOCK - 3, &[8; 6]).unwrap();
+        overlay.write_at(4 * BLOCK - 1, &[9]).unwrap();
+    }
+
+    #[test]
+    fn the_output_is_the_overlay_and_the_source_is_untouched() {
+        for (bytes, format) in samples() {
+            let place = Place::new(&bytes);
+            let image = Image::open(&place.source, Some(format)).unwrap();
+            let mut overlay = Overlay::new(&image);
+            edit(&mut overlay);
+            let exported = export(&overlay, &place.out, &Silent).unwrap();
+            let written = Image::open(&place.out, Some(format)).unwrap();
+            assert!(contents(&written) == contents(&overlay), "{format}");
+            assert_eq!(exported.changed, overlay.changed().unwrap());
+            assert_eq!(exported.file_bytes, written.file_len());
+            assert_eq!(exported.added_blocks, if format == Format::VhdDynamic { 2 } else { 0 });
+            assert!(std::fs::read(&place.source).unwrap() == bytes);
+            assert_eq!(place.names(), ["out", "source"]);
+            let out = std::fs::read(&place.out).unwrap();
+            match format {
+                Format::Raw => assert_eq!(out.len(), bytes.len()),
+                _ => assert_eq!(out[out.len() - Footer::BYTES..], bytes[bytes.len() - Footer::BYTES..]),
+            }
+            if format == Format::VhdDynamic {
+                assert_eq!(out[..Footer::BYTES], bytes[..Footer::BYTES]);
+            }
+            assert_eq!(export(&overlay, &place.out, &Silent).unwrap_err().code(), Some("E-OUTPUT-EXISTS"));
+            assert!(std::fs::read(&place.out).unwrap() == out, "an existing file stays as it is");
+        }
+    }
+
+    #[test]
+    fn the_same_changes_give_the_same_bytes_and_none_give_the_source() {
+        for (bytes, format) in samples() {
+            let place = Place::new(&bytes);
+            let image = Image::open(&place.source, Some(format)).unwrap();
+            let mut overlay = Overlay::new(&image);
+            let exported = export(&overlay, &place.out, &Silent).unwrap();
+            assert!(std::fs::read(&place.out).unwrap() == bytes && exported.changed.is_empty());
+            overlay.write_at(0, &[1; 512]).unwrap();
+            export(&overlay, &place.folder.path().join("same"), &Silent).unwrap();
+            assert!(std::fs::read(place.folder.path().join("same")).unwrap() == bytes, "equal bytes are no change");
+            edit(&mut overlay);
+            let outs = ["one", "two"].map(|name| place.folder.path().join(name));
+            for out in &outs {
+                export(&overlay, out, &Silent).unwrap();
+            }
+            assert!(std::fs::read(&outs[0]).unwrap() == std::fs::read(&outs[1]).unwrap());
+        }
+    }
+
+    /// Lets one deed fail, and remembers all that were asked for.
+    struct Failing {
+        deed: usize,
+        deeds: RefCell<Vec<&'static str>>,
+    }
+
+    impl Permit for Failing {
+        fn ask(&self, deed: &'static str) -> io::Result<()> {
+            self.deeds.borrow_mut().push(deed);
+            if self.deeds.borrow().len() == self.deed + 1 { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        }
+    }
+
+    #[test]
+    fn after_a_failure_of_any_deed_nothing_is_left_behind() {
+        for (bytes, format) in samples() {
+            let place = Place::new(&bytes);
+            let image = Image::open(&place.source, Some(format)).unwrap();
+            let mut overlay = Overlay::new(&image);
+            edit(&mut overlay);
+            let mut failed = Vec::new();
+            for deed in 0.. {
+                let permit = Failing { deed, deeds: RefCell::default() };
+                let outcome = write(&overlay, &place.out, &Silent, &permit);
+                let Some(name) = permit.deeds.borrow().get(deed).copied() else {
+                    outcome.unwrap();
+                    break;
+                };
+                failed.push(name);
+                // A clone that fails is no failure: the file is copied instead.
+                if name == "clone" {
+                    outcome.unwrap();
+                    std::fs::remove_file(&place.out).unwrap();
+                } else {
+                    outcome.expect_err(name);
+                }
+                assert_eq!(place.names(), ["source"], "{format}: {name}, deed {deed}");
+            }
+            for deed in ["create", "clone", "resize", "write", "flush", "rename", "flush the folder"] {
+                assert!(failed.contains(&deed), "{deed} was let fail for {format}: {failed:?}");
+            }
+            assert_eq!(place.names(), ["out", "source"]);
+            assert!(contents(&Image::open(&place.out, Some(format)).unwrap()) == contents(&overlay));
+            assert!(std::fs::read(&place.source).unwrap() == bytes);
+        }
+    }
+
+    #[test]
+    fn a_source_that_changed_since_it_was_opened_is_not_copied() {
+        let place = Place::new(&samples()[0].0);
+        let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
+        let overlay = Overlay::new(&image);
+        File::options().write(true).open(&place.source).unwrap().set_len(BLOCK).unwrap();
+        assert_eq!(export(&overlay, &place.out, &Silent).unwrap_err().code(), Some("E-SOURCE-CHANGED"));
+        assert_eq!(place.names(), ["source"]);
+    }
+
+    #[test]
+    fn a_name_that_is_taken_meanwhile_is_not_replaced() {
+        struct Thief(PathBuf);
+        impl Permit for Thief {
+            fn ask(&self, deed: &'static str) -> io::Result<()> {
+                if deed == "rename" { std::fs::write(&self.0, b"first") } else { Ok(()) }
+            }
+        }
+        let place = Place::new(&samples()[0].0);
+        let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
+        let thief = Thief(place.out.clone());
+        let error = write(&Overlay::new(&image), &place.out, &Silent, &thief).unwrap_err();
+        assert_eq!(error.code(), Some("E-OUTPUT-EXISTS"));
+        assert_eq!(std::fs::read(&place.out).unwrap(), b"first");
+        assert_eq!(place.names(), ["out", "source"]);
+    }
+
+    #[test]
+    fn holes_stay_holes() {
+        use std::os::unix::fs::MetadataExt as _;
+        let place = Place::new(&[]);
+        let source = File::create(&place.source).unwrap();
+        source.set_len(64 << 20).unwrap();
+        source.write_all_at(&[3; 8192], 20 << 20).unwrap();
+        source.sync_all().unwrap();
+        let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
+        let mut overlay = Overlay::new(&image);
+        overlay.write_at(40 << 20, &[4; 100]).unwrap();
+        export(&overlay, &place.out, &Silent).unwrap();
+        let stored = |path: &Path| path.metadata().unwrap().blocks() * 512;
+        assert!(stored(&place.out) <= stored(&place.source) + 16_384, "{} bytes", stored(&place.out));
+        assert!(contents(&Image::open(&place.out, Some(Format::Raw)).unwrap()) == contents(&overlay));
+    }
+}

@@ -1,0 +1,356 @@
+//! A disk image file of any handled format: the door of this floor.
+//!
+//! The format is found by signatures, or named by the caller; then all of the format's own checks must pass. A name's
+//! ending decides nothing, but a name that contradicts the content is a reason to ask: a raw disk may hold whatever its
+//! guest wrote into its first sector, and a VHD that lost its footer must not be taken for a raw disk.
+
+use std::fmt;
+use std::path::Path;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
+
+use super::plan::Plan;
+use super::vhd::{Footer, Vhd};
+use super::{BlockDevice, Error, Raw, Result, signature};
+use crate::base::Extent;
+
+/// A format of disk images that is read and written.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Format {
+    /// The disk's bytes and nothing else: `raw`.
+    Raw,
+    /// A fixed VHD: `vhd`.
+    VhdFixed,
+    /// A dynamic VHD: `vhd-dynamic`.
+    VhdDynamic,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 3] = [Self::Raw, Self::VhdFixed, Self::VhdDynamic];
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Raw => "raw",
+            Self::VhdFixed => "vhd",
+            Self::VhdDynamic => "vhd-dynamic",
+        })
+    }
+}
+
+/// A word that names no format.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
+#[error("the image formats are `raw`, `vhd` and `vhd-dynamic`")]
+pub struct UnknownFormat;
+
+impl FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(word: &str) -> std::result::Result<Self, UnknownFormat> {
+        Self::ALL.into_iter().find(|format| format.to_string() == word).ok_or(UnknownFormat)
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// A disk image file, opened for reading under a shared lock; several threads may read it at once.
+#[derive(Debug)]
+pub struct Image {
+    container: Container,
+}
+
+#[derive(Debug)]
+enum Container {
+    Raw(Raw),
+    Vhd(Vhd),
+}
+
+impl Image {
+    /// Opens an image of the named format, or of the format that its signatures tell.
+    ///
+    /// # Errors
+    /// Refusals by name ([`Error::NotAFile`], [`Error::Empty`], [`Error::Busy`], [`Error::NotAnImage`],
+    /// [`Error::ContainerUnsupported`], [`Error::Ambiguous`], [`Error::FormatMismatch`], [`Error::Differencing`],
+    /// [`Error::SavedState`]), what contradicts the format, otherwise the operating system's.
+    pub fn open(path: &Path, format: Option<Format>) -> Result<Self> {
+        let raw = Raw::open(path)?;
+        let container = match format {
+            None => detect(raw)?,
+            Some(Format::Raw) => Container::Raw(raw),
+            Some(Format::VhdFixed | Format::VhdDynamic) => Container::Vhd(Vhd::open(raw)?),
+        };
+        let image = Self { container };
+        match format {
+            Some(expected) if expected != image.format() => {
+                Err(Error::FormatMismatch { path: path.to_owned(), expected, actual: image.format() })
+            }
+            _ => Ok(image),
+        }
+    }
+
+    /// Returns the path that was opened.
+    pub fn path(&self) -> &Path {
+        self.raw().path()
+    }
+
+    /// Returns the format.
+    pub fn format(&self) -> Format {
+        match &self.container {
+            Container::Raw(_) => Format::Raw,
+            Container::Vhd(Vhd::Fixed(_)) => Format::VhdFixed,
+            Container::Vhd(Vhd::Dynamic(_)) => Format::VhdDynamic,
+        }
+    }
+
+    /// Returns the length of the file in bytes, which is not the size of the disk.
+    pub fn file_len(&self) -> u64 {
+        self.raw().len()
+    }
+
+    /// Checks that no other program has changed the file since it was opened.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] if one has, otherwise the operating system's.
+    pub fn unchanged(&self) -> Result<()> {
+        self.raw().unchanged()
+    }
+
+    /// Returns the container file.
+    pub(super) fn raw(&self) -> &Raw {
+        match &self.container {
+            Container::Raw(raw) => raw,
+            Container::Vhd(Vhd::Fixed(fixed)) => fixed.raw(),
+            Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic.raw(),
+        }
+    }
+
+    /// Returns the writes that bring `changed` extents of the disk, which are normalized, into a copy of the file.
+    pub(super) fn plan(&self, changed: &[Extent]) -> Result<Plan> {
+        match &self.container {
+            Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic.plan(changed),
+            Container::Raw(_) | Container::Vhd(Vhd::Fixed(_)) => Ok(Plan::in_order(self.file_len(), changed)),
+        }
+    }
+
+    fn device(&self) -> &dyn BlockDevice {
+        match &self.container {
+            Container::Raw(raw) => raw,
+            Container::Vhd(Vhd::Fixed(fixed)) => fixed,
+            Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic,
+        }
+    }
+}
+
+impl BlockDevice for Image {
+    fn len(&self) -> u64 {
+        self.device().len()
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        self.device().read_at(at, buf)
+    }
+
+    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+        self.device().next_data(from)
+    }
+}
+
+/// Virtual PC before 2004 wrote footers without their last byte.
+const OLD_FOOTER_BYTES: u64 = 511;
+
+/// Opens the container that a file's signatures tell.
+fn detect(raw: Raw) -> Result<Container> {
+    let path = raw.path().to_owned();
+    let head = head(&raw)?;
+    let foreign = signature::container(&head);
+    let begins = has_cookie_at(&raw, Some(0))?;
+    let ends = has_cookie_at(&raw, raw.len().checked_sub(Footer::BYTES as u64))?;
+    if let (true, Some(foreign)) = (ends, foreign) {
+        return Err(Error::Ambiguous { path, first: "its end calls it a VHD", second: foreign.name });
+    }
+    if let Some(foreign) = foreign {
+        return Err(Error::ContainerUnsupported { path, container: foreign.name, hint: foreign.hint });
+    }
+    if !ends && has_cookie_at(&raw, raw.len().checked_sub(OLD_FOOTER_BYTES))? {
+        let container = "a VHD of the kind that Virtual PC made before 2004";
+        let hint = "convert it to a new VHD, for example with `qemu-img convert -O vpc`";
+        return Err(Error::ContainerUnsupported { path, container, hint });
+    }
+    let name = named(&path);
+    if begins || ends || name == Some(Named::Vhd) {
+        return Vhd::open(raw).map(Container::Vhd);
+    }
+    if !signature::is_disk(&raw)? {
+        return Err(Error::NotAnImage { path });
+    }
+    match name {
+        Some(Named::Other(first)) => {
+            Err(Error::Ambiguous { path, first, second: "its content begins like a raw disk" })
+        }
+        _ => Ok(Container::Raw(raw)),
+    }
+}
+
+/// Reads the first bytes of a file, as many as container signatures need.
+fn head(raw: &Raw) -> Result<Vec<u8>> {
+    let length = usize::try_from(raw.len()).unwrap_or(usize::MAX).min(signature::CONTAINER_HEAD_BYTES);
+    let mut head = vec![0; length];
+    raw.read_at(0, &mut head)?;
+    Ok(head)
+}
+
+fn has_cookie_at(raw: &Raw, at: Option<u64>) -> Result<bool> {
+    let mut cookie = [0; Footer::COOKIE.len()];
+    match at {
+        Some(at) if raw.len().saturating_sub(at) >= cookie.len() as u64 => {
+            raw.read_at(at, &mut cookie)?;
+            Ok(cookie == Footer::COOKIE)
+        }
+        _ => Ok(false),
+    }
+}
+
+/// What a file's name calls it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Named {
+    Vhd,
+    Other(&'static str),
+}
+
+fn named(path: &Path) -> Option<Named> {
+    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
+    let (stem, ending) = name.rsplit_once('.')?;
+    match ending {
+        "vhd" | "avhd" => Some(Named::Vhd),
+        "vhdx" | "avhdx" => Some(Named::Other("its name calls it a VHDX")),
+        // The sectors of a flat VMDK lie in a raw file of this name.
+        "vmdk" if stem.ends_with("-flat") => None,
+        "vmdk" => Some(Named::Other("its name calls it a VMDK")),
+        "qcow" | "qcow2" => Some(Named::Other("its name calls it a QCOW image")),
+        "vdi" => Some(Named::Other("its name calls it a VDI")),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod tests {
+    use super::super::vhd::sample::{self, BLOCK};
+    use super::*;
+    use crate::base::Failure as _;
+
+    fn disk() -> Vec<u8> {
+        let mut disk = vec![0; BLOCK as usize];
+        disk[3..11].copy_from_slice(b"NTFS    ");
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        disk
+    }
+
+    fn open_as(name: &str, bytes: &[u8], format: Option<Format>) -> Result<Image> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        Image::open(&path, format)
+    }
+
+    fn code(name: &str, bytes: &[u8], format: Option<Format>) -> &'static str {
+        open_as(name, bytes, format).unwrap_err().code().expect("a refusal has a code")
+    }
+
+    #[test]
+    fn formats_are_found_by_content_whatever_the_name() {
+        for (bytes, format) in [
+            (disk(), Format::Raw),
+            (sample::fixed(&disk()), Format::VhdFixed),
+            (sample::dynamic(BLOCK, &[(0, disk())]), Format::VhdDynamic),
+        ] {
+            for name in ["disk", "disk.img", "disk.raw"] {
+                for asked in [None, Some(format)] {
+                    let image = open_as(name, &bytes, asked).unwrap();
+                    assert_eq!((image.format(), image.len(), image.file_len()), (format, BLOCK, bytes.len() as u64));
+                    let mut read = vec![0; BLOCK as usize];
+                    image.read_at(0, &mut read).unwrap();
+                    assert!(read == disk());
+                }
+            }
+            for asked in Format::ALL.into_iter().filter(|asked| *asked != format && *asked != Format::Raw) {
+                let expected = if format == Format::Raw { "E-VHD-CORRUPT" } else { "E-FORMAT-MISMATCH" };
+                assert_eq!(code("disk", &bytes, Some(asked)), expected);
+            }
+        }
+    }
+
+    #[test]
+    fn a_name_or_a_second_signature_that_contradicts_is_asked_about() {
+        for name in ["a.vhdx", "a.VMDK", "a.qcow2", "a.vdi"] {
+            assert_eq!(code(name, &disk(), None), "E-IMAGE-AMBIGUOUS");
+            assert_eq!(open_as(name, &disk(), Some(Format::Raw)).unwrap().format(), Format::Raw);
+        }
+        open_as("a-flat.vmdk", &disk(), None).unwrap();
+        let mut both = sample::fixed(&disk());
+        both[..8].copy_from_slice(b"vhdxfile");
+        assert_eq!(code("both", &both, None), "E-IMAGE-AMBIGUOUS");
+        both[..8].copy_from_slice(b"conectix");
+        assert_eq!(code("both", &both, None), "E-IMAGE-AMBIGUOUS");
+    }
+
+    #[test]
+    fn a_vhd_without_its_footer_is_never_taken_for_a_raw_disk() {
+        assert_eq!(code("a.vhd", &disk(), None), "E-VHD-CORRUPT");
+        assert_eq!(code("a.VHD", &sample::fixed(&disk())[..BLOCK as usize + 100], None), "E-VHD-CORRUPT");
+        let dynamic = sample::dynamic(BLOCK, &[(0, disk())]);
+        assert_eq!(code("a", &dynamic[..dynamic.len() - 512], None), "E-VHD-CORRUPT", "its beginning tells");
+        let mut old = sample::fixed(&disk());
+        old.pop();
+        assert_eq!(code("a", &old, None), "E-CONTAINER-UNSUPPORTED", "a footer of 511 bytes");
+    }
+
+    #[test]
+    fn what_is_no_disk_and_what_is_foreign_is_refused_by_name() {
+        assert_eq!(code("a", &[0; 4096], None), "E-NOT-AN-IMAGE");
+        assert_eq!(code("a", b"x", None), "E-NOT-AN-IMAGE");
+        assert_eq!(code("a", b"", None), "E-IMAGE-EMPTY");
+        for magic in ["vhdxfile", "KDMV", "QFI\u{fb}"] {
+            let mut bytes: Vec<u8> = magic.chars().map(|c| c as u8).collect();
+            bytes.resize(4096, 0);
+            let error = open_as("a", &bytes, None).unwrap_err();
+            assert_eq!(error.code(), Some("E-CONTAINER-UNSUPPORTED"));
+            assert!(error.hint().unwrap().contains("qemu-img"));
+        }
+    }
+
+    #[test]
+    fn encrypted_and_refs_volumes_pass_as_raw_for_the_floor_that_names_them() {
+        for (at, name) in [(3, b"-FVE-FS-"), (3, b"ReFS\0\0\0\0")] {
+            let mut disk = vec![0; 4096];
+            disk[at..at + 8].copy_from_slice(name);
+            assert_eq!(open_as("a", &disk, None).unwrap().format(), Format::Raw);
+        }
+    }
+
+    #[test]
+    fn format_words_read_back_and_images_cross_threads() {
+        fn crosses<T: Send + Sync>() {}
+        crosses::<Image>();
+        for format in Format::ALL {
+            assert_eq!(format.to_string().parse(), Ok(format));
+            assert_eq!(serde_json::to_value(format).unwrap(), format.to_string());
+        }
+        assert_eq!("vhdx".parse::<Format>(), Err(UnknownFormat));
+    }
+}

@@ -1,0 +1,246 @@
+//! A file read by position: a raw disk, and the carrier of every container.
+//!
+//! The file is opened for reading only, and a shared lock (`flock`) is held on it as long as it is open, so that a
+//! program that asks for an exclusive one learns of us, and we of it. Locks of this kind are advice: the file's length
+//! and time are therefore remembered and compared again by [`Raw::unchanged`] wherever a torn copy would do harm.
+//!
+//! Everything is read with `pread`. A map of the file would be a little faster, but a page of a map whose file shrank,
+//! or whose medium fails, kills the process, where `pread` returns an error; only the digest of a whole image uses one
+//! (see the `map` module).
+
+use std::fs::{File, Metadata, TryLockError};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::SeekFrom;
+use rustix::io::Errno;
+
+use super::{BlockDevice, Error, Result, check_range};
+use crate::base::{Extent, fs};
+
+/// A file of bytes, opened for reading.
+#[derive(Debug)]
+pub struct Raw {
+    file: File,
+    path: PathBuf,
+    length: u64,
+    stamp: Stamp,
+}
+
+/// What tells whether a file is still the one that was opened.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+struct Stamp {
+    length: u64,
+    seconds: i64,
+    nanoseconds: i64,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        Self { length: metadata.len(), seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
+    }
+}
+
+impl Raw {
+    /// Opens a regular file and takes a shared lock on it.
+    ///
+    /// # Errors
+    /// [`Error::NotAFile`] for a folder or a special file, [`Error::Empty`], [`Error::Busy`] if another process holds
+    /// an exclusive lock, otherwise the operating system's.
+    pub fn open(path: &Path) -> Result<Self> {
+        // Asked before opening, because opening a pipe would wait for its writer.
+        check_kind(&path.metadata().map_err(fs::failed("open", path))?, path)?;
+        let file = fs::open(path)?;
+        match file.try_lock_shared() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
+            // A file system without locks has nobody to ask.
+            Err(TryLockError::Error(error)) if lacks_locks(&error) => {}
+            Err(TryLockError::Error(source)) => return Err(fs::failed("lock", path)(source).into()),
+        }
+        let metadata = file.metadata().map_err(fs::failed("examine", path))?;
+        check_kind(&metadata, path)?;
+        if metadata.len() == 0 {
+            return Err(Error::Empty { path: path.to_owned() });
+        }
+        Ok(Self { file, path: path.to_owned(), length: metadata.len(), stamp: Stamp::of(&metadata) })
+    }
+
+    /// Returns the path that was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Checks that the file has the length and the time that it had when it was opened.
+    ///
+    /// # Errors
+    /// [`Error::SourceChanged`] if not, otherwise the operating system's.
+    pub fn unchanged(&self) -> Result<()> {
+        if Stamp::of(&self.metadata()?) == self.stamp { Ok(()) } else { Err(self.changed()) }
+    }
+
+    /// Returns the open file: for cloning and mapping, never for its cursor.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    pub(super) fn metadata(&self) -> Result<Metadata> {
+        Ok(self.file.metadata().map_err(fs::failed("examine", &self.path))?)
+    }
+
+    pub(super) fn changed(&self) -> Error {
+        Error::SourceChanged { path: self.path.clone() }
+    }
+
+    /// Seeks without touching what `pread` does; `None` where the file system knows no holes.
+    fn seek(&self, to: SeekFrom) -> Result<Option<Sought>> {
+        match rustix::fs::seek(&self.file, to) {
+            Ok(at) => Ok(Some(Sought::At(at))),
+            Err(Errno::NXIO) => Ok(Some(Sought::End)),
+            Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(None),
+            Err(errno) => Err(fs::failed("look for holes in", &self.path)(errno.into()).into()),
+        }
+    }
+}
+
+enum Sought {
+    At(u64),
+    End,
+}
+
+fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
+    let kind = metadata.file_type();
+    let what = if kind.is_file() {
+        return Ok(());
+    } else if kind.is_dir() {
+        "a folder"
+    } else if kind.is_block_device() {
+        "a block device"
+    } else if kind.is_char_device() {
+        "a character device"
+    } else if kind.is_fifo() {
+        "a pipe"
+    } else if kind.is_socket() {
+        "a socket"
+    } else {
+        "a special file"
+    };
+    Err(Error::NotAFile { path: path.to_owned(), what })
+}
+
+fn lacks_locks(error: &io::Error) -> bool {
+    error.kind() == ErrorKind::Unsupported
+        || Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::NOLCK | Errno::OPNOTSUPP))
+}
+
+impl BlockDevice for Raw {
+    fn len(&self) -> u64 {
+        self.length
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        check_range(at, buf.len(), self.length)?;
+        self.file.read_exact_at(buf, at).map_err(|error| match error.kind() {
+            ErrorKind::UnexpectedEof => self.changed(),
+            _ => fs::failed("read", &self.path)(error).into(),
+        })
+    }
+
+    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
+        Err(Error::ReadOnly)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+        if from >= self.length {
+            return Ok(None);
+        }
+        let start = match self.seek(SeekFrom::Data(from))? {
+            Some(Sought::At(at)) if at < self.length => at.max(from),
+            Some(_) => return Ok(None),
+            None => from,
+        };
+        let end = match self.seek(SeekFrom::Hole(start))? {
+            Some(Sought::At(at)) if at > start => at.min(self.length),
+            _ => self.length,
+        };
+        Ok(Some(Extent::new(start, end.saturating_sub(start))))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::base::{Failure as _, Kind};
+
+    fn file(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), bytes).unwrap();
+        file
+    }
+
+    #[test]
+    fn folders_devices_pipes_and_empty_files_are_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let empty = file(&[]);
+        for (path, code) in [
+            (folder.path(), "E-NOT-A-FILE"),
+            (Path::new("/dev/null"), "E-NOT-A-FILE"),
+            (&pipe, "E-NOT-A-FILE"),
+            (empty.path(), "E-IMAGE-EMPTY"),
+        ] {
+            let error = Raw::open(path).unwrap_err();
+            assert_eq!((error.kind(), error.code()), (Kind::Refused, Some(code)), "{error}");
+        }
+        assert_eq!(Raw::open(&folder.path().join("none")).unwrap_err().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn an_exclusive_lock_of_another_makes_the_file_busy_and_a_shared_one_does_not() {
+        let file = file(b"disk");
+        let other = File::open(file.path()).unwrap();
+        other.lock().unwrap();
+        assert_eq!(Raw::open(file.path()).unwrap_err().code(), Some("E-IMAGE-BUSY"));
+        other.unlock().unwrap();
+        other.lock_shared().unwrap();
+        let raw = Raw::open(file.path()).unwrap();
+        other.unlock().unwrap();
+        assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)), "our lock is held while the file is open");
+        drop(raw);
+        other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn a_change_by_another_program_is_noticed() {
+        let file = file(&[1; 4096]);
+        let raw = Raw::open(file.path()).unwrap();
+        raw.unchanged().unwrap();
+        file.as_file().set_len(1024).unwrap();
+        assert_eq!(raw.unchanged().unwrap_err().code(), Some("E-SOURCE-CHANGED"));
+        let error = raw.read_at(512, &mut [0; 1024]).unwrap_err();
+        assert_eq!(error.code(), Some("E-SOURCE-CHANGED"), "a read beyond the new end says the same");
+    }
+
+    #[test]
+    fn holes_are_skipped_and_ranges_are_checked() {
+        let file = file(&[]);
+        file.as_file().set_len(9 << 20).unwrap();
+        file.as_file().write_all_at(&[7; 4096], 4 << 20).unwrap();
+        let raw = Raw::open(file.path()).unwrap();
+        let extent = raw.next_data(0).unwrap().unwrap();
+        assert!(extent.offset <= 4 << 20 && extent.end() >= (4 << 20) + 4096, "{extent:?}");
+        assert_eq!(raw.next_data(9 << 20).unwrap(), None);
+        let mut byte = [0];
+        raw.read_at(4 << 20, &mut byte).unwrap();
+        assert_eq!(byte, [7]);
+        assert!(matches!(raw.read_at(9 << 20, &mut byte), Err(Error::OutOfRange { .. })));
+        assert!(matches!(raw.read_at(u64::MAX, &mut byte), Err(Error::OutOfRange { .. })));
+    }
+}
