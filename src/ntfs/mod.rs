@@ -1,1 +1,42 @@
-//! (to come)
+//! Floor 2: an NTFS volume: reading it, telling what forbids to write it, and overwriting bytes of a file in place.
+//!
+//! ```text
+//! Volume::open    boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
+//! Volume::find    path -> $I30 of each directory -> reference -> records -> File
+//! Volume::read    File -> runs -> clusters; zeros behind the initialized size
+//! Volume::refusals  every reason not to write this volume, by its stable code
+//! Volume::overwrite File + bytes -> clusters or record, and the extents that were touched
+//! ```
+//!
+//! Compressed, encrypted and reparse files are refused by name. Nothing here allocates or frees: no file changes its
+//! size, no name comes or goes, and the whole of `$Bitmap` against all runs is not compared.
+#![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+
+mod attribute;
+mod attribute_list;
+mod boot;
+mod error;
+mod file;
+mod fixup;
+mod gate;
+mod index;
+mod layout;
+mod log_file;
+mod overwrite;
+mod path;
+mod record;
+mod runs;
+mod segments;
+mod stream;
+mod upcase;
+mod volume;
+
+pub use boot::Geometry;
+pub use error::{Error, MappingFault, Place};
+pub use file::File;
+pub use index::{Entry, Namespace};
+pub use record::Reference;
+pub use volume::{Information, Volume};
+
+/// The answer of every function of this floor.
+pub type Result<T> = std::result::Result<T, Error>;
