@@ -1,0 +1,220 @@
+//! Room for cells: the free ones by size and by place, splitting, joining, and new bins behind the last.
+//!
+//! A cell never crosses its bin, and no two free cells of a bin stay neighbours.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Transaction;
+use crate::base::{CellOffset, read};
+use crate::regf::bin::{Tile, Tiles, file_position};
+use crate::regf::layout::{BASE_BLOCK_LEN, BIN_ALIGN, BIN_HEADER_LEN, CELL_ALIGN, CELL_HEADER_LEN};
+use crate::regf::{Error, Result};
+
+/// The free cells of a hive, and where its bins begin.
+#[derive(Clone, Debug, Default)]
+pub(in crate::regf) struct Space {
+    /// (size, offset): the best fit is the first one that is large enough.
+    by_size: BTreeSet<(u32, u32)>,
+    /// Offset to size.
+    by_place: BTreeMap<u32, u32>,
+    /// Offset to size.
+    bins: BTreeMap<u32, u32>,
+}
+
+impl Space {
+    /// Finds the free cells of a hive.
+    pub(super) fn survey(bytes: &[u8], bins_len: u32) -> Self {
+        let mut space = Self::default();
+        // The hive was accepted because it tiles, and edits keep it so.
+        for tile in Tiles::new(bytes, bins_len).flatten() {
+            match tile {
+                Tile::Bin { at, len } => {
+                    space.bins.insert(at.0, len);
+                }
+                Tile::Cell { at, len, allocated: false } => space.insert(at.0, len),
+                Tile::Cell { .. } => {}
+            }
+        }
+        space
+    }
+
+    fn insert(&mut self, at: u32, len: u32) {
+        self.by_place.insert(at, len);
+        self.by_size.insert((len, at));
+    }
+
+    fn remove(&mut self, at: u32, len: u32) {
+        self.by_place.remove(&at);
+        self.by_size.remove(&(len, at));
+    }
+
+    /// Takes out the smallest cell of at least `len` bytes, the first of several: its offset and size.
+    fn take(&mut self, len: u32) -> Option<(u32, u32)> {
+        let (found, at) = *self.by_size.range((len, 0)..).next()?;
+        self.remove(at, found);
+        Some((at, found))
+    }
+
+    /// Takes out the free neighbours of a cell in its bin: returns where all of them together begin, and their size.
+    fn join(&mut self, at: u32, len: u32) -> (u32, u32) {
+        let bin = self.bins.range(..=at).next_back().map(|(start, size)| (*start, start.saturating_add(*size)));
+        let (bin_start, bin_end) = bin.unwrap_or((at, at.saturating_add(len)));
+        let (mut start, mut end) = (at, at.saturating_add(len));
+        if let Some((before, size)) = self.by_place.range(bin_start..at).next_back().map(|(at, size)| (*at, *size))
+            && before.saturating_add(size) == at
+        {
+            self.remove(before, size);
+            start = before;
+        }
+        if end < bin_end
+            && let Some(size) = self.by_place.get(&end).copied()
+        {
+            self.remove(end, size);
+            end = end.saturating_add(size);
+        }
+        (start, end.saturating_sub(start))
+    }
+}
+
+impl Transaction<'_> {
+    /// Allocates a cell, stores `payload` in it, and fills what is left of it with zeros.
+    ///
+    /// # Errors
+    /// [`Error::Full`] if no free cell is large enough and the file has no room for another bin.
+    pub(in crate::regf) fn store(&mut self, payload: &[u8]) -> Result<CellOffset> {
+        let needed = u32::try_from(payload.len())
+            .ok()
+            .and_then(|len| len.checked_add(CELL_HEADER_LEN)?.checked_next_multiple_of(CELL_ALIGN))
+            .ok_or(Error::DataTooLong { actual: payload.len() })?;
+        let found = match self.space().take(needed) {
+            Some(found) => Some(found),
+            None => {
+                self.append_bin(needed)?;
+                self.space().take(needed)
+            }
+        };
+        let (at, found) = found.ok_or(Error::Full { needed })?;
+        let rest = found.saturating_sub(needed);
+        if rest > 0 {
+            let behind = at.saturating_add(needed);
+            self.write_header(behind, rest, false)?;
+            self.space().insert(behind, rest);
+        }
+        self.write_header(at, needed, true)?;
+        let cell = CellOffset(at);
+        self.set_live(cell, true);
+        let mut whole = payload.to_vec();
+        whole.resize(needed.saturating_sub(CELL_HEADER_LEN) as usize, 0);
+        self.put(cell, 0, &whole)?;
+        Ok(cell)
+    }
+
+    /// Frees a cell and joins it with the free cells beside it.
+    ///
+    /// # Errors
+    /// [`Error::NoCell`] if it is not allocated.
+    pub(in crate::regf) fn free(&mut self, at: CellOffset) -> Result<()> {
+        let len = u32::try_from(self.hive().cell(at)?.len()).map_err(|_| Error::NoCell { at })?;
+        let (start, len) = {
+            let len = len.saturating_add(CELL_HEADER_LEN);
+            self.space().join(at.0, len)
+        };
+        self.set_live(at, false);
+        self.write_header(start, len, false)?;
+        self.space().insert(start, len);
+        Ok(())
+    }
+
+    /// Adds a bin behind the last one, inside the file, with one free cell of at least `needed` bytes.
+    fn append_bin(&mut self, needed: u32) -> Result<()> {
+        let full = Error::Full { needed };
+        let start = self.hive().header.bins_len;
+        let len = needed.checked_add(BIN_HEADER_LEN).and_then(|len| len.checked_next_multiple_of(BIN_ALIGN));
+        let Some((len, end)) = len.and_then(|len| Some((len, start.checked_add(len)?))) else { return Err(full) };
+        // Cells from 0x80000000 on would be volatile ones.
+        let room = self.hive().bytes.len().saturating_sub(BASE_BLOCK_LEN as usize);
+        if end as usize > room || end > i32::MAX.cast_unsigned() {
+            return Err(full);
+        }
+        let mut bin = vec![0; len as usize];
+        let free = len.saturating_sub(BIN_HEADER_LEN);
+        for (at, word) in [(4, start), (8, len), (BIN_HEADER_LEN as usize, free)] {
+            read::put_u32_le(&mut bin, at, word).expect("a bin has at least 4096 bytes");
+        }
+        read::put(&mut bin, 0, b"hbin").expect("a bin has at least 4096 bytes");
+        self.space();
+        self.write(file_position(CellOffset(start)), &bin)?;
+        self.set_bins_len(end);
+        let space = self.space();
+        space.bins.insert(start, len);
+        space.insert(start.saturating_add(BIN_HEADER_LEN), free);
+        Ok(())
+    }
+
+    fn write_header(&mut self, at: u32, len: u32, allocated: bool) -> Result<()> {
+        let size = len.cast_signed();
+        let size = if allocated { size.saturating_neg() } else { size };
+        self.write(file_position(CellOffset(at)), &size.to_le_bytes())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod tests {
+    use super::*;
+    use crate::regf::{Hive, sample};
+
+    /// Returns the cells of a hive as (offset, size), negative where allocated.
+    fn cells(hive: &Hive) -> Vec<(u32, i64)> {
+        Tiles::new(hive.bytes(), hive.header.bins_len)
+            .filter_map(|tile| match tile.expect("tiles") {
+                Tile::Cell { at, len, allocated } => Some((at.0, i64::from(len) * if allocated { -1 } else { 1 })),
+                Tile::Bin { .. } => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_cell_is_cut_from_the_smallest_one_that_is_large_enough() {
+        let mut hive = Hive::parse(sample::empty(5, 0x2000)).expect("a hive");
+        hive.transact(|t| {
+            let (a, b) = (t.store(&[1; 60])?, t.store(&[2; 20])?);
+            let (c, _) = (t.store(&[3; 28])?, t.store(&[4; 20])?);
+            t.free(a)?;
+            t.free(c)?;
+            assert_eq!((a, b, c), (CellOffset(0xe0), CellOffset(0x120), CellOffset(0x138)));
+            assert_eq!(t.store(&[5; 20])?, c);
+            Ok(())
+        })
+        .expect("room enough");
+        assert_eq!(cells(&hive)[2..6], [(0xe0, 64), (0x120, -24), (0x138, -24), (0x150, 8)]);
+    }
+
+    #[test]
+    fn freed_cells_join_on_both_sides_but_not_across_bins() {
+        let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
+        hive.transact(|t| {
+            let a = t.store(&[1; 60])?;
+            let b = t.store(&[1; 0x1000 - 0xe0 - 64 - 4])?;
+            let c = t.store(&[1; 4060])?;
+            assert_eq!(c, CellOffset(0x1020));
+            t.free(c)?;
+            t.free(a)?;
+            t.free(b)
+        })
+        .expect("room enough");
+        assert_eq!(cells(&hive)[2..], [(0xe0, 0x1000 - 0xe0), (0x1020, 0x1000 - 0x20)]);
+    }
+
+    #[test]
+    fn a_bin_is_appended_until_the_file_is_full() {
+        let mut hive = Hive::parse(sample::empty(5, 0x5000)).expect("a hive");
+        let stored = hive.transact(|t| Ok((t.store(&[1; 5000])?, t.store(&[1; 4060])?))).expect("room for three bins");
+        assert_eq!(stored.0, (CellOffset(0x1020), CellOffset(0x3020)));
+        assert_eq!((hive.header.bins_len, hive.bytes().len()), (0x4000, 0x5000));
+        let before = hive.bytes().to_vec();
+        assert_eq!(hive.transact(|t| t.store(&[1; 4060])), Err(Error::Full { needed: 4064 }));
+        assert_eq!(hive.bytes(), before);
+        hive.transact(|t| t.store(&[1; 1000])).expect("the first bin has room");
+    }
+}

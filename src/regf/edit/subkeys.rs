@@ -1,0 +1,161 @@
+//! A new subkey's place in the sorted lists of its parent.
+//!
+//! A leaf takes up to 507 keys, as Windows fills them; a fuller one is split, and several are held by an index.
+
+use std::mem::offset_of;
+
+use super::Transaction;
+use crate::base::CellOffset;
+use crate::regf::layout::{KeyIndex, KeyNode, NIL};
+use crate::regf::list::{Kind, Leaf, List};
+use crate::regf::name::NewName;
+use crate::regf::{Error, Key, Result};
+
+/// Keys in a leaf that is written; larger ones that exist are read, and split when a key is added.
+const LEAF_MAX: usize = 507;
+/// A leaf that must move gets room for up to this many more keys, so that it need not move with each.
+const LEAF_SPARE: usize = 7;
+
+impl Transaction<'_> {
+    /// Puts `child` into the lists of `parent`, counts it, and raises the parent's bound on names.
+    ///
+    /// No subkey of that name may exist.
+    ///
+    /// # Errors
+    /// What contradicts the format in the lists; [`Error::Full`]; [`Error::ListTooLong`] for an index of 65,536.
+    pub(super) fn link_subkey(
+        &mut self,
+        parent: CellOffset,
+        child: CellOffset,
+        text: &str,
+        name: &NewName,
+    ) -> Result<()> {
+        let key = Key::at(self.hive(), parent)?;
+        let (count, largest) = (key.subkey_count(), key.node().largest_subkey_name.get());
+        let list = match key.subkey_list() {
+            None => {
+                let kind = Kind::for_minor(self.hive().header.minor);
+                self.store_leaf(kind, &kind.entry(child, name.stored()), 0)?
+            }
+            Some(list) => self.insert(list, child, text, name)?,
+        };
+        self.put_u32(parent, offset_of!(KeyNode, subkey_list), list.0)?;
+        let count = count.checked_add(1).ok_or(Error::ListTooLong { at: list })?;
+        self.put_u32(parent, offset_of!(KeyNode, subkey_count), count)?;
+        self.put_u16(parent, offset_of!(KeyNode, largest_subkey_name), largest.max(name.utf16_len()))
+    }
+
+    /// Puts a key into the list at `list`; returns where the list is then.
+    fn insert(&mut self, list: CellOffset, child: CellOffset, text: &str, name: &NewName) -> Result<CellOffset> {
+        let mut leaves = match self.hive().list(list)? {
+            List::Leaf(_) => {
+                let pieces = self.insert_in_leaf(list, child, text, name)?;
+                return match pieces.as_slice() {
+                    [one] => Ok(*one),
+                    _ => self.store_index(list, &pieces),
+                };
+            }
+            List::Index(leaves) => leaves,
+        };
+        let number = self.hive().leaf_for(&self.hive().leaves(list)?, text)?;
+        let at = *leaves.get(number).ok_or(Error::NoCell { at: list })?;
+        let pieces = self.insert_in_leaf(at, child, text, name)?;
+        if pieces == [at] {
+            return Ok(list);
+        }
+        let fits = pieces.len() == 1;
+        leaves.splice(number..=number, pieces);
+        if fits {
+            let entries: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0.to_le_bytes()).collect();
+            self.put(list, size_of::<KeyIndex>(), &entries)?;
+            return Ok(list);
+        }
+        self.free(list)?;
+        self.store_index(list, &leaves)
+    }
+
+    /// Puts a key into the leaf at `at`; returns the leaves that it has become.
+    fn insert_in_leaf(
+        &mut self,
+        at: CellOffset,
+        child: CellOffset,
+        text: &str,
+        name: &NewName,
+    ) -> Result<Vec<CellOffset>> {
+        let leaf = self.hive().leaf(at)?;
+        let place = self.hive().lower_bound(&leaf, text)?;
+        let Leaf { kind, entries, room_len, .. } = leaf;
+        let split_at = place.saturating_mul(kind.entry_len());
+        let (before, behind) = entries.split_at_checked(split_at).ok_or(Error::NoCell { at })?;
+        let entries = [before, &kind.entry(child, name.stored()), behind].concat();
+        let count = kind.count(entries.len());
+        if count <= LEAF_MAX && entries.len() <= room_len {
+            let moved = entries.get(split_at..).unwrap_or_default();
+            self.put(at, size_of::<KeyIndex>().saturating_add(split_at), moved)?;
+            self.put_u16(at, offset_of!(KeyIndex, count), u16::try_from(count).unwrap_or(u16::MAX))?;
+            return Ok(vec![at]);
+        }
+        self.free(at)?;
+        // Evenly, so that each piece has room for keys to come.
+        let pieces = count.div_ceil(LEAF_MAX).max(1);
+        let piece_len = count.div_ceil(pieces).saturating_mul(kind.entry_len());
+        let spare = LEAF_MAX.saturating_sub(count.div_ceil(pieces)).min(LEAF_SPARE);
+        entries.chunks(piece_len).map(|piece| self.store_leaf(kind, piece, spare)).collect()
+    }
+
+    fn store_leaf(&mut self, kind: Kind, entries: &[u8], spare: usize) -> Result<CellOffset> {
+        let count = u16::try_from(kind.count(entries.len())).unwrap_or(u16::MAX);
+        let mut cell = [&kind.signature()[..], &count.to_le_bytes(), entries].concat();
+        cell.resize(cell.len().saturating_add(spare.saturating_mul(kind.entry_len())), 0);
+        self.store(&cell)
+    }
+
+    fn store_index(&mut self, at: CellOffset, leaves: &[CellOffset]) -> Result<CellOffset> {
+        let count = u16::try_from(leaves.len()).map_err(|_| Error::ListTooLong { at })?;
+        let mut cell = [*b"ri", count.to_le_bytes()].concat();
+        cell.extend(leaves.iter().flat_map(|leaf| leaf.0.to_le_bytes()));
+        self.store(&cell)
+    }
+
+    /// Makes a key below `parent` with its parent's security, and links it in.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Full`], [`Error::References`], and what contradicts the format in the lists.
+    pub(super) fn create_subkey(&mut self, parent: CellOffset, text: &str, now: u64) -> Result<CellOffset> {
+        let name = NewName::of_key(text)?;
+        let security = CellOffset(Key::at(self.hive(), parent)?.node().security.get());
+        let references = self.hive().security_cell(security)?.0.references.get();
+        let more = references.checked_add(1).ok_or(Error::References { at: security, actual: references })?;
+        let child = self.store(&key_node(&name, parent, security, now))?;
+        self.put_u32(security, offset_of!(crate::regf::layout::KeySecurity, references), more)?;
+        self.link_subkey(parent, child, text, &name)?;
+        self.put_u64(parent, offset_of!(KeyNode, last_written), now)?;
+        Ok(child)
+    }
+}
+
+/// Returns the payload of a key's cell without subkeys, values and class.
+fn key_node(name: &NewName, parent: CellOffset, security: CellOffset, now: u64) -> Vec<u8> {
+    use crate::regf::layout::KEY_COMPRESSED;
+    let flags = if name.stored().is_compressed() { KEY_COMPRESSED } else { 0 };
+    let mut cell = vec![0u8; size_of::<KeyNode>()];
+    let mut put = |at: usize, bytes: &[u8]| {
+        crate::base::read::put(&mut cell, at, bytes).expect("every field lies inside the structure");
+    };
+    put(offset_of!(KeyNode, signature), b"nk");
+    put(offset_of!(KeyNode, flags), &flags.to_le_bytes());
+    put(offset_of!(KeyNode, last_written), &now.to_le_bytes());
+    put(offset_of!(KeyNode, parent), &parent.0.to_le_bytes());
+    for empty in [
+        offset_of!(KeyNode, subkey_list),
+        offset_of!(KeyNode, volatile_subkey_list),
+        offset_of!(KeyNode, value_list),
+        offset_of!(KeyNode, class),
+    ] {
+        put(empty, &NIL.to_le_bytes());
+    }
+    put(offset_of!(KeyNode, security), &security.0.to_le_bytes());
+    put(offset_of!(KeyNode, name_len), &name.raw_len().to_le_bytes());
+    cell.extend_from_slice(name.raw());
+    cell
+}

@@ -1,0 +1,296 @@
+//! What can be wrong with a hive, or with what is asked of one.
+
+use thiserror::Error;
+
+use crate::base::{CellOffset, Failure, FileOffset, Kind};
+
+/// A failure of this floor. Cell offsets count from the first bin, file offsets from the base block.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Error {
+    /// A big-data record or its segments contradict the value's size.
+    #[error("big data at {at} has {actual} segments, its size needs {expected}")]
+    BigData {
+        /// The big-data cell.
+        at: CellOffset,
+        /// Segments by the size of the value.
+        expected: u32,
+        /// Segments by the record.
+        actual: u32,
+    },
+
+    /// A bin does not begin with its signature.
+    #[error("no bin header at {at}")]
+    BinHeader {
+        /// Where the bin should begin.
+        at: CellOffset,
+    },
+
+    /// A bin says that it lies elsewhere.
+    #[error("the bin at {at} says that it lies at {actual:#x}")]
+    BinOffset {
+        /// Where the bin lies.
+        at: CellOffset,
+        /// What it says.
+        actual: u32,
+    },
+
+    /// A bin's size is zero, no multiple of 4096, or leaves the bins.
+    #[error("the bin at {at} has the impossible size {actual:#x}")]
+    BinSize {
+        /// Where the bin lies.
+        at: CellOffset,
+        /// Its size in bytes.
+        actual: u32,
+    },
+
+    /// The size of all bins is zero, no multiple of 4096, or more than the file holds.
+    #[error("the bins' size {actual:#x} in the base block does not fit a file of {available:#x} bytes")]
+    BinsSize {
+        /// The size in bytes by the base block.
+        actual: u32,
+        /// The size of the file in bytes.
+        available: usize,
+    },
+
+    /// A cell's size is no multiple of 8, too small, or leaves the bin.
+    #[error("the cell at {at} has the impossible size {actual}, its bin ends at {end}")]
+    CellSize {
+        /// The cell.
+        at: CellOffset,
+        /// Its size in bytes, negative where allocated.
+        actual: i32,
+        /// The end of its bin.
+        end: CellOffset,
+    },
+
+    /// A structure is longer than the cell that holds it.
+    #[error("the cell at {at} holds {actual} bytes, what lies in it needs {expected}")]
+    CellTooShort {
+        /// The cell.
+        at: CellOffset,
+        /// Bytes needed.
+        expected: usize,
+        /// Bytes there.
+        actual: usize,
+    },
+
+    /// The base block's checksum is wrong.
+    #[error("the base block's checksum is {actual:#010x}, its bytes give {expected:#010x}")]
+    Checksum {
+        /// The checksum computed.
+        expected: u32,
+        /// The checksum stored.
+        actual: u32,
+    },
+
+    /// A value is larger than any hive can store.
+    #[error("{actual} bytes are more than a value can have")]
+    DataTooLong {
+        /// The length in bytes.
+        actual: usize,
+    },
+
+    /// The sequence numbers differ: the last writer did not finish.
+    #[error("the hive is dirty: its sequence numbers are {primary} and {secondary}")]
+    Dirty {
+        /// The primary sequence number.
+        primary: u32,
+        /// The secondary sequence number.
+        secondary: u32,
+    },
+
+    /// The base block names another kind of file, or another format.
+    #[error("the file is of type {actual} and format {format}, a hive has type 0 and format 1")]
+    FileType {
+        /// The type: 1, 2 and 6 are transaction logs.
+        actual: u32,
+        /// The format.
+        format: u32,
+    },
+
+    /// No free cell is large enough, and the file has no room for another bin.
+    #[error("the hive has no room for a cell of {needed} bytes")]
+    Full {
+        /// The size of the cell in bytes, with its header.
+        needed: u32,
+    },
+
+    /// The key has a flag or a layer with which this version does not edit it.
+    #[error("the key at {at} has the flags {flags:#x} and the layer byte {layer:#x}")]
+    KeyFlags {
+        /// The key's cell.
+        at: CellOffset,
+        /// Its flags.
+        flags: u16,
+        /// The byte of layered keys.
+        layer: u8,
+    },
+
+    /// The hive belongs to a layered (differencing) registry.
+    #[error("the hive is layered (version 1.{minor})")]
+    Layered {
+        /// The minor version.
+        minor: u32,
+    },
+
+    /// A key on the path is a symbolic link.
+    #[error("the key at {at} is a symbolic link")]
+    Link {
+        /// The key's cell.
+        at: CellOffset,
+    },
+
+    /// A subkey list has more entries than the hive has room for keys, or its pieces loop.
+    #[error("the subkey list at {at} has more entries than the hive can hold keys")]
+    ListTooLong {
+        /// The list's cell.
+        at: CellOffset,
+    },
+
+    /// A key or a list is reached twice.
+    #[error("the cell at {at} is reached twice")]
+    Loop {
+        /// The cell.
+        at: CellOffset,
+    },
+
+    /// A name is empty, too long, or has a character that names cannot have.
+    #[error("`{name}` cannot be the name of a {of}")]
+    Name {
+        /// The name as it was asked for.
+        name: String,
+        /// `key` or `value`.
+        of: &'static str,
+    },
+
+    /// A UTF-16 name has an odd number of bytes.
+    #[error("the name in the cell at {at} has {actual} bytes, which is no UTF-16")]
+    NameLength {
+        /// The cell.
+        at: CellOffset,
+        /// The name's length in bytes.
+        actual: u16,
+    },
+
+    /// No allocated cell begins where one is pointed to.
+    #[error("no allocated cell begins at {at}")]
+    NoCell {
+        /// Where the cell should be.
+        at: CellOffset,
+    },
+
+    /// The file does not begin as a hive.
+    #[error("the file is no hive: it begins with {actual:02x?}")]
+    NoHive {
+        /// The first four bytes.
+        actual: [u8; 4],
+    },
+
+    /// The security cell's reference count cannot count further.
+    #[error("the security cell at {at} has the reference count {actual}")]
+    References {
+        /// The cell.
+        at: CellOffset,
+        /// The count.
+        actual: u32,
+    },
+
+    /// A cell holds something else than what points to it says.
+    #[error("the cell at {at} begins with {actual:02x?}, expected {expected}")]
+    Signature {
+        /// The cell.
+        at: CellOffset,
+        /// What was expected.
+        expected: &'static str,
+        /// The two bytes there.
+        actual: [u8; 2],
+    },
+
+    /// A key lies deeper than Windows allows.
+    #[error("more than {limit} levels of keys")]
+    TooDeep {
+        /// The limit.
+        limit: usize,
+    },
+
+    /// The file is shorter than what it must hold.
+    #[error("the file ends inside the {length} bytes at {at}")]
+    TooShort {
+        /// Where the missing bytes begin.
+        at: FileOffset,
+        /// How many are needed.
+        length: usize,
+    },
+
+    /// The value has a flag with which this version does not edit it.
+    #[error("the value at {at} has the flags {flags:#x}")]
+    ValueFlags {
+        /// The value's cell.
+        at: CellOffset,
+        /// Its flags.
+        flags: u16,
+    },
+
+    /// A value's size is inline and more than four bytes.
+    #[error("the value at {at} has the impossible inline size {actual}")]
+    ValueSize {
+        /// The value's cell.
+        at: CellOffset,
+        /// The size in bytes.
+        actual: u32,
+    },
+
+    /// The hive's version is not one that this version reads.
+    #[error("the hive has the version {major}.{minor}")]
+    Version {
+        /// The major version.
+        major: u32,
+        /// The minor version.
+        minor: u32,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Dirty { .. } | Self::Full { .. } | Self::KeyFlags { .. } | Self::Link { .. } => Kind::Refused,
+            Self::Layered { .. } | Self::ValueFlags { .. } | Self::Version { .. } => Kind::Unsupported,
+            Self::DataTooLong { .. } | Self::Name { .. } => Kind::Usage,
+            Self::ListTooLong { .. } | Self::References { .. } | Self::TooDeep { .. } => Kind::Limit,
+            _ => Kind::Corrupt,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Dirty { .. } => Some("E-HIVE-DIRTY"),
+            Self::Full { .. } => Some("E-HIVE-FULL"),
+            Self::KeyFlags { .. } => Some("E-HIVE-KEY-FLAGS"),
+            Self::Layered { .. } => Some("E-HIVE-LAYERED"),
+            Self::Link { .. } => Some("E-HIVE-LINK"),
+            Self::ValueFlags { .. } => Some("E-HIVE-VALUE-FLAGS"),
+            Self::Version { .. } => Some("E-HIVE-VERSION"),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Dirty { .. } => {
+                Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")
+            }
+            Self::Full { .. } => Some("boot the machine once so that Windows enlarges the hive, or make fewer changes"),
+            Self::KeyFlags { .. } | Self::ValueFlags { .. } => {
+                Some("make this one change on the running machine, and leave its rule out here")
+            }
+            Self::Layered { .. } => Some("take the image from the host, not from inside a container"),
+            Self::Link { .. } => Some("name the key that the link points to"),
+            Self::Version { .. } => Some("use an image of Windows XP or later"),
+            Self::Checksum { .. } => {
+                Some("boot the machine once so that Windows recovers the hive, then take the image again")
+            }
+            _ => None,
+        }
+    }
+}
