@@ -1,1 +1,31 @@
-//! (to come)
+//! Floor 4: what is demanded of a machine, whether it holds, and the steps that make it hold.
+//!
+//! A [`Catalog`] is a benchmark as data: [`Rule`]s with [`Check`]s, each a setting and a [`Requirement`]. [`assess`]
+//! asks a machine and gives an [`Assessment`]; [`plan`] turns its open findings into [`Step`]s; [`apply`] takes them.
+//! This floor sees a machine only through [`Settings`](crate::windows::Settings): it knows neither hives nor disks.
+//!
+//! A rule that was not assessed is never reported as passed: what this version cannot assess is `not_reviewed`, and
+//! the finding says why.
+
+mod apply;
+mod assess;
+mod catalog;
+mod error;
+mod nearest;
+#[cfg(test)]
+mod paper;
+mod plan;
+mod require;
+mod rule;
+mod selection;
+mod values;
+
+pub use apply::{Applied, apply};
+pub use assess::{Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals, assess};
+pub use catalog::{Catalog, catalogs};
+pub use error::{Error, RuleFault, ValueFault};
+pub use plan::{Held, HoldBack, Plan, Step, plan};
+pub use require::{Freedom, Plain, Requirement, Shortfall};
+pub use rule::{Advice, Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};
+pub use selection::{Level, RoleChoice, Selection};
+pub use values::{Demand, Values};

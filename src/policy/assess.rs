@@ -1,0 +1,800 @@
+//! Whether the rules of a catalog hold on a machine.
+//!
+//! Every rule that is selected becomes one [`Finding`], in the catalog's order. It passes only if every place of every
+//! one of its checks was read and meets the demand. What could not be read, or cannot be told, is `not_reviewed`.
+
+use std::error::Error as _;
+
+use serde::Serialize;
+
+use super::catalog::Catalog;
+use super::rule::{Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};
+use super::selection::Selection;
+use super::values::{Demand, Values};
+use crate::base::CellOffset;
+use crate::windows::{Identity, Role, Setting, SettingError, Settings, Value};
+
+/// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Assessment {
+    /// The benchmark.
+    pub benchmark: Benchmark,
+    /// The role in which the machine was assessed.
+    pub role: Role,
+    /// How many findings there are of each status.
+    pub totals: Summary,
+    /// One finding for every selected rule.
+    pub findings: Vec<Finding>,
+}
+
+/// Which benchmark was assessed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Benchmark {
+    /// The catalog's id, such as `ws2022`.
+    pub id: String,
+    /// The benchmark's title.
+    pub title: String,
+    /// The version, the 2 of V2R8.
+    pub version: u32,
+    /// The release, the 8 of V2R8.
+    pub release: u32,
+    /// The day of the release.
+    pub date: String,
+}
+
+/// How many findings there are of each status.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Totals {
+    /// Rules that hold.
+    pub pass: usize,
+    /// Rules that do not hold.
+    pub open: usize,
+    /// Rules that are not for this machine.
+    pub not_applicable: usize,
+    /// Rules that nothing is said about.
+    pub not_reviewed: usize,
+}
+
+/// The totals, overall and of each severity.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// Of all findings.
+    #[serde(flatten)]
+    pub all: Totals,
+    /// Of CAT I.
+    pub high: Totals,
+    /// Of CAT II.
+    pub medium: Totals,
+    /// Of CAT III.
+    pub low: Totals,
+}
+
+/// What came of a rule.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not hold.
+    Open,
+    /// It is not for this machine.
+    NotApplicable,
+    /// It was not assessed.
+    NotReviewed,
+}
+
+/// Where a value lies, or would lie.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Place {
+    /// The file on the Windows volume.
+    pub file: String,
+    /// The cell of the value inside that file, if the value is there.
+    pub cell: Option<CellOffset>,
+}
+
+/// What came of one rule.
+///
+/// The members from [`setting`](Self::setting) to [`at`](Self::at) are those of the check that decided: the first
+/// open one, else the first unreadable one, else the first. Without a check that was read, `setting` and `required`
+/// tell what would be asked.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// The group's id, such as `V-254276`.
+    pub vuln_id: String,
+    /// The rule's id with its revision.
+    pub rule_id: String,
+    /// The STIG id.
+    pub stig_id: String,
+    /// The severity.
+    pub severity: Severity,
+    /// What the rule is about.
+    pub kind: RuleKind,
+    /// What holds when the rule is met.
+    pub title: String,
+    /// What came of it.
+    pub status: Status,
+    /// The setting.
+    pub setting: Option<Setting>,
+    /// The value found.
+    pub found: Option<Value>,
+    /// What was demanded, in words.
+    pub required: Option<String>,
+    /// Where the value lies.
+    pub at: Option<Place>,
+    /// Why the status is what it is, and what it does not say.
+    pub reason: Option<String>,
+    /// What came of each place of each check.
+    pub checks: Vec<CheckResult>,
+    /// What the rule can do to the first boot of an imported image.
+    #[serde(skip)]
+    pub import_risk: Option<ImportRisk>,
+}
+
+/// What came of one check in one place.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckResult {
+    /// The setting, concrete: a control set is named by its number.
+    pub setting: Setting,
+    /// Pass, open, or not reviewed.
+    pub status: Status,
+    /// The value found.
+    pub found: Option<Value>,
+    /// What was demanded, in words.
+    pub required: String,
+    /// Where the value lies.
+    pub at: Option<Place>,
+    /// Why the status is what it is.
+    pub reason: Option<String>,
+    /// The value to write where the demand is not met.
+    #[serde(skip)]
+    pub to: Value,
+}
+
+impl Summary {
+    fn count(&mut self, severity: Severity, status: Status) {
+        let of_severity = match severity {
+            Severity::High => &mut self.high,
+            Severity::Medium => &mut self.medium,
+            Severity::Low => &mut self.low,
+        };
+        for totals in [&mut self.all, of_severity] {
+            let total = match status {
+                Status::Pass => &mut totals.pass,
+                Status::Open => &mut totals.open,
+                Status::NotApplicable => &mut totals.not_applicable,
+                Status::NotReviewed => &mut totals.not_reviewed,
+            };
+            *total += 1;
+        }
+    }
+}
+
+/// Assesses the selected rules of a catalog on a machine.
+///
+/// Nothing that the machine answers makes this fail: a setting that cannot be read makes its rule `not_reviewed`.
+pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine: &dyn Settings) -> Assessment {
+    let role = selection.role(machine.identity());
+    let mut totals = Summary::default();
+    let mut findings = Vec::new();
+    for rule in catalog.rules.iter().filter(|rule| selection.takes(rule)) {
+        let finding = find(rule, role, values, machine);
+        totals.count(finding.severity, finding.status);
+        findings.push(finding);
+    }
+    let benchmark = Benchmark {
+        id: catalog.id.clone(),
+        title: catalog.title.clone(),
+        version: catalog.version,
+        release: catalog.release,
+        date: catalog.date.clone(),
+    };
+    Assessment { benchmark, role, totals, findings }
+}
+
+fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Settings) -> Finding {
+    let blank = blank(rule, values);
+    match applicability(rule, role, machine.identity()) {
+        Applicability::Not(reason) => {
+            return Finding { status: Status::NotApplicable, reason: Some(reason), ..blank };
+        }
+        Applicability::Unknown(reason) => return Finding { reason: Some(reason), ..blank },
+        Applicability::Applies => {}
+    }
+    if rule.not_reviewed.is_some() {
+        return Finding { reason: rule.not_reviewed.clone(), ..blank };
+    }
+    let checks: Vec<CheckResult> =
+        rule.checks.iter().flat_map(|check| look(check, &values.demand(rule, check), machine)).collect();
+    let first = |status| checks.iter().find(|check: &&CheckResult| check.status == status);
+    let Some(decisive) = first(Status::Open).or_else(|| first(Status::NotReviewed)).or_else(|| checks.first()) else {
+        return Finding { reason: Some("the rule has no check".to_owned()), ..blank };
+    };
+    let reasons: Vec<&str> = decisive.reason.iter().chain(&rule.caveat).map(String::as_str).collect();
+    Finding {
+        status: decisive.status,
+        setting: Some(decisive.setting.clone()),
+        found: decisive.found.clone(),
+        required: Some(decisive.required.clone()),
+        at: decisive.at.clone(),
+        reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+        checks,
+        ..blank
+    }
+}
+
+/// Returns the finding of a rule before anything was asked: it is not reviewed.
+fn blank(rule: &Rule, values: &Values) -> Finding {
+    let first = rule.checks.first();
+    Finding {
+        vuln_id: rule.vuln_id.clone(),
+        rule_id: rule.rule_id.clone(),
+        stig_id: rule.stig_id.clone(),
+        severity: rule.severity,
+        kind: rule.kind,
+        title: rule.title.clone(),
+        status: Status::NotReviewed,
+        setting: first.map(|check| check.setting.clone()),
+        found: None,
+        required: first.map(|check| values.demand(rule, check).require.to_string()),
+        at: None,
+        reason: None,
+        checks: Vec::new(),
+        import_risk: rule.import_risk.clone(),
+    }
+}
+
+/// Looks at every place of a check; the answer is never empty.
+fn look(check: &Check, demand: &Demand, machine: &dyn Settings) -> Vec<CheckResult> {
+    let places = machine.places(&check.setting);
+    if places.is_empty() {
+        return vec![CheckResult {
+            setting: check.setting.clone(),
+            status: Status::NotReviewed,
+            found: None,
+            required: demand.require.to_string(),
+            at: None,
+            reason: Some("the machine knows no place for this setting".to_owned()),
+            to: demand.set.clone(),
+        }];
+    }
+    places.into_iter().map(|setting| look_at(setting, check, demand, machine)).collect()
+}
+
+fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Settings) -> CheckResult {
+    let answer = machine.get(&setting);
+    let mut result = CheckResult {
+        setting,
+        status: Status::NotReviewed,
+        found: None,
+        required: demand.require.to_string(),
+        at: None,
+        reason: None,
+        to: demand.set.clone(),
+    };
+    let found = match answer {
+        Ok(found) => found,
+        Err(error) => {
+            result.reason = Some(chain(&error));
+            return result;
+        }
+    };
+    let own_words =
+        demand.own_words.then(|| "compared with the organization's own words, not with the benchmark's".to_owned());
+    match demand.require.judge(check.kind, found.value.as_ref()) {
+        Ok(()) => {
+            let absent = found.value.is_none().then(|| "the value is absent, which passes".to_owned());
+            (result.status, result.reason) = (Status::Pass, own_words.or(absent));
+        }
+        Err(shortfall) => {
+            let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];
+            result.status = Status::Open;
+            result.reason = Some(reasons.into_iter().flatten().collect::<Vec<_>>().join("; "));
+        }
+    }
+    result.at = Some(Place { file: found.file, cell: found.cell });
+    result.found = found.value;
+    result
+}
+
+/// Returns an error and its causes in one line.
+fn chain(error: &SettingError) -> String {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said = format!("{said}: {error}");
+        cause = error.source();
+    }
+    said
+}
+
+enum Applicability {
+    Applies,
+    Not(String),
+    Unknown(String),
+}
+
+/// Tells whether a rule is for a machine. One condition that fails decides, whatever cannot be told of another.
+fn applicability(rule: &Rule, role: Role, identity: &Identity) -> Applicability {
+    let controller = role == Role::DomainController;
+    let mut unknown = None;
+    match rule.role {
+        RuleScope::DomainController if !controller => {
+            return Applicability::Not("the rule is for domain controllers, and this machine is none".to_owned());
+        }
+        RuleScope::MemberServer if controller => {
+            return Applicability::Not("the rule is not for domain controllers, and this machine is one".to_owned());
+        }
+        _ => {}
+    }
+    for condition in &rule.applies {
+        match condition {
+            Condition::NotOnDc if controller => {
+                return Applicability::Not(
+                    "the rule is not for domain controllers, and this machine is one".to_owned(),
+                );
+            }
+            // A domain controller belongs to its domain, whatever else could be read.
+            Condition::DomainJoined if !controller => match identity.domain_joined {
+                Some(true) => {}
+                Some(false) => {
+                    return Applicability::Not(
+                        "the rule is for members of a domain, and this machine is none".to_owned(),
+                    );
+                }
+                None => {
+                    unknown = Some(
+                        "the rule is for members of a domain, and whether this machine is one could not be told"
+                            .to_owned(),
+                    );
+                }
+            },
+            Condition::NotOnServerCore if identity.installation_type.eq_ignore_ascii_case("Server Core") => {
+                return Applicability::Not("the rule is not for Server Core, and this installation is one".to_owned());
+            }
+            Condition::NotOnServerCore if identity.installation_type.is_empty() => {
+                unknown = Some(
+                    "the rule is not for Server Core, and the type of this installation could not be told".to_owned(),
+                );
+            }
+            Condition::NotOnDc | Condition::DomainJoined | Condition::NotOnServerCore => {}
+        }
+    }
+    unknown.map_or(Applicability::Applies, Applicability::Unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::paper::{self, Paper, setting};
+    use super::super::selection::{Level, RoleChoice};
+    use super::*;
+    use crate::windows::ValueType;
+
+    const SYSTEM_POLICIES: &str = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System";
+    const LSA: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa";
+
+    fn assessed(machine: &Paper) -> Assessment {
+        assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine)
+    }
+
+    fn finding(machine: &Paper, name: &str) -> Finding {
+        let stig_id = &Catalog::ws2022().find_rule(name).unwrap().stig_id;
+        assessed(machine).findings.into_iter().find(|finding| finding.stig_id == *stig_id).unwrap()
+    }
+
+    /// Returns what comes of a rule whose every check finds this value.
+    fn status(name: &str, value: impl Into<Option<Value>>) -> Status {
+        let rule = Catalog::ws2022().find_rule(name).unwrap();
+        let mut machine = Paper::new(match rule.role {
+            RuleScope::DomainController => paper::domain_controller(),
+            _ => paper::member_server(),
+        });
+        let value = value.into();
+        for check in &rule.checks {
+            machine.put(&check.setting, value.clone());
+        }
+        finding(&machine, name).status
+    }
+
+    fn passing(name: &str, numbers: impl IntoIterator<Item = u32>) -> Vec<u32> {
+        numbers.into_iter().filter(|number| status(name, Value::dword(*number)) == Status::Pass).collect()
+    }
+
+    fn reason(machine: &Paper, name: &str) -> String {
+        finding(machine, name).reason.unwrap()
+    }
+
+    #[test]
+    fn a_machine_without_any_value_passes_only_where_absence_passes() {
+        let assessment = assessed(&Paper::new(paper::member_server()));
+        let of = |status| assessment.findings.iter().filter(move |finding| finding.status == status);
+        let passed: Vec<&str> = of(Status::Pass).map(|finding| finding.stig_id.as_str()).collect();
+        assert_eq!(
+            passed,
+            [
+                "WN22-CC-000130",
+                "WN22-CC-000310",
+                "WN22-CC-000320",
+                "WN22-CC-000330",
+                "WN22-CC-000400",
+                "WN22-CC-000440"
+            ]
+        );
+        assert!(of(Status::Pass).all(|finding| finding.reason.as_deref() == Some("the value is absent, which passes")));
+        assert_eq!(assessment.totals.all, Totals { pass: 6, open: 95, not_applicable: 44, not_reviewed: 137 });
+    }
+
+    #[test]
+    fn the_totals_are_the_sums_of_the_findings() {
+        for identity in [paper::member_server(), paper::domain_controller()] {
+            let Assessment { totals, findings, .. } = assessed(&Paper::new(identity));
+            let count = |severity: Option<Severity>, status| {
+                let of = |finding: &&Finding| severity.is_none_or(|severity| severity == finding.severity);
+                findings.iter().filter(of).filter(|finding| finding.status == status).count()
+            };
+            for (severity, totals) in [
+                (None, totals.all),
+                (Some(Severity::High), totals.high),
+                (Some(Severity::Medium), totals.medium),
+                (Some(Severity::Low), totals.low),
+            ] {
+                assert_eq!(totals.pass, count(severity, Status::Pass));
+                assert_eq!(totals.open, count(severity, Status::Open));
+                assert_eq!(totals.not_applicable, count(severity, Status::NotApplicable));
+                assert_eq!(totals.not_reviewed, count(severity, Status::NotReviewed));
+            }
+            assert_eq!(findings.len(), 282);
+        }
+    }
+
+    #[test]
+    fn every_finding_that_does_not_pass_says_why() {
+        for finding in assessed(&Paper::new(paper::member_server())).findings {
+            assert!(finding.reason.is_some_and(|reason| !reason.is_empty()), "{}", finding.stig_id);
+        }
+    }
+
+    #[test]
+    fn an_unreadable_setting_is_not_reviewed_with_the_error_as_its_reason() {
+        let mut machine = Paper::new(paper::member_server());
+        machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET001\\CONTROL\\LSA".into());
+        let finding = finding(&machine, "WN22-SO-000310");
+        assert_eq!(finding.status, Status::NotReviewed);
+        assert_eq!(
+            finding.reason.unwrap(),
+            "cannot read HKLM\\SYSTEM\\ControlSet001\\Control\\Lsa!LmCompatibilityLevel: the cell at 0x1020 is damaged"
+        );
+        assert_eq!(finding.at, None);
+        assert_eq!(finding.required.as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn a_setting_without_a_place_is_not_reviewed() {
+        let mut machine = Paper::new(paper::member_server());
+        machine.control_sets.clear();
+        let finding = finding(&machine, "WN22-SO-000310");
+        assert_eq!((finding.status, finding.checks.len()), (Status::NotReviewed, 1));
+        assert_eq!(finding.reason.unwrap(), "the machine knows no place for this setting");
+    }
+
+    #[test]
+    fn an_open_place_decides_over_an_unreadable_one_and_that_over_a_pass() {
+        let mut machine = Paper::new(paper::member_server());
+        machine.control_sets = vec![1, 2];
+        let level = setting(LSA, "LmCompatibilityLevel");
+        machine.put(&level, Some(Value::dword(5)));
+        assert_eq!(finding(&machine, "WN22-SO-000310").status, Status::Pass);
+        machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET002\\CONTROL\\LSA".into());
+        let unread = finding(&machine, "WN22-SO-000310");
+        assert_eq!(unread.status, Status::NotReviewed);
+        assert_eq!(unread.setting, Some(unread.checks[1].setting.clone()), "the one that decided");
+        machine
+            .put(&setting("HKLM\\SYSTEM\\ControlSet001\\Control\\Lsa", "LmCompatibilityLevel"), Some(Value::dword(3)));
+        let open = finding(&machine, "WN22-SO-000310");
+        assert_eq!((open.status, open.found), (Status::Open, Some(Value::dword(3))));
+        assert_eq!(open.reason.unwrap(), "the value is 3; 5 is required");
+    }
+
+    #[test]
+    fn every_control_set_that_matters_must_hold() {
+        let mut machine = Paper::new(paper::member_server());
+        machine.control_sets = vec![1, 2];
+        let second = setting("HKLM\\SYSTEM\\ControlSet002\\Control\\Lsa", "NoLMHash");
+        machine.put(&setting(LSA, "NoLMHash"), Some(Value::dword(1)));
+        machine.put(&second, Some(Value::dword(0)));
+        let finding = finding(&machine, "WN22-SO-000300");
+        assert_eq!((finding.status, finding.setting), (Status::Open, Some(second)));
+        assert_eq!(finding.checks.iter().map(|check| check.status).collect::<Vec<_>>(), [Status::Pass, Status::Open]);
+    }
+
+    #[test]
+    fn rules_for_domain_controllers_are_not_applicable_elsewhere() {
+        let server = assessed(&Paper::new(paper::member_server()));
+        let controller = assessed(&Paper::new(paper::domain_controller()));
+        for (finding, on_controller) in server.findings.iter().zip(&controller.findings) {
+            let dc = finding.stig_id.contains("-DC-");
+            let ms = finding.stig_id.contains("-MS-");
+            assert_eq!(finding.status == Status::NotApplicable, dc, "{}", finding.stig_id);
+            let not_here = ms || finding.stig_id == "WN22-CC-000140";
+            assert_eq!(on_controller.status == Status::NotApplicable, not_here, "{}", finding.stig_id);
+        }
+        assert_eq!(controller.totals.all, Totals { pass: 6, open: 92, not_applicable: 15, not_reviewed: 169 });
+        assert_eq!(controller.role, Role::DomainController);
+    }
+
+    #[test]
+    fn a_chosen_role_stands_over_the_machines_own() {
+        let selection = Selection::new(Catalog::ws2022(), Level::High, RoleChoice::DomainController, &[], &[]).unwrap();
+        let machine = Paper::new(paper::member_server());
+        let assessment = assess(Catalog::ws2022(), &selection, &Values::default(), &machine);
+        assert_eq!(assessment.totals, assessed(&Paper::new(paper::domain_controller())).totals);
+    }
+
+    #[test]
+    fn rules_for_members_of_a_domain_are_not_applicable_on_a_standalone_machine() {
+        let joined = ["00-000090", "CC-000080", "CC-000110", "MS-000020", "MS-000030", "MS-000050", "MS-000140"];
+        let of = |domain_joined, wanted| {
+            let identity = Identity { domain_joined, ..paper::member_server() };
+            let findings = assessed(&Paper::new(identity)).findings;
+            let of = |finding: &Finding| finding.status == wanted && !finding.stig_id.contains("-DC-");
+            findings.into_iter().filter(of).map(|finding| finding.stig_id[5..].to_owned()).collect::<Vec<_>>()
+        };
+        assert_eq!(of(Some(false), Status::NotApplicable), joined);
+        assert!(of(Some(true), Status::NotApplicable).is_empty());
+        assert!(of(None, Status::NotApplicable).is_empty());
+        let machine = Paper::new(Identity { domain_joined: None, ..paper::member_server() });
+        for name in joined {
+            let finding = finding(&machine, &format!("WN22-{name}"));
+            assert_eq!(finding.status, Status::NotReviewed, "{name}");
+            assert!(finding.reason.unwrap().contains("could not be told"), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_domain_controller_counts_as_joined_whatever_could_be_read() {
+        let machine = Paper::new(Identity { domain_joined: None, ..paper::domain_controller() });
+        assert_eq!(finding(&machine, "WN22-CC-000080").status, Status::Open);
+    }
+
+    #[test]
+    fn rules_about_the_desktop_are_not_applicable_on_server_core() {
+        let core = Paper::new(Identity { installation_type: "Server Core".into(), ..paper::member_server() });
+        let unknown = Paper::new(Identity { installation_type: String::new(), ..paper::member_server() });
+        for name in [
+            "AU-000060",
+            "SO-000380",
+            "SO-000390",
+            "SO-000400",
+            "SO-000410",
+            "SO-000420",
+            "SO-000430",
+            "SO-000440",
+            "SO-000450",
+        ] {
+            let name = format!("WN22-{name}");
+            assert_eq!(finding(&core, &name).status, Status::NotApplicable, "{name}");
+            assert_eq!(finding(&unknown, &name).status, Status::NotReviewed, "{name}");
+            assert!(reason(&unknown, &name).contains("could not be told"), "{name}");
+        }
+        assert_eq!(assessed(&core).totals.all.not_applicable, 44 + 9);
+    }
+
+    #[test]
+    fn remote_sam_and_rpc_rules_apply_to_standalone_servers_too() {
+        let machine = Paper::new(Identity { domain_joined: Some(false), ..paper::member_server() });
+        for name in ["WN22-MS-000040", "WN22-MS-000060"] {
+            assert_eq!(finding(&machine, name).status, Status::Open, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_security_log_floor_is_the_decimal_number_of_kilobytes() {
+        assert_eq!(
+            passing("WN22-CC-000280", [196_608, 5_119_999, 5_120_000, 1_234_569_216]),
+            [5_120_000, 1_234_569_216]
+        );
+        assert!(reason(&Paper::new(paper::member_server()), "WN22-CC-000280").contains("decimal"));
+    }
+
+    #[test]
+    fn no_diagnostic_data_at_all_is_a_finding() {
+        assert_eq!(passing("WN22-CC-000250", 0..6), [1, 3]);
+    }
+
+    #[test]
+    fn delivery_optimization_of_100_is_a_finding() {
+        assert_eq!(passing("WN22-CC-000260", 0..300), [0, 1, 2, 99]);
+    }
+
+    #[test]
+    fn cached_logons_are_a_text_that_holds_a_number() {
+        let of = |value| status("WN22-MS-000050", value);
+        assert_eq!(of(Value::sz("4")), Status::Pass);
+        assert_eq!(of(Value::sz("0")), Status::Pass);
+        assert_eq!(of(Value::sz("10")), Status::Open);
+        assert_eq!(of(Value::sz("")), Status::Open);
+        assert_eq!(of(Value::dword(4)), Status::Open);
+    }
+
+    #[test]
+    fn protection_mode_is_a_number() {
+        assert_eq!(status("WN22-SO-000370", Value::dword(1)), Status::Pass);
+        assert_eq!(status("WN22-SO-000370", Value::sz("1")), Status::Open);
+    }
+
+    #[test]
+    fn remote_sam_is_a_security_descriptor_in_text() {
+        assert_eq!(status("WN22-MS-000060", Value::sz("O:BAG:BAD:(A;;RC;;;BA)")), Status::Pass);
+        assert_eq!(status("WN22-MS-000060", Value::sz("O:BAG:BAD:(A;;RC;;;WD)")), Status::Open);
+    }
+
+    #[test]
+    fn zone_information_is_each_users_and_not_reviewed() {
+        let finding = finding(&Paper::new(paper::member_server()), "WN22-UC-000010");
+        assert_eq!(finding.status, Status::NotReviewed);
+        assert!(finding.reason.unwrap().contains("user hives are not assessed"));
+    }
+
+    #[test]
+    fn an_elevation_prompt_of_11_is_a_finding() {
+        assert_eq!(passing("WN22-SO-000400", 0..30), [1, 2]);
+    }
+
+    #[test]
+    fn key_protection_is_2_and_not_1() {
+        assert_eq!(passing("WN22-SO-000350", 0..5), [2]);
+    }
+
+    #[test]
+    fn zero_switches_limits_off_and_is_a_finding() {
+        assert_eq!(passing("WN22-SO-000100", [0, 1, 30, 31]), [1, 30]);
+        assert_eq!(passing("WN22-SO-000120", [0, 1, 900, 901]), [1, 900]);
+    }
+
+    #[test]
+    fn boot_drivers_of_every_kind_are_a_finding_and_no_value_is_none() {
+        assert_eq!(passing("WN22-CC-000130", 0..10), [1, 3, 8]);
+        assert_eq!(status("WN22-CC-000130", None), Status::Pass);
+        assert_eq!(status("WN22-CC-000130", Value::sz("3")), Status::Open);
+    }
+
+    #[test]
+    fn smart_card_removal_is_a_text() {
+        for (value, expected) in [
+            (Value::sz("1"), Status::Pass),
+            (Value::sz("2"), Status::Pass),
+            (Value::sz("0"), Status::Open),
+            (Value::sz("12"), Status::Open),
+            (Value::dword(1), Status::Open),
+        ] {
+            assert_eq!(status("WN22-SO-000150", value.clone()), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn hardened_paths_need_both_names_in_any_order_of_terms() {
+        let terms = Value::sz("requireintegrity=1,RequireMutualAuthentication=1");
+        assert_eq!(status("WN22-CC-000080", terms.clone()), Status::Pass);
+        let mut machine = Paper::new(paper::member_server());
+        let key = "HKLM\\SOFTWARE\\Policies\\Microsoft\\Windows\\NetworkProvider\\HardenedPaths";
+        machine.put(&setting(key, "\\\\*\\NETLOGON"), Some(terms));
+        let finding = finding(&machine, "WN22-CC-000080");
+        assert_eq!((finding.status, finding.checks.len()), (Status::Open, 2));
+        assert_eq!(finding.setting, Some(setting(key, "\\\\*\\SYSVOL")));
+    }
+
+    #[test]
+    fn passes_of_virtualization_based_security_claim_no_more_than_the_value() {
+        for (name, value) in [("WN22-CC-000110", 1), ("WN22-MS-000140", 1)] {
+            let rule = Catalog::ws2022().find_rule(name).unwrap();
+            let mut machine = Paper::new(paper::member_server());
+            for check in &rule.checks {
+                machine.put(&check.setting, Some(Value::dword(value)));
+            }
+            assert_eq!(finding(&machine, name).status, Status::Pass);
+            assert!(reason(&machine, name).contains("shows only on the running machine"), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_banner_passes_however_its_lines_are_broken() {
+        let rule = Catalog::ws2022().find_rule("WN22-SO-000130").unwrap();
+        let banner = rule.checks[0].set.as_text().unwrap();
+        assert_eq!((banner.matches("\r\n").count(), banner.matches('\n').count()), (6, 6));
+        assert!(banner.starts_with("You are accessing a U.S. Government (USG) Information System (IS)"));
+        assert!(banner.ends_with("See User Agreement for details."));
+        assert_eq!(status("WN22-SO-000130", Value::sz(&banner.replace("\r\n", "\r\n\r\n"))), Status::Pass);
+        assert_eq!(status("WN22-SO-000130", Value::sz(&banner.replace("USG", "usg"))), Status::Open);
+        assert_eq!(status("WN22-SO-000130", Value::sz(&banner[..200])), Status::Open);
+    }
+
+    #[test]
+    fn an_organizations_own_banner_passes_and_the_reason_says_that_it_is_its_own() {
+        let document = "schema = \"coldforge/values/1\"\n[values]\nV-254457 = \"Ours\"\nV-254456 = 600";
+        let values = Values::parse(document, Catalog::ws2022()).unwrap();
+        let mut machine = Paper::new(paper::member_server());
+        machine.put(&setting(SYSTEM_POLICIES, "LegalNoticeText"), Some(Value::sz("Ours")));
+        machine.put(&setting(SYSTEM_POLICIES, "InactivityTimeoutSecs"), Some(Value::dword(700)));
+        let findings = assess(Catalog::ws2022(), &Selection::default(), &values, &machine).findings;
+        let of = |name| findings.iter().find(|finding| finding.vuln_id == name).unwrap();
+        assert_eq!(of("V-254457").status, Status::Pass);
+        assert!(of("V-254457").reason.as_ref().unwrap().contains("the organization's own words"));
+        assert_eq!((of("V-254456").status, of("V-254456").required.as_deref()), (Status::Open, Some("1 to 600")));
+    }
+
+    #[test]
+    fn rules_outside_the_selection_are_no_findings() {
+        let selection =
+            Selection::new(Catalog::ws2022(), Level::Low, RoleChoice::Auto, &[], &["V-254335".into()]).unwrap();
+        let assessment = assess(Catalog::ws2022(), &selection, &Values::default(), &Paper::new(paper::member_server()));
+        assert_eq!(assessment.findings.len(), 11);
+        assert!(assessment.findings.iter().all(|finding| finding.severity == Severity::Low));
+        assert_eq!(assessment.totals.all, assessment.totals.low);
+    }
+
+    #[test]
+    fn the_document_has_the_members_that_others_build_on() {
+        let mut machine = Paper::new(paper::member_server());
+        machine.put(&setting(LSA, "LmCompatibilityLevel"), Some(Value::dword(3)));
+        let selection = Selection::new(
+            Catalog::ws2022(),
+            Level::High,
+            RoleChoice::Auto,
+            &["WN22-SO-000310".into(), "WN22-AU-000010".into()],
+            &[],
+        )
+        .unwrap();
+        let assessment = assess(Catalog::ws2022(), &selection, &Values::default(), &machine);
+        let setting = serde_json::json!({
+            "kind": "registry", "key": "HKLM\\SYSTEM\\ControlSet001\\Control\\Lsa", "name": "LmCompatibilityLevel",
+        });
+        let at = serde_json::json!({"file": "Windows/System32/config/PAPER", "cell": 0x1020});
+        let found = serde_json::json!({"type": "REG_DWORD", "data": 3});
+        let totals = |open: u32, not_reviewed: u32| serde_json::json!({"pass": 0, "open": open, "not_applicable": 0, "not_reviewed": not_reviewed});
+        let mut all = totals(1, 1);
+        for (severity, of) in [("high", totals(1, 0)), ("medium", totals(0, 1)), ("low", totals(0, 0))] {
+            all[severity] = of;
+        }
+        let reason = "the value is 3; 5 is required";
+        assert_eq!(
+            serde_json::to_value(&assessment).unwrap(),
+            serde_json::json!({
+                "benchmark": {
+                    "id": "ws2022", "title": "Microsoft Windows Server 2022 STIG",
+                    "version": 2, "release": 8, "date": "2026-04-01",
+                },
+                "role": "member_server",
+                "totals": all,
+                "findings": [
+                    {
+                        "vuln_id": "V-254294", "rule_id": "SV-254294r958754_rule", "stig_id": "WN22-AU-000010",
+                        "severity": "medium", "kind": "manual", "title": "Audit records are backed up elsewhere",
+                        "status": "not_reviewed", "setting": null, "found": null, "required": null, "at": null,
+                        "reason": "Asks for a procedure of the organization, which no image shows", "checks": [],
+                    },
+                    {
+                        "vuln_id": "V-254475", "rule_id": "SV-254475r991589_rule", "stig_id": "WN22-SO-000310",
+                        "severity": "high", "kind": "registry",
+                        "title": "Only NTLMv2 is sent, and LM and NTLM are refused",
+                        "status": "open", "setting": setting, "found": found, "required": "5", "at": at,
+                        "reason": reason,
+                        "checks": [{
+                            "setting": setting, "status": "open", "found": found, "required": "5", "at": at,
+                            "reason": reason,
+                        }],
+                    },
+                ],
+            })
+        );
+    }
+
+    #[test]
+    fn odd_bytes_under_every_setting_are_never_a_pass_by_chance_and_never_a_panic() {
+        let rules = Catalog::ws2022().rules.iter().flat_map(|rule| &rule.checks);
+        let mut machine = Paper::new(paper::member_server());
+        for check in rules {
+            machine.put(&check.setting, Some(Value { kind: ValueType::BINARY, data: vec![0xff; 7] }));
+        }
+        let totals = assessed(&machine).totals.all;
+        assert_eq!((totals.pass, totals.open), (0, 101));
+    }
+}

@@ -1,0 +1,233 @@
+//! A benchmark as data: its rules, how it is chosen for a machine, and how a rule in it is found by any of its ids.
+//!
+//! The catalogs lie beside this file as TOML; [`document`] reads them.
+
+mod document;
+
+use std::sync::LazyLock;
+
+use super::error::Error;
+use super::nearest::nearest;
+use super::rule::Rule;
+use crate::windows::{Identity, Role};
+
+/// A benchmark.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Catalog {
+    /// Our short name, such as `ws2022`.
+    pub id: String,
+    /// The benchmark's title.
+    pub title: String,
+    /// The benchmark's own id in XCCDF, such as `MS_Windows_Server_2022_STIG`.
+    pub benchmark: String,
+    /// The version, the 2 of V2R8.
+    pub version: u32,
+    /// The release, the 8 of V2R8.
+    pub release: u32,
+    /// The day of the release, such as `2026-04-01`.
+    pub date: String,
+    /// The builds of Windows Server that it is for.
+    pub builds: Vec<u32>,
+    /// The rules, in the order of their STIG ids.
+    pub rules: Vec<Rule>,
+}
+
+static WS2022: LazyLock<Catalog> = LazyLock::new(|| {
+    Catalog::parse(include_str!("catalog/ws2022.toml")).expect("the built-in catalog is read by the tests")
+});
+
+/// Returns the built-in catalogs.
+pub fn catalogs() -> Vec<&'static Catalog> {
+    vec![Catalog::ws2022()]
+}
+
+impl Catalog {
+    /// Returns the Microsoft Windows Server 2022 STIG, version 2, release 8.
+    pub fn ws2022() -> &'static Self {
+        &WS2022
+    }
+
+    /// Reads a catalog from its TOML document (schema `coldforge/catalog/1`).
+    ///
+    /// # Errors
+    /// [`Error::Document`], [`Error::Schema`], or [`Error::Rule`], which names the rule.
+    pub fn parse(toml: &str) -> Result<Self, Error> {
+        document::read(toml)
+    }
+
+    /// Returns the built-in catalog of this id, such as `ws2022`.
+    ///
+    /// # Errors
+    /// [`Error::NoCatalog`].
+    pub fn named(id: &str) -> Result<&'static Self, Error> {
+        catalogs()
+            .into_iter()
+            .find(|catalog| catalog.id.eq_ignore_ascii_case(id))
+            .ok_or_else(|| Error::NoCatalog { id: id.to_owned(), available: available() })
+    }
+
+    /// Returns the built-in catalog for a machine: the one for its build, if it is a server.
+    ///
+    /// # Errors
+    /// [`Error::NoStig`] (`E-NO-STIG`).
+    pub fn for_identity(identity: &Identity) -> Result<&'static Self, Error> {
+        catalogs()
+            .into_iter()
+            .filter(|_| identity.role != Role::Workstation)
+            .find(|catalog| catalog.builds.contains(&identity.build))
+            .ok_or_else(|| Error::NoStig {
+                product: identity.product.clone(),
+                build: identity.build,
+                available: available(),
+            })
+    }
+
+    /// Returns the rule of this name, in upper or lower case: its V- id, its SV- id with or without the revision, or
+    /// its STIG id.
+    ///
+    /// # Errors
+    /// [`Error::UnknownRule`], with the nearest id.
+    pub fn find_rule(&self, name: &str) -> Result<&Rule, Error> {
+        let name = name.trim();
+        self.rules
+            .iter()
+            .find(|rule| ids(rule).iter().any(|id| id.eq_ignore_ascii_case(name)))
+            .ok_or_else(|| Error::UnknownRule { name: name.to_owned(), nearest: self.nearest(name) })
+    }
+
+    /// Returns the id that was probably meant: the same rule in the revision that is here, else the one spelled most
+    /// like it.
+    fn nearest(&self, name: &str) -> Option<String> {
+        let same = self.rules.iter().find(|rule| bare(name).eq_ignore_ascii_case(bare(&rule.rule_id)));
+        same.map(|rule| rule.rule_id.clone())
+            .or_else(|| nearest(name, self.rules.iter().flat_map(ids)).map(str::to_owned))
+    }
+}
+
+/// Returns the names of a rule.
+fn ids(rule: &Rule) -> [&str; 5] {
+    let revision = rule.rule_id.strip_suffix("_rule").unwrap_or(&rule.rule_id);
+    [&rule.vuln_id, &rule.stig_id, &rule.rule_id, revision, bare(&rule.rule_id)]
+}
+
+/// Returns an SV- id without its revision.
+fn bare(rule_id: &str) -> &str {
+    rule_id.split_once(['r', 'R']).map_or(rule_id, |(bare, _)| bare)
+}
+
+fn available() -> String {
+    catalogs()
+        .iter()
+        .map(|catalog| format!("{} ({}, V{}R{})", catalog.id, catalog.title, catalog.version, catalog.release))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::super::paper;
+    use super::super::rule::{RuleKind, Severity};
+    use super::*;
+    use crate::base::Failure as _;
+
+    #[test]
+    fn the_counts_are_those_of_the_benchmark() {
+        let catalog = Catalog::ws2022();
+        assert_eq!((catalog.version, catalog.release, catalog.date.as_str()), (2, 8, "2026-04-01"));
+        assert_eq!(catalog.rules.len(), 282);
+
+        let mut kinds: BTreeMap<RuleKind, [usize; 3]> = BTreeMap::new();
+        for rule in &catalog.rules {
+            let at = match rule.severity {
+                Severity::High => 0,
+                Severity::Medium => 1,
+                Severity::Low => 2,
+            };
+            kinds.entry(rule.kind).or_default()[at] += 1;
+        }
+        let all = kinds.values().fold([0; 3], |sum, of| [sum[0] + of[0], sum[1] + of[1], sum[2] + of[2]]);
+        assert_eq!(all, [31, 239, 12]);
+        assert_eq!(kinds[&RuleKind::Registry], [13, 84, 9]);
+        assert_eq!(kinds[&RuleKind::UserRight], [3, 36, 0]);
+        assert_eq!(kinds[&RuleKind::AuditPolicy], [0, 44, 0]);
+        assert_eq!(kinds[&RuleKind::AccountPolicy], [1, 13, 0]);
+        assert_eq!(kinds[&RuleKind::Manual], [4, 21, 2]);
+        let of = |kind: RuleKind| kinds[&kind].iter().sum::<usize>();
+        for (kind, count) in [
+            (RuleKind::SecurityOption, 4),
+            (RuleKind::WindowsFeature, 8),
+            (RuleKind::FileAcl, 9),
+            (RuleKind::RegistryAcl, 1),
+            (RuleKind::File, 1),
+            (RuleKind::Account, 7),
+            (RuleKind::Service, 3),
+            (RuleKind::Certificate, 5),
+            (RuleKind::OsState, 5),
+            (RuleKind::AdObject, 9),
+        ] {
+            assert_eq!(of(kind), count, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn every_registry_rule_but_the_one_of_user_hives_has_checks_and_no_other_rule_has() {
+        for rule in &Catalog::ws2022().rules {
+            let expected = rule.kind == RuleKind::Registry && rule.stig_id != "WN22-UC-000010";
+            assert_eq!(!rule.checks.is_empty(), expected, "{}", rule.stig_id);
+            assert_eq!(rule.not_reviewed.is_none(), expected, "{}", rule.stig_id);
+        }
+    }
+
+    #[test]
+    fn the_document_is_in_the_order_of_its_ids_and_every_title_is_a_line() {
+        let rules = &Catalog::ws2022().rules;
+        assert!(rules.windows(2).all(|pair| pair[0].stig_id < pair[1].stig_id));
+        for rule in rules {
+            assert!(!rule.title.is_empty() && rule.title.chars().count() <= 110, "{}", rule.title);
+            assert!(!rule.title.ends_with('.') && !rule.ccis.is_empty(), "{}", rule.stig_id);
+        }
+    }
+
+    #[test]
+    fn a_rule_is_found_by_each_of_its_names() {
+        let catalog = Catalog::ws2022();
+        for rule in &catalog.rules {
+            let number = rule.vuln_id.strip_prefix("V-").unwrap();
+            let names =
+                [&rule.vuln_id, &rule.rule_id, &rule.stig_id, &format!("SV-{number}"), &format!(" v-{number} ")];
+            for name in names {
+                assert_eq!(catalog.find_rule(name).unwrap(), rule, "{name}");
+                assert_eq!(catalog.find_rule(&name.to_lowercase()).unwrap(), rule, "{name}");
+            }
+        }
+        assert_eq!(catalog.find_rule("SV-254276r958478").unwrap().stig_id, "WN22-00-000390");
+    }
+
+    #[test]
+    fn an_unknown_rule_names_the_nearest() {
+        let error = Catalog::ws2022().find_rule("WN22-SO-00120").unwrap_err();
+        assert_eq!(error.to_string(), "there is no rule \"WN22-SO-00120\"; WN22-SO-000120 is near");
+        let revision = Catalog::ws2022().find_rule("SV-254276r111111_rule").unwrap_err();
+        assert!(revision.to_string().contains("SV-254276r958478_rule is near"), "another revision is another rule");
+        assert!(Catalog::ws2022().find_rule("").is_err());
+    }
+
+    #[test]
+    fn the_catalog_is_chosen_by_the_build_of_a_server() {
+        let server = paper::member_server();
+        assert_eq!(Catalog::for_identity(&server).unwrap().id, "ws2022");
+        let older = Identity { build: 17763, product: "Windows Server 2019 Standard".into(), ..server.clone() };
+        let error = Catalog::for_identity(&older).unwrap_err();
+        assert_eq!(error.code(), Some("E-NO-STIG"));
+        assert_eq!(
+            error.to_string(),
+            "there is no STIG here for Windows Server 2019 Standard (build 17763); there is ws2022 (Microsoft Windows Server 2022 STIG, V2R8)"
+        );
+        let client = Identity { role: Role::Workstation, ..server };
+        assert_eq!(Catalog::for_identity(&client).unwrap_err().code(), Some("E-NO-STIG"));
+        assert_eq!(Catalog::named("WS2022").unwrap().id, "ws2022");
+        assert!(Catalog::named("ws2003").unwrap_err().to_string().contains("ws2022"));
+    }
+}

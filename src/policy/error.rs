@@ -1,0 +1,309 @@
+//! What can be wrong with a policy, or go wrong while it is applied.
+
+use thiserror::Error;
+
+use crate::base::{Failure, Kind};
+use crate::windows::{Setting, SettingError};
+
+/// A failure of this floor.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A document is not TOML, or not of the shape that its schema asks for.
+    #[error("the {document} cannot be understood")]
+    Document {
+        /// What the document is.
+        document: &'static str,
+        /// The reader's answer, with the line.
+        source: Box<toml::de::Error>,
+    },
+
+    /// A document is of another schema than this version reads.
+    #[error("the {document} is of schema {found:?} where {expected:?} is read")]
+    Schema {
+        /// What the document is.
+        document: &'static str,
+        /// The schema found; empty if it names none.
+        found: String,
+        /// The schema that this version reads.
+        expected: &'static str,
+    },
+
+    /// A rule of a catalog is wrong.
+    #[error("rule {rule} of the catalog is wrong")]
+    Rule {
+        /// The rule's STIG id, or its position.
+        rule: String,
+        /// What is wrong.
+        source: Box<RuleFault>,
+    },
+
+    /// An organization value is wrong.
+    #[error("the organization value for {rule} cannot be used")]
+    Value {
+        /// The rule as the document names it.
+        rule: String,
+        /// What is wrong.
+        source: Box<ValueFault>,
+    },
+
+    /// No catalog is for this Windows.
+    #[error("there is no STIG here for {product} (build {build}); there is {available}")]
+    NoStig {
+        /// The product's name.
+        product: String,
+        /// Its build.
+        build: u32,
+        /// The catalogs that there are.
+        available: String,
+    },
+
+    /// No catalog has this id.
+    #[error("there is no STIG {id:?}; there is {available}")]
+    NoCatalog {
+        /// The id.
+        id: String,
+        /// The catalogs that there are.
+        available: String,
+    },
+
+    /// No rule has this id.
+    #[error("there is no rule {name:?}{}", meant(nearest.as_deref()))]
+    UnknownRule {
+        /// The id.
+        name: String,
+        /// The id that is nearest, if one is near.
+        nearest: Option<String>,
+    },
+
+    /// A selection takes no rule at all.
+    #[error("the selection leaves no rule")]
+    EmptySelection,
+
+    /// Two rules demand different values of one setting.
+    #[error("{one} and {other} demand different values of {setting}")]
+    Conflict {
+        /// The setting.
+        setting: Setting,
+        /// The rule that came first.
+        one: String,
+        /// The rule that contradicts it.
+        other: String,
+    },
+
+    /// A step of a plan failed.
+    #[error("the step for {} failed", rules.join(", "))]
+    Step {
+        /// The rules that the step is for.
+        rules: Vec<String>,
+        /// What the machine answered.
+        source: Box<SettingError>,
+    },
+
+    /// A machine did not answer every step.
+    #[error("the machine answered {answered} of {asked} steps")]
+    Answers {
+        /// The steps that were asked for.
+        asked: usize,
+        /// The answers.
+        answered: usize,
+    },
+}
+
+impl Failure for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Document { .. }
+            | Self::Rule { .. }
+            | Self::Value { .. }
+            | Self::NoCatalog { .. }
+            | Self::UnknownRule { .. }
+            | Self::EmptySelection => Kind::Usage,
+            Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
+            Self::Conflict { .. } => Kind::Refused,
+            Self::Step { source, .. } => source.kind(),
+            Self::Answers { .. } => Kind::Corrupt,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Schema { .. } => Some("E-SCHEMA"),
+            Self::NoStig { .. } => Some("E-NO-STIG"),
+            Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
+            Self::Step { source, .. } => source.code(),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Document { .. } => Some("correct the document at the line named"),
+            Self::Schema { .. } => Some("use a document made for this version, or another version for this document"),
+            Self::Rule { .. } => Some("correct the rule"),
+            Self::Value { source, .. } => Some(source.hint()),
+            Self::NoStig { .. } => Some("choose one of the STIGs with --stig only if it is meant for this Windows"),
+            Self::NoCatalog { .. } => Some("choose one of these with --stig"),
+            Self::UnknownRule { .. } => {
+                Some("look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")
+            }
+            Self::EmptySelection => Some("raise --level, or take back a --skip"),
+            Self::Conflict { .. } => Some("leave one of the two rules out with --skip"),
+            Self::Step { source, .. } => source.hint(),
+            Self::Answers { .. } => None,
+        }
+    }
+}
+
+/// What is wrong with a rule of a catalog.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum RuleFault {
+    /// A member is missing, unknown or of the wrong type.
+    #[error(transparent)]
+    Shape(#[from] Box<toml::de::Error>),
+
+    /// A word is none of those that may stand there.
+    #[error("{member} is {found:?}, not {expected}")]
+    Word {
+        /// The member.
+        member: &'static str,
+        /// The word found.
+        found: String,
+        /// The words that may stand there.
+        expected: &'static str,
+    },
+
+    /// A member holds a number or text that cannot stand there.
+    #[error("{member} does not fit a {kind}")]
+    Misfit {
+        /// The member.
+        member: &'static str,
+        /// The type of the value.
+        kind: String,
+    },
+
+    /// A check has none or several of the members that state a demand.
+    #[error("a check states {count} demands, not one")]
+    Demands {
+        /// How many it has.
+        count: usize,
+    },
+
+    /// A demand can never be met.
+    #[error("no value meets the demand of {setting}")]
+    Impossible {
+        /// The setting.
+        setting: Setting,
+    },
+
+    /// A check has several possible values and does not say which to write.
+    #[error("the check of {setting} does not say which value to set")]
+    NoSet {
+        /// The setting.
+        setting: Setting,
+    },
+
+    /// The value to write does not meet the demand.
+    #[error("the value to set of {setting} does not meet its own demand")]
+    BadSet {
+        /// The setting.
+        setting: Setting,
+    },
+
+    /// A key is not the full path of a key below HKLM.
+    #[error("{found:?} is not a key below HKLM")]
+    Key {
+        /// The key found.
+        found: String,
+    },
+
+    /// A rule has both checks and a reason not to be reviewed, or neither.
+    #[error("a rule has either checks or a reason why it is not reviewed")]
+    ChecksOrReason,
+
+    /// An organization decides a value of which there is none or more than one, or the note is missing.
+    #[error("{count} checks are the organization's, and the rule {}", if *noted { "says that one is" } else { "does not say so" })]
+    Organization {
+        /// How many checks are marked.
+        count: usize,
+        /// Whether the rule has its note.
+        noted: bool,
+    },
+
+    /// A name does not stand in the table that it points to.
+    #[error("{name:?} does not stand in [{table}]")]
+    Unnamed {
+        /// The name.
+        name: String,
+        /// The table.
+        table: &'static str,
+    },
+
+    /// An id is given twice.
+    #[error("{id} is already another rule's")]
+    Duplicate {
+        /// The id.
+        id: String,
+    },
+}
+
+/// What is wrong with an organization value.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ValueFault {
+    /// It is neither a number from 0 to 4294967295 nor a text.
+    #[error("it is neither a number of 32 bits nor a text")]
+    Shape,
+
+    /// No rule has this id.
+    #[error("there is no such rule{}", meant(nearest.as_deref()))]
+    UnknownRule {
+        /// The id that is nearest, if one is near.
+        nearest: Option<String>,
+    },
+
+    /// The benchmark leaves no choice.
+    #[error("the benchmark demands {required}")]
+    Fixed {
+        /// What the benchmark demands.
+        required: String,
+    },
+
+    /// The rule is not assessed, so no value of it would be used.
+    #[error("the rule is not assessed: {reason}")]
+    NotAssessed {
+        /// Why not.
+        reason: String,
+    },
+
+    /// The benchmark does not allow the value.
+    #[error("the value is {found}, and the benchmark demands {required}")]
+    OutOfBounds {
+        /// The value.
+        found: String,
+        /// What the benchmark demands.
+        required: String,
+    },
+
+    /// The rule is named twice, by two of its ids.
+    #[error("the rule has a value already")]
+    Twice,
+}
+
+impl ValueFault {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::Shape => "write a number, or a text in quotation marks",
+            Self::UnknownRule { .. } => "look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it",
+            Self::Fixed { .. } => "leave this value out; the organization decides only where the benchmark lets it",
+            Self::NotAssessed { .. } => "leave this value out; this version would not use it",
+            Self::OutOfBounds { .. } => "choose a value that the benchmark allows, or waive the rule",
+            Self::Twice => "name the rule once",
+        }
+    }
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; {nearest} is near")).unwrap_or_default()
+}

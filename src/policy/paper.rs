@@ -1,0 +1,139 @@
+//! A machine on paper, for tests: its settings are a map.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::base::{CellOffset, Failure, Kind};
+use crate::windows::{Change, Found, Identity, Role, Setting, SettingError, Settings, Value};
+
+const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
+
+pub(super) struct Paper {
+    pub identity: Identity,
+    /// The control sets that matter.
+    pub control_sets: Vec<u32>,
+    pub values: BTreeMap<(String, String), Value>,
+    /// Upper-case keys that cannot be read or changed.
+    pub damaged: BTreeSet<String>,
+}
+
+/// Returns a joined member server with a desktop.
+pub(super) fn member_server() -> Identity {
+    Identity {
+        product: "Windows Server 2022 Datacenter".into(),
+        edition: "ServerDatacenter".into(),
+        build: 20348,
+        ubr: Some(587),
+        release: Some("21H2".into()),
+        installation_type: "Server".into(),
+        role: Role::MemberServer,
+        domain_joined: Some(true),
+        domain: Some("EXAMPLE".into()),
+        control_set: 1,
+    }
+}
+
+pub(super) fn domain_controller() -> Identity {
+    Identity { role: Role::DomainController, ..member_server() }
+}
+
+pub(super) fn setting(key: &str, name: &str) -> Setting {
+    Setting::Registry { key: key.into(), name: name.into() }
+}
+
+impl Paper {
+    pub fn new(identity: Identity) -> Self {
+        Self { identity, control_sets: vec![1], values: BTreeMap::new(), damaged: BTreeSet::new() }
+    }
+
+    /// Stores a value in every place of a setting, or removes it.
+    pub fn put(&mut self, setting: &Setting, value: Option<Value>) {
+        for place in self.places(setting) {
+            match &value {
+                Some(value) => self.values.insert(folded(&place), value.clone()),
+                None => self.values.remove(&folded(&place)),
+            };
+        }
+    }
+
+    fn reach(&self, deed: &'static str, setting: &Setting) -> Result<(String, String), SettingError> {
+        let at = folded(setting);
+        if self.damaged.contains(&at.0) {
+            return Err(SettingError { deed, setting: setting.clone(), source: Box::new(Damaged) });
+        }
+        Ok(at)
+    }
+}
+
+impl Settings for Paper {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn places(&self, setting: &Setting) -> Vec<Setting> {
+        let Setting::Registry { key, name } = setting;
+        match key.strip_prefix(CURRENT) {
+            Some(rest) => self
+                .control_sets
+                .iter()
+                .map(|set| Setting::Registry {
+                    key: format!("HKLM\\SYSTEM\\ControlSet{set:03}\\{rest}"),
+                    name: name.clone(),
+                })
+                .collect(),
+            None => vec![setting.clone()],
+        }
+    }
+
+    fn get(&self, setting: &Setting) -> Result<Found, SettingError> {
+        let value = self.values.get(&self.reach("read", setting)?).cloned();
+        let cell = value.is_some().then_some(CellOffset(0x1020));
+        Ok(Found { value, file: "Windows/System32/config/PAPER".into(), cell })
+    }
+
+    fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
+        let at = self.reach("change", setting)?;
+        let before = self.values.get(&at).cloned();
+        if before.as_ref() == to {
+            return Ok(None);
+        }
+        match to {
+            Some(value) => self.values.insert(at, value.clone()),
+            None => self.values.remove(&at),
+        };
+        Ok(Some(Change {
+            setting: setting.clone(),
+            before,
+            after: to.cloned(),
+            file: "Windows/System32/config/PAPER".into(),
+            cell: None,
+            touched: Vec::new(),
+        }))
+    }
+}
+
+fn folded(setting: &Setting) -> (String, String) {
+    let Setting::Registry { key, name } = setting;
+    (key.to_uppercase(), name.to_uppercase())
+}
+
+#[derive(Debug)]
+struct Damaged;
+
+impl fmt::Display for Damaged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the cell at 0x1020 is damaged")
+    }
+}
+
+impl std::error::Error for Damaged {}
+
+impl Failure for Damaged {
+    fn kind(&self) -> Kind {
+        Kind::Corrupt
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        Some("E-PAPER")
+    }
+}

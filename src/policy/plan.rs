@@ -1,0 +1,291 @@
+//! What must be changed on a machine for its open findings to close.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Serialize;
+
+use super::assess::{Assessment, Finding, Status};
+use super::error::Error;
+use super::rule::Advice;
+use crate::windows::{Setting, Value};
+
+/// Which open findings are left open on purpose.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub enum HoldBack {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of rules that are held before an import, and of guarded rules unless their risk is disproved.
+    ImportRisk {
+        /// The STIG ids of guarded rules whose risk was disproved for this machine.
+        disproved: BTreeSet<String>,
+    },
+}
+
+/// The changes to make, in the order of the catalog.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Plan {
+    /// One step for each setting.
+    pub steps: Vec<Step>,
+    /// What is left open on purpose.
+    pub held_back: Vec<Held>,
+}
+
+/// One change.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Step {
+    /// The STIG ids of the rules that demand it.
+    pub rules: Vec<String>,
+    /// The setting, concrete.
+    pub setting: Setting,
+    /// The value to write, or `None` to remove what is there.
+    pub to: Option<Value>,
+}
+
+/// An open finding that is left open on purpose.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Held {
+    /// The rule's STIG id.
+    pub rule: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// Plans the changes that close the open findings of an assessment.
+///
+/// Settings that several rules demand become one step. A setting of a rule that is held back is not changed for
+/// another rule either: the risk lies in the setting.
+///
+/// # Errors
+/// [`Error::Conflict`] (`E-RULE-CONFLICT`) if two rules demand different values of one setting.
+pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error> {
+    let open: Vec<&Finding> = assessment.findings.iter().filter(|finding| finding.status == Status::Open).collect();
+    let mut plan = Plan::default();
+
+    let mut kept: BTreeMap<(String, String), &str> = BTreeMap::new();
+    let mut held_rules: BTreeSet<&str> = BTreeSet::new();
+    for finding in &open {
+        if let Some(reason) = held(finding, hold_back) {
+            plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
+            held_rules.insert(&finding.stig_id);
+            kept.extend(targets(finding).map(|(setting, _)| (folded(setting), finding.stig_id.as_str())));
+        }
+    }
+
+    let mut at: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for finding in open.iter().filter(|finding| !held_rules.contains(finding.stig_id.as_str())) {
+        for (setting, to) in targets(finding) {
+            if let Some(other) = kept.get(&folded(setting)) {
+                let reason = format!("{setting} is held back for {other}");
+                plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
+                continue;
+            }
+            match at.get(&folded(setting)).and_then(|at| plan.steps.get_mut(*at)) {
+                None => {
+                    at.insert(folded(setting), plan.steps.len());
+                    plan.steps.push(Step {
+                        rules: vec![finding.stig_id.clone()],
+                        setting: setting.clone(),
+                        to: Some(to.clone()),
+                    });
+                }
+                Some(step) if step.to.as_ref() == Some(to) => {
+                    if !step.rules.contains(&finding.stig_id) {
+                        step.rules.push(finding.stig_id.clone());
+                    }
+                }
+                Some(step) => {
+                    return Err(Error::Conflict {
+                        setting: setting.clone(),
+                        one: step.rules.join(", "),
+                        other: finding.stig_id.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Ok(plan)
+}
+
+/// Returns why a finding is held back, if it is.
+fn held(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
+    let HoldBack::ImportRisk { disproved } = hold_back else { return None };
+    let risk = finding.import_risk.as_ref()?;
+    let safe = |to: &Value| to.as_dword().is_some_and(|number| risk.safe_values.contains(&number));
+    let risky = match risk.advice {
+        Advice::Hold => true,
+        Advice::Guard => !disproved.contains(&finding.stig_id) && !targets(finding).all(|(_, to)| safe(to)),
+        Advice::Apply => false,
+    };
+    risky.then(|| risk.reason.clone())
+}
+
+/// Returns the settings to change for a finding, with the values to write.
+fn targets(finding: &Finding) -> impl Iterator<Item = (&Setting, &Value)> {
+    finding.checks.iter().filter(|check| check.status == Status::Open).map(|check| (&check.setting, &check.to))
+}
+
+/// Returns the one spelling of a setting: Windows does not tell keys and names apart by their case.
+fn folded(setting: &Setting) -> (String, String) {
+    match setting {
+        Setting::Registry { key, name } => (key.to_uppercase(), name.to_uppercase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::assess::assess;
+    use super::super::catalog::Catalog;
+    use super::super::paper::{self, Paper, setting};
+    use super::super::selection::Selection;
+    use super::super::values::Values;
+    use super::*;
+    use crate::base::Failure as _;
+
+    fn assessed(catalog: &Catalog, machine: &Paper) -> Assessment {
+        assess(catalog, &Selection::default(), &Values::default(), machine)
+    }
+
+    fn fresh() -> Assessment {
+        assessed(Catalog::ws2022(), &Paper::new(paper::member_server()))
+    }
+
+    /// Returns a catalog of rules that each want a number in a value of one key.
+    fn small(rules: &[(&str, &str, &str)]) -> Catalog {
+        let mut document = "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\n\
+            version = 1\nrelease = 1\ndate = \"2026-01-01\"\nbuilds = [20348]\n"
+            .to_owned();
+        for (at, (key, demand, more)) in rules.iter().enumerate() {
+            document += &format!(
+                "[[rule]]\nstig_id = \"T-{at}\"\nvuln_id = \"V-{at}\"\nrule_id = \"SV-{at}r1_rule\"\ntitle = \"T\"\n\
+                severity = \"low\"\nkind = \"registry\"\nrole = \"both\"\n{more}\n[[rule.check]]\n\
+                key = 'HKLM\\SOFTWARE\\{key}'\nname = \"N\"\ntype = \"REG_DWORD\"\n{demand}\n"
+            );
+        }
+        Catalog::parse(&document).unwrap()
+    }
+
+    fn planned(rules: &[(&str, &str, &str)], hold_back: &HoldBack) -> Result<Plan, Error> {
+        plan(&assessed(&small(rules), &Paper::new(paper::member_server())), hold_back)
+    }
+
+    #[test]
+    fn only_open_findings_become_steps_in_the_order_of_the_catalog() {
+        let assessment = fresh();
+        let plan = plan(&assessment, &HoldBack::Nothing).unwrap();
+        let open = assessment.findings.iter().filter(|finding| finding.status == Status::Open);
+        let expected: Vec<&str> =
+            open.flat_map(|finding| finding.checks.iter().map(|_| finding.stig_id.as_str())).collect();
+        let planned: Vec<&str> = plan.steps.iter().map(|step| step.rules[0].as_str()).collect();
+        assert_eq!(planned, expected);
+        assert_eq!((plan.steps.len(), plan.held_back.len()), (97, 0), "95 open rules, two of them with two values");
+        assert!(plan.steps.iter().all(|step| step.to.is_some()));
+    }
+
+    #[test]
+    fn organization_defaults_are_the_values_to_write() {
+        let mut machine = Paper::new(paper::domain_controller());
+        machine.identity.domain_joined = Some(true);
+        let early_launch = setting("HKLM\\SYSTEM\\CurrentControlSet\\Policies\\EarlyLaunch", "DriverLoadPolicy");
+        machine.put(&early_launch, Some(Value::dword(7)));
+        let controller = plan(&assessed(Catalog::ws2022(), &machine), &HoldBack::Nothing).unwrap();
+        let server = plan(&fresh(), &HoldBack::Nothing).unwrap();
+        let written = |name: &str| {
+            let of = |step: &&Step| matches!(&step.setting, Setting::Registry { name: of, .. } if of == name);
+            controller.steps.iter().chain(&server.steps).find(of).unwrap().to.clone().unwrap()
+        };
+        for (name, number) in [
+            ("InactivityTimeoutSecs", 900),
+            ("AllowTelemetry", 1),
+            ("DODownloadMode", 0),
+            ("DriverLoadPolicy", 3),
+            ("ConsentPromptBehaviorAdmin", 2),
+            ("MaximumPasswordAge", 30),
+            ("StrongCertificateBindingEnforcement", 1),
+            ("RequirePlatformSecurityFeatures", 1),
+        ] {
+            assert_eq!(written(name), Value::dword(number), "{name}");
+        }
+        for (name, text) in [
+            ("scremoveoption", "1"),
+            ("CachedLogonsCount", "4"),
+            ("LegalNoticeCaption", "DoD Notice and Consent Banner"),
+        ] {
+            assert_eq!(written(name), Value::sz(text), "{name}");
+        }
+    }
+
+    #[test]
+    fn rules_that_demand_the_same_value_share_a_step() {
+        let plan = planned(&[("K", "equals = 1", ""), ("k", "equals = 1", "")], &HoldBack::Nothing).unwrap();
+        assert_eq!(plan.steps.len(), 1);
+        assert_eq!(plan.steps[0].rules, ["T-0", "T-1"]);
+    }
+
+    #[test]
+    fn rules_that_contradict_each_other_are_refused() {
+        let error = planned(&[("K", "equals = 1", ""), ("k", "equals = 2", "")], &HoldBack::Nothing).unwrap_err();
+        assert_eq!(error.code(), Some("E-RULE-CONFLICT"));
+        assert_eq!(error.to_string(), "T-0 and T-1 demand different values of HKLM\\SOFTWARE\\k!N");
+    }
+
+    #[test]
+    fn rules_of_import_risk_are_held_back_unless_it_is_disproved() {
+        let hold = "import_risk = { advice = \"hold\", reason = \"h\" }";
+        let guard = "import_risk = { advice = \"guard\", reason = \"g\" }";
+        let safe = "import_risk = { advice = \"guard\", reason = \"s\", safe_values = [1] }";
+        let unsafe_value = "import_risk = { advice = \"guard\", reason = \"u\", safe_values = [2] }";
+        let apply = "import_risk = { advice = \"apply\", reason = \"a\" }";
+        let rules = [hold, guard, safe, unsafe_value, apply, ""];
+        let keys: Vec<String> = (0..rules.len()).map(|at| format!("K{at}")).collect();
+        let rules: Vec<(&str, &str, &str)> =
+            keys.iter().zip(rules).map(|(key, risk)| (key.as_str(), "equals = 1", risk)).collect();
+        let held = |hold_back: &HoldBack| {
+            let plan = planned(&rules, hold_back).unwrap();
+            assert_eq!(plan.steps.len() + plan.held_back.len(), rules.len());
+            plan.held_back.iter().map(|held| format!("{} {}", held.rule, held.reason)).collect::<Vec<_>>()
+        };
+        assert!(held(&HoldBack::Nothing).is_empty());
+        assert_eq!(held(&HoldBack::ImportRisk { disproved: BTreeSet::new() }), ["T-0 h", "T-1 g", "T-3 u"]);
+        let disproved = BTreeSet::from(["T-0".to_owned(), "T-1".to_owned()]);
+        assert_eq!(held(&HoldBack::ImportRisk { disproved }), ["T-0 h", "T-3 u"], "a hold is not a guard");
+    }
+
+    #[test]
+    fn a_setting_that_is_held_back_is_not_changed_for_another_rule() {
+        let hold = "import_risk = { advice = \"hold\", reason = \"h\" }";
+        let hold_back = HoldBack::ImportRisk { disproved: BTreeSet::new() };
+        let plan = planned(&[("K", "equals = 1", ""), ("k", "equals = 1", hold)], &hold_back).unwrap();
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.held_back[1].reason, "HKLM\\SOFTWARE\\K!N is held back for T-1");
+    }
+
+    #[test]
+    fn what_the_server_2022_catalog_holds_back_before_an_import() {
+        let plan = plan(&fresh(), &HoldBack::ImportRisk { disproved: BTreeSet::new() }).unwrap();
+        let held: Vec<&str> = plan.held_back.iter().map(|held| &held.rule[5..]).collect();
+        assert_eq!(held, ["CC-000110", "MS-000140", "SO-000020", "SO-000130", "SO-000140", "SO-000360"]);
+    }
+
+    #[test]
+    fn the_early_launch_policy_is_written_as_3_even_before_an_import() {
+        let mut machine = Paper::new(paper::member_server());
+        let key = "HKLM\\SYSTEM\\CurrentControlSet\\Policies\\EarlyLaunch";
+        machine.put(&setting(key, "DriverLoadPolicy"), Some(Value::dword(7)));
+        let hold_back = HoldBack::ImportRisk { disproved: BTreeSet::new() };
+        let with = |document: &str| {
+            let values = Values::parse(document, Catalog::ws2022()).unwrap();
+            let assessment = assess(Catalog::ws2022(), &Selection::default(), &values, &machine);
+            let plan = plan(&assessment, &hold_back).unwrap();
+            plan.steps.iter().find(|step| step.rules == ["WN22-CC-000130"]).and_then(|step| step.to.clone())
+        };
+        let head = "schema = \"coldforge/values/1\"\n[values]\n";
+        assert_eq!(with(head), Some(Value::dword(3)));
+        assert_eq!(with(&format!("{head}V-254344 = 8")), None, "8 could refuse the drivers of the cloud");
+    }
+
+    #[test]
+    fn a_plan_is_the_same_each_time() {
+        assert_eq!(plan(&fresh(), &HoldBack::Nothing).unwrap(), plan(&fresh(), &HoldBack::Nothing).unwrap());
+    }
+}

@@ -1,0 +1,179 @@
+//! A rule: its identifiers, on which machines it applies, what it checks, and what is risky about it.
+
+use serde::{Deserialize, Serialize};
+
+use super::require::{Freedom, Requirement};
+use crate::windows::{Setting, Value, ValueType};
+
+/// A rule of a benchmark. Either [`checks`](Self::checks) or [`not_reviewed`](Self::not_reviewed) says something.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Rule {
+    /// The group's id, such as `V-254276`.
+    pub vuln_id: String,
+    /// The rule's id with its revision, such as `SV-254276r958478_rule`.
+    pub rule_id: String,
+    /// The STIG id, such as `WN22-00-000390`.
+    pub stig_id: String,
+    /// The severity.
+    pub severity: Severity,
+    /// What it is about.
+    pub kind: RuleKind,
+    /// For which servers it is.
+    pub role: RuleScope,
+    /// What else must hold for it to apply; all of them.
+    pub applies: Vec<Condition>,
+    /// What holds when the rule is met, in one line.
+    pub title: String,
+    /// The control correlation identifiers, such as `CCI-000381`.
+    pub ccis: Vec<String>,
+    /// What to ask of a machine; all must pass.
+    pub checks: Vec<Check>,
+    /// Why this version cannot assess the rule, if it cannot.
+    pub not_reviewed: Option<String>,
+    /// What a pass or an open finding does not say.
+    pub caveat: Option<String>,
+    /// What the organization decides, if the value is its own; the value in [`Check::set`] is then a default.
+    pub organization: Option<String>,
+    /// What the rule can do to the first boot of an imported image.
+    pub import_risk: Option<ImportRisk>,
+}
+
+/// One demand of a rule on one setting.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Check {
+    /// The setting, as the benchmark names it: `CurrentControlSet` stands for the control sets that matter.
+    pub setting: Setting,
+    /// The type that the value must have.
+    pub kind: ValueType,
+    /// What the value must be.
+    pub require: Requirement,
+    /// The value to write where it is not so.
+    pub set: Value,
+    /// How far the organization may choose another value, if this is the one that it decides.
+    pub organization: Option<Freedom>,
+}
+
+/// How severe a finding is; DISA's CAT III, II and I.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// CAT III.
+    Low,
+    /// CAT II.
+    Medium,
+    /// CAT I.
+    High,
+}
+
+impl Severity {
+    /// Returns the word of the benchmarks: `low`, `medium` or `high`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+        }
+    }
+
+    /// Returns DISA's category: `III`, `II` or `I`.
+    pub fn category(self) -> &'static str {
+        match self {
+            Self::Low => "III",
+            Self::Medium => "II",
+            Self::High => "I",
+        }
+    }
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// What a rule is about, which tells where its setting lies.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RuleKind {
+    /// A local account or the members of a group.
+    Account,
+    /// Password, lockout or Kerberos policy.
+    AccountPolicy,
+    /// An object of Active Directory.
+    AdObject,
+    /// A subcategory of the audit policy.
+    AuditPolicy,
+    /// A certificate in a store.
+    Certificate,
+    /// A file that must or must not be there.
+    File,
+    /// Permissions of a file or folder.
+    FileAcl,
+    /// People, documents, procedures.
+    Manual,
+    /// A state of the running system or of its hardware.
+    OsState,
+    /// A registry value.
+    Registry,
+    /// Permissions of a registry key.
+    RegistryAcl,
+    /// A security option that is no registry value.
+    SecurityOption,
+    /// A service.
+    Service,
+    /// A privilege or a logon right.
+    UserRight,
+    /// A role or feature of Windows.
+    WindowsFeature,
+}
+
+/// For which servers a rule is.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+pub enum RuleScope {
+    /// Every server.
+    #[serde(rename = "both")]
+    Both,
+    /// Servers that are no domain controllers, joined or not.
+    #[serde(rename = "ms")]
+    MemberServer,
+    /// Domain controllers.
+    #[serde(rename = "dc")]
+    DomainController,
+}
+
+/// What must hold of a machine for a rule to apply to it.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Condition {
+    /// The machine belongs to a domain.
+    DomainJoined,
+    /// The machine is no domain controller.
+    NotOnDc,
+    /// The installation has a desktop.
+    NotOnServerCore,
+}
+
+/// What a rule can do to the first boot of an imported image, and what to do about it.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImportRisk {
+    /// What to do.
+    pub advice: Advice,
+    /// What can happen.
+    pub reason: String,
+    /// The numbers whose writing is no risk, so that a guard need not be proven for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub safe_values: Vec<u32>,
+}
+
+/// What to do with a rule before an import.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Advice {
+    /// Leave it for after the import.
+    Hold,
+    /// Apply it only where it is proven that what the reason names cannot happen.
+    Guard,
+    /// Apply it; the reason says what to expect.
+    Apply,
+}
