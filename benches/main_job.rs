@@ -80,7 +80,7 @@ fn hives(criterion: &mut Criterion) {
                         let key = format!(r"Policies\Bench\{}", i % 10);
                         hive.set_value(&key, &format!("Value{i}"), 4, &i.to_le_bytes(), NOW.filetime()).unwrap();
                     }
-                    hive.seal(NOW.filetime());
+                    hive.seal().unwrap();
                     hive
                 },
                 BatchSize::LargeInput,
@@ -95,7 +95,9 @@ fn whole_run(criterion: &mut Criterion) {
         let mut group = criterion.benchmark_group(format!("image/{name}"));
         group.sample_size(10);
         group.bench_function("open and assess through an overlay", |b| {
-            b.iter(|| Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), NOW.filetime()).unwrap().partition())
+            b.iter(|| {
+                Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), NOW.filetime()).unwrap().partition()
+            })
         });
         let run = |output: Option<PathBuf>| {
             let job = Harden {

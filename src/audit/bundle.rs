@@ -117,8 +117,11 @@ impl Staging {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let sums: String = self.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
         fs::write_new(&self.place(SUMS)?, sums.as_bytes())?;
-        let folders: BTreeSet<PathBuf> =
-            self.files.iter().filter_map(|file| self.folder.path().join(&file.path).parent().map(Path::to_owned)).collect();
+        let folders: BTreeSet<PathBuf> = self
+            .files
+            .iter()
+            .filter_map(|file| self.folder.path().join(&file.path).parent().map(Path::to_owned))
+            .collect();
         for folder in &folders {
             fs::sync_folder(folder)?;
         }

@@ -162,7 +162,10 @@ mod tests {
     #[test]
     fn a_whole_log_is_read_back() {
         let lines = read(&whole_log()).unwrap();
-        assert_eq!(lines.iter().map(|line| line.kind.as_str()).collect::<Vec<_>>(), ["header", "change", "file", "trailer"]);
+        assert_eq!(
+            lines.iter().map(|line| line.kind.as_str()).collect::<Vec<_>>(),
+            ["header", "change", "file", "trailer"]
+        );
     }
 
     #[test]

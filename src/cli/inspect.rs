@@ -65,7 +65,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         vec![
             partition.number.to_string(),
             format!("{:#x}", partition.start.0),
-            bytes(partition.length),
+            bytes(partition.length_bytes),
             partition.kind.to_string(),
             plain(&holds(site)),
         ]
@@ -106,10 +106,10 @@ fn site(site: &Site) -> Value {
     json!({
         "number": partition.number,
         "start": partition.start,
-        "length": partition.length,
+        "length": partition.length_bytes,
         "type": partition.kind.to_string(),
         "name": partition.name,
-        "bootable": partition.bootable,
+        "active": partition.active,
         "signature": partition.signature.to_string(),
         "volume": site.volume.as_ref().ok().and_then(Option::as_ref),
         "error": site.volume.as_ref().err().map(crate::windows::as_refusal),

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::ui::{Ui, columns};
 use super::{Result, Verdict, boxed};
-use crate::policy::{self, Rule};
+use crate::policy::{self, Benchmark, Rule};
 
 /// Look into the catalog of rules
 #[derive(Args, Debug)]
@@ -45,7 +45,7 @@ fn list_catalogs(ui: &Ui) -> Result<()> {
         ui.document(&json!({
             "schema": "coldforge/catalogs/1",
             "catalogs": catalogs.iter().map(|catalog| json!({
-                "benchmark": catalog.benchmark(),
+                "benchmark": Benchmark::of(catalog),
                 "rules": catalog.rules.len(),
             })).collect::<Vec<_>>(),
         }));
@@ -54,7 +54,12 @@ fn list_catalogs(ui: &Ui) -> Result<()> {
     let mut rows = vec![["stig", "title", "rules", "assessed"].map(str::to_owned).to_vec()];
     rows.extend(catalogs.iter().map(|catalog| {
         let assessed = catalog.rules.iter().filter(|rule| !rule.checks.is_empty()).count();
-        vec![catalog.benchmark().id.clone(), catalog.benchmark().to_string(), catalog.rules.len().to_string(), assessed.to_string()]
+        vec![
+            catalog.id.clone(),
+            Benchmark::of(catalog).to_string(),
+            catalog.rules.len().to_string(),
+            assessed.to_string(),
+        ]
     }));
     ui.data(&columns(&rows));
     Ok(())
@@ -65,7 +70,7 @@ fn list_rules(stig: &str, ui: &Ui) -> Result<()> {
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/rules/1",
-            "benchmark": catalog.benchmark(),
+            "benchmark": Benchmark::of(catalog),
             "rules": catalog.rules,
         }));
         return Ok(());
@@ -92,16 +97,20 @@ fn list_rules(stig: &str, ui: &Ui) -> Result<()> {
 fn show(id: &str, ui: &Ui) -> Result<()> {
     let (catalog, rule) = policy::find_rule(id).map_err(boxed)?;
     if ui.json {
-        ui.document(&json!({"schema": "coldforge/rule/1", "benchmark": catalog.benchmark(), "rule": rule}));
+        ui.document(&json!({"schema": "coldforge/rule/1", "benchmark": Benchmark::of(catalog), "rule": rule}));
         return Ok(());
     }
-    ui.data(&describe(&catalog.benchmark().to_string(), rule));
+    ui.data(&describe(&Benchmark::of(catalog).to_string(), rule));
     Ok(())
 }
 
 fn describe(benchmark: &str, rule: &Rule) -> String {
     let mut text = format!("{}  {}  {}\n{}\n\n", rule.stig_id, rule.vuln_id, rule.rule_id, rule.title);
-    text.push_str(&format!("benchmark  {benchmark}\nseverity   {}\nkind       {}\n", rule.severity.category(), rule.kind));
+    text.push_str(&format!(
+        "benchmark  {benchmark}\nseverity   {}\nkind       {}\n",
+        rule.severity.category(),
+        rule.kind
+    ));
     if !rule.ccis.is_empty() {
         text.push_str(&format!("CCI        {}\n", rule.ccis.join(", ")));
     }

@@ -97,7 +97,8 @@ pub(super) fn findings(assessment: &Assessment) -> String {
     for finding in assessment.findings.iter().filter(|finding| finding.status == Status::Open) {
         text.push_str(&format!("  {:7}  {}  {}\n", finding.severity.category(), finding.stig_id, finding.title));
         for check in finding.checks.iter().filter(|check| check.status == Status::Open) {
-            let found = check.found.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind));
+            let found =
+                check.found.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind));
             text.push_str(&format!(
                 "           {}: {}, required {}\n",
                 plain(&check.setting.to_string()),

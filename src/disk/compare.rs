@@ -55,9 +55,8 @@ fn data_extents(device: &dyn BlockDevice, end: u64) -> Result<Vec<Extent>> {
 
 fn chunks(extent: Extent) -> impl Iterator<Item = Extent> {
     let starts = (0..extent.length).step_by(CHUNK_BYTES as usize);
-    starts.map(move |at| {
-        Extent::new(extent.offset.saturating_add(at), CHUNK_BYTES.min(extent.length.saturating_sub(at)))
-    })
+    starts
+        .map(move |at| Extent::new(extent.offset.saturating_add(at), CHUNK_BYTES.min(extent.length.saturating_sub(at))))
 }
 
 /// Returns the ranges in which two equally long buffers differ; `at` is where they begin.

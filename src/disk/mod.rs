@@ -4,6 +4,7 @@
 //! is an error and never a panic.
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+mod compare;
 mod digest;
 mod error;
 mod export;
@@ -17,6 +18,7 @@ mod signature;
 mod vhd;
 mod window;
 
+pub use compare::differences;
 pub use digest::{Digests, EBS_BLOCK_BYTES, digest, digest_blocks};
 pub use error::Error;
 pub use export::{Exported, export};

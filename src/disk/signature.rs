@@ -82,6 +82,19 @@ pub(crate) const BOOT_MARK_AT: usize = 510;
 /// BitLocker To Go volumes look like FAT and carry this GUID (4967d63b-2e29-4ad8-8399-f6a339e3d001).
 const BITLOCKER_TO_GO: [u8; 16] = *b"\x3b\xd6\x67\x49\x29\x2e\xd8\x4a\x83\x99\xf6\xa3\x39\xe3\xd0\x01";
 
+impl std::fmt::Display for Signature {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::BitLocker => "BitLocker",
+            Self::ExFat => "exFAT",
+            Self::Fat => "FAT",
+            Self::Ntfs => "NTFS",
+            Self::ReFs => "ReFS",
+            Self::Unknown => "unknown",
+        })
+    }
+}
+
 impl Signature {
     /// Returns what a volume's first sector, at least 512 bytes, says.
     ///

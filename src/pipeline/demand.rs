@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::Result;
 use crate::audit;
-use crate::policy::{Catalog, Level, RoleChoice, Selection, Values};
+use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
 use crate::windows::setting::Identity;
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
@@ -50,7 +50,7 @@ impl Demand {
     /// Returns the demand as the audit log records it.
     pub(super) fn record(&self, catalog: &Catalog) -> audit::Policy {
         audit::Policy {
-            benchmark: json!(catalog.benchmark()),
+            benchmark: json!(Benchmark::of(catalog)),
             catalog_sha256: catalog.sha256,
             level: self.level.to_string(),
             role: self.role.to_string(),

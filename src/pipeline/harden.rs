@@ -14,9 +14,9 @@ use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool, Trailer,
 };
 use crate::aws::{self, Import};
+use crate::base::Extent;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
-use crate::base::Extent;
 use crate::disk::{self, Format, Image, Overlay};
 use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Change, Identity, Setting, Settings, Value};
@@ -234,7 +234,8 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 fn apply(plan: &Plan, machine: &mut Machine<Overlay<&Image>>) -> Result<Edit> {
     let applied = policy::apply(plan, machine)?;
     let files = machine.commit()?;
-    let extents = applied.iter().map(|applied| machine.extents(&applied.change)).collect::<std::result::Result<_, _>>()?;
+    let extents =
+        applied.iter().map(|applied| machine.extents(&applied.change)).collect::<std::result::Result<_, _>>()?;
     Ok(Edit { applied, extents, files, volume: machine.volume_extent() })
 }
 
@@ -270,8 +271,11 @@ fn look_again(
     if assess(&machine) != *expected {
         return Err(Error::WrittenOtherwise);
     }
-    let wanted: Vec<(Setting, Option<Value>)> =
-        edit.applied.iter().map(|Applied { change: Change { setting, after, .. }, .. }| (setting.clone(), after.clone())).collect();
+    let wanted: Vec<(Setting, Option<Value>)> = edit
+        .applied
+        .iter()
+        .map(|Applied { change: Change { setting, after, .. }, .. }| (setting.clone(), after.clone()))
+        .collect();
     second_opinion(image, edit.volume, &wanted)
 }
 
@@ -329,8 +333,8 @@ pub(super) fn record(image: &Image, name: &str, digests: &disk::Digests) -> Imag
         format: image.format().to_string(),
         file_bytes: image.file_len(),
         disk_bytes: image.len(),
-        sha256: digests.file_sha256,
-        ebs_linear: LinearChecksum { sha256_base64: digests.linear_sha256_base64.clone(), blocks: digests.linear_blocks },
+        sha256: digests.file,
+        ebs_linear: LinearChecksum { sha256_base64: digests.ebs_linear.clone(), blocks: digests.ebs_blocks },
     }
 }
 
@@ -357,4 +361,3 @@ impl Stopwatch {
         self.last = Instant::now();
     }
 }
-

@@ -139,13 +139,21 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
     let image = Image::open(&path, format)?;
     let digests = disk::digest(&image, &Silent)?;
     let record = json!(harden::record(&image, &bundle.image, &digests));
-    proof.hold("audit.jsonl", "the trailer describes this image: format, sizes, SHA-256 and EBS checksum", record == trailer["output"]);
+    proof.hold(
+        "audit.jsonl",
+        "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
+        record == trailer["output"],
+    );
     let count = |kind: &str| json!(log.of(kind).count());
     let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
 
     let machine = Machine::open(&image, Moment(0).filetime())?;
-    proof.hold("audit.jsonl", "the header describes the Windows in this image", json!(machine.identity()) == header["windows"]);
+    proof.hold(
+        "audit.jsonl",
+        "the header describes the Windows in this image",
+        json!(machine.identity()) == header["windows"],
+    );
     let mut wrong = 0;
     for (line, object) in log.of("change") {
         let setting = object.get("setting").cloned().and_then(|value| serde_json::from_value::<Setting>(value).ok());
@@ -159,7 +167,10 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
         let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.hive_bytes(file));
         if found.is_none_or(|bytes| Some(&json!(Digest::of(bytes))) != object.get("sha256_after")) {
             wrong += 1;
-            proof.deny(format!("audit.jsonl line {line}"), "the file in the image does not have the digest that the line says");
+            proof.deny(
+                format!("audit.jsonl line {line}"),
+                "the file in the image does not have the digest that the line says",
+            );
         }
     }
     if wrong == 0 {
@@ -179,11 +190,18 @@ fn prove_assessment(
     const REPORT: &str = "reports/assessment.json";
     let listed = bundle.files.iter().find(|file| file.path == REPORT);
     let digest = listed.map(|file| json!(file.sha256));
-    proof.hold(REPORT, "it is the assessment that the trailer names", digest.as_ref() == Some(&trailer["assessment_sha256"]));
+    proof.hold(
+        REPORT,
+        "it is the assessment that the trailer names",
+        digest.as_ref() == Some(&trailer["assessment_sha256"]),
+    );
     let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
     let resolved = demand.resolve(machine.identity())?;
     if json!(demand.record(resolved.catalog)) != header["policy"] {
-        proof.deny("audit.jsonl", "the log names a catalog that this version does not have: verify with the version in the header");
+        proof.deny(
+            "audit.jsonl",
+            "the log names a catalog that this version does not have: verify with the version in the header",
+        );
         return Ok(());
     }
     let fresh = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, machine);
@@ -191,7 +209,11 @@ fn prove_assessment(
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     proof.hold(REPORT, "a fresh assessment of the image equals it", recorded == Some(document));
-    proof.hold("audit.jsonl", "the trailer's totals are those of a fresh assessment", json!(fresh.totals) == trailer["after"]);
+    proof.hold(
+        "audit.jsonl",
+        "the trailer's totals are those of a fresh assessment",
+        json!(fresh.totals) == trailer["after"],
+    );
     Ok(())
 }
 
@@ -226,7 +248,11 @@ fn prove_difference(
         )),
         Some(first) => proof.deny(
             &bundle.image,
-            format!("{} extents differ from the source and no line explains them, the first at {:#x}", unexplained.len(), first.offset),
+            format!(
+                "{} extents differ from the source and no line explains them, the first at {:#x}",
+                unexplained.len(),
+                first.offset
+            ),
         ),
     }
     let machine = Machine::open(&before, Moment(0).filetime())?;
@@ -236,7 +262,10 @@ fn prove_difference(
         let found = setting.and_then(|setting| machine.get(&setting).ok());
         if found.is_none_or(|found| Some(&json!(found.value)) != object.get("before")) {
             wrong += 1;
-            proof.deny(format!("audit.jsonl line {line}"), "the source does not hold the value before that the line says");
+            proof.deny(
+                format!("audit.jsonl line {line}"),
+                "the source does not hold the value before that the line says",
+            );
         }
     }
     if wrong == 0 {

@@ -2,7 +2,7 @@
 
 use super::error::Error;
 use super::plan::Plan;
-use crate::windows::{Change, Setting, Settings, Value};
+use crate::windows::setting::{Change, Setting, Settings, Value};
 
 /// A step that changed something.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -45,7 +45,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
-    use crate::windows::{Found, Identity, SettingError, ValueType};
+    use crate::windows::setting::{Found, Identity, SettingError, ValueType};
 
     fn assessed(machine: &Paper) -> Assessment {
         assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine)

@@ -4,6 +4,7 @@
 //! one of its checks was read and meets the demand. What could not be read, or cannot be told, is `not_reviewed`.
 
 use std::error::Error as _;
+use std::fmt;
 
 use serde::Serialize;
 
@@ -12,7 +13,7 @@ use super::rule::{Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Sever
 use super::selection::Selection;
 use super::values::{Demand, Values};
 use crate::base::CellOffset;
-use crate::windows::{Identity, Role, Setting, SettingError, Settings, Value};
+use crate::windows::setting::{Identity, Role, Setting, SettingError, Settings, Value};
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -40,6 +41,25 @@ pub struct Benchmark {
     pub release: u32,
     /// The day of the release.
     pub date: String,
+}
+
+impl Benchmark {
+    /// Returns what identifies the benchmark of a catalog.
+    pub fn of(catalog: &Catalog) -> Self {
+        Self {
+            id: catalog.id.clone(),
+            title: catalog.title.clone(),
+            version: catalog.version,
+            release: catalog.release,
+            date: catalog.date.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} V{}R{}", self.title, self.version, self.release)
+    }
 }
 
 /// How many findings there are of each status.
@@ -151,7 +171,23 @@ pub struct CheckResult {
 }
 
 impl Summary {
-    fn count(&mut self, severity: Severity, status: Status) {
+    /// Returns how many findings of a severity, or of all, have a status.
+    pub fn count(&self, severity: Option<Severity>, status: Status) -> usize {
+        let totals = match severity {
+            None => &self.all,
+            Some(Severity::High) => &self.high,
+            Some(Severity::Medium) => &self.medium,
+            Some(Severity::Low) => &self.low,
+        };
+        match status {
+            Status::Pass => totals.pass,
+            Status::Open => totals.open,
+            Status::NotApplicable => totals.not_applicable,
+            Status::NotReviewed => totals.not_reviewed,
+        }
+    }
+
+    fn add(&mut self, severity: Severity, status: Status) {
         let of_severity = match severity {
             Severity::High => &mut self.high,
             Severity::Medium => &mut self.medium,
@@ -178,16 +214,10 @@ pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine
     let mut findings = Vec::new();
     for rule in catalog.rules.iter().filter(|rule| selection.takes(rule)) {
         let finding = find(rule, role, values, machine);
-        totals.count(finding.severity, finding.status);
+        totals.add(finding.severity, finding.status);
         findings.push(finding);
     }
-    let benchmark = Benchmark {
-        id: catalog.id.clone(),
-        title: catalog.title.clone(),
-        version: catalog.version,
-        release: catalog.release,
-        date: catalog.date.clone(),
-    };
+    let benchmark = Benchmark::of(catalog);
     Assessment { benchmark, role, totals, findings }
 }
 
@@ -367,7 +397,7 @@ mod tests {
     use super::super::paper::{self, Paper, setting};
     use super::super::selection::{Level, RoleChoice};
     use super::*;
-    use crate::windows::ValueType;
+    use crate::windows::setting::ValueType;
 
     const SYSTEM_POLICIES: &str = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System";
     const LSA: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa";

@@ -9,7 +9,8 @@ use std::sync::LazyLock;
 use super::error::Error;
 use super::nearest::nearest;
 use super::rule::Rule;
-use crate::windows::{Identity, Role};
+use crate::base::digest::Digest;
+use crate::windows::setting::{Identity, Role};
 
 /// A benchmark.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -28,6 +29,8 @@ pub struct Catalog {
     pub date: String,
     /// The builds of Windows Server that it is for.
     pub builds: Vec<u32>,
+    /// SHA-256 of the catalog's text, so that evidence can name it exactly.
+    pub sha256: Digest,
     /// The rules, in the order of their STIG ids.
     pub rules: Vec<Rule>,
 }
@@ -39,6 +42,21 @@ static WS2022: LazyLock<Catalog> = LazyLock::new(|| {
 /// Returns the built-in catalogs.
 pub fn catalogs() -> Vec<&'static Catalog> {
     vec![Catalog::ws2022()]
+}
+
+/// Returns the rule of this name in any built-in catalog, as [`Catalog::find_rule`] does in one.
+///
+/// # Errors
+/// [`Error::UnknownRule`], with the nearest id of the first catalog.
+pub fn find_rule(name: &str) -> Result<(&'static Catalog, &'static Rule), Error> {
+    let mut failure = None;
+    for catalog in catalogs() {
+        match catalog.find_rule(name) {
+            Ok(rule) => return Ok((catalog, rule)),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(failure.unwrap_or(Error::UnknownRule { name: name.to_owned(), nearest: None }))
 }
 
 impl Catalog {

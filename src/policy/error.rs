@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::base::{Failure, Kind};
-use crate::windows::{Setting, SettingError};
+use crate::windows::setting::{Setting, SettingError};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]

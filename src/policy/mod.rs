@@ -2,7 +2,7 @@
 //!
 //! A [`Catalog`] is a benchmark as data: [`Rule`]s with [`Check`]s, each a setting and a [`Requirement`]. [`assess`]
 //! asks a machine and gives an [`Assessment`]; [`plan`] turns its open findings into [`Step`]s; [`apply`] takes them.
-//! This floor sees a machine only through [`Settings`](crate::windows::Settings): it knows neither hives nor disks.
+//! This floor sees a machine only through [`Settings`](crate::windows::setting::Settings): it knows neither hives nor disks.
 //!
 //! A rule that was not assessed is never reported as passed: what this version cannot assess is `not_reviewed`, and
 //! the finding says why.
@@ -22,10 +22,10 @@ mod values;
 
 pub use apply::{Applied, apply};
 pub use assess::{Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals, assess};
-pub use catalog::{Catalog, catalogs};
+pub use catalog::{Catalog, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault};
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
 pub use rule::{Advice, Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};
-pub use selection::{Level, RoleChoice, Selection};
+pub use selection::{Level, RoleChoice, Selection, UnknownWord};
 pub use values::{Demand, Values};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::base::{CellOffset, Failure, Kind};
-use crate::windows::{Change, Found, Identity, Role, Setting, SettingError, Settings, Value};
+use crate::windows::setting::{Change, Found, Identity, Role, Setting, SettingError, Settings, Value};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 

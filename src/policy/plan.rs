@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::assess::{Assessment, Finding, Status};
 use super::error::Error;
 use super::rule::Advice;
-use crate::windows::{Setting, Value};
+use crate::windows::setting::{Setting, Value};
 
 /// Which open findings are left open on purpose.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

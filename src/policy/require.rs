@@ -14,7 +14,7 @@
 use std::fmt;
 
 use crate::base::utf16;
-use crate::windows::{Value, ValueType};
+use crate::windows::setting::{Value, ValueType};
 
 /// A number or a text, as catalogs and values files write it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -3,10 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::require::{Freedom, Requirement};
-use crate::windows::{Setting, Value, ValueType};
+use crate::windows::setting::{Setting, Value, ValueType};
 
 /// A rule of a benchmark. Either [`checks`](Self::checks) or [`not_reviewed`](Self::not_reviewed) says something.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Rule {
     /// The group's id, such as `V-254276`.
     pub vuln_id: String,
@@ -39,18 +39,24 @@ pub struct Rule {
 }
 
 /// One demand of a rule on one setting.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Check {
     /// The setting, as the benchmark names it: `CurrentControlSet` stands for the control sets that matter.
     pub setting: Setting,
     /// The type that the value must have.
     pub kind: ValueType,
-    /// What the value must be.
+    /// What the value must be; serialized in words.
+    #[serde(serialize_with = "in_words")]
     pub require: Requirement,
     /// The value to write where it is not so.
     pub set: Value,
     /// How far the organization may choose another value, if this is the one that it decides.
+    #[serde(skip)]
     pub organization: Option<Freedom>,
+}
+
+fn in_words<S: serde::Serializer>(require: &Requirement, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(require)
 }
 
 /// How severe a finding is; DISA's CAT III, II and I.
@@ -75,12 +81,12 @@ impl Severity {
         }
     }
 
-    /// Returns DISA's category: `III`, `II` or `I`.
+    /// Returns DISA's category: `CAT III`, `CAT II` or `CAT I`.
     pub fn category(self) -> &'static str {
         match self {
-            Self::Low => "III",
-            Self::Medium => "II",
-            Self::High => "I",
+            Self::Low => "CAT III",
+            Self::Medium => "CAT II",
+            Self::High => "CAT I",
         }
     }
 }
@@ -125,6 +131,13 @@ pub enum RuleKind {
     UserRight,
     /// A role or feature of Windows.
     WindowsFeature,
+}
+
+impl std::fmt::Display for RuleKind {
+    /// Writes the word of the JSON documents.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// For which servers a rule is.
@@ -176,4 +189,11 @@ pub enum Advice {
     Guard,
     /// Apply it; the reason says what to expect.
     Apply,
+}
+
+impl std::fmt::Display for Advice {
+    /// Writes the word of the JSON documents.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.serialize(f)
+    }
 }

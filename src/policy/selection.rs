@@ -2,11 +2,12 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::str::FromStr;
 
 use super::catalog::Catalog;
 use super::error::Error;
 use super::rule::{Rule, Severity};
-use crate::windows::{Identity, Role};
+use crate::windows::setting::{Identity, Role};
 
 /// How severe the rules must be; each level holds the ones below it, as EC2 Image Builder's STIG components do.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
@@ -41,6 +42,18 @@ impl fmt::Display for Level {
     }
 }
 
+impl FromStr for Level {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        [Self::Low, Self::Medium, Self::High].into_iter().find(|level| level.to_string() == text).ok_or(UnknownWord)
+    }
+}
+
+/// A word that names no choice.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UnknownWord;
+
 /// As what a machine is assessed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum RoleChoice {
@@ -51,6 +64,25 @@ pub enum RoleChoice {
     MemberServer,
     /// As a domain controller.
     DomainController,
+}
+
+impl fmt::Display for RoleChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Auto => "auto",
+            Self::MemberServer => "ms",
+            Self::DomainController => "dc",
+        })
+    }
+}
+
+impl FromStr for RoleChoice {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        let choices = [Self::Auto, Self::MemberServer, Self::DomainController];
+        choices.into_iter().find(|choice| choice.to_string() == text).ok_or(UnknownWord)
+    }
 }
 
 /// A choice of rules.

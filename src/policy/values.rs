@@ -21,7 +21,7 @@ use super::catalog::Catalog;
 use super::error::{Error, ValueFault};
 use super::require::{Freedom, Plain, Requirement};
 use super::rule::{Check, Rule};
-use crate::windows::Value;
+use crate::windows::setting::Value;
 
 const SCHEMA: &str = "coldforge/values/1";
 const DOCUMENT: &str = "organization values file";

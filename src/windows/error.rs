@@ -136,12 +136,16 @@ impl Failure for Error {
             Self::Partition(error) => error.hint(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
             Self::Hive { source, .. } => source.hint(),
-            Self::HiveCorrupt { .. } => Some("boot the machine once, let Windows repair its registry, and shut it down"),
+            Self::HiveCorrupt { .. } => {
+                Some("boot the machine once, let Windows repair its registry, and shut it down")
+            }
             Self::NoHive { .. } | Self::NoIdentity { .. } => {
                 Some("check that the image holds a whole installation, then run `coldforge inspect` on it")
             }
             Self::NoWindows { .. } => Some("run `coldforge inspect` to see what the image holds"),
-            Self::SeveralWindows { .. } => Some("remove all but one installation: AWS imports no dual-boot image either"),
+            Self::SeveralWindows { .. } => {
+                Some("remove all but one installation: AWS imports no dual-boot image either")
+            }
             Self::UnknownHive { .. } => Some("leave the rule out with --skip"),
             Self::Refused(refusal) => Some(refusal.hint),
         }

@@ -3,8 +3,8 @@
 use serde::Serialize;
 
 use super::{Error, Result};
-use crate::base::digest::Digest;
 use crate::base::Failure as _;
+use crate::base::digest::Digest;
 use crate::disk::BlockDevice;
 use crate::{ntfs, regf};
 
@@ -20,8 +20,6 @@ pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"
 /// An opened hive and the file it came from.
 #[derive(Debug)]
 pub(super) struct HiveFile {
-    /// The part of the registry, such as `HKLM\SOFTWARE`.
-    pub(super) root: &'static str,
     /// The path on the volume.
     pub(super) path: String,
     /// The file.
@@ -42,17 +40,12 @@ pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, name: &str) -> Resu
 }
 
 /// Opens a hive that must be there.
-pub(super) fn open<D: BlockDevice>(
-    volume: &ntfs::Volume<D>,
-    partition: u32,
-    root: &'static str,
-    name: &str,
-) -> Result<HiveFile> {
+pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, partition: u32, name: &str) -> Result<HiveFile> {
     let path = format!(r"{CONFIG}\{name}");
     let (file, bytes) = read(volume, name)?.ok_or_else(|| Error::NoHive { partition, path: path.clone() })?;
     let (hive, before) = rayon::join(|| regf::Hive::parse(bytes.clone()), || Digest::of(&bytes));
     let hive = hive.map_err(|source| Error::Hive { path: path.clone(), source })?;
-    Ok(HiveFile { root, path, file, hive, before })
+    Ok(HiveFile { path, file, hive, before })
 }
 
 /// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.

@@ -59,14 +59,13 @@ impl ControlSets {
 /// Reads the identity from SOFTWARE and SYSTEM, and the domain from SECURITY where that hive can be read.
 pub(super) fn read(software: &Hive, system: &Hive, security: Option<&Hive>, sets: ControlSets) -> Result<Identity> {
     let text = |name: &str| value(software, VERSION_KEY, name).and_then(|value| value.as_text());
-    let needed = |name: &'static str| {
-        text(name).ok_or(Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name })
-    };
+    let needed =
+        |name: &'static str| text(name).ok_or(Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name });
     let build = needed("CurrentBuildNumber").or_else(|_| needed("CurrentBuild"))?;
-    let build = build.trim().parse().map_err(|_| Error::NoIdentity {
-        key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"),
-        name: "CurrentBuildNumber",
-    })?;
+    let build = build
+        .trim()
+        .parse()
+        .map_err(|_| Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name: "CurrentBuildNumber" })?;
     let options = format!(r"{}\Control\ProductOptions", sets.key(sets.default));
     let environment = format!(r"{}\Control\Session Manager\Environment", sets.key(sets.default));
     let role = match value(system, &options, "ProductType").and_then(|value| value.as_text()).as_deref() {
@@ -106,7 +105,7 @@ fn domain_name(security: &Hive) -> Option<String> {
 
 fn value(hive: &Hive, key: &str, name: &str) -> Option<Value> {
     let value = hive.key(key).ok()??.value(name).ok()??;
-    Some(Value { kind: ValueType(value.kind), data: value.data.into_owned() })
+    Some(Value { kind: ValueType(value.kind()), data: value.data().ok()?.into_owned() })
 }
 
 fn dword(hive: &Hive, key: &str, name: &str) -> Option<u32> {

@@ -4,14 +4,22 @@
 //! installation is demanded; with none, a volume that could not be looked into (BitLocker, a damaged one) is the
 //! likelier answer and is named first.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::hives::{self, CONFIG, HiveState};
 use super::{Error, Result};
+use crate::base::guid::Guid;
 use crate::base::{Failure as _, Refusal};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
 use crate::partition::{self, Kind, Partition, Scheme, Table};
+
+/// The type of an EFI system partition in a GUID partition table.
+const ESP: Guid = Guid::new(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
+/// The type of an EFI system partition in a master boot record.
+const MBR_ESP: u8 = 0xef;
 
 /// What the partitions of a disk hold.
 #[derive(Debug)]
@@ -59,6 +67,13 @@ pub enum BootMode {
     Uefi,
 }
 
+impl fmt::Display for BootMode {
+    /// Writes AWS's word for it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// Whether the hives of a Windows are looked at as well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Depth {
@@ -104,12 +119,11 @@ impl Survey {
     pub fn boot_mode(&self) -> Option<BootMode> {
         let partitions = &self.table.partitions;
         match self.table.scheme {
-            Scheme::Gpt => partitions.iter().any(|p| p.kind == Kind::Gpt(partition::ESP)).then_some(BootMode::Uefi),
+            Scheme::Gpt => partitions.iter().any(|p| p.kind == Kind::Gpt(ESP)).then_some(BootMode::Uefi),
             Scheme::Mbr => {
-                let active = |site: &&Site| {
-                    site.partition.bootable && matches!(&site.volume, Ok(Some(volume)) if volume.bootmgr)
-                };
-                let also_uefi = partitions.iter().any(|p| p.kind == Kind::Mbr(partition::MBR_ESP));
+                let active =
+                    |site: &&Site| site.partition.active && matches!(&site.volume, Ok(Some(volume)) if volume.bootmgr);
+                let also_uefi = partitions.iter().any(|p| p.kind == Kind::Mbr(MBR_ESP));
                 (self.sites.iter().filter(active).count() == 1 && !also_uefi).then_some(BootMode::LegacyBios)
             }
             Scheme::Bare => None,
@@ -161,12 +175,12 @@ fn look(device: &dyn BlockDevice, partition: &Partition, depth: Depth) -> Result
         return Ok(None);
     }
     let failed = |source| Error::Volume { partition: partition.number, source };
-    let window = Window::open(device, partition.start, partition.length)?;
+    let window = Window::open(device, partition.start, partition.length_bytes)?;
     let volume = Volume::open(window).map_err(failed)?;
     let found = |path: &str| volume.find(path).map(|file| file.is_some()).map_err(failed);
     let windows = found(&format!(r"{CONFIG}\SYSTEM"))? || found(&format!(r"{CONFIG}\SOFTWARE"))?;
     Ok(Some(VolumeReport {
-        cluster_bytes: volume.cluster_bytes(),
+        cluster_bytes: volume.geometry().cluster_bytes,
         windows,
         bootmgr: found(r"\bootmgr")?,
         refusals: volume.refusals().map_err(failed)?,

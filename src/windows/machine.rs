@@ -67,10 +67,10 @@ impl<D: BlockDevice> Machine<D> {
             _ => Vec::new(),
         };
         let failed = |source| Error::Volume { partition, source };
-        let window = Window::open(device, site.partition.start, site.partition.length)?;
+        let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
         let volume = Volume::open(window).map_err(failed)?;
         let (opened, security) = rayon::join(
-            || ROOTS.par_iter().map(|(root, name)| hives::open(&volume, partition, root, name)).collect::<Result<Vec<_>>>(),
+            || ROOTS.par_iter().map(|(_, name)| hives::open(&volume, partition, name)).collect::<Result<Vec<_>>>(),
             || hives::read(&volume, "SECURITY").map(|found| found.map(|(_, bytes)| regf::Hive::parse(bytes))),
         );
         let opened = opened?;
@@ -137,15 +137,14 @@ impl<D: BlockDevice> Machine<D> {
     /// # Errors
     /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
-        let now = self.now;
         let sealed: Vec<Option<(Vec<Extent>, Digest)>> = self
             .hives
             .par_iter_mut()
             .map(|file| {
-                if !file.hive.is_edited() {
-                    return Ok(None);
+                let sealed = file.hive.seal().map_err(|source| Error::Hive { path: file.path.clone(), source })?;
+                if sealed.is_empty() {
+                    return Ok(None); // no edit touched this hive
                 }
-                file.hive.seal(now);
                 verify(file)?;
                 Ok(Some((file.hive.touched(), Digest::of(file.hive.bytes()))))
             })
@@ -160,7 +159,13 @@ impl<D: BlockDevice> Machine<D> {
                 extents.extend(self.volume.overwrite(&file.file, FileOffset(range.offset), bytes).map_err(failed)?);
             }
             let extents = self.on_disk(extents);
-            changes.push(FileChange { file: file.path.clone(), bytes: file.file.size(), before: file.before, after, extents });
+            changes.push(FileChange {
+                file: file.path.clone(),
+                bytes: file.file.size(),
+                before: file.before,
+                after,
+                extents,
+            });
         }
         Ok(changes)
     }
@@ -189,7 +194,8 @@ impl<D: BlockDevice> Machine<D> {
         let unknown = || Error::UnknownHive { key: key.to_owned() };
         let (index, below) = hives::split(key).ok_or_else(unknown)?;
         // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
-        let link = key.get(..CURRENT_CONTROL_SET.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
+        let link =
+            key.get(..CURRENT_CONTROL_SET.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
         if link { Err(unknown()) } else { Ok((index, below)) }
     }
 }
@@ -214,6 +220,9 @@ fn cut(file: &HiveFile, range: Extent) -> Result<&[u8]> {
         .map_err(|_| Error::NoHive { partition: 0, path: file.path.clone() })
 }
 
+/// The answer to a request for a change.
+type Answer = std::result::Result<Option<Change>, SettingError>;
+
 impl<D: BlockDevice> Settings for Machine<D> {
     fn identity(&self) -> &Identity {
         &self.identity
@@ -231,7 +240,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
         self.sets.to_edit().into_iter().map(place).collect()
     }
 
-    fn get(&self, setting: &Setting) -> Result<Found, SettingError> {
+    fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
         let Setting::Registry { key, name } = setting;
         let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
         let (index, below) = self.locate(key).map_err(failed)?;
@@ -241,24 +250,27 @@ impl<D: BlockDevice> Settings for Machine<D> {
             Some(key) => key.value(name).map_err(broken)?,
             None => None,
         };
+        let read = |value: &regf::Value<'_>| {
+            value.data().map(|data| Value { kind: ValueType(value.kind()), data: data.into_owned() })
+        };
         Ok(Found {
-            cell: value.as_ref().map(|value| value.cell),
-            value: value.map(|value| Value { kind: ValueType(value.kind), data: value.data.into_owned() }),
+            cell: value.as_ref().map(regf::Value::cell),
+            value: value.as_ref().map(read).transpose().map_err(broken)?,
             file: file.path.clone(),
         })
     }
 
-    fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
+    fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Answer {
         let Setting::Registry { key, .. } = setting;
-        let failed = |source: Error| SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
+        let failed =
+            |source: Error| SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
         let (index, below) = self.locate(key).map_err(failed)?;
         let now = self.now;
         set(&mut self.hives[index], setting, below, to, now)
     }
 
     /// Works on the hives in parallel, on each in the order asked.
-    fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Result<Option<Change>, SettingError>> {
-        type Answer = Result<Option<Change>, SettingError>;
+    fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Answer> {
         let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
         let mut work: Vec<Vec<(usize, &str)>> = vec![Vec::new(); self.hives.len()];
         for (number, (setting, _)) in steps.iter().enumerate() {
@@ -290,13 +302,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
 }
 
 /// Sets or removes one value of one hive.
-fn set(
-    file: &mut HiveFile,
-    setting: &Setting,
-    key: &str,
-    to: Option<&Value>,
-    now: FileTime,
-) -> Result<Option<Change>, SettingError> {
+fn set(file: &mut HiveFile, setting: &Setting, key: &str, to: Option<&Value>, now: FileTime) -> Answer {
     let Setting::Registry { name, .. } = setting;
     let edit = match to {
         Some(value) => file.hive.set_value(key, name, value.kind.0, &value.data, now).map(Some),

@@ -23,7 +23,14 @@ fn the_fixture_becomes_a_bundle_that_proves_itself() {
     assert_eq!(proof["intact"], true);
     assert_eq!(proof["problems"], Value::Array(vec![]));
     assert_eq!(sha256(&fixture("ws2022.vhd")), source, "the source is as it was");
-    for file in ["ws2022.vhd", "audit.jsonl", "manifest.json", "reports/assessment.json", "aws/containers.json", "aws/import-image.json"] {
+    for file in [
+        "ws2022.vhd",
+        "audit.jsonl",
+        "manifest.json",
+        "reports/assessment.json",
+        "aws/containers.json",
+        "aws/import-image.json",
+    ] {
         assert!(out.join(file).is_file(), "{file}");
     }
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1, "no temporary folder is left");
@@ -89,7 +96,9 @@ fn one_flipped_byte_makes_verify_fail_and_say_where() {
     harden(home.path()).expect(0);
     let out = home.path().join("out");
     let mut random = Seeded(7);
-    for file in ["ws2022.vhd", "audit.jsonl", "manifest.json", "SHA256SUMS", "reports/assessment.json", "aws/import-image.json"] {
+    for file in
+        ["ws2022.vhd", "audit.jsonl", "manifest.json", "SHA256SUMS", "reports/assessment.json", "aws/import-image.json"]
+    {
         let path = out.join(file);
         let whole = std::fs::read(&path).unwrap();
         for _ in 0..12 {

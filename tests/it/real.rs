@@ -176,7 +176,11 @@ fn hives_hold_what_is_demanded(after: &Path, source: &RealImage, work: &Path, ru
         let found = hivexget(work, key, name).unwrap_or_else(|| panic!("{key}!{name} is absent"));
         match &change["after"]["data"] {
             Value::Number(number) => assert_eq!(found, number.to_string(), "{key}!{name}"),
-            Value::String(text) => assert_eq!(found.replace("\r\n", "\n").trim_end(), text.replace("\r\n", "\n").trim_end(), "{key}!{name}"),
+            Value::String(text) => assert_eq!(
+                found.replace("\r\n", "\n").trim_end(),
+                text.replace("\r\n", "\n").trim_end(),
+                "{key}!{name}"
+            ),
             other => panic!("{other}"),
         }
     }

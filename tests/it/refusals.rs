@@ -45,7 +45,8 @@ impl Planted {
     /// Returns where an MFT record (below 16) lies, and its copy in the mirror if it has one. Records are 1 KiB,
     /// clusters 4 KiB, and the MFT begins in one piece: the fixture's maker sees to it.
     fn records(&self, number: usize) -> Vec<usize> {
-        let lcn = |field: usize| u64::from_le_bytes(self.disk[START + field..START + field + 8].try_into().unwrap()) as usize;
+        let lcn =
+            |field: usize| u64::from_le_bytes(self.disk[START + field..START + field + 8].try_into().unwrap()) as usize;
         let mut places = vec![START + lcn(0x30) * 4096 + number * 1024];
         if number < 4 {
             places.push(START + lcn(0x38) * 4096 + number * 1024);
@@ -284,7 +285,8 @@ fn a_differencing_vhd_is_refused() {
 #[test]
 fn another_container_is_refused_by_its_name() {
     let home = tempfile::tempdir().unwrap();
-    for (magic, name) in [(b"vhdxfile".as_slice(), "VHDX"), (b"KDMV\x01\0\0\0", "VMDK"), (b"QFI\xfb\0\0\0\x03", "QCOW")] {
+    for (magic, name) in [(b"vhdxfile".as_slice(), "VHDX"), (b"KDMV\x01\0\0\0", "VMDK"), (b"QFI\xfb\0\0\0\x03", "QCOW")]
+    {
         let image = home.path().join("disk.raw"); // the name lies, the signature does not
         let mut bytes = vec![0u8; 1 << 20];
         bytes[..8].copy_from_slice(magic);

@@ -185,7 +185,8 @@ pub fn real_image(folder: &Path, name: &str, options: &[&str]) -> Option<RealIma
 pub fn cut_volume(raw: &Path, offset: u64, length: u64, volume: &Path) {
     let (skip, count) = (format!("skip={offset}"), format!("count={length}"));
     let (from, to) = (format!("if={}", text(raw)), format!("of={}", text(volume)));
-    let done = ask("dd", &[&from, &to, "bs=1M", &skip, &count, "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"]);
+    let done =
+        ask("dd", &[&from, &to, "bs=1M", &skip, &count, "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     std::fs::File::options().write(true).open(volume).unwrap().set_len(length).unwrap();
 }

@@ -9,10 +9,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Catalog;
+use crate::base::digest::Digest;
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::require::{Freedom, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};
-use crate::windows::{Setting, ValueType};
+use crate::windows::setting::{Setting, ValueType};
 
 const SCHEMA: &str = "coldforge/catalog/1";
 const DOCUMENT: &str = "rule catalog";
@@ -109,6 +110,7 @@ pub(super) fn read(text: &str) -> Result<Catalog, Error> {
         release: raw.release,
         date: raw.date,
         builds: raw.builds,
+        sha256: Digest::of(text.as_bytes()),
         rules,
     })
 }
