@@ -35,8 +35,9 @@ pub fn apply(plan: &Plan, machine: &mut dyn Settings) -> Result<Vec<Applied>, Er
 
 #[cfg(test)]
 mod tests {
-    use super::super::assess::{Assessment, Status, Totals, assess};
+    use super::super::assess::assess;
     use super::super::catalog::Catalog;
+    use super::super::finding::{Assessment, Status, Totals};
     use super::super::paper::{self, Paper};
     use super::super::plan::{HoldBack, plan};
     use super::super::require::Requirement;
@@ -120,12 +121,12 @@ mod tests {
                     for place in good.places(&check.setting) {
                         let mut machine = hardened(rule);
                         machine.put(&place, value.clone());
-                        assert_eq!(open(&machine), [rule.stig_id.clone()], "{value:?} in {place}");
+                        assert_eq!(open(&machine), [rule.stig_id.as_str()], "{value:?} in {place}");
                         let plan = planned(&machine);
                         assert_eq!(plan.steps.len(), 1, "{}", rule.stig_id);
                         let applied = apply(&plan, &mut machine).unwrap();
                         assert_eq!(applied.len(), 1, "{}", rule.stig_id);
-                        assert_eq!(applied[0].rules, [rule.stig_id.clone()]);
+                        assert_eq!(applied[0].rules, [rule.stig_id.as_str()]);
                         assert_eq!((&applied[0].change.setting, &applied[0].change.before), (&place, &value));
                         assert_eq!(applied[0].change.after.as_ref(), Some(&check.set));
                         assert!(open(&machine).is_empty(), "{}", rule.stig_id);

@@ -7,10 +7,12 @@
 //! A rule that was not assessed is never reported as passed: what this version cannot assess is `not_reviewed`, and
 //! the finding says why.
 
+mod applicability;
 mod apply;
 mod assess;
 mod catalog;
 mod error;
+mod finding;
 mod nearest;
 #[cfg(test)]
 mod paper;
@@ -21,9 +23,10 @@ mod selection;
 mod values;
 
 pub use apply::{Applied, apply};
-pub use assess::{Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals, assess};
+pub use assess::assess;
 pub use catalog::{Catalog, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault};
+pub use finding::{Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals};
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
 pub use rule::{Advice, Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};

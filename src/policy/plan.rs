@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use super::assess::{Assessment, Finding, Status};
 use super::error::Error;
+use super::finding::{Assessment, Finding, Status};
 use super::rule::Advice;
 use crate::windows::setting::{Setting, Value};
 

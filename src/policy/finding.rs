@@ -1,0 +1,201 @@
+//! What an assessment says: findings and their totals, as the JSON documents carry them.
+
+use std::fmt;
+
+use serde::Serialize;
+
+use super::catalog::Catalog;
+use super::rule::{ImportRisk, RuleKind, Severity};
+use crate::base::CellOffset;
+use crate::windows::setting::{Role, Setting, Value};
+
+/// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Assessment {
+    /// The benchmark.
+    pub benchmark: Benchmark,
+    /// The role in which the machine was assessed.
+    pub role: Role,
+    /// How many findings there are of each status.
+    pub totals: Summary,
+    /// One finding for every selected rule.
+    pub findings: Vec<Finding>,
+}
+
+/// Which benchmark was assessed.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Benchmark {
+    /// The catalog's id, such as `ws2022`.
+    pub id: String,
+    /// The benchmark's title.
+    pub title: String,
+    /// The version, the 2 of V2R8.
+    pub version: u32,
+    /// The release, the 8 of V2R8.
+    pub release: u32,
+    /// The day of the release.
+    pub date: String,
+}
+
+impl Benchmark {
+    /// Returns what identifies the benchmark of a catalog.
+    pub fn of(catalog: &Catalog) -> Self {
+        Self {
+            id: catalog.id.clone(),
+            title: catalog.title.clone(),
+            version: catalog.version,
+            release: catalog.release,
+            date: catalog.date.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} V{}R{}", self.title, self.version, self.release)
+    }
+}
+
+/// How many findings there are of each status.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Totals {
+    /// Rules that hold.
+    pub pass: usize,
+    /// Rules that do not hold.
+    pub open: usize,
+    /// Rules that are not for this machine.
+    pub not_applicable: usize,
+    /// Rules that nothing is said about.
+    pub not_reviewed: usize,
+}
+
+/// The totals, overall and of each severity.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Summary {
+    /// Of all findings.
+    #[serde(flatten)]
+    pub all: Totals,
+    /// Of CAT I.
+    pub high: Totals,
+    /// Of CAT II.
+    pub medium: Totals,
+    /// Of CAT III.
+    pub low: Totals,
+}
+
+/// What came of a rule.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It holds.
+    Pass,
+    /// It does not hold.
+    Open,
+    /// It is not for this machine.
+    NotApplicable,
+    /// It was not assessed.
+    NotReviewed,
+}
+
+/// Where a value lies, or would lie.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Place {
+    /// The file on the Windows volume.
+    pub file: String,
+    /// The cell of the value inside that file, if the value is there.
+    pub cell: Option<CellOffset>,
+}
+
+/// What came of one rule.
+///
+/// The members from [`setting`](Self::setting) to [`at`](Self::at) are those of the check that decided: the first
+/// open one, else the first unreadable one, else the first. Without a check that was read, `setting` and `required`
+/// tell what would be asked.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Finding {
+    /// The group's id, such as `V-254276`.
+    pub vuln_id: String,
+    /// The rule's id with its revision.
+    pub rule_id: String,
+    /// The STIG id.
+    pub stig_id: String,
+    /// The severity.
+    pub severity: Severity,
+    /// What the rule is about.
+    pub kind: RuleKind,
+    /// What holds when the rule is met.
+    pub title: String,
+    /// What came of it.
+    pub status: Status,
+    /// The setting.
+    pub setting: Option<Setting>,
+    /// The value found.
+    pub found: Option<Value>,
+    /// What was demanded, in words.
+    pub required: Option<String>,
+    /// Where the value lies.
+    pub at: Option<Place>,
+    /// Why the status is what it is, and what it does not say.
+    pub reason: Option<String>,
+    /// What came of each place of each check.
+    pub checks: Vec<CheckResult>,
+    /// What the rule can do to the first boot of an imported image.
+    #[serde(skip)]
+    pub import_risk: Option<ImportRisk>,
+}
+
+/// What came of one check in one place.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct CheckResult {
+    /// The setting, concrete: a control set is named by its number.
+    pub setting: Setting,
+    /// Pass, open, or not reviewed.
+    pub status: Status,
+    /// The value found.
+    pub found: Option<Value>,
+    /// What was demanded, in words.
+    pub required: String,
+    /// Where the value lies.
+    pub at: Option<Place>,
+    /// Why the status is what it is.
+    pub reason: Option<String>,
+    /// The value to write where the demand is not met.
+    #[serde(skip)]
+    pub to: Value,
+}
+
+impl Summary {
+    /// Returns how many findings of a severity, or of all, have a status.
+    pub fn count(&self, severity: Option<Severity>, status: Status) -> usize {
+        let totals = match severity {
+            None => &self.all,
+            Some(Severity::High) => &self.high,
+            Some(Severity::Medium) => &self.medium,
+            Some(Severity::Low) => &self.low,
+        };
+        match status {
+            Status::Pass => totals.pass,
+            Status::Open => totals.open,
+            Status::NotApplicable => totals.not_applicable,
+            Status::NotReviewed => totals.not_reviewed,
+        }
+    }
+
+    /// Counts one finding.
+    pub(super) fn add(&mut self, severity: Severity, status: Status) {
+        let of_severity = match severity {
+            Severity::High => &mut self.high,
+            Severity::Medium => &mut self.medium,
+            Severity::Low => &mut self.low,
+        };
+        for totals in [&mut self.all, of_severity] {
+            let total = match status {
+                Status::Pass => &mut totals.pass,
+                Status::Open => &mut totals.open,
+                Status::NotApplicable => &mut totals.not_applicable,
+                Status::NotReviewed => &mut totals.not_reviewed,
+            };
+            *total += 1;
+        }
+    }
+}
