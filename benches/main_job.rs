@@ -32,9 +32,9 @@ fn software(path: &Path) -> Vec<u8> {
 fn walk(hive: &Hive) -> (usize, usize) {
     fn visit(key: &coldforge::regf::Key<'_>, count: &mut (usize, usize)) {
         count.0 += 1;
-        count.1 += key.values().unwrap().len();
+        count.1 += key.values().unwrap().count();
         for child in key.subkeys().unwrap() {
-            visit(&child, count);
+            visit(&child.unwrap(), count);
         }
     }
     let mut count = (0, 0);

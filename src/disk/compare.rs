@@ -54,9 +54,9 @@ fn data_extents(device: &dyn BlockDevice, end: u64) -> Result<Vec<Extent>> {
 }
 
 fn chunks(extent: Extent) -> impl Iterator<Item = Extent> {
-    let starts = (0..extent.length).step_by(CHUNK_BYTES as usize);
-    starts
-        .map(move |at| Extent::new(extent.offset.saturating_add(at), CHUNK_BYTES.min(extent.length.saturating_sub(at))))
+    let rest = move |from: u64| Some(extent.end().saturating_sub(from)).filter(|rest| *rest > 0);
+    let next = move |chunk: &Extent| rest(chunk.end()).map(|rest| Extent::new(chunk.end(), rest.min(CHUNK_BYTES)));
+    std::iter::successors(rest(extent.offset).map(|rest| Extent::new(extent.offset, rest.min(CHUNK_BYTES))), next)
 }
 
 /// Returns the ranges in which two equally long buffers differ; `at` is where they begin.

@@ -19,6 +19,8 @@ pub use crate::disk::Signature;
 pub use error::{Defect, Error};
 pub use gpt::Note;
 
+use std::fmt;
+
 use crate::base::guid::Guid;
 use crate::base::{ImageOffset, Refusal};
 use crate::disk::BlockDevice;
@@ -36,6 +38,16 @@ pub enum Scheme {
     Gpt,
     /// By a master boot record.
     Mbr,
+}
+
+impl fmt::Display for Scheme {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bare => "no partition table",
+            Self::Gpt => "GPT",
+            Self::Mbr => "MBR",
+        })
+    }
 }
 
 /// What tells a disk from others.
@@ -73,6 +85,16 @@ pub enum Kind {
     Gpt(Guid),
     /// The type byte.
     Mbr(u8),
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bare => f.write_str("whole disk"),
+            Self::Gpt(guid) => write!(f, "{guid}"),
+            Self::Mbr(kind) => write!(f, "{kind:#04x}"),
+        }
+    }
 }
 
 /// A range of the disk that is meant for a volume.

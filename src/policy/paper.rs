@@ -25,6 +25,7 @@ pub(super) fn member_server() -> Identity {
         build: 20348,
         ubr: Some(587),
         release: Some("21H2".into()),
+        architecture: Some("AMD64".into()),
         installation_type: "Server".into(),
         role: Role::MemberServer,
         domain_joined: Some(true),

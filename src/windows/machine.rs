@@ -129,7 +129,7 @@ impl<D: BlockDevice> Machine<D> {
     /// # Errors
     /// [`Error::HiveCorrupt`] for the first hive that breaks a rule which every hive of Windows keeps.
     pub fn verify(&self) -> Result<()> {
-        self.hives.par_iter().try_for_each(|file| verify(file))
+        self.hives.par_iter().try_for_each(verify)
     }
 
     /// Seals and verifies every edited hive, in parallel, and writes what changed to the device.

@@ -5,7 +5,6 @@
 //! version 1.3, and panics on some damaged hives. So "cannot read" is an answer of its own, with its reason; only a
 //! value that was read and differs is a disagreement.
 
-use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -31,42 +30,29 @@ pub struct Opinion {
 /// Reads each concrete registry setting from the volume at `volume` and compares it with what it should be.
 pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Option<Value>)]) -> Opinion {
     let mut opinion = Opinion::default();
-    let mut by_hive: BTreeMap<usize, Vec<(&Setting, &str, &str, &Option<Value>)>> = BTreeMap::new();
+    let mut files: [Option<Result<Vec<u8>, String>>; ROOTS.len()] = Default::default();
     for (setting, value) in expected {
         let Setting::Registry { key, name } = setting;
-        match hives::split(key) {
-            Some((index, below)) => by_hive.entry(index).or_default().push((setting, below, name, value)),
-            None => opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled")),
-        }
-    }
-    for (index, wanted) in by_hive {
-        let path = format!(r"{}\{}", hives::CONFIG, ROOTS[index].1);
-        let bytes = match read_file(device, volume, &path) {
-            Ok(bytes) => bytes,
-            Err(reason) => {
-                opinion.cannot_read.push(format!("{path}: ntfs: {reason}"));
-                continue;
-            }
+        let Some((index, below)) = hives::split(key) else {
+            opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled"));
+            continue;
         };
-        let hive = match nt_hive::Hive::new(bytes.as_slice()) {
-            Ok(hive) => hive,
-            Err(reason) => {
-                opinion.cannot_read.push(format!("{path}: nt-hive: {reason}"));
-                continue;
-            }
-        };
-        for (setting, below, name, value) in wanted {
-            // The library is known to panic on damage; a panic is no opinion.
-            match catch_unwind(AssertUnwindSafe(|| read_value(&hive, below, name))) {
-                Err(_) => opinion.cannot_read.push(format!("{setting}: nt-hive panicked")),
-                Ok(Err(reason)) => opinion.cannot_read.push(format!("{setting}: nt-hive: {reason}")),
-                Ok(Ok(found)) if found == *value => opinion.agreed += 1,
-                Ok(Ok(found)) => opinion.disagreed.push(format!(
-                    "{setting} reads as {} and was written as {}",
-                    show(found.as_ref()),
-                    show(value.as_ref())
-                )),
-            }
+        let bytes = files[index]
+            .get_or_insert_with(|| read_file(device, volume, &format!(r"{}\{}", hives::CONFIG, ROOTS[index].1)));
+        // nt-hive is known to panic on damage; a panic is no opinion.
+        let found = bytes.as_ref().map_err(|reason| format!("ntfs: {reason}")).and_then(|bytes| {
+            catch_unwind(AssertUnwindSafe(|| read_value(bytes, below, name)))
+                .map_err(|_| "nt-hive panicked".to_owned())?
+                .map_err(|reason| format!("nt-hive: {reason}"))
+        });
+        match found {
+            Err(reason) => opinion.cannot_read.push(format!("{setting}: {reason}")),
+            Ok(found) if found == *value => opinion.agreed += 1,
+            Ok(found) => opinion.disagreed.push(format!(
+                "{setting} reads as {} and was written as {}",
+                show(found.as_ref()),
+                show(value.as_ref())
+            )),
         }
     }
     opinion
@@ -76,7 +62,8 @@ fn show(value: Option<&Value>) -> String {
     value.map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind))
 }
 
-fn read_value(hive: &nt_hive::Hive<&[u8]>, key: &str, name: &str) -> Result<Option<Value>, nt_hive::NtHiveError> {
+fn read_value(hive: &[u8], key: &str, name: &str) -> Result<Option<Value>, nt_hive::NtHiveError> {
+    let hive = nt_hive::Hive::new(hive)?;
     let root = hive.root_key_node()?;
     let node = match if key.is_empty() { Some(Ok(root)) } else { root.subpath(key) } {
         Some(node) => node?,

@@ -357,7 +357,7 @@ equals = 1
         let rule = &catalog.rules[0];
         assert_eq!((rule.severity, rule.kind, rule.role), (Severity::High, RuleKind::Registry, RuleScope::Both));
         assert_eq!(rule.checks[0].require, Requirement::Equals(1));
-        assert_eq!(rule.checks[0].set, crate::windows::Value::dword(1));
+        assert_eq!(rule.checks[0].set, crate::windows::setting::Value::dword(1));
     }
 
     #[test]
