@@ -58,6 +58,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         bucket: arguments.s3_bucket.clone(),
+        elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
     for warning in &outcome.warnings {

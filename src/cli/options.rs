@@ -1,7 +1,8 @@
 //! Options that several verbs share, and what they mean.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
 use thiserror::Error;
@@ -116,10 +117,16 @@ impl Failure for BadEpoch {
     }
 }
 
+/// Returns the time since it was first asked.
+pub(super) fn elapsed() -> Duration {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    BEGUN.elapsed()
+}
+
 /// The last moment that RFC 3339 can express with four digits of year: 9999-12-31T23:59:59Z.
 const LAST_MOMENT: u64 = 253_402_300_799;
 
-/// Returns the moment of this run: `SOURCE_DATE_EPOCH` where it is set, else the clock's. The only clock there is.
+/// Returns the moment of this run: `SOURCE_DATE_EPOCH` where it is set, else the clock's.
 pub(super) fn now() -> Result<Moment> {
     match std::env::var_os("SOURCE_DATE_EPOCH") {
         Some(text) => {

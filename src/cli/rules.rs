@@ -117,6 +117,12 @@ fn describe(benchmark: &str, rule: &Rule) -> String {
     for check in &rule.checks {
         text.push_str(&format!("\n{}\n  required  {}\n  written   {}\n", check.setting, check.require, check.set));
     }
+    if let Some(note) = &rule.organization {
+        text.push_str(&format!("\nThe organization decides: {note}\n"));
+    }
+    if let Some(caveat) = &rule.caveat {
+        text.push_str(&format!("\nNote: {caveat}\n"));
+    }
     if let Some(reason) = &rule.not_reviewed {
         text.push_str(&format!("\nNot assessed: {reason}\n"));
     }
