@@ -14,7 +14,7 @@ use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::map::Map;
+use super::map::{self, Map};
 use super::{BlockDevice, Error, Format, Image, Raw, Result};
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
@@ -107,18 +107,18 @@ fn hash_block(block: &[u8]) -> Option<Digest> {
 }
 
 /// A range of the file with its bytes.
-struct Piece<'a> {
+struct Piece {
     extent: Extent,
-    bytes: Bytes<'a>,
+    bytes: Bytes,
 }
 
-enum Bytes<'a> {
+enum Bytes {
     Hole,
-    Mapped(&'a [u8]),
+    Mapped(Map),
     Read(Vec<u8>),
 }
 
-impl Piece<'_> {
+impl Piece {
     /// Returns the bytes; none for a hole.
     fn bytes(&self) -> &[u8] {
         match &self.bytes {
@@ -160,17 +160,22 @@ impl Piece<'_> {
 /// The file as pieces, in order.
 struct Pieces<'a> {
     raw: &'a Raw,
-    map: Option<&'a Map>,
+    /// Whether pieces are mapped, or else read.
+    mapped: bool,
     at: u64,
     /// The next extent of the file that is no hole, if it is known already.
     data: Option<Extent>,
 }
 
 impl<'a> Pieces<'a> {
+    fn new(raw: &'a Raw, mapped: bool) -> Self {
+        Self { raw, mapped, at: 0, data: None }
+    }
+
     /// Loads the next piece: a hole of whatever length, or at most [`PIECE_BYTES`] that begin at a multiple of it.
     ///
     /// `spare` is memory that may be used again.
-    fn next(&mut self, spare: Option<Vec<u8>>) -> Result<Option<Piece<'a>>> {
+    fn next(&mut self, spare: Option<Vec<u8>>) -> Result<Option<Piece>> {
         let (at, size) = (self.at, self.raw.len());
         if at >= size {
             return Ok(None);
@@ -190,16 +195,16 @@ impl<'a> Pieces<'a> {
         Ok(Some(Piece { extent, bytes }))
     }
 
-    fn load(&self, extent: Extent, spare: Option<Vec<u8>>) -> Result<Bytes<'a>> {
+    fn load(&self, extent: Extent, spare: Option<Vec<u8>>) -> Result<Bytes> {
         // Asked before each piece: a file that was cut must not be touched through a map.
         self.raw.unchanged()?;
         let length = usize::try_from(extent.length).expect("a piece is small");
-        if let Some(map) = self.map {
+        if self.mapped {
             let failed = |error: io::Error| match self.raw.unchanged() {
                 Ok(()) => Error::from(fs::failed("read", self.raw.path())(error)),
                 Err(changed) => changed,
             };
-            return Ok(Bytes::Mapped(map.bytes(extent.offset, length).map_err(failed)?));
+            return Ok(Bytes::Mapped(Map::of(self.raw, extent.offset, length).map_err(failed)?));
         }
         let mut bytes = spare.unwrap_or_default();
         bytes.clear();
@@ -225,8 +230,7 @@ fn hash_file(
     disk_bytes: u64,
     found: impl FnMut(Vec<(u64, Digest)>) + Send,
 ) -> Result<Digest> {
-    let map = Map::of(raw);
-    hash_pieces(Pieces { raw, map: map.as_ref(), at: 0, data: None }, progress, disk_bytes, found)
+    hash_pieces(Pieces::new(raw, map::works(raw)), progress, disk_bytes, found)
 }
 
 fn hash_pieces(
@@ -279,7 +283,10 @@ fn hash_disk<V: FnMut(u64, Digest)>(image: &Image, linear: &mut Linear<V>) -> Re
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
     use std::os::unix::fs::FileExt as _;
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::vhd::sample;
@@ -340,7 +347,7 @@ mod tests {
             assert_eq!(digests.file, Digest::of(&bytes), "{format}");
             assert_eq!((&digests.ebs_linear, digests.ebs_blocks), (&linear, count), "{format}");
             assert_eq!(seen, listed, "{format}");
-            let pieces = Pieces { raw: image.raw(), map: None, at: 0, data: None };
+            let pieces = Pieces::new(image.raw(), false);
             assert_eq!(hash_pieces(pieces, &Silent, 0, |_| {}).unwrap(), Digest::of(&bytes), "{format} without a map");
         }
     }
@@ -366,8 +373,22 @@ mod tests {
         let (linear, count, _) = plain(&bytes);
         assert_eq!((digests.file, digests.ebs_linear, digests.ebs_blocks), (Digest::of(&bytes), linear, count));
         assert_eq!(sum.0.into_inner(), 40 << 20);
-        let pieces = Pieces { raw: image.raw(), map: None, at: 0, data: None };
+        let pieces = Pieces::new(image.raw(), false);
         assert_eq!(hash_pieces(pieces, &Silent, 0, |_| {}).unwrap(), Digest::of(&bytes));
+    }
+
+    #[test]
+    fn a_file_that_changes_behind_the_last_read_has_no_digest_either() {
+        struct Vandal(PathBuf);
+        impl Progress for Vandal {
+            fn start(&self, _: &'static str, _: u64) {}
+            fn advance(&self, _: u64) {
+                File::options().append(true).open(&self.0).unwrap().write_all(b"!").unwrap();
+            }
+        }
+        let (file, image) = image(&[1; BLOCK], Format::Raw);
+        let error = digest(&image, &Vandal(file.path().to_owned())).unwrap_err();
+        assert_eq!(error.code(), Some("E-SOURCE-CHANGED"));
     }
 
     #[test]

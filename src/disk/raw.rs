@@ -1,8 +1,9 @@
 //! A file read by position: a raw disk, and the carrier of every container.
 //!
 //! The file is opened for reading only, and a shared lock (`flock`) is held on it as long as it is open, so that a
-//! program that asks for an exclusive one learns of us, and we of it. Locks of this kind are advice: the file's length
-//! and time are therefore remembered and compared again by [`Raw::unchanged`] wherever a torn copy would do harm.
+//! program that asks for an exclusive one learns of us, and we of it. qemu locks otherwise, byte by byte; its writers are
+//! found as well. Locks of both kinds are advice: the file's length and time are therefore remembered and compared
+//! again by [`Raw::unchanged`] wherever a torn copy would do harm.
 //!
 //! Everything is read with `pread`. A map of the file would be a little faster, but a page of a map whose file shrank,
 //! or whose medium fails, kills the process, where `pread` returns an error; only the digest of a whole image uses one
@@ -61,6 +62,9 @@ impl Raw {
         }
         let metadata = file.metadata().map_err(fs::failed("examine", path))?;
         check_kind(&metadata, path)?;
+        if is_locked_by_qemu(&metadata) {
+            return Err(Error::Busy { path: path.to_owned() });
+        }
         if metadata.len() == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
@@ -127,6 +131,34 @@ fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
         "a special file"
     };
     Err(Error::NotAFile { path: path.to_owned(), what })
+}
+
+/// Tells whether a running qemu may write to the file.
+///
+/// qemu holds a shared record lock on byte 100 + n of an image for each permission n that it has: 1 writing, 2 writing
+/// what is there already, 3 resizing. Linux lists all record locks in `/proc/locks`; where it does not, nobody can say.
+fn is_locked_by_qemu(metadata: &Metadata) -> bool {
+    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
+    let file = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
+    let locks = fs::read(Path::new("/proc/locks"), LOCKS_BYTES_MAX).unwrap_or_default();
+    String::from_utf8_lossy(&locks).lines().any(|line| is_qemu_lock(line, &file))
+}
+
+/// A lock is a line of some 60 bytes; nobody holds more than these.
+const LOCKS_BYTES_MAX: u64 = 4 << 20;
+
+/// Tells whether a line such as `7: OFDLCK ADVISORY READ -1 fd:01:393 101 101` is a lock that a writing qemu holds.
+fn is_qemu_lock(line: &str, file: &str) -> bool {
+    let words: Vec<&str> = line.split_ascii_whitespace().collect();
+    match words.as_slice() {
+        [_, "OFDLCK" | "POSIX", _, _, _, locked, first, last] if *locked == file => {
+            let first = first.parse().unwrap_or(0u64);
+            // `EOF` is no number: the lock has no end.
+            let last = last.parse().unwrap_or(u64::MAX);
+            first <= 103 && last >= 101
+        }
+        _ => false,
+    }
 }
 
 fn lacks_locks(error: &io::Error) -> bool {
@@ -215,6 +247,23 @@ mod tests {
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)), "our lock is held while the file is open");
         drop(raw);
         other.try_lock().unwrap();
+    }
+
+    #[test]
+    fn only_the_write_locks_of_a_qemu_on_this_file_count() {
+        let file = "fd:01:393";
+        for (line, counts) in [
+            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 101 101", true),
+            ("7: POSIX  ADVISORY  WRITE 12 fd:01:393 0 EOF", true),
+            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 100 100", false),
+            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 201 201", false),
+            ("7: OFDLCK ADVISORY  READ  -1 fd:01:3930 101 101", false),
+            ("7: FLOCK  ADVISORY  READ  12 fd:01:393 0 EOF", false),
+            ("7: -> OFDLCK ADVISORY  READ  -1 fd:01:393 101 101", false),
+            ("", false),
+        ] {
+            assert_eq!(is_qemu_lock(line, file), counts, "{line}");
+        }
     }
 
     #[test]

@@ -442,8 +442,11 @@ mod tests {
         hybrid[462 + 12] = 10;
         assert_eq!(codes(&rescan(hybrid.clone()).unwrap()), ["E-HYBRID-MBR"]);
         hybrid[450] = 0;
-        let table = rescan(hybrid).unwrap();
+        let table = rescan(hybrid.clone()).unwrap();
         assert_eq!((table.scheme, codes(&table)), (Scheme::Mbr, vec!["E-GPT-AMBIGUOUS"]));
+        hybrid[462 + 4] = 0;
+        let table = rescan(hybrid).unwrap();
+        assert_eq!((table.scheme, codes(&table)), (Scheme::Gpt, vec!["E-GPT-AMBIGUOUS"]));
         let mut headless = sample(512).sealed(|_, _| {});
         headless[510] = 0;
         let table = rescan(headless).unwrap();

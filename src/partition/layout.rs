@@ -116,7 +116,12 @@ impl MasterBootRecord {
 
     /// Tells whether a record that announces a GUID partition table lists partitions of its own as well.
     pub fn is_hybrid(&self) -> bool {
-        self.entries.iter().filter(|entry| !entry.is_unused()).count() != 1
+        self.entries.iter().any(|entry| !entry.is_unused() && entry.kind != PROTECTIVE)
+    }
+
+    /// Tells whether the record lists nothing at all.
+    pub fn is_blank(&self) -> bool {
+        self.entries.iter().all(MbrEntry::is_unused)
     }
 }
 

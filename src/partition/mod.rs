@@ -156,11 +156,13 @@ pub fn scan(device: &dyn BlockDevice) -> Result<Table> {
         }
         table
     } else {
-        match (record, tables) {
+        match (record.filter(|record| record.is_protective() || !record.is_blank()), tables) {
             (None, None) => return Err(Error::NoTable),
             (None, Some(tables)) => {
                 let mut table = tables.read(device)?;
-                table.refusals.push(refusal::gpt_ambiguous("there is a GUID table without a master boot record"));
+                table.refusals.push(refusal::gpt_ambiguous(
+                    "there is a GUID table without a master boot record that protects it",
+                ));
                 table
             }
             (Some(record), tables) if record.is_protective() => {

@@ -1,8 +1,10 @@
 //! Disk images against readers that are not ours: qemu-img, the shared second reader, and files that Windows made.
 
 use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use coldforge::base::digest::Digest;
 use coldforge::base::progress::Silent;
@@ -351,6 +353,35 @@ fn no_flipped_bit_of_a_vhd_panics_and_none_under_a_checksum_passes() {
             file.write_all_at(&byte, at).unwrap();
         }
         survey(path, None).unwrap();
+    }
+}
+
+#[test]
+fn an_image_that_qemu_writes_to_is_busy_and_one_that_it_reads_is_not() {
+    let Some(made) = Made::new().filter(|_| oracle("qemu-io")) else { return };
+    for (flags, busy) in [(&["-f", "raw"][..], true), (&["-r", "-f", "raw"], false)] {
+        let mut qemu = Command::new("qemu-io")
+            .args(flags)
+            .arg(&made.raw)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Its answer to a command says that the image is open; then it waits for the next one.
+        qemu.stdin.as_mut().unwrap().write_all(b"read 0 512\n").unwrap();
+        let mut answer = String::new();
+        let mut said = BufReader::new(qemu.stdout.take().unwrap());
+        while !answer.contains("ops") {
+            assert!(said.read_line(&mut answer).unwrap() > 0, "qemu-io answers: {answer}");
+        }
+        let found = Image::open(&made.raw, None);
+        drop(qemu.stdin.take());
+        assert!(qemu.wait().unwrap().success());
+        match found {
+            Err(error) => assert!(busy && error.code() == Some("E-IMAGE-BUSY"), "{error}"),
+            Ok(_) => assert!(!busy),
+        }
+        Image::open(&made.raw, None).unwrap();
     }
 }
 
