@@ -283,7 +283,10 @@ fn hash_disk<V: FnMut(u64, Digest)>(image: &Image, linear: &mut Linear<V>) -> Re
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
+    use std::fs::File;
+    use std::io::Write as _;
     use std::os::unix::fs::FileExt as _;
+    use std::path::PathBuf;
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::super::vhd::sample;
@@ -372,6 +375,20 @@ mod tests {
         assert_eq!(sum.0.into_inner(), 40 << 20);
         let pieces = Pieces::new(image.raw(), false);
         assert_eq!(hash_pieces(pieces, &Silent, 0, |_| {}).unwrap(), Digest::of(&bytes));
+    }
+
+    #[test]
+    fn a_file_that_changes_behind_the_last_read_has_no_digest_either() {
+        struct Vandal(PathBuf);
+        impl Progress for Vandal {
+            fn start(&self, _: &'static str, _: u64) {}
+            fn advance(&self, _: u64) {
+                File::options().append(true).open(&self.0).unwrap().write_all(b"!").unwrap();
+            }
+        }
+        let (file, image) = image(&[1; BLOCK], Format::Raw);
+        let error = digest(&image, &Vandal(file.path().to_owned())).unwrap_err();
+        assert_eq!(error.code(), Some("E-SOURCE-CHANGED"));
     }
 
     #[test]

@@ -419,6 +419,34 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_is_not_what_was_written_is_found_before_the_output_has_its_name() {
+        /// Spoils a byte of the temporary file when it is flushed.
+        struct BadDisk(PathBuf, u64);
+        impl Permit for BadDisk {
+            fn ask(&self, deed: &'static str) -> io::Result<()> {
+                if deed == "flush" {
+                    let mut entries = std::fs::read_dir(&self.0)?.map(|entry| entry.unwrap().path());
+                    let part = entries.find(|path| path.extension().is_some_and(|ending| ending == "part"));
+                    File::options().write(true).open(part.unwrap())?.write_all_at(&[0xbd], self.1)?;
+                }
+                Ok(())
+            }
+        }
+        for (bytes, format) in samples() {
+            let place = Place::new(&bytes);
+            let image = Image::open(&place.source, Some(format)).unwrap();
+            let mut overlay = Overlay::new(&image);
+            edit(&mut overlay);
+            // In the dynamic disk the same byte lies behind footer, header, table, block 2 and two bitmaps.
+            let at = if format == Format::VhdDynamic { 4_100 + 2048 + BLOCK + 1024 } else { 4_100 };
+            let permit = BadDisk(place.folder.path().to_owned(), at);
+            let error = write(&overlay, &place.out, &Silent, &permit).unwrap_err();
+            assert!(matches!(error, Error::ReadBack { at: 4_100 }), "{format}: {error}");
+            assert_eq!(place.names(), ["source"]);
+        }
+    }
+
+    #[test]
     fn holes_stay_holes() {
         use std::os::unix::fs::MetadataExt as _;
         let place = Place::new(&[]);

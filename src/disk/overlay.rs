@@ -154,8 +154,11 @@ mod tests {
     use super::super::{Error, Memory};
     use super::*;
 
-    /// A disk of zeros that owns nothing.
+    /// A disk of zeros that owns nothing, and calls its last bytes data.
     struct Zeros(u64);
+
+    /// The bytes that are called data.
+    const TAIL: u64 = 100;
 
     impl BlockDevice for Zeros {
         fn len(&self) -> u64 {
@@ -172,8 +175,9 @@ mod tests {
         fn flush(&mut self) -> Result<()> {
             Ok(())
         }
-        fn next_data(&self, _: u64) -> Result<Option<Extent>> {
-            Ok(None)
+        fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+            let start = (self.0 - TAIL).max(from);
+            Ok((from < self.0).then(|| Extent::new(start, self.0 - start)))
         }
     }
 
@@ -234,6 +238,7 @@ mod tests {
         assert_eq!(overlay.next_data(0).unwrap(), Some(Extent::new(1 << 40, 4096)));
         assert_eq!(overlay.next_data((1 << 40) + 5).unwrap(), Some(Extent::new((1 << 40) + 5, 4091)));
         assert_eq!(overlay.next_data((1 << 40) + 4096).unwrap(), Some(Extent::new((1 << 50) - 4096, 4096)));
+        assert_eq!(overlay.next_data((1 << 50) - 50).unwrap(), Some(Extent::new((1 << 50) - 50, 50)));
         assert_eq!(overlay.next_data(1 << 50).unwrap(), None);
         assert_eq!(overlay.changed().unwrap(), [Extent::new(1 << 40, 3), Extent::new((1 << 50) - 1, 1)]);
     }

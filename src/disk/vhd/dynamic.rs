@@ -365,6 +365,30 @@ mod tests {
     }
 
     #[test]
+    fn a_hole_of_the_file_system_inside_a_block_is_skipped() {
+        let bytes = sample::dynamic(SIZE, &[(1, vec![])]);
+        let made = Made::new(&[]);
+        made.file.as_file().set_len(bytes.len() as u64).unwrap();
+        made.put(0, &bytes[..4096]);
+        made.put(bytes.len() as u64 - 512, &bytes[bytes.len() - 512..]);
+        let at = made.open().unwrap().block_at(1).unwrap() + 512 + 300_000;
+        made.put(at, &[5; 100]);
+        let disk = made.open().unwrap();
+        let mut found = Vec::new();
+        let (mut from, mut extents) = (0, 0);
+        while let Some(extent) = disk.next_data(from).unwrap() {
+            let mut read = vec![0; extent.length as usize];
+            disk.read_at(extent.offset, &mut read).unwrap();
+            found.extend((extent.offset..).zip(read).filter(|(_, byte)| *byte != 0));
+            (from, extents) = (extent.end(), extents + 1);
+        }
+        // The pages of the bitmap, of what was put, and of the footer.
+        assert_eq!(extents, 3);
+        let expected: Vec<_> = (0..100).map(|i| (BLOCK + 300_000 + i, 5)).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn a_clear_bit_over_zeros_is_zero_and_over_data_is_refused() {
         let made = Made::new(&sample_disk());
         let at = made.open().unwrap().block_at(2).unwrap();

@@ -167,6 +167,9 @@ mod tests {
         let bytes = sample::dynamic(4 * BLOCK, &[]);
         let plan = open(&bytes).plan(&[Extent::new(BLOCK - 1, 2), Extent::new(3 * BLOCK + 5, 1)]).unwrap();
         assert_eq!(plan.added_blocks, 3);
+        let footer = bytes[bytes.len() - Footer::BYTES..].to_vec();
+        assert_eq!(plan.steps[0], Step::Own { at: 2048, bytes: vec![0; 512] }, "the old footer is wiped");
+        assert_eq!(plan.steps.last(), Some(&Step::Own { at: plan.file_bytes - 512, bytes: footer }));
         let guests = plan.steps.iter().filter_map(|step| match step {
             Step::Guest { at, extent } => Some((*at, extent.offset)),
             Step::Own { .. } => None,
