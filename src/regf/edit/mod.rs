@@ -4,6 +4,9 @@
 //! rewritten in place where it fits, a key's time of last writing changes with its values and its subkeys.
 
 mod alloc;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod model;
 mod subkeys;
 mod transaction;
 mod values;

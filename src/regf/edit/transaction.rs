@@ -85,7 +85,7 @@ impl Transaction<'_> {
     }
 
     /// Overwrites a 32-bit field of a cell.
-    pub(super) fn put_u32(&mut self, at: CellOffset, offset: usize, value: u32) -> Result<()> {
+    pub(in crate::regf) fn put_u32(&mut self, at: CellOffset, offset: usize, value: u32) -> Result<()> {
         self.put(at, offset, &value.to_le_bytes())
     }
 
