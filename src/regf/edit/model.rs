@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use crate::base::time::FileTime;
-use crate::base::{Extent, offset, read};
-use crate::regf::{Error, Hive, sample};
+use crate::base::{CellOffset, Extent, offset, read};
+use crate::regf::list::Kind;
+use crate::regf::{Error, Hive, Rule, sample};
 
 /// Key path -> value name -> (type, data); paths and names in the case in which they were made first.
 type Model = BTreeMap<String, BTreeMap<String, (u32, Vec<u8>)>>;
@@ -209,7 +210,7 @@ fn a_link_or_a_flag_that_is_not_known_is_not_edited() {
 #[test]
 fn a_key_without_room_for_a_reference_is_not_made() {
     let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
-    hive.transact(|t| t.put_u32(crate::base::CellOffset(0x78), 12, u32::MAX)).expect("inside");
+    hive.transact(|t| t.put_u32(CellOffset(0x78), 12, u32::MAX)).expect("inside");
     assert!(matches!(hive.create_key("A", FileTime(1)), Err(Error::References { .. })));
     assert!(matches!(hive.create_key(&"a\\".repeat(513), FileTime(1)), Err(Error::TooDeep { .. })));
     assert!(matches!(hive.create_key(&"a".repeat(256), FileTime(1)), Err(Error::Name { .. })));
@@ -227,4 +228,74 @@ fn times_change_only_where_values_or_subkeys_do() {
     assert_eq!([time(""), time("A"), time("A\\B"), time("A\\C")], [1, 3, 2, 3]);
     hive.seal().expect("long enough");
     assert_eq!(hive.seal().expect("long enough"), []);
+}
+
+/// Puts all subkeys of `many` into one leaf of this kind, as other writers make it.
+fn in_one_leaf(hive: &mut Hive, kind: Kind) {
+    let many = hive.key("many").expect("good").expect("made");
+    let (at, list) = (many.cell(), many.subkey_list().expect("subkeys"));
+    let leaves: Vec<CellOffset> = many.leaves().expect("good lists").iter().map(|leaf| leaf.at).collect();
+    let keys: Vec<_> = many.subkeys().expect("good lists").map(|key| key.expect("a key")).collect();
+    let mut cell = [&kind.signature()[..], &(keys.len() as u16).to_le_bytes()].concat();
+    cell.extend(keys.iter().flat_map(|key| kind.entry(key.cell(), key.name())));
+    hive.transact(|t| {
+        t.free(list)?;
+        leaves.iter().filter(|leaf| **leaf != list).try_for_each(|leaf| t.free(*leaf))?;
+        let list = t.store(&cell)?;
+        t.put_u32(at, 28, list.0)
+    })
+    .expect("room enough");
+}
+
+#[test]
+fn a_list_without_names_stays_one_when_a_key_is_added() {
+    let mut hive = Hive::parse(sample::empty(3, 0x20_000)).expect("a hive");
+    for name in ["delta", "alpha", "Charlie"] {
+        hive.create_key(&format!("many\\{name}"), FileTime(1)).expect("room enough");
+    }
+    in_one_leaf(&mut hive, Kind::Plain);
+    for name in ["bravo", "ECHO", "aa"] {
+        hive.create_key(&format!("many\\{name}"), FileTime(1)).expect("room enough");
+    }
+    assert_eq!(hive.verify(), []);
+    let many = hive.key("many").expect("good").expect("made");
+    assert!(many.leaves().expect("good lists").iter().all(|leaf| leaf.kind == Kind::Plain));
+    let names: Vec<String> = many.subkeys().expect("good").map(|key| key.expect("a key").name().to_string()).collect();
+    assert_eq!(names, ["aa", "alpha", "bravo", "Charlie", "delta", "ECHO"]);
+}
+
+#[test]
+fn a_leaf_above_the_limit_is_read_and_is_split_when_a_key_is_added() {
+    for (kind, minor) in [(Kind::Hashed, 5), (Kind::Hinted, 3), (Kind::Plain, 3)] {
+        let mut hive = Hive::parse(sample::empty(minor, 0x80_000)).expect("a hive");
+        for number in 0..1014 {
+            hive.create_key(&format!("many\\{number}"), FileTime(1)).expect("room enough");
+        }
+        in_one_leaf(&mut hive, kind);
+        assert!(hive.key("many\\777").expect("good").is_some());
+        assert!(hive.verify().iter().all(|finding| finding.rule == Rule::ListLong));
+        hive.create_key("many\\5000", FileTime(1)).expect("room enough");
+        assert_eq!(hive.verify(), []);
+        let many = hive.key("many").expect("good").expect("made");
+        let lengths: Vec<usize> = many.leaves().expect("good lists").iter().map(|leaf| leaf.len()).collect();
+        assert_eq!(lengths, [339, 339, 337]);
+    }
+}
+
+#[test]
+fn a_key_in_the_wrong_place_of_its_list_is_still_found() {
+    for minor in [3, 5] {
+        let mut hive = Hive::parse(sample::empty(minor, 0x4000)).expect("a hive");
+        for name in ["a", "b", "c", "d", "e"] {
+            hive.create_key(name, FileTime(1)).expect("room enough");
+        }
+        let list = hive.root().expect("a root").subkey_list().expect("subkeys");
+        let entries = hive.leaf(list).expect("a leaf").entries.to_vec();
+        let (first, last) = (entries[..8].to_vec(), entries[32..40].to_vec());
+        hive.transact(|t| t.put(list, 4, &last).and_then(|()| t.put(list, 36, &first))).expect("inside");
+        for name in ["a", "b", "c", "d", "E"] {
+            assert!(hive.key(name).expect("good lists").is_some(), "{minor} {name}");
+        }
+        assert!(hive.verify().iter().any(|finding| finding.rule == Rule::SubkeyOrder));
+    }
 }

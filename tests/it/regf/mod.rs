@@ -6,15 +6,17 @@ mod hostile;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
-use coldforge::regf::Hive;
+use coldforge::regf::{Hive, Key};
 use serde_json::Value as Json;
 
 use crate::support::{self, ask, oracle};
 
 /// Returns the folder of real hives.
 fn hives() -> Option<PathBuf> {
-    Some(support::corpus("^hives/")?.join("hives"))
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    FOLDER.get_or_init(|| Some(support::corpus("^hives/")?.join("hives"))).clone()
 }
 
 /// Returns one real hive file, with a dirty one made clean.
@@ -35,6 +37,21 @@ fn cleaned(mut bytes: Vec<u8>) -> Vec<u8> {
 
 fn parse(bytes: &[u8]) -> Hive {
     Hive::parse(bytes.to_vec()).unwrap_or_else(|error| panic!("a good hive: {error}"))
+}
+
+/// Returns every key with its path relative to the root; panics on damage.
+fn keys(hive: &Hive) -> Vec<(String, Key<'_>)> {
+    let mut names: Vec<String> = Vec::new();
+    let mut keys = Vec::new();
+    for step in hive.walk() {
+        let (depth, key) = step.unwrap_or_else(|error| panic!("a good hive: {error}"));
+        names.truncate(depth.saturating_sub(1));
+        if depth > 0 {
+            names.push(key.name().to_string());
+        }
+        keys.push((names.join("\\"), key));
+    }
+    keys
 }
 
 /// Returns the severity and code of everything that our own verifier finds, sorted.
