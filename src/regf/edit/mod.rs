@@ -133,7 +133,7 @@ impl Hive {
 
 impl Transaction<'_> {
     /// Makes keys of these names, each below the one before, the first below `key`; returns the last.
-    fn create_path(&mut self, key: CellOffset, names: &[&str], now: FileTime) -> Result<CellOffset> {
+    pub(super) fn create_path(&mut self, key: CellOffset, names: &[&str], now: FileTime) -> Result<CellOffset> {
         names.iter().try_fold(key, |parent, name| self.create_subkey(parent, name, now.0))
     }
 }

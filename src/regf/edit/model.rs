@@ -299,3 +299,23 @@ fn a_key_in_the_wrong_place_of_its_list_is_still_found() {
         assert!(hive.verify().iter().any(|finding| finding.rule == Rule::SubkeyOrder));
     }
 }
+
+#[test]
+fn nothing_of_older_data_stays_in_a_cell_that_is_written() {
+    let mut hive = Hive::parse(sample::empty(5, 0x20_000)).expect("a hive");
+    let mut set = |name: &str, data: &[u8]| hive.set_value("", name, 3, data, FileTime(1)).expect("room enough");
+    set("v", &[0xaa; 100]);
+    set("v", &[1; 10]);
+    set("w", &[0xaa; 20_000]);
+    set("w", &[1; 17_000]);
+    assert!(!hive.bytes().contains(&0xaa));
+    hive.set_value("", "u", 3, &[0xaa; 100], FileTime(1)).expect("room enough");
+    hive.delete_value("", "u", FileTime(1)).expect("good").expect("set");
+    let list = hive.cell(CellOffset(hive.root().expect("a root").node().value_list.get())).expect("a list");
+    assert_eq!(list[8..], vec![0; list.len() - 8]);
+    // The same cell, three bytes of it unused.
+    hive.set_value("", "x", 3, &[1; 97], FileTime(1)).expect("room enough");
+    let value = hive.root().expect("a root").value("x").expect("good").expect("set");
+    let data = hive.cell(CellOffset(value.head().data.get())).expect("a cell");
+    assert_eq!((data.len(), &data[97..]), (100, &[0; 3][..]));
+}

@@ -10,6 +10,9 @@
 //! access words, spare words, times, and unused entries of value lists are not looked at.
 
 mod keys;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod planted;
 mod ring;
 mod values;
 
