@@ -18,6 +18,9 @@ mod big_data;
 mod bin;
 mod edit;
 mod error;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod hostile;
 mod key;
 mod layout;
 mod list;

@@ -2,7 +2,7 @@
 
 use super::bin::CellSet;
 use super::layout::DEPTH_MAX;
-use super::list::List;
+use super::list::{Leaf, List};
 use super::{Error, Hive, Key, Result};
 use crate::base::CellOffset;
 
@@ -47,23 +47,25 @@ impl<'h> Walk<'h> {
             return Err(Error::Loop { at });
         }
         let leaves = match self.hive.list(at)? {
-            List::Leaf(leaf) => return self.enter_leaf(depth, &leaf),
+            List::Leaf(leaf) => {
+                self.enter_leaf(depth, &leaf);
+                return Ok(());
+            }
             List::Index(leaves) => leaves,
         };
         for at in leaves {
             if !self.seen.set(at, true) {
                 return Err(Error::Loop { at });
             }
-            self.enter_leaf(depth, &self.hive.leaf(at)?)?;
+            self.enter_leaf(depth, &self.hive.leaf(at)?);
         }
         Ok(())
     }
 
-    fn enter_leaf(&mut self, depth: usize, leaf: &super::list::Leaf<'h>) -> Result<()> {
+    fn enter_leaf(&mut self, depth: usize, leaf: &Leaf<'h>) {
         for (child, _) in leaf.children() {
             self.push(depth, child);
         }
-        Ok(())
     }
 }
 

@@ -10,15 +10,13 @@ use crate::regf::bin::{Tile, Tiles, file_position};
 use crate::regf::layout::{BASE_BLOCK_LEN, BIN_ALIGN, BIN_HEADER_LEN, CELL_ALIGN, CELL_HEADER_LEN};
 use crate::regf::{Error, Result};
 
-/// The free cells of a hive, and where its bins begin.
+/// The free cells of a hive.
 #[derive(Clone, Debug, Default)]
 pub(in crate::regf) struct Space {
     /// (size, offset): the best fit is the first one that is large enough.
     by_size: BTreeSet<(u32, u32)>,
     /// Offset to size.
     by_place: BTreeMap<u32, u32>,
-    /// Offset to size.
-    bins: BTreeMap<u32, u32>,
 }
 
 impl Space {
@@ -27,12 +25,8 @@ impl Space {
         let mut space = Self::default();
         // The hive was accepted because it tiles, and edits keep it so.
         for tile in Tiles::new(bytes, bins_len).flatten() {
-            match tile {
-                Tile::Bin { at, len } => {
-                    space.bins.insert(at.0, len);
-                }
-                Tile::Cell { at, len, allocated: false } => space.insert(at.0, len),
-                Tile::Cell { .. } => {}
+            if let Tile::Cell { at, len, allocated: false } = tile {
+                space.insert(at.0, len);
             }
         }
         space
@@ -55,20 +49,18 @@ impl Space {
         Some((at, found))
     }
 
-    /// Takes out the free neighbours of a cell in its bin: returns where all of them together begin, and their size.
+    /// Takes out the free neighbours of a cell: returns where all of them together begin, and their size.
+    ///
+    /// A neighbour lies in the same bin: between the cells of two bins is a bin's header.
     fn join(&mut self, at: u32, len: u32) -> (u32, u32) {
-        let bin = self.bins.range(..=at).next_back().map(|(start, size)| (*start, start.saturating_add(*size)));
-        let (bin_start, bin_end) = bin.unwrap_or((at, at.saturating_add(len)));
         let (mut start, mut end) = (at, at.saturating_add(len));
-        if let Some((before, size)) = self.by_place.range(bin_start..at).next_back().map(|(at, size)| (*at, *size))
+        if let Some((before, size)) = self.by_place.range(..at).next_back().map(|(at, size)| (*at, *size))
             && before.saturating_add(size) == at
         {
             self.remove(before, size);
             start = before;
         }
-        if end < bin_end
-            && let Some(size) = self.by_place.get(&end).copied()
-        {
+        if let Some(size) = self.by_place.get(&end).copied() {
             self.remove(end, size);
             end = end.saturating_add(size);
         }
@@ -145,9 +137,7 @@ impl Transaction<'_> {
         self.space();
         self.write(file_position(CellOffset(start)), &bin)?;
         self.set_bins_len(end);
-        let space = self.space();
-        space.bins.insert(start, len);
-        space.insert(start.saturating_add(BIN_HEADER_LEN), free);
+        self.space().insert(start.saturating_add(BIN_HEADER_LEN), free);
         Ok(())
     }
 

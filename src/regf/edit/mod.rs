@@ -4,6 +4,9 @@
 //! rewritten in place where it fits, a key's time of last writing changes with its values and its subkeys.
 
 mod alloc;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod model;
 mod subkeys;
 mod transaction;
 mod values;
@@ -130,7 +133,7 @@ impl Hive {
 
 impl Transaction<'_> {
     /// Makes keys of these names, each below the one before, the first below `key`; returns the last.
-    fn create_path(&mut self, key: CellOffset, names: &[&str], now: FileTime) -> Result<CellOffset> {
+    pub(super) fn create_path(&mut self, key: CellOffset, names: &[&str], now: FileTime) -> Result<CellOffset> {
         names.iter().try_fold(key, |parent, name| self.create_subkey(parent, name, now.0))
     }
 }

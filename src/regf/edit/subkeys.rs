@@ -13,8 +13,9 @@ use crate::regf::{Error, Key, Result};
 
 /// Keys in a leaf that is written; larger ones that exist are read, and split when a key is added.
 const LEAF_MAX: usize = 507;
-/// A leaf that must move gets room for up to this many more keys, so that it need not move with each.
-const LEAF_SPARE: usize = 7;
+/// A leaf that must move gets room for one key more in so many, so that it need not move with each. Windows leaves
+/// far more room in some.
+const LEAF_SPARE: usize = 4;
 
 impl Transaction<'_> {
     /// Puts `child` into the lists of `parent`, counts it, and raises the parent's bound on names.
@@ -98,8 +99,9 @@ impl Transaction<'_> {
         self.free(at)?;
         // Evenly, so that each piece has room for keys to come.
         let pieces = count.div_ceil(LEAF_MAX).max(1);
-        let piece_len = count.div_ceil(pieces).saturating_mul(kind.entry_len());
-        let spare = LEAF_MAX.saturating_sub(count.div_ceil(pieces)).min(LEAF_SPARE);
+        let piece = count.div_ceil(pieces);
+        let spare = (piece / LEAF_SPARE).max(1).min(LEAF_MAX.saturating_sub(piece));
+        let piece_len = piece.saturating_mul(kind.entry_len());
         entries.chunks(piece_len).map(|piece| self.store_leaf(kind, piece, spare)).collect()
     }
 

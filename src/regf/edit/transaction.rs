@@ -56,7 +56,7 @@ impl Hive {
 
 impl Transaction<'_> {
     /// Returns the hive as the edit has left it so far.
-    pub(super) fn hive(&self) -> &Hive {
+    pub(in crate::regf) fn hive(&self) -> &Hive {
         self.hive
     }
 
@@ -70,7 +70,7 @@ impl Transaction<'_> {
     ///
     /// # Errors
     /// [`Error::NoCell`], or [`Error::CellTooShort`] if the part leaves the cell.
-    pub(super) fn put(&mut self, at: CellOffset, offset: usize, bytes: &[u8]) -> Result<()> {
+    pub(in crate::regf) fn put(&mut self, at: CellOffset, offset: usize, bytes: &[u8]) -> Result<()> {
         let (expected, actual) = (offset.saturating_add(bytes.len()), self.hive.cell(at)?.len());
         if expected > actual {
             return Err(Error::CellTooShort { at, expected, actual });
@@ -85,7 +85,7 @@ impl Transaction<'_> {
     }
 
     /// Overwrites a 32-bit field of a cell.
-    pub(super) fn put_u32(&mut self, at: CellOffset, offset: usize, value: u32) -> Result<()> {
+    pub(in crate::regf) fn put_u32(&mut self, at: CellOffset, offset: usize, value: u32) -> Result<()> {
         self.put(at, offset, &value.to_le_bytes())
     }
 

@@ -10,6 +10,9 @@
 //! access words, spare words, times, and unused entries of value lists are not looked at.
 
 mod keys;
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+mod planted;
 mod ring;
 mod values;
 
@@ -18,7 +21,7 @@ use std::fmt;
 
 use super::bin::{CellSet, Tile, Tiles};
 use super::name::Name;
-use super::{Hive, Key};
+use super::{Error, Hive, Key};
 use crate::base::CellOffset;
 
 /// Findings told before the verifier stops: a hive with as many is beyond repair, and memory has a bound.
@@ -196,8 +199,15 @@ impl<'h> Verifier<'h> {
                     }
                     free_before = true;
                 }
-                Err(_) => {
-                    self.error(Rule::Tiles, self.hive.header.root);
+                Err(error) => {
+                    let at = match error {
+                        Error::BinHeader { at }
+                        | Error::BinOffset { at, .. }
+                        | Error::BinSize { at, .. }
+                        | Error::CellSize { at, .. } => at,
+                        _ => CellOffset(self.hive.header.bins_len),
+                    };
+                    self.error(Rule::Tiles, at);
                     return false;
                 }
             }
