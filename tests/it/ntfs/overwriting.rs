@@ -86,7 +86,7 @@ fn content_in_a_record_is_overwritten_with_the_whole_record_and_its_mirror() {
             |tree| one_of_each(tree, 40),
             |made| {
                 let record_bytes = made.volume().geometry().record_bytes as u64;
-                for (at, length) in [(0, 600), (5, 1), (590, 10), (100, 400)] {
+                for (at, length) in [(0, 600), (433, 101)] {
                     let touched = overwrite_and_check(made, r"\resident", at, &noise(at as u64 + 20, length));
                     // Clusters of 128 KiB mirror the first 128 records, users' files among them.
                     let copies = if shape.cluster == 0x2_0000 { 2 } else { 1 };
@@ -265,13 +265,19 @@ fn clusters_that_are_free_or_anothers_are_found_before_anything_is_written() {
     assert_refused(&made, system.reference().record(), "is marked as free");
     planter.bytes(map + last / 8, &[byte]);
 
-    // SAM is mapped onto $MFT.
-    planter.record(sam.reference().record(), false, |record| {
-        let data = attribute(record, 0x80).unwrap();
-        let pairs = data + usize::from(record[data + 0x20]);
-        record[pairs..pairs + 5].copy_from_slice(&[0x21, 16, mft as u8, (mft >> 8) as u8, 0]);
-    });
+    // SAM is mapped onto $MFT, and then onto itself.
+    let map_sam = |bytes: &[u8]| {
+        planter.record(sam.reference().record(), false, |record| {
+            let data = attribute(record, 0x80).unwrap();
+            let pairs = data + usize::from(record[data + 0x20]);
+            record[pairs..pairs + bytes.len()].copy_from_slice(bytes);
+        });
+    };
+    map_sam(&[0x21, 16, mft as u8, (mft >> 8) as u8, 0]);
     assert_refused(&made, sam.reference().record(), "belongs to file 0x0 as well");
+    map_sam(&[0x21, 8, first as u8, (first >> 8) as u8, 0x11, 8, 7, 0]);
+    let itself = format!("belongs to file {:#x} as well", sam.reference().record());
+    assert_refused(&made, sam.reference().record(), &itself);
 }
 
 fn assert_refused(made: &Made, record: u64, what: &str) {
