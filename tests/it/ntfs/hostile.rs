@@ -57,7 +57,7 @@ fn everything(device: Sieve<'_>) -> Result<u64> {
     let mut files = Vec::new();
     let mut todo: Vec<_> = volume.find("").into_iter().flatten().collect();
     while let Some(folder) = todo.pop() {
-        for entry in volume.list(&folder).unwrap_or_default() {
+        for entry in volume.list(&folder).unwrap_or_default().into_iter().take(100) {
             let Ok(file) = volume.file(entry.reference) else { continue };
             if !seen.insert(entry.reference) {
                 continue;
@@ -168,8 +168,7 @@ fn no_change_of_the_structures_of_a_volume_does_harm() {
 
 #[test]
 fn no_change_of_attribute_lists_and_of_an_mft_in_pieces_does_harm() {
-    let shape = Shape { mebibytes: 6, ..SHAPES[0] };
-    let Some(made) = make(shape, |tree| in_pieces(tree, 512)) else { return };
+    let Some(made) = make(SHAPES[0], |tree| in_pieces(tree, 512)) else { return };
     let mut memory = Memory(fs::read(&made.path).unwrap());
     // The records that continue others, the ones that have lists, and whatever looks like a list of them.
     let word = |image: &[u8], at: usize| u32::from_le_bytes(image[at..at + 4].try_into().unwrap());
@@ -187,8 +186,8 @@ fn no_change_of_attribute_lists_and_of_an_mft_in_pieces_does_harm() {
     assert!(sectors.len() > 4, "{}", sectors.len());
     let length = memory.len();
     let whole = everything(Sieve::new(&memory, length)).unwrap();
-    let opened = sweep(&mut memory, &sectors, 60, 3, whole * 2 + 16 * LIMIT);
-    assert!(opened > 10, "{opened}");
+    let opened = sweep(&mut memory, &sectors, 300, 3, whole * 2 + 16 * LIMIT);
+    assert!(opened > 50, "{opened}");
 }
 
 #[test]
