@@ -8,7 +8,7 @@ use coldforge::base::FileOffset;
 use coldforge::disk::Memory;
 use coldforge::ntfs::Volume;
 
-use super::made::{Made, Planter, SHAPES, Shape, attribute, make, noise, read_at};
+use super::made::{Made, Planter, SHAPES, Shape, attribute, in_pieces, make, noise, read_at};
 use crate::support::{ask, shared};
 
 const SMALL: Shape = Shape { mebibytes: 8, ..SHAPES[1] };
@@ -279,6 +279,23 @@ fn damage_planted_by_another_hand_is_refused_or_met_as_an_error() {
         }
     }
     assert_eq!(missed, [""; 0]);
+}
+
+#[test]
+fn damage_of_attribute_lists_planted_by_another_hand_is_met_as_an_error() {
+    let Some(shared) = shared() else { return };
+    let Some(made) = make(SHAPES[0], |tree| in_pieces(tree, 512)) else { return };
+    let script = shared.join("check/ntfs_plant.py");
+    let out = made.path.with_file_name("planted");
+    for case in
+        ["list-record", "list-sequence", "list-id", "list-vcn", "list-length", "extension-base", "extension-vcn"]
+    {
+        plant(&script, &made.path, case, &out);
+        match Volume::open(Memory(fs::read(&out).unwrap())).and_then(|volume| everything(&volume)) {
+            Err(error) => assert_eq!(error.code(), Some("E-VOLUME-CORRUPT"), "{case}: {error}"),
+            Ok(()) => panic!("{case} was not met"),
+        }
+    }
 }
 
 fn plant(script: &Path, image: &Path, case: &str, out: &Path) {

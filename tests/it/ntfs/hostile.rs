@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use coldforge::base::{Failure as _, FileOffset, Kind};
 use coldforge::disk::{self, BlockDevice, Memory};
-use coldforge::ntfs::{Result, Volume};
+use coldforge::ntfs::{Error, Result, Volume};
 
-use super::made::{SHAPES, Shape, in_pieces, make, one_of_each};
+use super::made::{Planter, SHAPES, Shape, in_pieces, make, one_of_each};
 use crate::support::Seeded;
 
 /// A view of a disk of which only the first `length` bytes exist; counts what is read, and forgets what is written.
@@ -188,6 +188,33 @@ fn no_change_of_attribute_lists_and_of_an_mft_in_pieces_does_harm() {
     let whole = everything(Sieve::new(&memory, length)).unwrap();
     let opened = sweep(&mut memory, &sectors, 300, 3, whole * 2 + 16 * LIMIT);
     assert!(opened > 50, "{opened}");
+}
+
+#[test]
+fn an_index_block_that_is_its_own_child_is_met_with_an_error() {
+    let Some(made) = make(SMALL, |tree| one_of_each(tree, 60)) else { return };
+    let image = fs::read(&made.path).unwrap();
+    let planter = Planter::new(&made.path);
+    let blocks = (0..image.len() - 4096).step_by(512).filter(|at| image[*at..].starts_with(b"INDX\x28\0"));
+    let mut planted = 0;
+    for at in blocks {
+        planter.protected(at as u64, 4096, |block| {
+            let vcn: [u8; 8] = block[0x10..0x18].try_into().unwrap();
+            block[0x18..0x20].copy_from_slice(&[0x28, 0, 0, 0, 0x40, 0, 0, 0]);
+            block[0x24] = 1;
+            // One entry: the last, with the block itself as its child.
+            block[0x40..0x58].fill(0);
+            block[0x48] = 0x18;
+            block[0x4c] = 3;
+            block[0x50..0x58].copy_from_slice(&vcn);
+        });
+        planted += 1;
+    }
+    assert!(planted > 3, "{planted}");
+    let volume = made.volume();
+    let folder = volume.file(volume.find("").unwrap().unwrap().reference()).unwrap();
+    assert!(matches!(volume.list(&folder), Err(Error::IndexLoop { directory: 5, .. })));
+    assert!(matches!(volume.find(r"\many"), Err(Error::IndexLoop { directory: 5, .. })));
 }
 
 #[test]
