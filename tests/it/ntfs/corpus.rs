@@ -26,7 +26,10 @@ const VOLUMES: [(&str, u64, &[&str]); 9] = [
 
 #[test]
 fn every_file_of_real_volumes_is_read_as_another_reader_reads_it() {
-    let (Some(shared), Some(folder)) = (shared(), corpus("^ntfs/(dfir_ntfs__ntfs|dfvfs__vss|dissect|ntfs|veloc)")) else { return };
+    let (Some(shared), Some(folder)) = (shared(), corpus("^ntfs/(dfir_ntfs__ntfs|dfvfs__vss|dissect|ntfs|veloc)"))
+    else {
+        return;
+    };
     let script = shared.join("check/ntfs_check.py");
     for (name, start, codes) in VOLUMES {
         let path = folder.join("ntfs").join(name);
