@@ -88,13 +88,12 @@ pub(super) struct Attributes<'a> {
     record: u64,
     bytes: &'a [u8],
     next: Option<usize>,
-    used: usize,
 }
 
 impl<'a> Attributes<'a> {
-    /// Walks from `first` up to the end mark, which lies before `used`.
+    /// Walks from `first` up to the end mark, which lies before `used`; that there is none is an error.
     pub fn new(record: u64, bytes: &'a [u8], first: usize, used: usize) -> Self {
-        Self { record, bytes: bytes.get(..used).unwrap_or(bytes), next: Some(first), used }
+        Self { record, bytes: bytes.get(..used).unwrap_or(bytes), next: Some(first) }
     }
 
     fn parse(&self, offset: usize) -> Result<Option<(Attribute<'a>, usize)>> {
@@ -185,7 +184,7 @@ impl<'a> Iterator for Attributes<'a> {
     type Item = Result<Attribute<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let offset = self.next.take().filter(|offset| *offset < self.used)?;
+        let offset = self.next.take()?;
         match self.parse(offset) {
             Ok(None) => None,
             Ok(Some((attribute, next))) => {

@@ -39,7 +39,7 @@ impl Geometry {
     /// # Errors
     /// [`Error::BitLocker`], [`Error::Refs`] and [`Error::NotNtfs`] by the OEM id; [`Error::BootSector`] if a size or
     /// a place is impossible.
-    pub(super) fn parse(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Self> {
+    pub fn parse(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Self> {
         let boot: &BootSector = view(sector, 0).expect("the array has the size of a boot sector");
         match &boot.oem_id {
             b"NTFS    " => {}

@@ -308,6 +308,19 @@ pub enum Error {
         tag: u32,
     },
 
+    /// A stream ends before what must stand in it.
+    #[error("{length:#x} bytes at {at} lie outside a stream of file {record:#x} of {size:#x} bytes")]
+    ShortStream {
+        /// Number of the file's base record.
+        record: u64,
+        /// First byte that is needed.
+        at: FileOffset,
+        /// Number of bytes that are needed.
+        length: u64,
+        /// Size of the stream.
+        size: u64,
+    },
+
     /// A structure has another signature.
     #[error("the signature at {place} is {actual:02x?}, not {expected:02x?}")]
     Signature {
@@ -436,6 +449,7 @@ impl Failure for Error {
             | Self::MissingAttribute { .. }
             | Self::NotInUse { .. }
             | Self::OutsideMft { .. }
+            | Self::ShortStream { .. }
             | Self::Signature { .. }
             | Self::Sizes { .. }
             | Self::StaleReference { .. }

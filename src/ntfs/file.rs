@@ -137,7 +137,10 @@ impl<D: BlockDevice> Volume<D> {
     /// # Errors
     /// [`Error::OutsideFile`]; otherwise as [`Volume::read`].
     pub fn read_at(&self, file: &File, at: FileOffset, buf: &mut [u8]) -> Result<()> {
-        self.current(file)?.readable()?.read(&self.device, &self.geometry, at.0, buf)
+        let file = self.current(file)?;
+        let data = file.readable()?;
+        data.check_asked(at, buf.len() as u64)?;
+        data.read(&self.device, &self.geometry, at.0, buf)
     }
 
     /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one.
@@ -163,7 +166,7 @@ impl<D: BlockDevice> Volume<D> {
     pub fn extents(&self, file: &File, at: FileOffset, length: u64) -> Result<Vec<Extent>> {
         let file = self.current(file)?;
         let data = file.readable()?;
-        data.check_range(at.0, length)?;
+        data.check_asked(at, length)?;
         if let Content::Resident { offset, .. } = data.content {
             return self.resident_extents(data.record, (offset as u64).saturating_add(at.0), length);
         }

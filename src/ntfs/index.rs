@@ -269,6 +269,10 @@ impl Node {
                 steps.push(Step::Child(Vcn(child)));
             }
             if flags & entry_flag::LAST != 0 {
+                if at.saturating_add(length) != used {
+                    let field = "the used size of a node";
+                    return Err(Error::Field { place: self.place, field, actual: fields.used.get().into() });
+                }
                 return Ok(steps);
             }
             let room = length.saturating_sub(if has_children { 24 } else { 16 });

@@ -1,7 +1,8 @@
 //! `$LogFile`: whether Windows left the volume in order.
 //!
 //! Facts: LFS_RESTART_PAGE_HEADER and LFS_RESTART_AREA, of which there are two copies in the first two pages; the one
-//! with the higher LSN counts. A log of 0xFF bytes alone was never used. Records of the log are not read.
+//! with the higher LSN counts. Version 2.0 has one copy alone, and records behind it. A log of 0xFF bytes was never
+//! used. Records of the log are not read.
 
 use super::error::Place;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
@@ -10,7 +11,7 @@ use super::{Result, Volume, fixup};
 use crate::base::{FileOffset, Refusal};
 use crate::disk::BlockDevice;
 
-/// The newest restart page.
+/// What a restart page tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 struct Restart {
     at: FileOffset,
@@ -21,6 +22,20 @@ struct Restart {
 }
 
 impl Restart {
+    fn parse(mut page: Vec<u8>, at: FileOffset) -> Result<Self> {
+        let place = Place::LogFile { at };
+        fixup::undo(&mut page, *b"RSTR", place)?;
+        let header: &RestartPage = view(&page, 0).map_err(place.cut())?;
+        let area: &RestartArea = view(&page, usize::from(header.restart_offset.get())).map_err(place.cut())?;
+        Ok(Self {
+            at,
+            lsn: area.current_lsn.get(),
+            version: (header.major_version.get(), header.minor_version.get()),
+            client_in_use: area.client_in_use_list.get(),
+            flags: area.flags.get(),
+        })
+    }
+
     /// Tells whether no transaction was open: no client, or the mark of a clean dismount.
     fn is_clean(&self) -> bool {
         const CLEAN_DISMOUNT: u16 = 2;
@@ -46,62 +61,56 @@ impl<D: BlockDevice> Volume<D> {
                 Some(at) => vec![unclean(format!("$LogFile begins as if unused, but byte {at} is not 0xff"))],
             });
         }
-        let restart = match self.newest_restart(&log) {
-            Ok(restart) => restart,
-            Err(super::Error::Disk(error)) => return Err(error.into()),
-            Err(error) => return Ok(vec![unclean(format!("$LogFile is damaged: {error}"))]),
-        };
         let mut refusals = Vec::new();
-        match restart.version {
-            (1, 0 | 1) => {}
+        let mut newest: Option<Restart> = None;
+        let mut damage = Vec::new();
+        for page in self.restarts(&log)? {
+            match page {
+                Ok(restart) if newest.is_none_or(|newest| newest.lsn < restart.lsn) => newest = Some(restart),
+                Ok(_) => {}
+                Err(error) => damage.push(unclean(format!("$LogFile is damaged: {error}"))),
+            }
+        }
+        let Some(newest) = newest else { return Ok(damage) };
+        let at = newest.at;
+        match newest.version {
+            (1, 0 | 1) => refusals.extend(damage),
             (2, 0) => refusals.push(Refusal {
                 code: "E-FAST-STARTUP",
-                reason: format!("$LogFile has version 2.0 at byte {}: Windows may keep metadata in memory", restart.at),
+                reason: format!("$LogFile has version 2.0 at byte {at}: Windows may keep metadata in memory"),
                 hint: "shut Windows down with `shutdown /s /t 0` with fast startup off, and make a new image",
             }),
             (major, minor) => refusals.push(Refusal {
                 code: "E-LOGFILE-VERSION",
-                reason: format!("$LogFile has the unknown version {major}.{minor} at byte {}", restart.at),
+                reason: format!("$LogFile has the unknown version {major}.{minor} at byte {at}"),
                 hint: "mount the volume in Windows 10 or later, shut it down, and make a new image",
             }),
         }
-        if !restart.is_clean() {
-            refusals
-                .push(unclean(format!("$LogFile has open transactions by its restart page at byte {}", restart.at)));
+        if !newest.is_clean() {
+            refusals.push(unclean(format!("$LogFile has open transactions by its restart page at byte {at}")));
         }
         Ok(refusals)
     }
 
-    /// Reads both restart pages and returns the one that counts.
-    fn newest_restart(&self, log: &Stream) -> Result<Restart> {
+    /// Reads both restart pages, of which each can be damaged.
+    fn restarts(&self, log: &Stream) -> Result<Vec<Result<Restart>>> {
         let mut head = [0; STRIDE_BYTES];
         log.read(&self.device, &self.geometry, 0, &mut head)?;
         let place = Place::LogFile { at: FileOffset(0) };
         let header: &RestartPage = view(&head, 0).map_err(place.cut())?;
         let page_bytes = header.system_page_bytes.get() as usize;
-        if !page_bytes.is_power_of_two() || !(STRIDE_BYTES..=0x1_0000).contains(&page_bytes) {
-            let place = place.plus(0x10);
-            return Err(super::Error::Field { place, field: "the system page size", actual: page_bytes as u64 });
+        let page_bytes = match &header.multi_sector.signature {
+            b"RSTR" if page_bytes.is_power_of_two() && (STRIDE_BYTES..=0x1_0000).contains(&page_bytes) => page_bytes,
+            // The page size stands in the page that is damaged: the usual one serves to look for the other.
+            _ => 4096,
+        };
+        let mut pages = Vec::new();
+        for at in [0, page_bytes as u64] {
+            let mut page = vec![0; page_bytes];
+            log.read(&self.device, &self.geometry, at, &mut page)?;
+            pages.push(Restart::parse(page, FileOffset(at)));
         }
-        let first = self.restart(log, 0, page_bytes)?;
-        let second = self.restart(log, page_bytes as u64, page_bytes)?;
-        Ok(if second.lsn > first.lsn { second } else { first })
-    }
-
-    fn restart(&self, log: &Stream, at: u64, page_bytes: usize) -> Result<Restart> {
-        let place = Place::LogFile { at: FileOffset(at) };
-        let mut page = vec![0; page_bytes];
-        log.read(&self.device, &self.geometry, at, &mut page)?;
-        fixup::undo(&mut page, *b"RSTR", place)?;
-        let header: &RestartPage = view(&page, 0).map_err(place.cut())?;
-        let area: &RestartArea = view(&page, usize::from(header.restart_offset.get())).map_err(place.cut())?;
-        Ok(Restart {
-            at: FileOffset(at),
-            lsn: area.current_lsn.get(),
-            version: (header.major_version.get(), header.minor_version.get()),
-            client_in_use: area.client_in_use_list.get(),
-            flags: area.flags.get(),
-        })
+        Ok(pages)
     }
 
     /// Returns the first byte of an unused log that is not 0xFF.

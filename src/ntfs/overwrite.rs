@@ -34,7 +34,7 @@ impl<D: BlockDevice> Volume<D> {
     pub fn overwrite(&mut self, file: &File, at: FileOffset, bytes: &[u8]) -> Result<Vec<Extent>> {
         let file = self.file(file.reference())?;
         let data = self.writable(&file)?;
-        data.check_range(at.0, bytes.len() as u64)?;
+        data.check_asked(at, bytes.len() as u64)?;
         if bytes.is_empty() {
             return Ok(Vec::new());
         }

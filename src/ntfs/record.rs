@@ -208,6 +208,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn attributes_that_end_without_their_mark_are_an_error() {
+        let mut raw = built(40, &[resident(0x10, 0, &[1; 48])]);
+        raw[0x18] = 0x38 + 72;
+        let record = Record::parse(40, raw).unwrap();
+        let answers: Vec<_> = record.attributes().map(|attribute| attribute.is_ok()).collect();
+        assert_eq!(answers, [true, false]);
+    }
+
+    #[test]
     fn no_flipped_bit_of_a_record_makes_the_reader_panic_or_loop() {
         let raw = built(40, &[resident(0x10, 0, &[1; 48]), resident(0x80, 1, b"content")]);
         for bit in 0..0x180 * 8 {

@@ -150,7 +150,7 @@ impl Stream {
     /// Fills `buf` with the bytes that begin at `at`, in as few reads as the runs allow.
     ///
     /// # Errors
-    /// [`Error::OutsideFile`]; [`Error::Compressed`], [`Error::Encrypted`]; the device's.
+    /// [`Error::ShortStream`]; [`Error::Compressed`], [`Error::Encrypted`]; the device's.
     pub fn read<D: BlockDevice>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
         self.check_range(at, buf.len() as u64)?;
         if self.is_encrypted() {
@@ -198,7 +198,7 @@ impl Stream {
     /// The sizes stay as they are, also the initialized size.
     ///
     /// # Errors
-    /// [`Error::OutsideFile`], [`Error::Sparse`] if there is a hole; the device's, and then a part may be written.
+    /// [`Error::ShortStream`], [`Error::Sparse`] if there is a hole; the device's, and then a part may be written.
     pub fn write<D: BlockDevice>(
         &self,
         device: &mut D,
@@ -219,7 +219,7 @@ impl Stream {
     /// Returns where the `length` bytes at `at` can be written, in the order of the stream.
     ///
     /// # Errors
-    /// [`Error::OutsideFile`], [`Error::Sparse`] if there is a hole.
+    /// [`Error::ShortStream`], [`Error::Sparse`] if there is a hole.
     pub fn places(&self, geometry: &Geometry, at: u64, length: u64) -> Result<Vec<Extent>> {
         self.check_range(at, length)?;
         let pieces = self.pieces(geometry, at, length)?;
@@ -251,15 +251,27 @@ impl Stream {
         if left == 0 { Ok(pieces) } else { Err(self.sizes(geometry)) }
     }
 
-    /// Checks that a range lies inside the stream.
+    /// Checks that a range that a user named lies inside the stream.
     ///
     /// # Errors
     /// [`Error::OutsideFile`].
-    pub fn check_range(&self, at: u64, length: u64) -> Result<()> {
-        match at.checked_add(length) {
-            Some(end) if end <= self.size => Ok(()),
-            _ => Err(Error::OutsideFile { record: self.file, at: FileOffset(at), length, size: self.size }),
+    pub fn check_asked(&self, at: FileOffset, length: u64) -> Result<()> {
+        if self.holds(at.0, length) {
+            return Ok(());
         }
+        Err(Error::OutsideFile { record: self.file, at, length, size: self.size })
+    }
+
+    /// Checks that a range that the volume itself names lies inside the stream.
+    fn check_range(&self, at: u64, length: u64) -> Result<()> {
+        if self.holds(at, length) {
+            return Ok(());
+        }
+        Err(Error::ShortStream { record: self.file, at: FileOffset(at), length, size: self.size })
+    }
+
+    fn holds(&self, at: u64, length: u64) -> bool {
+        at.checked_add(length).is_some_and(|end| end <= self.size)
     }
 
     /// Returns the first VCN behind the runs.

@@ -54,6 +54,20 @@ fn names_are_found_whatever_their_case_and_missing_ones_are_not() {
 }
 
 #[test]
+fn a_name_that_fits_several_files_is_refused_and_not_guessed() {
+    let made = make(SHAPES[1], |tree| {
+        tree.put(r"\SYSTEM", b"one");
+        tree.put(r"\System", b"another");
+        tree.put(r"\only", b"once");
+    });
+    let Some(made) = made else { return };
+    let volume = made.volume();
+    assert_eq!(volume.find(r"\system").unwrap_err().code(), Some("E-NAME-AMBIGUOUS"));
+    assert!(volume.find(r"\ONLY").unwrap().is_some());
+    assert_eq!(walk(&volume).len(), 3);
+}
+
+#[test]
 fn a_file_tells_its_sizes_and_a_range_outside_is_an_error() {
     let Some(made) = make(SHAPES[1], |tree| one_of_each(tree, 10)) else { return };
     let volume = made.volume();
