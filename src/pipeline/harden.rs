@@ -20,7 +20,7 @@ use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
 use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Change, Identity, Setting, Settings, Value};
-use crate::windows::{BootMode, Depth, FileChange, Machine, Survey};
+use crate::windows::{BootMode, FileChange, Machine};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -119,10 +119,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     progress.start("reading", 0);
     let mut machine = Machine::open(Overlay::new(&image), job.now.filetime())?;
     machine.verify()?;
-    let boot_mode = match job.boot_mode {
-        Some(mode) => Some(mode),
-        None => Survey::of(&image, Depth::Volumes)?.boot_mode(),
-    };
+    let boot_mode = job.boot_mode.or(machine.boot_mode());
     if boot_mode.is_none() && staging.is_some() {
         return Err(Error::BootModeUnknown);
     }

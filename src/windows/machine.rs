@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
-use super::locate::{Depth, Survey};
+use super::locate::{BootMode, Depth, Survey};
 use super::setting::{Change, Found, Identity, Setting, SettingError, Settings, Value, ValueType};
 use super::{Error, Result};
 use crate::base::digest::Digest;
@@ -31,6 +31,7 @@ pub struct Machine<D> {
     hives: Vec<HiveFile>,
     identity: Identity,
     sets: ControlSets,
+    boot_mode: Option<BootMode>,
     warnings: Vec<String>,
     now: FileTime,
 }
@@ -60,6 +61,7 @@ impl<D: BlockDevice> Machine<D> {
         if let Some(refusal) = survey.refusals().into_iter().next() {
             return Err(Error::Refused(refusal));
         }
+        let boot_mode = survey.boot_mode();
         let site = survey.windows()?;
         let partition = site.partition.number;
         let mut warnings: Vec<String> = match &site.volume {
@@ -95,12 +97,17 @@ impl<D: BlockDevice> Machine<D> {
             warnings.push(format!("W-CONTROL-SET-FAILED: control set {} once failed to boot", sets.failed));
         }
         let identity = identity::read(&software.hive, &system.hive, security.as_ref(), sets)?;
-        Ok(Self { volume, partition, hives: opened, identity, sets, warnings, now })
+        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now })
     }
 
     /// Returns the number of the partition that holds the Windows.
     pub fn partition(&self) -> u32 {
         self.partition
+    }
+
+    /// Returns how firmware starts the machine, or `None` where the partition table does not tell.
+    pub fn boot_mode(&self) -> Option<BootMode> {
+        self.boot_mode
     }
 
     /// Returns where the Windows volume lies on the disk, and its length.
@@ -155,7 +162,9 @@ impl<D: BlockDevice> Machine<D> {
             let failed = |source| Error::File { path: file.path.clone(), source };
             let mut extents = Vec::new();
             for range in &touched {
-                let bytes = cut(file, *range)?;
+                let bytes = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
+                let bytes = bytes.and_then(|(at, length)| read::slice(file.hive.bytes(), at, length).ok());
+                let bytes = bytes.expect("a hive tells only ranges of its own bytes");
                 extents.extend(self.volume.overwrite(&file.file, FileOffset(range.offset), bytes).map_err(failed)?);
             }
             let extents = self.on_disk(extents);
@@ -212,12 +221,6 @@ fn verify(file: &HiveFile) -> Result<()> {
             first: first.to_string(),
         }),
     }
-}
-
-fn cut(file: &HiveFile, range: Extent) -> Result<&[u8]> {
-    let place = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-    read::slice(file.hive.bytes(), place(range.offset), place(range.length))
-        .map_err(|_| Error::NoHive { partition: 0, path: file.path.clone() })
 }
 
 /// The answer to a request for a change.
