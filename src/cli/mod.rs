@@ -1,4 +1,4 @@
-//! Floor 7: the command line. One verb, one file; [`ui`] is the only place that prints.
+//! Floor 7: the command line. One verb, one file; `ui` is the only place that prints.
 //!
 //! Data goes to stdout, status to stderr. Exit codes: 0 done and nothing open at or above `--fail-on`, 1 done with
 //! findings open (or a bundle that does not verify), 2 usage, 3 refused, 4 failed.
