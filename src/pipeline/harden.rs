@@ -90,9 +90,9 @@ pub struct Timings {
     pub apply: u64,
     /// Opening the machine again through the overlay, verifying and assessing it.
     pub verify: u64,
-    /// Writing the image, and meanwhile digesting the source.
+    /// Writing the image.
     pub export: u64,
-    /// Digesting the written image, assessing it, and asking other readers.
+    /// Digesting source and image, assessing the image, and asking other readers, beyond the time of writing it.
     pub digest: u64,
     /// Writing log, reports and lists.
     pub reports: u64,
@@ -165,21 +165,28 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     let name = file_name(&job.source);
     let written = staging.place(&name)?;
-    let (source_digests, exported) =
-        rayon::join(|| disk::digest(&image, &Silent), || disk::export(&overlay, &written, progress));
-    exported?;
-    let source = record(&image, &name, &source_digests?);
-    clock.lap(|t, ms| t.export = ms);
-
-    let output_image = Image::open(&written, Some(image.format()))?;
-    let (digests, looked) = rayon::join(
-        || disk::digest(&output_image, progress),
-        || look_again(&output_image, job.now, &edit, &outcome.after, &assess),
+    // Two files are digested from end to end, which a core each can do at once; the source's digest tells how far.
+    let (source, output) = rayon::join(
+        || Ok(record(&image, &name, &disk::digest(&image, progress)?)),
+        || -> Result<_> {
+            let begun = (job.elapsed)();
+            disk::export(&overlay, &written, &Silent)?;
+            let exported = (job.elapsed)().saturating_sub(begun);
+            let output = Image::open(&written, Some(image.format()))?;
+            let (digests, second_opinion) = rayon::join(
+                || disk::digest(&output, &Silent),
+                || look_again(&output, job.now, &edit, &outcome.after, &assess),
+            );
+            Ok((record(&output, &name, &digests?), second_opinion?, exported))
+        },
     );
-    let second_opinion = looked?;
-    let output = record(&output_image, &name, &digests?);
+    let (output, second_opinion, exported) = output?;
+    let source = source.map_err(Error::Disk)?;
     staging.list(&name, output.file_bytes, output.sha256);
-    clock.lap(|t, ms| t.digest = ms);
+    clock.lap(|t, ms| {
+        t.export = milliseconds(exported);
+        t.digest = ms.saturating_sub(t.export);
+    });
 
     progress.start("writing evidence", 0);
     let document = Document::new(&name, &outcome.windows, &outcome.after);
@@ -214,7 +221,6 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     };
     staging.write_json("aws/containers.json", &aws::containers(&import))?;
     staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
-    drop(output_image);
     let bundle = staging.finish(&name, &output.ebs_linear)?;
     clock.lap(|t, ms| t.reports = ms);
     progress.finish();
@@ -355,8 +361,11 @@ impl Stopwatch {
 
     fn lap(&mut self, set: impl FnOnce(&mut Timings, u64)) {
         let now = (self.elapsed)();
-        let ms = u64::try_from(now.saturating_sub(self.last).as_millis()).unwrap_or(u64::MAX);
-        set(&mut self.timings, ms);
+        set(&mut self.timings, milliseconds(now.saturating_sub(self.last)));
         self.last = now;
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
