@@ -19,6 +19,21 @@ impl Moment {
         FileTime(self.0.saturating_add(UNIX_EPOCH_IN_FILETIME_SECONDS).saturating_mul(10_000_000))
     }
 
+    /// Parses what [`Display`](fmt::Display) writes, and no other spelling of it.
+    pub fn parse(text: &str) -> Option<Self> {
+        let number = |range: std::ops::Range<usize>| text.get(range)?.parse::<u64>().ok();
+        let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+        let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+        if !(1..=12).contains(&month) || year < 1970 {
+            return None;
+        }
+        // Days from March, so that the leap day is a year's last one.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day;
+        let seconds = days.checked_sub(719_469)? * 86_400 + hour * 3_600 + minute * 60 + second;
+        Some(Self(seconds)).filter(|moment| moment.to_string() == text)
+    }
+
     /// Returns year, month and day in the proleptic Gregorian calendar.
     ///
     /// Source: the era-based conversion of days to civil dates (400-year eras of 146,097 days, years from March).
@@ -63,6 +78,23 @@ mod tests {
         assert_eq!(Moment(951_782_399).to_string(), "2000-02-28T23:59:59Z");
         assert_eq!(Moment(951_782_400).to_string(), "2000-02-29T00:00:00Z");
         assert_eq!(Moment(1_735_689_599).to_string(), "2024-12-31T23:59:59Z");
+    }
+
+    #[test]
+    fn printed_moments_are_parsed_and_nothing_else_is() {
+        for seconds in [0, 951_782_399, 951_782_400, 1_735_689_599, 1_767_225_600, 253_402_300_799] {
+            assert_eq!(Moment::parse(&Moment(seconds).to_string()), Some(Moment(seconds)));
+        }
+        for text in [
+            "",
+            "2026-01-01",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-01 00:00:00Z",
+            "1969-12-31T23:59:59Z",
+        ] {
+            assert_eq!(Moment::parse(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -51,8 +51,8 @@ pub enum Error {
     #[error("the partition table does not tell how the machine boots")]
     BootModeUnknown,
 
-    /// The header of a bundle's log does not say what was demanded.
-    #[error("the header of the bundle's audit.jsonl has no usable `policy.{member}`")]
+    /// The header of a bundle's log does not say what was demanded, or when.
+    #[error("the header of the bundle's audit.jsonl has no usable member `{member}`")]
     Evidence {
         /// The member.
         member: &'static str,

@@ -99,11 +99,47 @@ pub struct Timings {
 }
 
 /// What the edit left in the overlay.
-struct Edit {
+pub(super) struct Edit {
     applied: Vec<Applied>,
     extents: Vec<Vec<Extent>>,
     files: Vec<FileChange>,
     volume: Extent,
+}
+
+impl Edit {
+    /// Makes a machine meet what was found open, and writes it to the machine's device.
+    pub(super) fn apply(plan: &Plan, machine: &mut Machine<Overlay<&Image>>) -> Result<Self> {
+        let applied = policy::apply(plan, machine)?;
+        let files = machine.commit()?;
+        let extents = applied.iter().map(|applied| machine.extents(&applied.change));
+        let extents = extents.collect::<std::result::Result<_, _>>()?;
+        Ok(Self { applied, extents, files, volume: machine.volume_extent() })
+    }
+
+    /// Returns the lines of the log between header and trailer.
+    pub(super) fn records(&self) -> impl Iterator<Item = Record> {
+        let changes = self.applied.iter().zip(&self.extents).map(|(Applied { rules, change }, extents)| {
+            Record::Change(ChangeRecord {
+                rules: rules.clone(),
+                setting: change.setting.clone(),
+                before: change.before.clone(),
+                after: change.after.clone(),
+                file: change.file.clone(),
+                cell: change.cell,
+                extents: extents.clone(),
+            })
+        });
+        let files = self.files.iter().map(|file| {
+            Record::File(FileRecord {
+                file: file.file.clone(),
+                bytes: file.bytes,
+                sha256_before: file.before,
+                sha256_after: file.after,
+                extents: file.extents.clone(),
+            })
+        });
+        changes.chain(files)
+    }
 }
 
 /// Hardens an image.
@@ -134,7 +170,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("editing", 0);
     let plan = policy::plan(&before, &HoldBack::Nothing)?;
-    let edit = apply(&plan, &mut machine)?;
+    let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
 
@@ -236,14 +272,6 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn apply(plan: &Plan, machine: &mut Machine<Overlay<&Image>>) -> Result<Edit> {
-    let applied = policy::apply(plan, machine)?;
-    let files = machine.commit()?;
-    let extents =
-        applied.iter().map(|applied| machine.extents(&applied.change)).collect::<std::result::Result<_, _>>()?;
-    Ok(Edit { applied, extents, files, volume: machine.volume_extent() })
-}
-
 /// Proves that every rule with a step is closed now, and that no other rule's status changed.
 fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<()> {
     let planned = |id: &str| plan.steps.iter().any(|step| step.rules.iter().any(|rule| rule == id));
@@ -306,25 +334,8 @@ fn second_opinion(_: &Image, _: Extent, _: &[(Setting, Option<Value>)]) -> Resul
 fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
     let mut chain = Chain::default();
     chain.push(&Record::Header(Box::new(header)));
-    for (Applied { rules, change }, extents) in edit.applied.iter().zip(&edit.extents) {
-        chain.push(&Record::Change(ChangeRecord {
-            rules: rules.clone(),
-            setting: change.setting.clone(),
-            before: change.before.clone(),
-            after: change.after.clone(),
-            file: change.file.clone(),
-            cell: change.cell,
-            extents: extents.clone(),
-        }));
-    }
-    for file in &edit.files {
-        chain.push(&Record::File(FileRecord {
-            file: file.file.clone(),
-            bytes: file.bytes,
-            sha256_before: file.before,
-            sha256_after: file.after,
-            extents: file.extents.clone(),
-        }));
+    for record in edit.records() {
+        chain.push(&record);
     }
     chain.push(&Record::Trailer(Box::new(trailer)));
     chain.into_text()

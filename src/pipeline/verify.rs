@@ -8,15 +8,16 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::{Demand, Document, Error, Result, harden};
+use super::harden::{self, Edit};
+use super::{Demand, Document, Error, Result};
 use crate::audit::{self, Bundle, Line};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::{Extent, fs};
-use crate::disk::{self, Image};
-use crate::policy;
+use crate::disk::{self, Image, Overlay};
+use crate::policy::{self, HoldBack};
 use crate::windows::Machine;
 use crate::windows::setting::{Setting, Settings as _};
 
@@ -255,21 +256,43 @@ fn prove_difference(
             ),
         ),
     }
-    let machine = Machine::open(&before, Moment(0).filetime())?;
-    let mut wrong = 0;
-    for (line, object) in log.of("change") {
-        let setting = object.get("setting").cloned().and_then(|value| serde_json::from_value::<Setting>(value).ok());
-        let found = setting.and_then(|setting| machine.get(&setting).ok());
-        if found.is_none_or(|found| Some(&json!(found.value)) != object.get("before")) {
-            wrong += 1;
-            proof.deny(
-                format!("audit.jsonl line {line}"),
-                "the source does not hold the value before that the line says",
-            );
-        }
+    prove_again(&before, &after, log, &place, proof)
+}
+
+/// Proves the strongest claim: the same edit, made again on the source, gives the same image and the same lines.
+///
+/// This also proves every value before, and that no line claims more bytes than its change touched.
+fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof: &mut Proof) -> Result<()> {
+    let header = log.header();
+    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
+    let started = header["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })?;
+    if header["tool"] != json!(audit::Tool::THIS) {
+        proof.notes.push("the bundle was made by another version, so the edit is not made again".to_owned());
+        return Ok(());
     }
-    if wrong == 0 {
-        proof.proven.push(format!("{place}: held every value before as the log says"));
-    }
+    let mut machine = Machine::open(Overlay::new(before), started.filetime())?;
+    let resolved = demand.resolve(machine.identity())?;
+    let assessment = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, &machine);
+    proof.hold(
+        source,
+        "an assessment of the source has the trailer's totals before",
+        json!(assessment.totals) == log.trailer()["before"],
+    );
+    let edit = Edit::apply(&policy::plan(&assessment, &HoldBack::Nothing)?, &mut machine)?;
+    let recorded: Vec<Json> =
+        log.lines.iter().filter(|line| matches!(line.kind.as_str(), "change" | "file")).map(content).collect();
+    let again: Vec<Json> = edit.records().map(|record| json!(record)).collect();
+    proof.hold("audit.jsonl", "the same edit of the source gives the same change and file lines", recorded == again);
+    let differing = disk::differences(&machine.into_device(), after, &Silent)?;
+    proof.hold(source, "the same edit of the source gives this image, byte for byte", differing.is_empty());
     Ok(())
+}
+
+/// Returns what a line says, without its place in the chain.
+fn content(line: &Line) -> Json {
+    let mut object = line.object.clone();
+    for member in ["seq", "prev", "hash"] {
+        object.remove(member);
+    }
+    Json::Object(object)
 }

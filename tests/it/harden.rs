@@ -118,9 +118,35 @@ fn one_flipped_byte_makes_verify_fail_and_say_where() {
 
 #[test]
 fn an_edit_that_no_line_explains_is_found_even_when_all_digests_are_made_anew() {
+    let answer = forged(|log| log.to_owned());
+    assert!(answer.out.contains("no line explains"), "{}", answer.out);
+}
+
+#[test]
+fn a_log_that_claims_more_bytes_than_its_changes_touched_is_found_too() {
+    let everything = "\"extents\":[{\"offset\":0,\"length\":134217728}]";
+    let answer = forged(|log| {
+        let at = log.find("\"extents\":[").unwrap();
+        let end = at + log[at..].find(']').unwrap();
+        format!("{}{everything}{}", &log[..at], &log[end + 1..])
+    });
+    assert!(!answer.out.contains("no line explains"), "{}", answer.out);
+    assert!(answer.out.contains("does not hold that the same edit of the source gives this image"), "{}", answer.out);
+    assert!(
+        answer.out.contains("does not hold that the same edit of the source gives the same change"),
+        "{}",
+        answer.out
+    );
+}
+
+/// Hardens the fixture, then changes a byte of the image, lets `lie` rewrite the log, and seals everything again;
+/// returns what `verify --source` says, which must not be that all is well.
+fn forged(lie: impl FnOnce(&str) -> String) -> Answer {
     let home = tempfile::tempdir().unwrap();
     harden(home.path()).expect(0);
     let out = home.path().join("out");
+    let log = std::fs::read_to_string(out.join("audit.jsonl")).unwrap();
+    std::fs::write(out.join("audit.jsonl"), lie(&log)).unwrap();
     // A forger changes a byte of the image that no registry value depends on, and signs everything again.
     let image = out.join("ws2022.vhd");
     let mut bytes = std::fs::read(&image).unwrap();
@@ -130,8 +156,7 @@ fn an_edit_that_no_line_explains_is_found_even_when_all_digests_are_made_anew() 
     let old = std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     let old = old.lines().find(|line| line.ends_with("  ws2022.vhd")).unwrap()[..64].to_owned();
     reseal(&out, &old, &sha256(&image));
-    let answer = coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd"))]).expect(1);
-    assert!(answer.out.contains("no line explains"), "{}", answer.out);
+    coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd"))]).expect(1)
 }
 
 /// Replaces the image's digest in every list and in the log, and seals both again, as a forger would.
