@@ -10,6 +10,9 @@ use super::layout::{BASE_BLOCK_LEN, BIN_ALIGN, BaseBlock};
 use super::{Error, Result};
 use crate::base::{CellOffset, FileOffset, read};
 
+/// The largest size of all bins in bytes, 2 GiB less one bin: offsets from 0x80000000 on are those of volatile cells.
+pub(super) const BINS_LEN_MAX: u32 = 0x7fff_f000;
+
 /// What the rest of the floor needs of the base block.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
@@ -55,8 +58,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
     }
     let bins_len = base.bins_len.get();
     let room = bytes.len().saturating_sub(BASE_BLOCK_LEN as usize);
-    // Offsets from 0x80000000 on would be those of volatile cells.
-    if bins_len == 0 || bins_len % BIN_ALIGN != 0 || bins_len > i32::MAX.cast_unsigned() || bins_len as usize > room {
+    if !is_bins_len(bins_len) || bins_len as usize > room {
         return Err(Error::BinsSize { actual: bins_len, available: bytes.len() });
     }
     let reorganized_high = base.last_reorganized.get() >> 48;
@@ -68,6 +70,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
         xp: base.guid_signature != *b"rmtm" && !(0x1c0..0x300).contains(&reorganized_high),
         offline: base.offline_mark == *b"OfRg",
     })
+}
+
+/// Tells whether all bins together can have this size in bytes.
+pub(super) fn is_bins_len(bins_len: u32) -> bool {
+    bins_len != 0 && bins_len.is_multiple_of(BIN_ALIGN) && bins_len <= BINS_LEN_MAX
 }
 
 /// Returns the checksum of a base block: the XOR of its first 127 words, never 0 and never all ones.

@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::recover::LogReport;
 use crate::base::{CellOffset, Failure, FileOffset, Kind};
 
 /// A failure of this floor. Cell offsets count from the first bin, file offsets from the base block.
@@ -100,6 +101,20 @@ pub enum Error {
         secondary: u32,
     },
 
+    /// The sequence numbers differ, and none of the logs can be replayed.
+    #[error(
+        "the hive is dirty (its sequence numbers are {primary} and {secondary}) and has no log that can be replayed{}",
+        listed(logs)
+    )]
+    DirtyNoLog {
+        /// The primary sequence number.
+        primary: u32,
+        /// The secondary sequence number.
+        secondary: u32,
+        /// Why each log cannot.
+        logs: Vec<LogReport>,
+    },
+
     /// The base block names another kind of file, or another format.
     #[error("the file is of type {actual} and format {format}, a hive has type 0 and format 1")]
     FileType {
@@ -146,6 +161,45 @@ pub enum Error {
     ListTooLong {
         /// The list's cell.
         at: CellOffset,
+    },
+
+    /// An entry of a log that is needed is whole, and gives the bins a size that they cannot have.
+    #[error("the log {log}, at {at}, wants {actual:#x} bytes of bins, of at most {limit:#x} in whole bins")]
+    LogBins {
+        /// The log's name.
+        log: String,
+        /// Where the entry begins.
+        at: FileOffset,
+        /// The size in bytes.
+        actual: u32,
+        /// The largest possible: by the format, or by the bytes that the hive and its logs have.
+        limit: u64,
+    },
+
+    /// An entry of a log that is needed is whole, and has a page that cannot be.
+    #[error("the log {log}, at {at}, has a page of {length:#x} bytes for {offset:#x}, which cannot be")]
+    LogPage {
+        /// The log's name.
+        log: String,
+        /// Where the entry begins.
+        at: FileOffset,
+        /// Where in the bins the page belongs.
+        offset: u32,
+        /// Its length in bytes.
+        length: u32,
+    },
+
+    /// An entry of a log that is needed is whole, and has no pages, or more than fit into it.
+    #[error("the log {log}, at {at}, has {actual} pages in {length:#x} bytes")]
+    LogPages {
+        /// The log's name.
+        log: String,
+        /// Where the entry begins.
+        at: FileOffset,
+        /// The number of pages.
+        actual: u32,
+        /// The entry's length in bytes.
+        length: usize,
     },
 
     /// A key or a list is reached twice.
@@ -254,7 +308,9 @@ pub enum Error {
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Dirty { .. } | Self::Full { .. } | Self::KeyFlags { .. } | Self::Link { .. } => Kind::Refused,
+            Self::Dirty { .. } | Self::DirtyNoLog { .. } => Kind::Refused,
+            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Kind::Refused,
+            Self::Full { .. } | Self::KeyFlags { .. } | Self::Link { .. } => Kind::Refused,
             Self::Layered { .. } | Self::ValueFlags { .. } | Self::Version { .. } => Kind::Unsupported,
             Self::DataTooLong { .. } | Self::Name { .. } => Kind::Usage,
             Self::ListTooLong { .. } | Self::References { .. } | Self::TooDeep { .. } => Kind::Limit,
@@ -265,6 +321,8 @@ impl Failure for Error {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Dirty { .. } => Some("E-HIVE-DIRTY"),
+            Self::DirtyNoLog { .. } => Some("E-HIVE-DIRTY-NO-LOG"),
+            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Some("E-HIVE-LOG"),
             Self::Full { .. } => Some("E-HIVE-FULL"),
             Self::KeyFlags { .. } => Some("E-HIVE-KEY-FLAGS"),
             Self::Layered { .. } => Some("E-HIVE-LAYERED"),
@@ -280,6 +338,14 @@ impl Failure for Error {
             Self::Dirty { .. } => {
                 Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")
             }
+            Self::DirtyNoLog { .. } => Some(
+                "take the hive together with its .LOG1 and .LOG2, or boot the machine once and shut it down cleanly \
+                 (shutdown /s /t 0), then take the image again",
+            ),
+            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Some(
+                "find out who wrote the log: Windows did not; boot the machine once so that Windows recovers the hive \
+                 in its own way, then take the image again",
+            ),
             Self::Full { .. } => Some("boot the machine once so that Windows enlarges the hive, or make fewer changes"),
             Self::KeyFlags { .. } | Self::ValueFlags { .. } => {
                 Some("make this one change on the running machine, and leave its rule out here")
@@ -293,4 +359,9 @@ impl Failure for Error {
             _ => None,
         }
     }
+}
+
+/// Returns what became of each log, as the end of a sentence.
+fn listed(logs: &[LogReport]) -> String {
+    logs.iter().map(|log| format!("; {log}")).collect()
 }

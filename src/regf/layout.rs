@@ -16,6 +16,8 @@ pub(super) const BIN_HEADER_LEN: u32 = 32;
 pub(super) const CELL_HEADER_LEN: u32 = 4;
 /// Cells are multiples of this many bytes.
 pub(super) const CELL_ALIGN: u32 = 8;
+/// Size of the head of a log entry in bytes.
+pub(super) const LOG_ENTRY_LEN: usize = 40;
 /// "No cell".
 pub(super) const NIL: u32 = 0xffff_ffff;
 /// Data bytes in one segment of big data; longer values are cut where the minor version is above 3.
@@ -155,6 +157,32 @@ pub(super) struct KeyIndex {
     pub count: U16,
 }
 
+/// `HVLE`: the head of an entry in a transaction log; page references and pages follow.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct LogEntry {
+    pub signature: [u8; 4],
+    /// Of the whole entry, in bytes.
+    pub len: U32,
+    pub flags: U32,
+    pub sequence: U32,
+    pub bins_len: U32,
+    pub page_count: U32,
+    /// Of everything behind this head.
+    pub body_hash: U64,
+    /// Of everything before this field.
+    pub head_hash: U64,
+}
+
+/// A reference to a page in a log entry.
+#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[repr(C)]
+pub(super) struct LogPage {
+    /// From the first bin, in bytes.
+    pub offset: U32,
+    pub len: U32,
+}
+
 const _: () = {
     assert!(size_of::<BaseBlock>() == 512);
     assert!(size_of::<BinHeader>() == BIN_HEADER_LEN as usize);
@@ -163,4 +191,6 @@ const _: () = {
     assert!(size_of::<KeySecurity>() == 20);
     assert!(size_of::<BigData>() == 8);
     assert!(size_of::<KeyIndex>() == 4);
+    assert!(size_of::<LogEntry>() == LOG_ENTRY_LEN);
+    assert!(size_of::<LogPage>() == 8);
 };

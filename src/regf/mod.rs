@@ -4,10 +4,11 @@
 //! file without a gap. Keys and values are read where they lie. Edits are all or nothing, keep the rules that Windows
 //! itself keeps (sorted lists, hashes, reference counts, upper bounds), and tell every byte they changed;
 //! [`Hive::verify`] checks all of those rules over the whole hive. [`Hive::seal`] makes an edited hive a clean one.
+//! [`Hive::recover`] makes a clean hive of a dirty one and its transaction logs, as Windows does.
 //!
 //! Reading touches only what is asked for: errors in a corner of the hive surface when that corner is read, or in
-//! [`Hive::verify`]. Not here: replay of transaction logs (a dirty hive is refused), layered hives, symbolic links
-//! (never followed), and making a hive longer than its file.
+//! [`Hive::verify`]. Not here: layered hives, symbolic links (never followed), and making a hive longer than its file
+//! by an edit.
 //!
 //! Cells are addressed by [`CellOffset`] (from the first bin), changed bytes by [`Extent`]s of the hive file: the byte
 //! of cell offset `x` is file byte `x + 0x1000`.
@@ -24,7 +25,9 @@ mod hostile;
 mod key;
 mod layout;
 mod list;
+mod log;
 mod name;
+mod recover;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)]
 mod sample;
@@ -37,7 +40,9 @@ mod walk;
 pub use edit::Edit;
 pub use error::Error;
 pub use key::Key;
+pub use log::{End, Ignored, Log};
 pub use name::Name;
+pub use recover::{LogReport, Outcome, Recovered, Replay};
 pub use value::Value;
 pub use verify::{Finding, Rule, Severity};
 pub use walk::Walk;
