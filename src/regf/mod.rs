@@ -6,8 +6,8 @@
 //! [`Hive::verify`] checks all of those rules over the whole hive. [`Hive::seal`] makes an edited hive a clean one.
 //!
 //! Reading touches only what is asked for: errors in a corner of the hive surface when that corner is read, or in
-//! [`Hive::verify`]. Not here: replay of transaction logs (a dirty hive is refused), layered hives, symbolic links
-//! (never followed), and making a hive longer than its file.
+//! [`Hive::verify`]. Not here: replay of transaction logs (a dirty hive is refused), layered hives, and symbolic
+//! links (never followed).
 //!
 //! Cells are addressed by [`CellOffset`] (from the first bin), changed bytes by [`Extent`]s of the hive file: the byte
 //! of cell offset `x` is file byte `x + 0x1000`.
