@@ -123,9 +123,10 @@ impl Transaction<'_> {
         let (Some(list), Some(less), true) = (list, actual.checked_sub(1), expected == actual) else {
             return Err(Error::SubkeyCount { at: parent, expected, actual });
         };
-        let place = leaves.iter().enumerate().find_map(|(number, leaf)| {
-            Some((number, leaf.children().position(|(entry, _)| entry == child)?))
-        });
+        let place = leaves
+            .iter()
+            .enumerate()
+            .find_map(|(number, leaf)| Some((number, leaf.children().position(|(entry, _)| entry == child)?)));
         let (number, index) = place.ok_or(Error::NoCell { at: child })?;
         let cells = leaves.iter().map(|leaf| leaf.at).collect();
         let list = self.remove(list, cells, number, index)?;
@@ -155,7 +156,8 @@ impl Transaction<'_> {
             leaves.remove(number);
         } else {
             self.rewrite_leaf(at, kind, &entries)?;
-            let pairs = [number.checked_sub(1).map(|before| (before, number)), Some((number, number.saturating_add(1)))];
+            let pairs =
+                [number.checked_sub(1).map(|before| (before, number)), Some((number, number.saturating_add(1)))];
             for (left, right) in pairs.into_iter().flatten() {
                 if let (Some(one), Some(two)) = (leaves.get(left).copied(), leaves.get(right).copied())
                     && let Some(joined) = self.join_leaves(one, two)?

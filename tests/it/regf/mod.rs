@@ -3,6 +3,7 @@
 mod corpus;
 mod edits;
 mod hostile;
+mod model;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
