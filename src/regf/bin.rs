@@ -24,6 +24,12 @@ impl CellSet {
         Self { words: vec![0; len_bytes.div_ceil(WORD_SPAN)] }
     }
 
+    /// Makes room for bins of up to `len_bytes` bytes; never less than there is.
+    pub(super) fn grow(&mut self, len_bytes: usize) {
+        let words = len_bytes.div_ceil(WORD_SPAN);
+        self.words.resize(words.max(self.words.len()), 0);
+    }
+
     /// Tells whether the set holds `at`; never true where no cell can begin.
     pub(super) fn contains(&self, at: CellOffset) -> bool {
         let (index, bit) = Self::place(at);

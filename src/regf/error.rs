@@ -92,6 +92,10 @@ pub enum Error {
         actual: usize,
     },
 
+    /// A security descriptor that is to be stored is malformed, or has no owner.
+    #[error("the security descriptor is malformed or has no owner")]
+    Descriptor,
+
     /// The sequence numbers differ: the last writer did not finish.
     #[error("the hive is dirty: its sequence numbers are {primary} and {secondary}")]
     Dirty {
@@ -124,11 +128,21 @@ pub enum Error {
         format: u32,
     },
 
-    /// No free cell is large enough, and the file has no room for another bin.
-    #[error("the hive has no room for a cell of {needed} bytes")]
+    /// No free cells are large enough, and the file has no room for the bins that the edit needs.
+    #[error("the hive has no room: its file is {missing} bytes too short")]
     Full {
-        /// The size of the cell in bytes, with its header.
-        needed: u32,
+        /// The bytes by which the file must be longer for this edit, as
+        /// [`Hive::next_len`](super::Hive::next_len) takes them.
+        missing: u32,
+    },
+
+    /// A key that is to be deleted alone has subkeys.
+    #[error("the key at {at} has {count} subkeys")]
+    HasSubkeys {
+        /// The key's cell.
+        at: CellOffset,
+        /// The number of subkeys.
+        count: u32,
     },
 
     /// The key has a flag or a layer with which this version does not edit it.
@@ -234,11 +248,31 @@ pub enum Error {
         at: CellOffset,
     },
 
+    /// The key is one that Windows does not delete: the root, or one with the flag for it.
+    #[error("the key at {at} with the flags {flags:#x} cannot be deleted")]
+    NoDelete {
+        /// The key's cell.
+        at: CellOffset,
+        /// Its flags.
+        flags: u16,
+    },
+
     /// The file does not begin as a hive.
     #[error("the file is no hive: it begins with {actual:02x?}")]
     NoHive {
         /// The first four bytes.
         actual: [u8; 4],
+    },
+
+    /// A key names another parent than the key whose list names it.
+    #[error("the key at {at} says that its parent is {actual:#x}, it is {expected:#x}")]
+    Parent {
+        /// The key's cell.
+        at: CellOffset,
+        /// The parent whose list names the key.
+        expected: u32,
+        /// The parent that the key names.
+        actual: u32,
     },
 
     /// The security cell's reference count cannot count further.
@@ -248,6 +282,13 @@ pub enum Error {
         at: CellOffset,
         /// The count.
         actual: u32,
+    },
+
+    /// The ring of security cells is broken.
+    #[error("the ring of security cells is broken at {at}")]
+    Ring {
+        /// The cell whose neighbour does not point back, or where the ring does not close.
+        at: CellOffset,
     },
 
     /// A cell holds something else than what points to it says.
@@ -261,11 +302,29 @@ pub enum Error {
         actual: [u8; 2],
     },
 
+    /// A key's number of subkeys is not that of its lists.
+    #[error("the key at {at} says that it has {actual} subkeys, its lists name {expected}")]
+    SubkeyCount {
+        /// The key's cell.
+        at: CellOffset,
+        /// The entries of the lists.
+        expected: u32,
+        /// The number in the key.
+        actual: u32,
+    },
+
     /// A key lies deeper than Windows allows.
     #[error("more than {limit} levels of keys")]
     TooDeep {
         /// The limit.
         limit: usize,
+    },
+
+    /// The hive would be larger than its cells can be addressed in: 2 GiB of bins.
+    #[error("a hive of {actual:#x} bytes is more than its offsets can address")]
+    TooLarge {
+        /// The size in bytes.
+        actual: u64,
     },
 
     /// The file is shorter than what it must hold.
@@ -275,6 +334,13 @@ pub enum Error {
         at: FileOffset,
         /// How many are needed.
         length: usize,
+    },
+
+    /// A value that is to be renamed would have the name of another one.
+    #[error("the value at {at} has that name already")]
+    ValueExists {
+        /// The other value's cell.
+        at: CellOffset,
     },
 
     /// The value has a flag with which this version does not edit it.
@@ -311,6 +377,8 @@ impl Failure for Error {
             Self::Dirty { .. } | Self::DirtyNoLog { .. } => Kind::Refused,
             Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Kind::Refused,
             Self::Full { .. } | Self::KeyFlags { .. } | Self::Link { .. } => Kind::Refused,
+            Self::HasSubkeys { .. } | Self::NoDelete { .. } | Self::ValueExists { .. } => Kind::Refused,
+            Self::Descriptor | Self::TooLarge { .. } => Kind::Refused,
             Self::Layered { .. } | Self::ValueFlags { .. } | Self::Version { .. } => Kind::Unsupported,
             Self::DataTooLong { .. } | Self::Name { .. } => Kind::Usage,
             Self::ListTooLong { .. } | Self::References { .. } | Self::TooDeep { .. } => Kind::Limit,
@@ -320,13 +388,22 @@ impl Failure for Error {
 
     fn code(&self) -> Option<&'static str> {
         match self {
+            Self::DataTooLong { .. } => Some("E-HIVE-DATA-TOO-LONG"),
+            Self::Descriptor => Some("E-HIVE-DESCRIPTOR"),
             Self::Dirty { .. } => Some("E-HIVE-DIRTY"),
             Self::DirtyNoLog { .. } => Some("E-HIVE-DIRTY-NO-LOG"),
             Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Some("E-HIVE-LOG"),
             Self::Full { .. } => Some("E-HIVE-FULL"),
+            Self::HasSubkeys { .. } => Some("E-HIVE-HAS-SUBKEYS"),
             Self::KeyFlags { .. } => Some("E-HIVE-KEY-FLAGS"),
             Self::Layered { .. } => Some("E-HIVE-LAYERED"),
             Self::Link { .. } => Some("E-HIVE-LINK"),
+            Self::Name { .. } => Some("E-HIVE-NAME"),
+            Self::NoDelete { .. } => Some("E-HIVE-NO-DELETE"),
+            Self::References { .. } => Some("E-HIVE-REFERENCES"),
+            Self::TooDeep { .. } => Some("E-HIVE-TOO-DEEP"),
+            Self::TooLarge { .. } => Some("E-HIVE-TOO-LARGE"),
+            Self::ValueExists { .. } => Some("E-HIVE-VALUE-EXISTS"),
             Self::ValueFlags { .. } => Some("E-HIVE-VALUE-FLAGS"),
             Self::Version { .. } => Some("E-HIVE-VERSION"),
             _ => None,
@@ -346,7 +423,12 @@ impl Failure for Error {
                 "find out who wrote the log: Windows did not; boot the machine once so that Windows recovers the hive \
                  in its own way, then take the image again",
             ),
+            Self::Descriptor => Some("give a self-relative descriptor with an owner, as Windows stores it"),
             Self::Full { .. } => Some("boot the machine once so that Windows enlarges the hive, or make fewer changes"),
+            Self::HasSubkeys { .. } => Some("delete the key with its subkeys, or delete those first"),
+            Self::NoDelete { .. } => Some("delete the values and subkeys of the key instead"),
+            Self::TooLarge { .. } => Some("make fewer changes, or delete what the hive no longer needs"),
+            Self::ValueExists { .. } => Some("delete the other value first, or choose another name"),
             Self::KeyFlags { .. } | Self::ValueFlags { .. } => {
                 Some("make this one change on the running machine, and leave its rule out here")
             }

@@ -18,6 +18,10 @@ pub(super) const CELL_HEADER_LEN: u32 = 4;
 pub(super) const CELL_ALIGN: u32 = 8;
 /// Size of the head of a log entry in bytes.
 pub(super) const LOG_ENTRY_LEN: usize = 40;
+/// Size of the largest cell in bytes, with its header: Windows allocates none above it.
+pub(super) const CELL_MAX: u32 = 0x10_0000;
+/// Size of the largest hive's bins in bytes: offsets from 0x80000000 on are those of volatile cells.
+pub(super) const BINS_MAX: u32 = 0x7fff_f000;
 /// "No cell".
 pub(super) const NIL: u32 = 0xffff_ffff;
 /// Data bytes in one segment of big data; longer values are cut where the minor version is above 3.
@@ -32,6 +36,8 @@ pub(super) const VALUE_NAME_MAX: usize = 16_383;
 pub(super) const INLINE: u32 = 0x8000_0000;
 /// Set in `KeyNode::flags`: the key is the root of its hive.
 pub(super) const KEY_ROOT: u16 = 0x04;
+/// Set in `KeyNode::flags`: the key is not to be deleted.
+pub(super) const KEY_NO_DELETE: u16 = 0x08;
 /// Set in `KeyNode::flags`: the key is a symbolic link.
 pub(super) const KEY_LINK: u16 = 0x10;
 /// Set in `KeyNode::flags`: the name is Latin-1, one byte a character.

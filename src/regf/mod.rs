@@ -7,8 +7,7 @@
 //! [`Hive::recover`] makes a clean hive of a dirty one and its transaction logs, as Windows does.
 //!
 //! Reading touches only what is asked for: errors in a corner of the hive surface when that corner is read, or in
-//! [`Hive::verify`]. Not here: layered hives, symbolic links (never followed), and making a hive longer than its file
-//! by an edit.
+//! [`Hive::verify`]. Not here: layered hives and symbolic links (never followed).
 //!
 //! Cells are addressed by [`CellOffset`] (from the first bin), changed bytes by [`Extent`]s of the hive file: the byte
 //! of cell offset `x` is file byte `x + 0x1000`.

@@ -2,8 +2,8 @@
 //!
 //! The shape of a descriptor is checked here (MS-DTYP 2.4.6); what it grants is not this floor's matter.
 
-use super::layout::KeySecurity;
-use super::{Error, Hive, Result};
+use super::layout::{CELL_HEADER_LEN, KeySecurity};
+use super::{Error, Hive, Result, tail};
 use crate::base::{CellOffset, read};
 
 impl Hive {
@@ -15,12 +15,43 @@ impl Hive {
         }
         Ok((head, rest))
     }
+
+    /// Returns the member with this descriptor of the ring that `start` is in.
+    ///
+    /// # Errors
+    /// [`Error::Ring`] if a neighbour does not point back, or if the ring has more members than the hive has room for
+    /// cells of that kind; what contradicts the format in a member.
+    pub(super) fn find_descriptor(&self, start: CellOffset, descriptor: &[u8]) -> Result<Option<CellOffset>> {
+        let head_len = size_of::<KeySecurity>();
+        let most = self.bytes.len() / head_len.saturating_add(CELL_HEADER_LEN as usize);
+        let mut at = start;
+        for _ in 0..most {
+            let (head, rest) = self.security_cell(at)?;
+            if tail(at, rest, head_len, head.descriptor_len.get() as usize)? == descriptor {
+                return Ok(Some(at));
+            }
+            let next = CellOffset(head.next.get());
+            if self.security_cell(next)?.0.previous.get() != at.0 {
+                return Err(Error::Ring { at: next });
+            }
+            if next == start {
+                return Ok(None);
+            }
+            at = next;
+        }
+        Err(Error::Ring { at: start })
+    }
 }
 
 /// Tells whether `bytes` are a well-formed self-relative descriptor: owner, group and lists inside, aligned and
 /// without overlap, every entry of a known type and inside its list.
 pub(super) fn is_descriptor(bytes: &[u8]) -> bool {
     shape(bytes).is_some()
+}
+
+/// Tells whether a well-formed descriptor names an owner: Windows does not accept one without.
+pub(super) fn has_owner(bytes: &[u8]) -> bool {
+    read::u32_le(bytes, 4).is_ok_and(|owner| owner != 0)
 }
 
 fn shape(bytes: &[u8]) -> Option<()> {

@@ -1,13 +1,14 @@
 //! Room for cells: the free ones by size and by place, splitting, joining, and new bins behind the last.
 //!
-//! A cell never crosses its bin, and no two free cells of a bin stay neighbours.
+//! A cell never crosses its bin, and no two free cells of a bin stay neighbours. The best fit is taken, the first of
+//! several, so that an edit that is repeated takes the same cells.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Transaction;
 use crate::base::{CellOffset, read};
 use crate::regf::bin::{Tile, Tiles, file_position};
-use crate::regf::layout::{BASE_BLOCK_LEN, BIN_ALIGN, BIN_HEADER_LEN, CELL_ALIGN, CELL_HEADER_LEN};
+use crate::regf::layout::{BIN_ALIGN, BIN_HEADER_LEN, BINS_MAX, CELL_ALIGN, CELL_HEADER_LEN, CELL_MAX};
 use crate::regf::{Error, Result};
 
 /// The free cells of a hive.
@@ -72,11 +73,13 @@ impl Transaction<'_> {
     /// Allocates a cell, stores `payload` in it, and fills what is left of it with zeros.
     ///
     /// # Errors
-    /// [`Error::Full`] if no free cell is large enough and the file has no room for another bin.
+    /// [`Error::DataTooLong`] for a cell above 1 MiB, which Windows does not allocate; [`Error::TooLarge`] if no free
+    /// cell is large enough and offsets cannot address another bin.
     pub(in crate::regf) fn store(&mut self, payload: &[u8]) -> Result<CellOffset> {
         let needed = u32::try_from(payload.len())
             .ok()
             .and_then(|len| len.checked_add(CELL_HEADER_LEN)?.checked_next_multiple_of(CELL_ALIGN))
+            .filter(|needed| *needed <= CELL_MAX)
             .ok_or(Error::DataTooLong { actual: payload.len() })?;
         let found = match self.space().take(needed) {
             Some(found) => Some(found),
@@ -85,7 +88,7 @@ impl Transaction<'_> {
                 self.space().take(needed)
             }
         };
-        let (at, found) = found.ok_or(Error::Full { needed })?;
+        let (at, found) = found.expect("a new bin has one free cell that is large enough");
         let rest = found.saturating_sub(needed);
         if rest > 0 {
             let behind = at.saturating_add(needed);
@@ -117,24 +120,22 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Adds a bin behind the last one, inside the file, with one free cell of at least `needed` bytes.
+    /// Adds a bin behind the last one, with one free cell of at least `needed` bytes, a size that a cell can have.
     fn append_bin(&mut self, needed: u32) -> Result<()> {
-        let full = Error::Full { needed };
         let start = self.hive().header.bins_len;
-        let len = needed.checked_add(BIN_HEADER_LEN).and_then(|len| len.checked_next_multiple_of(BIN_ALIGN));
-        let Some((len, end)) = len.and_then(|len| Some((len, start.checked_add(len)?))) else { return Err(full) };
-        // Cells from 0x80000000 on would be volatile ones.
-        let room = self.hive().bytes.len().saturating_sub(BASE_BLOCK_LEN as usize);
-        if end as usize > room || end > i32::MAX.cast_unsigned() {
-            return Err(full);
+        let len = needed.saturating_add(BIN_HEADER_LEN).next_multiple_of(BIN_ALIGN);
+        let end = start.saturating_add(len);
+        if end > BINS_MAX {
+            return Err(Error::TooLarge { actual: u64::from(end) });
         }
+        self.space();
+        self.reserve(end);
         let mut bin = vec![0; len as usize];
         let free = len.saturating_sub(BIN_HEADER_LEN);
         for (at, word) in [(4, start), (8, len), (BIN_HEADER_LEN as usize, free)] {
             read::put_u32_le(&mut bin, at, word).expect("a bin has at least 4096 bytes");
         }
         read::put(&mut bin, 0, b"hbin").expect("a bin has at least 4096 bytes");
-        self.space();
         self.write(file_position(CellOffset(start)), &bin)?;
         self.set_bins_len(end);
         self.space().insert(start.saturating_add(BIN_HEADER_LEN), free);
@@ -181,6 +182,14 @@ mod tests {
     }
 
     #[test]
+    fn a_cell_above_what_windows_allocates_is_refused() {
+        let mut hive = Hive::parse(sample::empty(5, 0x20_0000)).expect("a hive");
+        let (most, more) = (vec![1; 0xf_fffc], vec![1; 0xf_fffd]);
+        assert_eq!(hive.transact(|t| t.store(&more)), Err(Error::DataTooLong { actual: 0xf_fffd }));
+        hive.transact(|t| t.store(&most)).expect("one mebibyte");
+    }
+
+    #[test]
     fn freed_cells_join_on_both_sides_but_not_across_bins() {
         let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
         hive.transact(|t| {
@@ -203,8 +212,11 @@ mod tests {
         assert_eq!(stored.0, (CellOffset(0x1020), CellOffset(0x3020)));
         assert_eq!((hive.header.bins_len, hive.bytes().len()), (0x4000, 0x5000));
         let before = hive.bytes().to_vec();
-        assert_eq!(hive.transact(|t| t.store(&[1; 4060])), Err(Error::Full { needed: 4064 }));
-        assert_eq!(hive.bytes(), before);
+        assert_eq!(hive.transact(|t| t.store(&[1; 4060])), Err(Error::Full { missing: 0x1000 }));
+        // What is missing is told for the whole edit, not for its first cell.
+        let both = hive.transact(|t| Ok((t.store(&[1; 4060])?, t.store(&[1; 5000])?)));
+        assert_eq!(both, Err(Error::Full { missing: 0x3000 }));
+        assert_eq!((hive.bytes(), hive.header.bins_len), (&before[..], 0x4000));
         hive.transact(|t| t.store(&[1; 1000])).expect("the first bin has room");
     }
 }

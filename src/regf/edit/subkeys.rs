@@ -1,6 +1,8 @@
-//! A new subkey's place in the sorted lists of its parent.
+//! A subkey's place in the sorted lists of its parent: found for a new one, closed behind a deleted one.
 //!
-//! A leaf takes up to 507 keys, as Windows fills them; a fuller one is split, and several are held by an index.
+//! A leaf takes up to 507 keys, as Windows fills them; a fuller one is split, and several are held by an index. Leaves
+//! that have become short are joined where one of them has the room, an index of one leaf gives way to the leaf: so a
+//! deletion never needs room.
 
 use std::mem::offset_of;
 
@@ -16,6 +18,8 @@ const LEAF_MAX: usize = 507;
 /// A leaf that must move gets room for one key more in so many, so that it need not move with each. Windows leaves
 /// far more room in some.
 const LEAF_SPARE: usize = 4;
+/// Two neighbours with no more keys than this are joined: far from the next split.
+const LEAF_JOINED_MAX: usize = LEAF_MAX / 2;
 
 impl Transaction<'_> {
     /// Puts `child` into the lists of `parent`, counts it, and raises the parent's bound on names.
@@ -105,6 +109,108 @@ impl Transaction<'_> {
         entries.chunks(piece_len).map(|piece| self.store_leaf(kind, piece, spare)).collect()
     }
 
+    /// Takes `child` out of the lists of `parent`, and counts it no longer. The bound on names stays: Windows does not
+    /// lower it either.
+    ///
+    /// # Errors
+    /// [`Error::SubkeyCount`] if the lists and the count differ, [`Error::NoCell`] if the lists do not name `child`,
+    /// and what else contradicts the format in them.
+    pub(super) fn unlink_subkey(&mut self, parent: CellOffset, child: CellOffset) -> Result<()> {
+        let key = Key::at(self.hive(), parent)?;
+        let (list, leaves, actual) = (key.subkey_list(), key.leaves()?, key.subkey_count());
+        let named = leaves.iter().fold(0usize, |sum, leaf| sum.saturating_add(leaf.len()));
+        let expected = u32::try_from(named).unwrap_or(u32::MAX);
+        let (Some(list), Some(less), true) = (list, actual.checked_sub(1), expected == actual) else {
+            return Err(Error::SubkeyCount { at: parent, expected, actual });
+        };
+        let place = leaves
+            .iter()
+            .enumerate()
+            .find_map(|(number, leaf)| Some((number, leaf.children().position(|(entry, _)| entry == child)?)));
+        let (number, index) = place.ok_or(Error::NoCell { at: child })?;
+        let cells = leaves.iter().map(|leaf| leaf.at).collect();
+        let list = self.remove(list, cells, number, index)?;
+        self.put_u32(parent, offset_of!(KeyNode, subkey_list), list.map_or(NIL, |list| list.0))?;
+        self.put_u32(parent, offset_of!(KeyNode, subkey_count), less)
+    }
+
+    /// Takes the entry at `index` out of the leaf at `number` of the list at `list`; returns where the list is then.
+    fn remove(
+        &mut self,
+        list: CellOffset,
+        mut leaves: Vec<CellOffset>,
+        number: usize,
+        index: usize,
+    ) -> Result<Option<CellOffset>> {
+        let at = *leaves.get(number).ok_or(Error::NoCell { at: list })?;
+        let leaf = self.hive().leaf(at)?;
+        let start = index.saturating_mul(leaf.kind.entry_len());
+        let end = start.saturating_add(leaf.kind.entry_len());
+        let (Some(before), Some(behind)) = (leaf.entries.get(..start), leaf.entries.get(end..)) else {
+            return Err(Error::NoCell { at });
+        };
+        let (kind, entries) = (leaf.kind, [before, behind].concat());
+        let known = leaves.len();
+        if entries.is_empty() {
+            self.free(at)?;
+            leaves.remove(number);
+        } else {
+            self.rewrite_leaf(at, kind, &entries)?;
+            let pairs =
+                [number.checked_sub(1).map(|before| (before, number)), Some((number, number.saturating_add(1)))];
+            for (left, right) in pairs.into_iter().flatten() {
+                if let (Some(one), Some(two)) = (leaves.get(left).copied(), leaves.get(right).copied())
+                    && let Some(joined) = self.join_leaves(one, two)?
+                {
+                    leaves.splice(left..=right, [joined]);
+                    break;
+                }
+            }
+        }
+        match leaves.as_slice() {
+            // It was a leaf alone.
+            [] if at == list => Ok(None),
+            [one] if *one == list => Ok(Some(list)),
+            [] => self.free(list).map(|()| None),
+            [one] => self.free(list).map(|()| Some(*one)),
+            _ if leaves.len() == known => Ok(Some(list)),
+            _ => {
+                let mut entries: Vec<u8> = leaves.iter().flat_map(|leaf| leaf.0.to_le_bytes()).collect();
+                entries.resize(known.saturating_mul(4), 0);
+                self.put(list, size_of::<KeyIndex>(), &entries)?;
+                self.put_u16(list, offset_of!(KeyIndex, count), u16::try_from(leaves.len()).unwrap_or(u16::MAX))?;
+                Ok(Some(list))
+            }
+        }
+    }
+
+    /// Joins two neighbouring leaves if both are short, of one kind, and one of them has the room; returns where.
+    fn join_leaves(&mut self, one: CellOffset, two: CellOffset) -> Result<Option<CellOffset>> {
+        let (first, second) = (self.hive().leaf(one)?, self.hive().leaf(two)?);
+        let (kind, entries) = (first.kind, [first.entries, second.entries].concat());
+        if kind != second.kind || kind.count(entries.len()) > LEAF_JOINED_MAX {
+            return Ok(None);
+        }
+        let (stays, goes) = match entries.len() {
+            len if len <= first.room_len => (one, two),
+            len if len <= second.room_len => (two, one),
+            _ => return Ok(None),
+        };
+        self.rewrite_leaf(stays, kind, &entries)?;
+        self.free(goes)?;
+        Ok(Some(stays))
+    }
+
+    /// Replaces the entries of a leaf that has room for these, and clears those that are no longer in use.
+    fn rewrite_leaf(&mut self, at: CellOffset, kind: Kind, entries: &[u8]) -> Result<()> {
+        let used_len = self.hive().leaf(at)?.entries.len();
+        let mut whole = entries.to_vec();
+        whole.resize(used_len.max(entries.len()), 0);
+        let count = u16::try_from(kind.count(entries.len())).unwrap_or(u16::MAX);
+        self.put(at, size_of::<KeyIndex>(), &whole)?;
+        self.put_u16(at, offset_of!(KeyIndex, count), count)
+    }
+
     fn store_leaf(&mut self, kind: Kind, entries: &[u8], spare: usize) -> Result<CellOffset> {
         let count = u16::try_from(kind.count(entries.len())).unwrap_or(u16::MAX);
         let mut cell = [&kind.signature()[..], &count.to_le_bytes(), entries].concat();
@@ -126,10 +232,8 @@ impl Transaction<'_> {
     pub(super) fn create_subkey(&mut self, parent: CellOffset, text: &str, now: u64) -> Result<CellOffset> {
         let name = NewName::of_key(text)?;
         let security = CellOffset(Key::at(self.hive(), parent)?.node().security.get());
-        let references = self.hive().security_cell(security)?.0.references.get();
-        let more = references.checked_add(1).ok_or(Error::References { at: security, actual: references })?;
+        self.refer(security)?;
         let child = self.store(&key_node(&name, parent, security, now))?;
-        self.put_u32(security, offset_of!(crate::regf::layout::KeySecurity, references), more)?;
         self.link_subkey(parent, child, text, &name)?;
         self.put_u64(parent, offset_of!(KeyNode, last_written), now)?;
         Ok(child)

@@ -16,6 +16,9 @@ pub(in crate::regf) struct Transaction<'h> {
     hive: &'h mut Hive,
     undo: Vec<Undo>,
     bins_len_before: u32,
+    /// The length of the file: bins that need more of it can be made, so that the edit tells at its end how much is
+    /// missing, but such an edit is taken back.
+    file_len: usize,
 }
 
 /// What takes one step back.
@@ -30,14 +33,16 @@ impl Hive {
     /// Runs `edit`; returns its answer and the ranges of the file that it changed.
     ///
     /// # Errors
-    /// That of `edit`; the hive then is what it was before, byte for byte.
+    /// That of `edit`, or [`Error::Full`] if the file is too short for it; the hive then is what it was before, byte
+    /// for byte.
     pub(in crate::regf) fn transact<T>(
         &mut self,
         edit: impl FnOnce(&mut Transaction<'_>) -> Result<T>,
     ) -> Result<(T, Vec<Extent>)> {
-        let bins_len_before = self.header.bins_len;
-        let mut transaction = Transaction { hive: self, undo: Vec::new(), bins_len_before };
-        match edit(&mut transaction) {
+        let (bins_len_before, file_len) = (self.header.bins_len, self.bytes.len());
+        let mut transaction = Transaction { hive: self, undo: Vec::new(), bins_len_before, file_len };
+        let outcome = edit(&mut transaction).and_then(|answer| transaction.check_room().map(|()| answer));
+        match outcome {
             Ok(answer) => {
                 let touched = transaction.changes();
                 if !touched.is_empty() {
@@ -108,6 +113,23 @@ impl Transaction<'_> {
         Ok(())
     }
 
+    /// Lets the bins end at `bins_len`, behind the end of the file if they must.
+    pub(super) fn reserve(&mut self, bins_len: u32) {
+        let end = file_position(CellOffset(bins_len));
+        if end > self.hive.bytes.len() {
+            self.hive.bytes.resize(end, 0);
+            self.hive.live.grow(end);
+        }
+    }
+
+    /// Checks that the edit did without more bytes than the file has.
+    fn check_room(&self) -> Result<()> {
+        match self.hive.bytes.len().saturating_sub(self.file_len) {
+            0 => Ok(()),
+            missing => Err(Error::Full { missing: u32::try_from(missing).unwrap_or(u32::MAX) }),
+        }
+    }
+
     /// Notes that a cell is allocated, or is no longer.
     pub(super) fn set_live(&mut self, at: CellOffset, live: bool) {
         if self.hive.live.set(at, live) {
@@ -150,7 +172,7 @@ impl Transaction<'_> {
     }
 
     fn roll_back(self) {
-        let Self { hive, undo, bins_len_before } = self;
+        let Self { hive, undo, bins_len_before, file_len } = self;
         for step in undo.into_iter().rev() {
             match step {
                 Undo::Bytes { position, before } => {
@@ -161,6 +183,7 @@ impl Transaction<'_> {
                 }
             }
         }
+        hive.bytes.truncate(file_len);
         hive.header.bins_len = bins_len_before;
         hive.space = None;
     }

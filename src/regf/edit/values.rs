@@ -30,7 +30,7 @@ impl Transaction<'_> {
             }
             None => {
                 let (size, field) = self.store_data(data)?;
-                let at = self.store(&key_value(&name, size, field, kind))?;
+                let at = self.store(&key_value(&name, size, field, kind, 0))?;
                 self.link_value(key, at)?;
                 at
             }
@@ -66,6 +66,36 @@ impl Transaction<'_> {
             self.put(list, place, &moved)?;
         }
         self.put_u32(key, offset_of!(KeyNode, value_count), count)
+    }
+
+    /// Gives the value of `key` that lies at `at` another name; returns where it lies then.
+    ///
+    /// No other value may have that name.
+    ///
+    /// # Errors
+    /// [`Error::ValueFlags`], and what contradicts the format in the list.
+    pub(super) fn rename(&mut self, key: CellOffset, at: CellOffset, name: &NewName) -> Result<CellOffset> {
+        let value = Value::at(self.hive(), at)?;
+        check_editable(&value)?;
+        let head = value.head();
+        let (size, field, kind, spare) = (head.data_len.get(), head.data.get(), head.kind.get(), head.spare.get());
+        let node = Key::at(self.hive(), key)?;
+        let (list, largest) = (CellOffset(node.node().value_list.get()), node.node().largest_value_name.get());
+        let place = node.value_list()?.chunks_exact(4).position(|entry| read::u32_le(entry, 0) == Ok(at.0));
+        let place = place.ok_or(Error::NoCell { at })?.saturating_mul(4);
+        let payload = key_value(name, size, field, kind, spare);
+        let room = self.hive().cell(at)?.len();
+        let renamed = if payload.len() <= room {
+            self.fill(at, &payload, room)?;
+            at
+        } else {
+            self.free(at)?;
+            let moved = self.store(&payload)?;
+            self.put_u32(list, place, moved.0)?;
+            moved
+        };
+        self.put_u32(key, offset_of!(KeyNode, largest_value_name), largest.max(u32::from(name.utf16_len())))?;
+        Ok(renamed)
     }
 
     /// Adds a value to the end of a key's list.
@@ -146,7 +176,8 @@ impl Transaction<'_> {
         Ok((size, self.store(&record)?.0))
     }
 
-    fn free_data(&mut self, storage: Storage) -> Result<()> {
+    /// Frees the cells in which data lies.
+    pub(super) fn free_data(&mut self, storage: Storage) -> Result<()> {
         match storage {
             Storage::Inline(..) => Ok(()),
             Storage::Cell(at, _) => self.free(at),
@@ -159,7 +190,7 @@ impl Transaction<'_> {
 }
 
 /// Checks that this version knows all the value's flags.
-fn check_editable(value: &Value<'_>) -> Result<()> {
+pub(super) fn check_editable(value: &Value<'_>) -> Result<()> {
     let flags = value.head().flags.get();
     if flags & !VALUE_COMPRESSED != 0 {
         return Err(Error::ValueFlags { at: value.cell(), flags });
@@ -175,10 +206,9 @@ fn size_field(data: &[u8]) -> Result<u32> {
 }
 
 /// Returns the payload of a value's cell.
-fn key_value(name: &NewName, size: u32, field: u32, kind: u32) -> Vec<u8> {
+fn key_value(name: &NewName, size: u32, field: u32, kind: u32, spare: u16) -> Vec<u8> {
     let compressed = name.stored().is_compressed() && !name.raw().is_empty();
     let flags = if compressed { VALUE_COMPRESSED } else { 0 };
-    let spare = [0; 2];
     let words = [size, field, kind].map(u32::to_le_bytes).concat();
-    [&b"vk"[..], &name.raw_len().to_le_bytes(), &words, &flags.to_le_bytes(), &spare, name.raw()].concat()
+    [&b"vk"[..], &name.raw_len().to_le_bytes(), &words, &flags.to_le_bytes(), &spare.to_le_bytes(), name.raw()].concat()
 }

@@ -154,34 +154,45 @@ fn keys_and_data_are_those_that_hivexregedit_reads() {
     ] {
         let path = folder.join(name);
         let hive = parse(&cleaned(std::fs::read(&path).unwrap()));
-        let mut own: Vec<String> = Vec::new();
-        for (path, key) in keys(&hive) {
-            own.push(format!("[\\{path}]"));
-            for value in key.values().unwrap().map(Result::unwrap) {
-                own.push(line(&path, &value.name().to_string(), value.kind(), &value.data().unwrap()));
-            }
-        }
-        let answer = ask("hivexregedit", &["--export", path.to_str().unwrap(), "\\"]);
-        let mut path = String::new();
-        let mut theirs: Vec<String> = Vec::new();
-        // Perl writes a line as Latin-1 unless one of its characters is not.
-        let text = |line: &[u8]| {
-            String::from_utf8(line.to_vec()).unwrap_or_else(|_| line.iter().map(|byte| char::from(*byte)).collect())
-        };
-        for line in answer.stdout.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()).map(text) {
-            match line.strip_prefix("[\\").and_then(|line| line.strip_suffix(']')) {
-                Some(key) => {
-                    key.clone_into(&mut path);
-                    theirs.push(line.clone());
-                }
-                None => theirs.push(format!("{path} {line}")),
-            }
-        }
-        own.sort();
-        theirs.sort();
+        let (own, theirs) = (lines(&hive), exported(&path));
         let differing = own.iter().zip(&theirs).find(|(own, theirs)| own != theirs);
         assert!(own == theirs, "{name}: {} and {} lines, first {differing:?}", own.len(), theirs.len());
     }
+}
+
+/// Returns every key and value of a hive as hivexregedit prints them, sorted.
+pub(super) fn lines(hive: &Hive) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for (path, key) in keys(hive) {
+        lines.push(format!("[\\{path}]"));
+        for value in key.values().unwrap().map(Result::unwrap) {
+            lines.push(line(&path, &value.name().to_string(), value.kind(), &value.data().unwrap()));
+        }
+    }
+    lines.sort();
+    lines
+}
+
+/// Returns what hivexregedit prints of a hive file, each value behind the path of its key, sorted.
+pub(super) fn exported(path: &Path) -> Vec<String> {
+    let answer = ask("hivexregedit", &["--export", path.to_str().unwrap(), "\\"]);
+    let mut path = String::new();
+    let mut lines: Vec<String> = Vec::new();
+    // Perl writes a line as Latin-1 unless one of its characters is not.
+    let text = |line: &[u8]| {
+        String::from_utf8(line.to_vec()).unwrap_or_else(|_| line.iter().map(|byte| char::from(*byte)).collect())
+    };
+    for line in answer.stdout.split(|byte| *byte == b'\n').skip(1).filter(|line| !line.is_empty()).map(text) {
+        match line.strip_prefix("[\\").and_then(|line| line.strip_suffix(']')) {
+            Some(key) => {
+                key.clone_into(&mut path);
+                lines.push(line.clone());
+            }
+            None => lines.push(format!("{path} {line}")),
+        }
+    }
+    lines.sort();
+    lines
 }
 
 /// Returns a value as hivexregedit prints it, behind the path of its key.

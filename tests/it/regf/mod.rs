@@ -3,6 +3,7 @@
 mod corpus;
 mod edits;
 mod hostile;
+mod model;
 mod replay;
 
 use std::collections::BTreeMap;
