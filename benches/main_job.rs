@@ -14,7 +14,7 @@ use coldforge::base::time::Moment;
 use coldforge::disk::{Image, Overlay};
 use coldforge::pipeline::{Demand, Harden, harden};
 use coldforge::regf::Hive;
-use coldforge::windows::Machine;
+use coldforge::windows::{Machine, Opening};
 
 const NOW: Moment = Moment(1_767_225_600);
 
@@ -27,7 +27,7 @@ fn images() -> Vec<(String, PathBuf)> {
 /// Takes a hive's bytes out of an image through the library.
 fn software(path: &Path) -> Vec<u8> {
     let image = Image::open(path, None).unwrap();
-    Machine::open(&image, NOW.filetime()).unwrap().hive_bytes(r"\Windows\System32\config\SOFTWARE").unwrap().to_vec()
+    Machine::open(&image, Opening::default()).unwrap().read_file(r"\Windows\System32\config\SOFTWARE").unwrap().unwrap()
 }
 
 fn walk(hive: &Hive) -> (usize, usize) {
@@ -97,7 +97,7 @@ fn whole_run(criterion: &mut Criterion) {
         group.sample_size(10);
         group.bench_function("open and assess through an overlay", |b| {
             b.iter(|| {
-                Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), NOW.filetime()).unwrap().partition()
+                Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), Opening::default()).unwrap().partition()
             })
         });
         let run = |output: Option<PathBuf>| {

@@ -39,12 +39,13 @@
 //! ```
 //! use coldforge::base::time::Moment;
 //! use coldforge::disk::{Image, Overlay};
-//! use coldforge::windows::Machine;
+//! use coldforge::windows::{Machine, Opening};
 //! use coldforge::windows::setting::{Setting, Settings, Value};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let image = Image::open("fixtures/ws2022.vhd".as_ref(), None)?;
-//! let mut machine = Machine::open(Overlay::new(&image), Moment(1_767_225_600).filetime())?;
+//! let opening = Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() };
+//! let mut machine = Machine::open(Overlay::new(&image), opening)?;
 //! let setting = Setting::Registry {
 //!     key: r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa".into(),
 //!     name: "LmCompatibilityLevel".into(),

@@ -6,10 +6,9 @@ use serde_json::{Value, json};
 use super::options::Source;
 use super::ui::{Ui, bytes, columns, plain};
 use super::{Result, Verdict, boxed, scan};
-use crate::base::time::Moment;
 use crate::disk::{BlockDevice as _, Image};
 use crate::windows::setting::Settings as _;
-use crate::windows::{Depth, Machine, Site, Survey};
+use crate::windows::{Depth, Machine, Opening, Site, Survey};
 
 /// Show what an image holds: container, partitions, Windows, hives, and what would stand against editing it
 ///
@@ -24,7 +23,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let image = Image::open(&arguments.source.image, arguments.source.input_format).map_err(boxed)?;
     let survey = Survey::of(&image, Depth::Hives).map_err(boxed)?;
     let refusals = survey.refusals();
-    let machine = if refusals.is_empty() { Some(Machine::open(&image, Moment(0).filetime())) } else { None };
+    let machine = if refusals.is_empty() { Some(Machine::open(&image, Opening::default())) } else { None };
     // What only shows when the hives are opened is a refusal like the others.
     let (windows, late) = match &machine {
         Some(Ok(machine)) => (Some(machine.identity()), None),
@@ -81,7 +80,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             .iter()
             .map(|hive| {
                 let version = hive.version.clone().unwrap_or_else(|| "?".to_owned());
-                vec![format!("  {}", hive.path), bytes(hive.bytes), version, plain(&hive.state)]
+                vec![
+                    format!("  {}", hive.path),
+                    hive.bytes.map_or_else(|| "?".to_owned(), bytes),
+                    version,
+                    plain(&hive.state),
+                ]
             })
             .collect();
         text.push_str(&columns(&rows));

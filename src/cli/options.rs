@@ -60,6 +60,12 @@ pub(super) struct Policy {
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
 
+    /// Take a dirty hive that has no usable transaction log as it lies there, instead of refusing it
+    ///
+    /// What its last writer had not finished is lost. The audit log records it.
+    #[arg(long)]
+    accept_dirty_hive: bool,
+
     /// Exit with 1 if a rule of this severity or above is open: high, medium, low or none
     #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = ["high", "medium", "low", "none"])]
     fail_on: String,
@@ -85,6 +91,7 @@ impl Policy {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: values.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            accept_dirty_hive: self.accept_dirty_hive,
         })
     }
 

@@ -4,7 +4,9 @@ use serde_json::{Value, json};
 
 use super::Result;
 use crate::audit;
+use crate::base::time::Moment;
 use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
+use crate::windows::Opening;
 use crate::windows::setting::Identity;
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
@@ -22,6 +24,8 @@ pub struct Demand {
     pub skip: Vec<String>,
     /// The text of an organization values file.
     pub values: Option<String>,
+    /// Whether a dirty hive without a usable log is taken as it lies there.
+    pub accept_dirty_hive: bool,
 }
 
 /// A demand that was held against a catalog.
@@ -33,6 +37,11 @@ pub(super) struct Resolved {
 }
 
 impl Demand {
+    /// Returns how a machine is opened under this demand, when changed keys carry this moment.
+    pub(super) fn opening(&self, now: Moment) -> Opening {
+        Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive }
+    }
+
     /// Returns what the demand means for a machine.
     ///
     /// # Errors
@@ -57,6 +66,7 @@ impl Demand {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: self.values.clone(),
+            accept_dirty_hive: self.accept_dirty_hive,
         }
     }
 
@@ -71,6 +81,7 @@ impl Demand {
             only: texts("only")?,
             skip: texts("skip")?,
             values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
+            accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
         })
     }
 }

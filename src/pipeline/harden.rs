@@ -20,7 +20,7 @@ use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
 use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Change, Identity, Setting, Settings, Value};
-use crate::windows::{BootMode, FileChange, Machine};
+use crate::windows::{BootMode, FileChange, Machine, Opening};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -153,7 +153,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let staging = job.output.as_deref().map(Staging::begin).transpose()?;
 
     progress.start("reading", 0);
-    let mut machine = Machine::open(Overlay::new(&image), job.now.filetime())?;
+    let mut machine = Machine::open(Overlay::new(&image), job.demand.opening(job.now))?;
     machine.verify()?;
     let boot_mode = job.boot_mode.or(machine.boot_mode());
     if boot_mode.is_none() && staging.is_some() {
@@ -175,7 +175,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.apply = ms);
 
     progress.start("verifying", 0);
-    let again = Machine::open(&overlay, job.now.filetime())?;
+    let again = Machine::open(&overlay, Opening::default())?;
     again.verify()?;
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
@@ -209,10 +209,8 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             disk::export(&overlay, &written, &Silent)?;
             let exported = (job.elapsed)().saturating_sub(begun);
             let output = Image::open(&written, Some(image.format()))?;
-            let (digests, second_opinion) = rayon::join(
-                || disk::digest(&output, &Silent),
-                || look_again(&output, job.now, &edit, &outcome.after, &assess),
-            );
+            let (digests, second_opinion) =
+                rayon::join(|| disk::digest(&output, &Silent), || look_again(&output, &edit, &outcome.after, &assess));
             Ok((record(&output, &name, &digests?), second_opinion?, exported))
         },
     );
@@ -295,12 +293,11 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
 /// Opens the written image as a stranger would: assesses it anew and asks the second readers.
 fn look_again(
     image: &Image,
-    now: Moment,
     edit: &Edit,
     expected: &Assessment,
     assess: &(dyn Fn(&dyn Settings) -> Assessment + Sync),
 ) -> Result<SecondOpinion> {
-    let machine = Machine::open(image, now.filetime())?;
+    let machine = Machine::open(image, Opening::default())?;
     if assess(&machine) != *expected {
         return Err(Error::WrittenOtherwise);
     }

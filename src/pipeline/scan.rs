@@ -28,7 +28,7 @@ pub struct Scan {
 /// Every refusal that would stop a hardening run too: what cannot be trusted to be written cannot be trusted to be read.
 pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
     let image = Image::open(path, format)?;
-    let machine = Machine::open(&image, Moment(0).filetime())?;
+    let machine = Machine::open(&image, demand.opening(Moment(0)))?;
     let demand = demand.resolve(machine.identity())?;
     Ok(Scan {
         windows: machine.identity().clone(),

@@ -18,8 +18,8 @@ use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, Image, Overlay};
 use crate::policy::{self, HoldBack};
-use crate::windows::Machine;
 use crate::windows::setting::{Setting, Settings as _};
+use crate::windows::{Machine, Opening};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
@@ -149,7 +149,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
     let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
 
-    let machine = Machine::open(&image, Moment(0).filetime())?;
+    let machine = Machine::open(&image, Opening::default())?;
     proof.hold(
         "audit.jsonl",
         "the header describes the Windows in this image",
@@ -165,8 +165,8 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
         }
     }
     for (line, object) in log.of("file") {
-        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.hive_bytes(file));
-        if found.is_none_or(|bytes| Some(&json!(Digest::of(bytes))) != object.get("sha256_after")) {
+        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.read_file(file).ok()?);
+        if found.is_none_or(|bytes| Some(&json!(Digest::of(&bytes))) != object.get("sha256_after")) {
             wrong += 1;
             proof.deny(
                 format!("audit.jsonl line {line}"),
@@ -270,7 +270,7 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
         proof.notes.push("the bundle was made by another version, so the edit is not made again".to_owned());
         return Ok(());
     }
-    let mut machine = Machine::open(Overlay::new(before), started.filetime())?;
+    let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
     let resolved = demand.resolve(machine.identity())?;
     let assessment = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, &machine);
     proof.hold(

@@ -57,6 +57,13 @@ pub enum Error {
         first: String,
     },
 
+    /// The logs of a dirty hive make it longer than its file.
+    #[error("`{path}` is dirty, and its logs make it longer than its file, which this version cannot do")]
+    HiveGrows {
+        /// The path on the volume.
+        path: String,
+    },
+
     /// A hive that must be there is not.
     #[error("the Windows in partition {partition} has no `{path}`")]
     NoHive {
@@ -109,6 +116,7 @@ impl Failure for Error {
             Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
             Self::Hive { source, .. } => source.kind(),
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
+            Self::HiveGrows { .. } => Kind::Unsupported,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } => Kind::Unsupported,
         }
@@ -121,6 +129,7 @@ impl Failure for Error {
             Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
             Self::Hive { source, .. } => source.code(),
             Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
+            Self::HiveGrows { .. } => Some("E-HIVE-GROWS"),
             Self::NoHive { .. } => Some("E-NO-HIVE"),
             Self::NoIdentity { .. } => Some("E-NO-IDENTITY"),
             Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
@@ -138,6 +147,9 @@ impl Failure for Error {
             Self::Hive { source, .. } => source.hint(),
             Self::HiveCorrupt { .. } => {
                 Some("boot the machine once, let Windows repair its registry, and shut it down")
+            }
+            Self::HiveGrows { .. } => {
+                Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")
             }
             Self::NoHive { .. } | Self::NoIdentity { .. } => {
                 Some("check that the image holds a whole installation, then run `coldforge inspect` on it")

@@ -17,35 +17,87 @@ pub(super) const CONFIG: &str = r"\Windows\System32\config";
 /// The parts of the registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
 
-/// An opened hive and the file it came from.
+/// An opened hive and the files it came from.
 #[derive(Debug)]
 pub(super) struct HiveFile {
     /// The path on the volume.
     pub(super) path: String,
     /// The file.
     pub(super) file: ntfs::File,
-    /// The content.
+    /// The content, recovered if it was dirty.
     pub(super) hive: regf::Hive,
-    /// The digest of the content as it was opened.
+    /// The digest of the content as it was found.
     pub(super) before: Digest,
+    /// The hive's transaction logs.
+    pub(super) logs: Vec<LogFile>,
+    /// What was done to a dirty hive, as a warning; `None` if it was clean.
+    pub(super) recovery: Option<String>,
 }
 
-/// Reads the hive file `name` of the configuration folder, or `None` if there is no such file.
-pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, name: &str) -> Result<Option<(ntfs::File, Vec<u8>)>> {
-    let path = format!(r"{CONFIG}\{name}");
-    let failed = |source| Error::File { path: path.clone(), source };
-    let Some(file) = volume.find(&path).map_err(failed)? else { return Ok(None) };
+/// A transaction log of a hive.
+#[derive(Debug)]
+pub(super) struct LogFile {
+    /// The path on the volume.
+    pub(super) path: String,
+    /// The file.
+    pub(super) file: ntfs::File,
+    /// The content.
+    pub(super) bytes: Vec<u8>,
+}
+
+impl LogFile {
+    /// Returns the log as the floor below knows it.
+    pub(super) fn log(&self) -> regf::Log<'_> {
+        regf::Log { name: self.path.rsplit('\\').next().unwrap_or_default(), bytes: &self.bytes }
+    }
+}
+
+/// Reads a file of the volume that is no larger than a hive can be; `None` if there is no such file.
+pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str) -> Result<Option<(ntfs::File, Vec<u8>)>> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let Some(file) = volume.find(path).map_err(failed)? else { return Ok(None) };
     let bytes = volume.read(&file, HIVE_LIMIT_BYTES).map_err(failed)?;
     Ok(Some((file, bytes)))
 }
 
-/// Opens a hive that must be there.
-pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, partition: u32, name: &str) -> Result<HiveFile> {
+/// Opens the hive `name` of the configuration folder, recovered from its logs if it is dirty; `None` if there is no
+/// such file. With `accept_dirty`, a dirty hive without a usable log is taken as it lies there.
+pub(super) fn open<D: BlockDevice>(
+    volume: &ntfs::Volume<D>,
+    name: &str,
+    accept_dirty: bool,
+) -> Result<Option<HiveFile>> {
     let path = format!(r"{CONFIG}\{name}");
-    let (file, bytes) = read(volume, name)?.ok_or_else(|| Error::NoHive { partition, path: path.clone() })?;
-    let (hive, before) = rayon::join(|| regf::Hive::parse(bytes.clone()), || Digest::of(&bytes));
-    let hive = hive.map_err(|source| Error::Hive { path: path.clone(), source })?;
-    Ok(HiveFile { path, file, hive, before })
+    let Some((file, bytes)) = read(volume, &path)? else { return Ok(None) };
+    let mut logs = Vec::new();
+    for suffix in [".LOG", ".LOG1", ".LOG2"] {
+        let path = format!("{path}{suffix}");
+        logs.extend(read(volume, &path)?.map(|(file, bytes)| LogFile { path, file, bytes }));
+    }
+    let failed = |source| Error::Hive { path: path.clone(), source };
+    let (recovered, before) = rayon::join(
+        || {
+            let known: Vec<regf::Log<'_>> = logs.iter().map(LogFile::log).collect();
+            match regf::Hive::recover(bytes.clone(), &known) {
+                Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => regf::Hive::accept_dirty(bytes.clone()),
+                answer => answer,
+            }
+        },
+        || Digest::of(&bytes),
+    );
+    let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
+    if replay.as_ref().is_some_and(|replay| replay.grown_to.is_some()) {
+        return Err(Error::HiveGrows { path });
+    }
+    let recovery = replay.map(|_| {
+        let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
+        if used.is_empty() {
+            format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was taken as it lay there")
+        } else {
+            format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; "))
+        }
+    });
+    Ok(Some(HiveFile { path, file, hive, before, logs, recovery }))
 }
 
 /// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.
@@ -63,11 +115,11 @@ pub(super) fn split(key: &str) -> Option<(usize, &str)> {
 pub struct HiveState {
     /// The path on the volume.
     pub path: String,
-    /// The length of the file in bytes.
-    pub bytes: u64,
-    /// The format's version, such as `1.5`.
+    /// The length of the file in bytes, if the hive could be opened.
+    pub bytes: Option<u64>,
+    /// The format's version, such as `1.5`, if the hive could be opened.
     pub version: Option<String>,
-    /// `clean`, or the code or sentence of what stands against editing it.
+    /// `clean`, how a dirty hive would be recovered, or the code or sentence of what stands against editing it.
     pub state: String,
 }
 
@@ -76,16 +128,18 @@ pub(super) fn look<D: BlockDevice>(volume: &ntfs::Volume<D>) -> Vec<HiveState> {
     let mut states = Vec::new();
     for name in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY", "DEFAULT"] {
         let path = format!(r"{CONFIG}\{name}");
-        match read(volume, name) {
+        match open(volume, name, false) {
             Ok(None) => {}
-            Ok(Some((file, bytes))) => {
-                let (version, state) = match regf::Hive::parse(bytes) {
-                    Ok(hive) => (Some(format!("1.{}", hive.minor_version())), "clean".to_owned()),
-                    Err(error) => (None, error.code().map_or_else(|| error.to_string(), str::to_owned)),
-                };
-                states.push(HiveState { path, bytes: file.size(), version, state });
+            Ok(Some(found)) => states.push(HiveState {
+                path,
+                bytes: Some(found.file.size()),
+                version: Some(format!("1.{}", found.hive.minor_version())),
+                state: found.recovery.unwrap_or_else(|| "clean".to_owned()),
+            }),
+            Err(error) => {
+                let state = error.code().map_or_else(|| describe(&error), str::to_owned);
+                states.push(HiveState { path, bytes: None, version: None, state });
             }
-            Err(error) => states.push(HiveState { path, bytes: 0, version: None, state: describe(&error) }),
         }
     }
     states

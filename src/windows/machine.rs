@@ -18,10 +18,19 @@ use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, ImageOffset, read};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
-use crate::regf;
+use crate::{ntfs, regf};
 
 /// The prefix that stands for the control sets.
 const CURRENT_CONTROL_SET: &str = r"HKLM\SYSTEM\CurrentControlSet";
+
+/// How a machine is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Opening {
+    /// The time that changed keys will carry.
+    pub now: FileTime,
+    /// Whether a dirty hive without a usable log is taken as it lies there, instead of being refused.
+    pub accept_dirty_hive: bool,
+}
 
 /// A Windows in an image.
 #[derive(Debug)]
@@ -52,11 +61,11 @@ pub struct FileChange {
 }
 
 impl<D: BlockDevice> Machine<D> {
-    /// Finds the one Windows on a disk and opens its hives; `now` is the time that changed keys will carry.
+    /// Finds the one Windows on a disk and opens its hives, recovered from their logs where they are dirty.
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
-    pub fn open(device: D, now: FileTime) -> Result<Self> {
+    pub fn open(device: D, opening: Opening) -> Result<Self> {
         let survey = Survey::of(&device, Depth::Volumes)?;
         if let Some(refusal) = survey.refusals().into_iter().next() {
             return Err(Error::Refused(refusal));
@@ -71,13 +80,21 @@ impl<D: BlockDevice> Machine<D> {
         let failed = |source| Error::Volume { partition, source };
         let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
         let volume = Volume::open(window).map_err(failed)?;
+        let accept = opening.accept_dirty_hive;
         let (opened, security) = rayon::join(
-            || ROOTS.par_iter().map(|(_, name)| hives::open(&volume, partition, name)).collect::<Result<Vec<_>>>(),
-            || hives::read(&volume, "SECURITY").map(|found| found.map(|(_, bytes)| regf::Hive::parse(bytes))),
+            || {
+                let open = |(_, name): &(&str, &str)| {
+                    let path = || format!(r"{}\{name}", hives::CONFIG);
+                    hives::open(&volume, name, accept)?.ok_or_else(|| Error::NoHive { partition, path: path() })
+                };
+                ROOTS.par_iter().map(open).collect::<Result<Vec<_>>>()
+            },
+            || hives::open(&volume, "SECURITY", accept),
         );
         let opened = opened?;
+        warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
         let security = match security {
-            Ok(Some(Ok(hive))) => Some(hive),
+            Ok(Some(file)) => Some(file.hive),
             _ => {
                 warnings.push("W-DOMAIN-UNKNOWN: SECURITY cannot be read, so domain membership is unknown".to_owned());
                 None
@@ -97,7 +114,7 @@ impl<D: BlockDevice> Machine<D> {
             warnings.push(format!("W-CONTROL-SET-FAILED: control set {} once failed to boot", sets.failed));
         }
         let identity = identity::read(&software.hive, &system.hive, security.as_ref(), sets)?;
-        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now })
+        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now: opening.now })
     }
 
     /// Returns the number of the partition that holds the Windows.
@@ -116,9 +133,12 @@ impl<D: BlockDevice> Machine<D> {
         Extent::new(window.start().0, window.len())
     }
 
-    /// Returns the content of an opened hive as it is now, by the path on the volume.
-    pub fn hive_bytes(&self, path: &str) -> Option<&[u8]> {
-        self.hives.iter().find(|file| file.path == path).map(|file| file.hive.bytes())
+    /// Reads a file of the Windows volume that is no larger than a hive can be; `None` if there is no such file.
+    ///
+    /// # Errors
+    /// Errors of the volume.
+    pub fn read_file(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        Ok(hives::read(&self.volume, path)?.map(|(_, bytes)| bytes))
     }
 
     /// Returns what was noticed and did not stop the machine from being opened, each with its code.
@@ -139,7 +159,8 @@ impl<D: BlockDevice> Machine<D> {
         self.hives.par_iter().try_for_each(verify)
     }
 
-    /// Seals and verifies every edited hive, in parallel, and writes what changed to the device.
+    /// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the device.
+    /// The logs of such a hive are zeroed: an old entry in them must never be replayed over the edit.
     ///
     /// # Errors
     /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
@@ -148,33 +169,35 @@ impl<D: BlockDevice> Machine<D> {
             .hives
             .par_iter_mut()
             .map(|file| {
-                let sealed = file.hive.seal().map_err(|source| Error::Hive { path: file.path.clone(), source })?;
-                if sealed.is_empty() {
-                    return Ok(None); // no edit touched this hive
+                file.hive.seal().map_err(|source| Error::Hive { path: file.path.clone(), source })?;
+                let touched = file.hive.touched();
+                if touched.is_empty() {
+                    return Ok(None);
                 }
                 verify(file)?;
-                Ok(Some((file.hive.touched(), Digest::of(file.hive.bytes()))))
+                Ok(Some((touched, Digest::of(file.hive.bytes()))))
             })
             .collect::<Result<_>>()?;
         let mut changes = Vec::new();
         for (file, sealed) in self.hives.iter().zip(sealed) {
             let Some((touched, after)) = sealed else { continue };
-            let failed = |source| Error::File { path: file.path.clone(), source };
-            let mut extents = Vec::new();
-            for range in &touched {
-                let bytes = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
-                let bytes = bytes.and_then(|(at, length)| read::slice(file.hive.bytes(), at, length).ok());
-                let bytes = bytes.expect("a hive tells only ranges of its own bytes");
-                extents.extend(self.volume.overwrite(&file.file, FileOffset(range.offset), bytes).map_err(failed)?);
-            }
-            let extents = self.on_disk(extents);
-            changes.push(FileChange {
-                file: file.path.clone(),
-                bytes: file.file.size(),
-                before: file.before,
+            let content = file.hive.bytes();
+            let extents = write(&mut self.volume, &file.path, &file.file, content, &touched)?;
+            let change = |path: &str, bytes, before, after, extents| FileChange {
+                file: path.to_owned(),
+                bytes,
+                before,
                 after,
                 extents,
-            });
+            };
+            changes.push(change(&file.path, file.file.size(), file.before, after, extents));
+            for log in file.logs.iter().filter(|log| !log.log().is_blank()) {
+                let blank = log.log().blanked();
+                let whole = [Extent::new(0, blank.len() as u64)];
+                let extents = write(&mut self.volume, &log.path, &log.file, &blank, &whole)?;
+                let (before, after) = (Digest::of(&log.bytes), Digest::of(&blank));
+                changes.push(change(&log.path, log.file.size(), before, after, extents));
+            }
         }
         Ok(changes)
     }
@@ -190,12 +213,7 @@ impl<D: BlockDevice> Machine<D> {
         for range in &change.touched {
             extents.extend(self.volume.extents(&file.file, FileOffset(range.offset), range.length).map_err(failed)?);
         }
-        Ok(self.on_disk(extents))
-    }
-
-    fn on_disk(&self, extents: Vec<Extent>) -> Vec<Extent> {
-        let ImageOffset(start) = self.volume.device().start();
-        normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
+        Ok(on_disk(&self.volume, extents))
     }
 
     /// Returns the hive that holds a registry key, and the key's path inside it.
@@ -207,6 +225,31 @@ impl<D: BlockDevice> Machine<D> {
             key.get(..CURRENT_CONTROL_SET.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
         if link { Err(unknown()) } else { Ok((index, below)) }
     }
+}
+
+/// Writes ranges of a file's new content, and returns the bytes of the disk that were written.
+fn write<D: BlockDevice>(
+    volume: &mut Volume<Window<D>>,
+    path: &str,
+    file: &ntfs::File,
+    content: &[u8],
+    ranges: &[Extent],
+) -> Result<Vec<Extent>> {
+    let mut extents = Vec::new();
+    for range in ranges {
+        let place = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
+        let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
+        let bytes = bytes.expect("the ranges of a content lie inside it");
+        let written = volume.overwrite(file, FileOffset(range.offset), bytes);
+        extents.extend(written.map_err(|source| Error::File { path: path.to_owned(), source })?);
+    }
+    Ok(on_disk(volume, extents))
+}
+
+/// Turns extents of the volume into extents of the disk.
+fn on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, extents: Vec<Extent>) -> Vec<Extent> {
+    let ImageOffset(start) = volume.device().start();
+    normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
 }
 
 fn verify(file: &HiveFile) -> Result<()> {

@@ -15,7 +15,7 @@ pub mod setting;
 pub use error::Error;
 pub use hives::HiveState;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
-pub use machine::{FileChange, Machine};
+pub use machine::{FileChange, Machine, Opening};
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;
