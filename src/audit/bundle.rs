@@ -13,6 +13,10 @@ use crate::base::fs;
 
 const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
+/// Names that an image must not have, because other files of a bundle have them.
+const RESERVED: [&str; 5] = ["audit.jsonl", "aws", "reports", MANIFEST, SUMS];
+/// Files that a bundle must list to be one.
+const DEMANDED: [&str; 4] = ["audit.jsonl", "aws/containers.json", "aws/import-image.json", "reports/assessment.json"];
 /// A manifest or a list of sums is small; a stranger's bundle must not make us read more.
 const LIST_LIMIT_BYTES: u64 = 16 << 20;
 
@@ -44,23 +48,32 @@ struct Manifest<'a> {
 }
 
 impl Staging {
-    /// Begins a bundle that will stand at `output`, which must not exist, or be an empty folder.
+    /// Begins a bundle that will stand at `output`, which must not exist, or be an empty folder; `image` is the name
+    /// that its image will have.
     ///
     /// # Errors
-    /// [`Error::OutputExists`], or the operating system's.
-    pub fn begin(output: &Path) -> Result<Self> {
-        let occupied = match std::fs::read_dir(output) {
-            Ok(mut entries) => entries.next().is_some(),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => true,
-            Err(error) => return Err(fs::failed("read", output)(error).into()),
-        };
-        let name = output.file_name().filter(|_| !occupied);
-        let Some(name) = name else { return Err(Error::OutputExists { path: output.to_owned() }) };
-        let parent = match output.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
+    /// [`Error::OutputExists`], [`Error::Name`], or the operating system's.
+    pub fn begin(output: &Path, image: &str) -> Result<Self> {
+        if RESERVED.contains(&image) || image.chars().any(char::is_control) {
+            return Err(Error::Name { name: image.escape_default().to_string() });
+        }
+        let exists = || Error::OutputExists { path: output.to_owned() };
+        match std::fs::symlink_metadata(output) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(fs::failed("look at", output)(error).into()),
+            Ok(metadata) if !metadata.is_dir() => return Err(exists()),
+            Ok(_) => {
+                let mut entries = std::fs::read_dir(output).map_err(fs::failed("read", output))?;
+                if entries.next().is_some() {
+                    return Err(exists());
+                }
+            }
+        }
+        let name = output.file_name().ok_or_else(exists)?;
+        let parent = parent(output);
+        if !parent.is_dir() {
+            return Err(fs::failed("find the folder", parent)(std::io::ErrorKind::NotFound.into()).into());
+        }
         let folder = tempfile::Builder::new()
             .prefix(&format!(".{}.partial-", name.to_string_lossy()))
             .tempdir_in(parent)
@@ -108,7 +121,7 @@ impl Staging {
     /// Writes manifest and sums and puts the bundle in its place, durably.
     ///
     /// # Errors
-    /// The operating system's; nothing stands at the place then.
+    /// The operating system's. Nothing stands at the place then, unless only the last flush of its folder failed.
     pub fn finish(mut self, image: &str, ebs_linear: &LinearChecksum) -> Result<Bundle> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = Manifest { schema: "coldforge/manifest/1", image, ebs_linear, files: &self.files };
@@ -133,13 +146,24 @@ impl Staging {
             std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))
                 .map_err(fs::failed("set the permissions of", &folder))?;
         }
-        std::fs::rename(&folder, &self.output).map_err(fs::failed("rename the finished bundle to", &self.output))?;
-        let _ = self.folder.keep(); // it stands under its own name now
-        if let Some(parent) = self.output.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            fs::sync_folder(parent)?;
+        if let Err(error) = std::fs::rename(&folder, &self.output) {
+            // Another run was faster: the place is not empty any more.
+            return Err(match error.kind() {
+                std::io::ErrorKind::DirectoryNotEmpty | std::io::ErrorKind::NotADirectory => {
+                    Error::OutputExists { path: self.output.clone() }
+                }
+                _ => fs::failed("rename the finished bundle to", &self.output)(error).into(),
+            });
         }
-        Ok(Bundle { folder: self.output, image: image.to_owned(), files: self.files })
+        let _ = self.folder.keep(); // it stands under its own name now
+        fs::sync_folder(parent(&self.output))?;
+        Ok(Bundle { folder: self.output, image: image.to_owned(), ebs_linear: ebs_linear.clone(), files: self.files })
     }
+}
+
+/// Returns the folder that a path lies in; `.` for a bare name.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 fn json(document: &impl Serialize) -> Vec<u8> {
@@ -155,6 +179,8 @@ pub struct Bundle {
     pub folder: PathBuf,
     /// The image's file name inside it.
     pub image: String,
+    /// The image's checksum, as the manifest has it.
+    pub ebs_linear: LinearChecksum,
     /// Every file that `SHA256SUMS` names.
     pub files: Vec<Listed>,
 }
@@ -175,6 +201,7 @@ pub const UNLISTED: &str = "is not listed in the manifest";
 struct ReadManifest {
     schema: String,
     image: String,
+    ebs_linear: LinearChecksum,
     files: Vec<Listed>,
 }
 
@@ -185,6 +212,9 @@ impl Bundle {
     /// [`Error::NotABundle`] if a list is missing, malformed, or names a path outside the bundle.
     pub fn open(folder: &Path) -> Result<Self> {
         let wrong = |file: &str, what| Error::NotABundle { path: folder.to_owned(), file: file.to_owned(), what };
+        if !folder.is_dir() {
+            return Err(fs::failed("open the bundle", folder)(std::io::ErrorKind::NotFound.into()).into());
+        }
         if !folder.join(SUMS).is_file() {
             return Err(wrong(SUMS, "no such file"));
         }
@@ -223,10 +253,11 @@ impl Bundle {
         if files.len() != listed.len() {
             return Err(wrong(SUMS, "another number of files than in the manifest"));
         }
-        if !files.iter().any(|file| file.path == manifest.image) {
+        let listed = |path: &str| files.iter().any(|file| file.path == path);
+        if !listed(&manifest.image) {
             return Err(wrong(MANIFEST, "no entry for the image"));
         }
-        Ok(Self { folder: folder.to_owned(), image: manifest.image, files })
+        Ok(Self { folder: folder.to_owned(), image: manifest.image, ebs_linear: manifest.ebs_linear, files })
     }
 
     /// Returns the path of a file of the bundle.
@@ -240,9 +271,15 @@ impl Bundle {
     /// The operating system's, other than a missing file.
     pub fn check(&self, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let mut damages = Vec::new();
+        for demanded in DEMANDED.iter().filter(|path| !self.files.iter().any(|file| file.path == **path)) {
+            damages
+                .push(Damage { path: (*demanded).to_owned(), what: "is not listed, and every bundle has it".into() });
+        }
         for file in &self.files {
             let path = self.folder.join(&file.path);
+            let linked = Path::new(&file.path).parent().is_some_and(|folder| self.folder.join(folder).is_symlink());
             let what = match std::fs::symlink_metadata(&path) {
+                _ if linked => Some("lies behind a link".to_owned()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("is missing".to_owned()),
                 Err(error) => return Err(fs::failed("open", &path)(error).into()),
                 Ok(metadata) if !metadata.is_file() => Some("is not a plain file".to_owned()),
@@ -314,9 +351,11 @@ mod tests {
     }
 
     fn bundle(at: &Path) -> Bundle {
-        let mut staging = Staging::begin(at).unwrap();
+        let mut staging = Staging::begin(at, "disk.vhd").unwrap();
         staging.write("disk.vhd", b"image").unwrap();
-        staging.write("reports/a.json", b"{}").unwrap();
+        for file in DEMANDED {
+            staging.write(file, b"{}").unwrap();
+        }
         staging.finish("disk.vhd", &linear()).unwrap()
     }
 
@@ -333,7 +372,7 @@ mod tests {
     #[test]
     fn a_dropped_staging_leaves_nothing() {
         let home = tempfile::tempdir().unwrap();
-        let mut staging = Staging::begin(&home.path().join("out")).unwrap();
+        let mut staging = Staging::begin(&home.path().join("out"), "disk.vhd").unwrap();
         staging.write("disk.vhd", b"image").unwrap();
         drop(staging);
         assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 0);
@@ -343,11 +382,34 @@ mod tests {
     fn an_occupied_place_is_refused_and_an_empty_folder_is_not() {
         let home = tempfile::tempdir().unwrap();
         std::fs::write(home.path().join("file"), "x").unwrap();
-        assert!(matches!(Staging::begin(&home.path().join("file")), Err(Error::OutputExists { .. })));
-        assert!(matches!(Staging::begin(home.path()), Err(Error::OutputExists { .. })));
+        assert!(matches!(Staging::begin(&home.path().join("file"), "disk.vhd"), Err(Error::OutputExists { .. })));
+        assert!(matches!(Staging::begin(home.path(), "disk.vhd"), Err(Error::OutputExists { .. })));
         std::fs::create_dir(home.path().join("empty")).unwrap();
         bundle(&home.path().join("empty"));
         assert!(home.path().join("empty/SHA256SUMS").is_file());
+    }
+
+    #[test]
+    fn names_that_would_break_the_lists_are_refused_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        for name in ["audit.jsonl", "manifest.json", "SHA256SUMS", "aws", "reports", "new\nline.vhd"] {
+            assert!(matches!(Staging::begin(&home.path().join("out"), name), Err(Error::Name { .. })), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_link_is_no_place_for_a_bundle_and_hides_no_file_of_one() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("real")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("real"), home.path().join("link")).unwrap();
+        let begun = Staging::begin(&home.path().join("link"), "disk.vhd");
+        assert!(matches!(begun, Err(Error::OutputExists { .. })));
+        let out = home.path().join("out");
+        bundle(&out);
+        std::fs::rename(out.join("reports"), home.path().join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink(home.path().join("elsewhere"), out.join("reports")).unwrap();
+        let damages = Bundle::open(&out).unwrap().check(&|_| ()).unwrap();
+        assert!(damages.iter().any(|damage| damage.path == "reports/assessment.json"), "{damages:?}");
     }
 
     #[test]
@@ -356,11 +418,11 @@ mod tests {
         let out = home.path().join("out");
         bundle(&out);
         std::fs::write(out.join("disk.vhd"), b"imagE").unwrap();
-        std::fs::remove_file(out.join("reports/a.json")).unwrap();
+        std::fs::remove_file(out.join("reports/assessment.json")).unwrap();
         std::fs::write(out.join("reports/b.json"), b"").unwrap();
         let damages = Bundle::open(&out).unwrap().check(&|_| ()).unwrap();
         let names: Vec<&str> = damages.iter().map(|damage| damage.path.as_str()).collect();
-        assert_eq!(names, ["disk.vhd", "reports/a.json", "reports/b.json"]);
+        assert_eq!(names, ["disk.vhd", "reports/assessment.json", "reports/b.json"]);
     }
 
     #[test]

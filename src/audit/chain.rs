@@ -102,6 +102,9 @@ pub fn read(text: &str) -> Result<Vec<Line>, Fault> {
             return Err(fault("the sequence number is wrong"));
         }
         let kind = text_of("type").to_owned();
+        if !["header", "change", "file", "trailer"].contains(&kind.as_str()) {
+            return Err(fault("there is no line of this type"));
+        }
         if (kind == "header") != lines.is_empty() {
             return Err(fault("a header stands first, and only there"));
         }

@@ -21,6 +21,13 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The image has the name of another file of a bundle, or one that a list of files cannot hold.
+    #[error("an image called `{name}` cannot lie in a bundle")]
+    Name {
+        /// The name, control characters spelled out.
+        name: String,
+    },
+
     /// A file that every bundle has is not there, or cannot be understood.
     #[error("`{}` is not a bundle: {what} in `{file}`", path.display())]
     NotABundle {
@@ -37,7 +44,7 @@ impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::File(error) => error.kind(),
-            Self::OutputExists { .. } => Kind::Usage,
+            Self::Name { .. } | Self::OutputExists { .. } => Kind::Usage,
             Self::NotABundle { .. } => Kind::Corrupt,
         }
     }
@@ -45,6 +52,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::File(error) => error.hint(),
+            Self::Name { .. } => Some("rename the image, or name it through a link with another name"),
             Self::OutputExists { .. } => Some("name a folder that does not exist yet, or remove the old one"),
             Self::NotABundle { .. } => Some("name the folder that `coldforge harden -o` wrote"),
         }

@@ -1,6 +1,6 @@
 //! The typed lines of the audit log. Field order is the order in the file.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
 use crate::base::time::Moment;
@@ -74,7 +74,7 @@ pub struct ImageRecord {
 
 /// The checksum that EBS keeps of a snapshot: SHA-256 over the raw SHA-256 digests of the 512 KiB blocks that are not
 /// all zero, in ascending order.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct LinearChecksum {
     /// The digest in base64.
     pub sha256_base64: String,
@@ -152,6 +152,8 @@ pub struct Trailer {
     pub after: Summary,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
+    /// The benchmark's title with version and release, as the import files name it.
+    pub benchmark: String,
     /// What readers that this project did not write found in the written image.
     pub second_opinion: SecondOpinion,
 }

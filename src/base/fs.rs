@@ -31,6 +31,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<&'static str> {
         match self.source.kind() {
             io::ErrorKind::NotFound => Some("check the spelling of the path"),
+            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Some("name a plain file of a sensible size"),
             io::ErrorKind::PermissionDenied => Some("check the permissions of the file and of its folder"),
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 Some("free space on that file system, or choose another output folder")
@@ -61,6 +62,11 @@ pub fn open(path: &Path) -> Result<File, Error> {
 /// The operating system's, with the path; a larger file is [`io::ErrorKind::FileTooLarge`].
 pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     use std::io::Read as _;
+    let metadata = std::fs::metadata(path).map_err(failed("look at", path))?;
+    if !metadata.is_file() {
+        // A pipe would be waited for, a device read without end.
+        return Err(failed("read", path)(io::Error::new(io::ErrorKind::InvalidInput, "not a plain file")));
+    }
     let mut bytes = Vec::new();
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed("read", path))?;
     if bytes.len() as u64 > limit {

@@ -88,7 +88,12 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
-        "bundle": outcome.bundle,
+        "bundle": outcome.bundle.as_ref().map(|bundle| json!({
+            "folder": bundle.folder.display().to_string(),
+            "image": bundle.image,
+            "files": bundle.files,
+        })),
+        "second_opinion": outcome.second_opinion,
         "digests": outcome.output.as_ref().map(|output| json!({
             "source_sha256": outcome.source.as_ref().map(|source| source.sha256),
             "image_sha256": output.sha256,
@@ -102,7 +107,9 @@ fn report(outcome: &Outcome) -> String {
     let mut text = scan::machine(&outcome.windows);
     text.push_str(&format!("{}\n\n", outcome.after.benchmark));
     text.push_str(&scan::totals(&outcome.after.totals, Some(&outcome.before.totals)));
-    if outcome.applied.is_empty() {
+    if scan::nothing_assessed(&outcome.after) {
+        text.push_str("\nNone of the selected rules can be assessed: nothing was changed, and nothing is proven.\n");
+    } else if outcome.applied.is_empty() {
         text.push_str("\nNothing had to be changed: every rule that can be applied is met already.\n");
     } else {
         let verb = if outcome.bundle.is_some() { "changed" } else { "would be changed" };

@@ -6,7 +6,10 @@ use serde_json::{Value, json};
 use super::options::Source;
 use super::ui::{Ui, bytes, columns, plain};
 use super::{Result, Verdict, boxed, scan};
+use crate::base::{Failure, Refusal};
 use crate::disk::{BlockDevice as _, Image};
+use crate::pipeline;
+use crate::policy::Catalog;
 use crate::windows::setting::Settings as _;
 use crate::windows::{Depth, Machine, Opening, Site, Survey};
 
@@ -30,12 +33,18 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         Some(Err(error)) => (None, Some(crate::windows::as_refusal(error))),
         None => (None, None),
     };
-    let refusals: Vec<_> = refusals.into_iter().chain(late).collect();
+    let mut refusals: Vec<_> = refusals.into_iter().chain(late).collect();
+    if let Some(Err(error)) = windows.map(Catalog::for_identity) {
+        refusals.push(refusal(&error));
+    }
+    if windows.is_some() && survey.boot_mode().is_none() {
+        refusals.push(refusal(&pipeline::Error::BootModeUnknown));
+    }
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/inspection/1",
             "image": {
-                "path": arguments.source.image,
+                "path": arguments.source.image.display().to_string(),
                 "format": image.format().to_string(),
                 "disk_bytes": image.len(),
                 "file_bytes": image.file_len(),
@@ -103,6 +112,14 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     }
     ui.data(&text);
     Ok(Verdict::Done)
+}
+
+fn refusal(error: &dyn Failure) -> Refusal {
+    Refusal {
+        code: error.code().unwrap_or_default(),
+        reason: error.to_string(),
+        hint: error.hint().unwrap_or_default(),
+    }
 }
 
 fn site(site: &Site) -> Value {

@@ -70,7 +70,10 @@ type Result<T> = std::result::Result<T, Box<dyn Failure>>;
 
 /// Parses the command line, runs one verb and returns the exit code.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return misused(&error),
+    };
     let ui = Ui::new(arguments.json, arguments.quiet);
     let verdict = match &arguments.verb {
         Verb::Inspect(arguments) => inspect::run(arguments, &ui),
@@ -78,6 +81,10 @@ pub fn main() -> ExitCode {
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+    };
+    let verdict = match ui.broken() {
+        Some(broken) => Err(boxed(broken)),
+        None => verdict,
     };
     match verdict {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
@@ -91,6 +98,24 @@ pub fn main() -> ExitCode {
             })
         }
     }
+}
+
+/// Says what clap says of the command line (help and version are of that kind too), and with `--json` also as a
+/// document, since a program may be waiting for one.
+fn misused(error: &clap::Error) -> ExitCode {
+    if error.use_stderr() && std::env::args_os().any(|argument| argument == "--json") {
+        let message = error.render().to_string();
+        let message = message.trim_start_matches("error: ").trim_end();
+        Ui::new(true, true).document(&serde_json::json!({
+            "schema": "coldforge/error/1",
+            "kind": Kind::Usage,
+            "code": null,
+            "message": message,
+            "hint": "run `coldforge help` for the commands and their options",
+        }));
+    }
+    let _ = error.print(); // there is nowhere else to say it
+    ExitCode::from(if error.use_stderr() { 2 } else { 0 })
 }
 
 /// Boxes a floor's error for the command line.

@@ -37,7 +37,9 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         let mut text = machine(&scan.windows);
         text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));
         let open = findings(&scan.assessment);
-        if open.is_empty() {
+        if nothing_assessed(&scan.assessment) {
+            text.push_str("\nNone of the selected rules can be assessed: nothing is said about this image.\n");
+        } else if open.is_empty() {
             text.push_str("\nNo rule that was assessed is open.\n");
         } else {
             text.push_str(&format!("\nOpen:\n{open}"));
@@ -45,6 +47,11 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         ui.data(&text);
     }
     Ok(if arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
+}
+
+/// Tells whether not a single rule was assessed, so that "nothing is open" would mean nothing.
+pub(super) fn nothing_assessed(assessment: &Assessment) -> bool {
+    assessment.totals.all.pass == 0 && assessment.totals.all.open == 0
 }
 
 /// Says who the machine is, in a line.

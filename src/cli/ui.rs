@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::json;
+use thiserror::Error;
 
-use crate::base::Failure;
 use crate::base::progress::Progress;
+use crate::base::{Failure, Kind};
 
 /// Work that is done sooner shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -21,6 +22,8 @@ pub(super) struct Ui {
     pub(super) json: bool,
     quiet: bool,
     bar: Mutex<Bar>,
+    /// Why stdout did not take everything.
+    broken: Mutex<Option<io::Error>>,
 }
 
 #[derive(Debug)]
@@ -32,14 +35,26 @@ struct Bar {
 impl Ui {
     /// Returns a terminal for one run.
     pub(super) fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, bar: Mutex::new(Bar { begun: Instant::now(), shown: None }) }
+        let bar = Mutex::new(Bar { begun: Instant::now(), shown: None });
+        Self { json, quiet, bar, broken: Mutex::new(None) }
     }
 
     /// Prints text on stdout.
     pub(super) fn data(&self, text: &str) {
         self.clear();
-        // A reader that went away (`| head`) wants no more; there is nobody to tell.
-        let _ = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+        let written = io::stdout().lock().write_all(text.as_bytes()).and_then(|()| io::stdout().flush());
+        // A reader that went away (`| head`) wants no more. Anything else leaves a report that is cut.
+        if let Err(error) = written
+            && error.kind() != io::ErrorKind::BrokenPipe
+            && let Ok(mut broken) = self.broken.lock()
+        {
+            *broken = Some(error);
+        }
+    }
+
+    /// Returns why stdout did not take everything, if it did not.
+    pub(super) fn broken(&self) -> Option<BrokenOutput> {
+        self.broken.lock().ok()?.take().map(|source| BrokenOutput { source })
     }
 
     /// Prints one JSON document on stdout.
@@ -96,6 +111,23 @@ impl Ui {
     }
 }
 
+/// stdout did not take everything.
+#[derive(Debug, Error)]
+#[error("the output could not be written")]
+pub(super) struct BrokenOutput {
+    source: io::Error,
+}
+
+impl Failure for BrokenOutput {
+    fn kind(&self) -> Kind {
+        Kind::Io
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some("check where the output goes: what was printed is cut")
+    }
+}
+
 /// Tells whether stderr takes colour.
 fn color() -> bool {
     io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
@@ -119,7 +151,17 @@ impl Progress for Ui {
             let shown = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());
             shown.set_style(style);
             shown.set_message(stage);
+            shown.enable_steady_tick(PATIENCE / 2);
+            let waiting = shown.clone();
+            let rest = PATIENCE.saturating_sub(bar.begun.elapsed());
             bar.shown = Some(shown);
+            // Work without steps says nothing by itself, so somebody else must look at the clock for it.
+            std::thread::spawn(move || {
+                std::thread::sleep(rest);
+                if !waiting.is_finished() {
+                    waiting.set_draw_target(ProgressDrawTarget::stderr());
+                }
+            });
         }
     }
 
@@ -127,9 +169,6 @@ impl Progress for Ui {
         if let Ok(bar) = self.bar.lock()
             && let Some(shown) = &bar.shown
         {
-            if shown.is_hidden() && bar.begun.elapsed() > PATIENCE {
-                shown.set_draw_target(ProgressDrawTarget::stderr());
-            }
             shown.inc(by);
         }
     }

@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/proof/1",
-            "bundle": arguments.bundle,
+            "bundle": arguments.bundle.display().to_string(),
             "intact": intact,
             "proven": proof.proven,
             "problems": proof.problems,

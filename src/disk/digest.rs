@@ -8,17 +8,15 @@
 //! the next piece and hash the blocks of this one. Holes are not read. A dynamic VHD, whose disk lies in another order
 //! than its file, is walked twice at the same time.
 
-use std::io;
-
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::map::{self, Map};
-use super::{BlockDevice, Error, Format, Image, Raw, Result};
+use super::{BlockDevice, Format, Image, Raw, Result};
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
-use crate::base::{Extent, fs, read};
+use crate::base::{Extent, read};
 
 /// Bytes of an EBS block.
 pub const EBS_BLOCK_BYTES: u64 = 512 << 10;
@@ -199,12 +197,11 @@ impl<'a> Pieces<'a> {
         // Asked before each piece: a file that was cut must not be touched through a map.
         self.raw.unchanged()?;
         let length = usize::try_from(extent.length).expect("a piece is small");
-        if self.mapped {
-            let failed = |error: io::Error| match self.raw.unchanged() {
-                Ok(()) => Error::from(fs::failed("read", self.raw.path())(error)),
-                Err(changed) => changed,
-            };
-            return Ok(Bytes::Mapped(Map::of(self.raw, extent.offset, length).map_err(failed)?));
+        // A hole on a full tmpfs cannot be mapped and can be read; and `pread` tells better what else is wrong.
+        if self.mapped
+            && let Ok(map) = Map::of(self.raw, extent.offset, length)
+        {
+            return Ok(Bytes::Mapped(map));
         }
         let mut bytes = spare.unwrap_or_default();
         bytes.clear();
@@ -216,7 +213,9 @@ impl<'a> Pieces<'a> {
             let from = usize::try_from(data.offset.saturating_sub(extent.offset)).expect("a piece is small");
             let count = usize::try_from(end.saturating_sub(data.offset)).expect("a piece is small");
             let into = read::slice_mut(&mut bytes, from, count).expect("the extent was cut to the piece");
-            self.raw.read_at(data.offset, into)?;
+            // A file that was cut meanwhile is named as what it is.
+            let read = self.raw.read_at(data.offset, into);
+            read.map_err(|error| self.raw.unchanged().err().unwrap_or(error))?;
             at = end;
         }
         Ok(Bytes::Read(bytes))

@@ -109,7 +109,8 @@ impl<D: BlockDevice> Volume<D> {
             format!("the copy of the boot sector at {place} lies behind the end of the device")
         } else {
             self.device.read_at(place.0, &mut copy)?;
-            if copy == boot {
+            // Tools that renew the boot code leave the copy alone; what a volume is mounted by must be the same.
+            if boot_parameters(&copy) == boot_parameters(&boot) {
                 return Ok(Vec::new());
             }
             format!("the copy of the boot sector at {place} differs from the boot sector at 0x0")
@@ -215,4 +216,9 @@ fn first_difference(record: &[u8], copy: &[u8], number: u64) -> Result<Option<us
     let record = read::slice(record, 0, used).map_err(place.cut())?;
     let differs = |(at, (a, b)): (usize, (&u8, &u8))| (a != b && !skipped.contains(&at)).then_some(at);
     Ok(record.iter().zip(copy).enumerate().find_map(differs))
+}
+
+/// Returns what a boot sector says of the volume: from the OEM id to the serial number.
+fn boot_parameters(sector: &[u8; BOOT_SECTOR_BYTES]) -> Option<&[u8]> {
+    sector.get(3..0x50)
 }

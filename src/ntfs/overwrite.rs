@@ -48,6 +48,14 @@ impl<D: BlockDevice> Volume<D> {
         Ok(offset::normalize(touched))
     }
 
+    /// Checks that the bytes of a file could be overwritten, without doing so.
+    ///
+    /// # Errors
+    /// As [`Volume::overwrite`] before it writes.
+    pub fn check_overwritable(&self, file: &File) -> Result<()> {
+        self.writable(file).map(|_| ())
+    }
+
     fn overwrite_resident(&mut self, data: &Stream, offset: usize, at: u64, bytes: &[u8]) -> Result<Vec<Extent>> {
         let place = Place::Record { record: data.record, byte: offset };
         let mut record = self.record(data.record)?.into_bytes();

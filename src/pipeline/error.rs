@@ -47,6 +47,13 @@ pub enum Error {
         first: String,
     },
 
+    /// The image's name cannot stand in a list of files.
+    #[error("the image's name `{name}` is not UTF-8")]
+    ImageName {
+        /// The name, as far as it can be shown.
+        name: String,
+    },
+
     /// The image's boot mode cannot be told from its partition table.
     #[error("the partition table does not tell how the machine boots")]
     BootModeUnknown,
@@ -70,6 +77,7 @@ impl Failure for Error {
                 Kind::Corrupt
             }
             Self::BootModeUnknown => Kind::Refused,
+            Self::ImageName { .. } => Kind::Usage,
         }
     }
 
@@ -93,6 +101,7 @@ impl Failure for Error {
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } => {
                 Some("the source is untouched; report this with the output of `coldforge inspect --json`")
             }
+            Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),
         }

@@ -19,7 +19,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
 use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
-use crate::windows::setting::{Change, Identity, Setting, Settings, Value};
+use crate::windows::setting::{Identity, Settings};
 use crate::windows::{BootMode, FileChange, Machine, Opening};
 
 /// A hardening job.
@@ -62,6 +62,8 @@ pub struct Outcome {
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
     pub output: Option<ImageRecord>,
+    /// What readers that this project did not write found in the image; `None` in a dry run.
+    pub second_opinion: Option<SecondOpinion>,
     /// The bundle; `None` in a dry run.
     pub bundle: Option<BundleSummary>,
     /// How long each stage took.
@@ -69,7 +71,7 @@ pub struct Outcome {
 }
 
 /// The bundle that a job made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug)]
 pub struct BundleSummary {
     /// The folder.
     pub folder: PathBuf,
@@ -116,6 +118,35 @@ impl Edit {
         Ok(Self { applied, extents, files, volume: machine.volume_extent() })
     }
 
+    /// Asks readers that this project did not write for every changed value.
+    ///
+    /// # Errors
+    /// [`Error::SecondOpinion`] if one reads another value than was written.
+    #[cfg(feature = "second-opinion")]
+    pub(super) fn second_opinion(&self, image: &Image) -> Result<SecondOpinion> {
+        use crate::windows::second_opinion;
+        let wanted: Vec<_> =
+            self.applied.iter().map(|Applied { change, .. }| (change.setting.clone(), change.after.clone())).collect();
+        let opinion = second_opinion::ask(image, self.volume, &wanted);
+        match opinion.disagreed.first() {
+            Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
+            None => Ok(SecondOpinion {
+                readers: second_opinion::READERS.map(str::to_owned).to_vec(),
+                agreed: opinion.agreed,
+                cannot_read: opinion.cannot_read,
+            }),
+        }
+    }
+
+    /// Answers that nobody was asked: this build has no second readers.
+    ///
+    /// # Errors
+    /// None.
+    #[cfg(not(feature = "second-opinion"))]
+    pub(super) fn second_opinion(&self, _: &Image) -> Result<SecondOpinion> {
+        Ok(SecondOpinion::default())
+    }
+
     /// Returns the lines of the log between header and trailer.
     pub(super) fn records(&self) -> impl Iterator<Item = Record> {
         let changes = self.applied.iter().zip(&self.extents).map(|(Applied { rules, change }, extents)| {
@@ -150,11 +181,11 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let mut clock = Stopwatch::start(job.elapsed);
     let image = Image::open(&job.source, job.format)?;
     // The place is looked at before the work, and taken after it.
-    let staging = job.output.as_deref().map(Staging::begin).transpose()?;
+    let name = file_name(&job.source)?;
+    let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
     progress.start("reading", 0);
     let mut machine = Machine::open(Overlay::new(&image), job.demand.opening(job.now))?;
-    machine.verify()?;
     let boot_mode = job.boot_mode.or(machine.boot_mode());
     if boot_mode.is_none() && staging.is_some() {
         return Err(Error::BootModeUnknown);
@@ -176,7 +207,6 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("verifying", 0);
     let again = Machine::open(&overlay, Opening::default())?;
-    again.verify()?;
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
     clock.lap(|t, ms| t.verify = ms);
@@ -190,6 +220,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         held_back: plan.held_back.clone(),
         source: None,
         output: None,
+        second_opinion: None,
         bundle: None,
         timings_ms: Timings::default(),
     };
@@ -199,7 +230,6 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         return Ok(outcome);
     };
 
-    let name = file_name(&job.source);
     let written = staging.place(&name)?;
     // Two files are digested from end to end, which a core each can do at once; the source's digest tells how far.
     let (source, output) = rayon::join(
@@ -209,12 +239,23 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             disk::export(&overlay, &written, &Silent)?;
             let exported = (job.elapsed)().saturating_sub(begun);
             let output = Image::open(&written, Some(image.format()))?;
-            let (digests, second_opinion) =
-                rayon::join(|| disk::digest(&output, &Silent), || look_again(&output, &edit, &outcome.after, &assess));
+            let (digests, second_opinion) = rayon::join(
+                || disk::digest(&output, &Silent),
+                || look_again(&output, &overlay, &edit, &outcome.after, &assess),
+            );
             Ok((record(&output, &name, &digests?), second_opinion?, exported))
         },
     );
     let (output, second_opinion, exported) = output?;
+    if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
+        outcome.warnings.push(format!(
+            "W-SECOND-OPINION: {} of {} changes were read again by {}; the log says why the others were not",
+            second_opinion.agreed,
+            edit.applied.len(),
+            second_opinion.readers.join(" and ")
+        ));
+    }
+    outcome.second_opinion = Some(second_opinion.clone());
     let source = source.map_err(Error::Disk)?;
     staging.list(&name, output.file_bytes, output.sha256);
     clock.lap(|t, ms| {
@@ -232,6 +273,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         before: outcome.before.totals,
         after: outcome.after.totals,
         assessment_sha256,
+        benchmark: outcome.after.benchmark.to_string(),
         second_opinion,
     };
     let header = Header {
@@ -290,42 +332,24 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
     }
 }
 
-/// Opens the written image as a stranger would: assesses it anew and asks the second readers.
+/// Opens the written image as a stranger would: compares every byte of its disk with the overlay, verifies its hives,
+/// assesses it anew and asks the second readers.
 fn look_again(
     image: &Image,
+    overlay: &Overlay<&Image>,
     edit: &Edit,
     expected: &Assessment,
     assess: &(dyn Fn(&dyn Settings) -> Assessment + Sync),
 ) -> Result<SecondOpinion> {
+    // The copy is the file system's work, and nobody else's: it is not taken on trust.
+    if !disk::differences(overlay, image, &Silent)?.is_empty() {
+        return Err(Error::WrittenOtherwise);
+    }
     let machine = Machine::open(image, Opening::default())?;
     if assess(&machine) != *expected {
         return Err(Error::WrittenOtherwise);
     }
-    let wanted: Vec<(Setting, Option<Value>)> = edit
-        .applied
-        .iter()
-        .map(|Applied { change: Change { setting, after, .. }, .. }| (setting.clone(), after.clone()))
-        .collect();
-    second_opinion(image, edit.volume, &wanted)
-}
-
-#[cfg(feature = "second-opinion")]
-fn second_opinion(image: &Image, volume: Extent, wanted: &[(Setting, Option<Value>)]) -> Result<SecondOpinion> {
-    use crate::windows::second_opinion;
-    let opinion = second_opinion::ask(image, volume, wanted);
-    match opinion.disagreed.first() {
-        Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
-        None => Ok(SecondOpinion {
-            readers: second_opinion::READERS.map(str::to_owned).to_vec(),
-            agreed: opinion.agreed,
-            cannot_read: opinion.cannot_read,
-        }),
-    }
-}
-
-#[cfg(not(feature = "second-opinion"))]
-fn second_opinion(_: &Image, _: Extent, _: &[(Setting, Option<Value>)]) -> Result<SecondOpinion> {
-    Ok(SecondOpinion::default())
+    edit.second_opinion(image)
 }
 
 fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
@@ -351,8 +375,10 @@ pub(super) fn record(image: &Image, name: &str, digests: &disk::Digests) -> Imag
     }
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+/// Returns the name that the image will have in the bundle: that of the source.
+fn file_name(path: &Path) -> Result<String> {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.map(str::to_owned).ok_or_else(|| Error::ImageName { name: path.display().to_string() })
 }
 
 /// Splits the run's time into stages.

@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::harden::{self, Edit};
 use super::{Demand, Document, Error, Result};
 use crate::audit::{self, Bundle, Line};
+use crate::aws::{self, Import};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::progress::{Progress, Silent};
@@ -19,7 +20,7 @@ use crate::base::{Extent, fs};
 use crate::disk::{self, Image, Overlay};
 use crate::policy::{self, HoldBack};
 use crate::windows::setting::{Setting, Settings as _};
-use crate::windows::{Machine, Opening};
+use crate::windows::{BootMode, Machine, Opening};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
@@ -96,7 +97,10 @@ pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> 
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
     }
     progress.start("assessing", 0);
-    prove_image(&bundle, &log, &mut proof)?;
+    if let Err(error) = prove_image(&bundle, &log, &mut proof) {
+        proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
+        return Ok(proof);
+    }
     if let Some(source) = source {
         prove_difference(&bundle, &log, source, progress, &mut proof)?;
     } else {
@@ -104,6 +108,17 @@ pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> 
     }
     progress.finish();
     Ok(proof)
+}
+
+/// Returns an error's sentence with those of its causes.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// The log's parts by name; a member that is missing or of another type reads as null.
@@ -125,9 +140,9 @@ impl Log<'_> {
         self.lines.iter().enumerate().filter(move |(_, line)| line.kind == kind).map(|(i, line)| (i + 1, &line.object))
     }
 
-    /// Returns every byte of the disk that the log explains.
+    /// Returns every byte of the disk that the log explains: those of its `file` lines.
     fn extents(&self) -> Vec<Extent> {
-        let lists = self.lines.iter().filter_map(|line| line.object.get("extents"));
+        let lists = self.of("file").filter_map(|(_, object)| object.get("extents"));
         normalize(lists.filter_map(|list| serde_json::from_value::<Vec<Extent>>(list.clone()).ok()).flatten().collect())
     }
 }
@@ -145,6 +160,8 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
         "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
         record == trailer["output"],
     );
+    let manifest = json!(bundle.ebs_linear) == record["ebs_linear"];
+    proof.hold("manifest.json", "its EBS checksum is the image's", manifest);
     let count = |kind: &str| json!(log.of(kind).count());
     let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
@@ -174,10 +191,55 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
             );
         }
     }
+    let (changes, files) = (log.of("change").count(), log.of("file").count());
     if wrong == 0 {
-        proof.proven.push(format!("{}: holds every value and file as the log says", bundle.image));
+        let image = &bundle.image;
+        proof
+            .proven
+            .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
+    prove_import_files(bundle, &trailer, &machine, &image, &digests, proof);
     prove_assessment(bundle, &header, &trailer, &machine, proof)
+}
+
+/// Proves that the import files are about this image.
+///
+/// The bucket is whatever the files say: nothing in an image tells where it will be uploaded.
+fn prove_import_files(
+    bundle: &Bundle,
+    trailer: &Json,
+    machine: &Machine<&Image>,
+    image: &Image,
+    digests: &disk::Digests,
+    proof: &mut Proof,
+) {
+    const REQUEST: &str = "aws/import-image.json";
+    let read = |file: &str| -> Option<Json> {
+        serde_json::from_slice(&fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok()?).ok()
+    };
+    let (Some(request), Some(containers)) = (read(REQUEST), read("aws/containers.json")) else {
+        return proof.deny(REQUEST, "it or aws/containers.json cannot be read");
+    };
+    let said = match request["BootMode"].as_str() {
+        Some("uefi") => BootMode::Uefi,
+        _ => BootMode::LegacyBios,
+    };
+    let import = Import {
+        image: &bundle.image,
+        format: image.format(),
+        sha256: digests.file,
+        identity: machine.identity(),
+        // A table that does not tell leaves it to the user's word.
+        boot_mode: machine.boot_mode().unwrap_or(said),
+        benchmark: trailer["benchmark"].as_str().unwrap_or_default(),
+        bucket: request["DiskContainers"][0]["UserBucket"]["S3Bucket"].as_str().unwrap_or_default(),
+    };
+    let right = request == aws::import_image(&import) && containers == aws::containers(&import);
+    proof.hold(
+        REQUEST,
+        "it and aws/containers.json describe this image: name, format, digest, boot mode, benchmark",
+        right,
+    );
 }
 
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
@@ -227,13 +289,15 @@ fn prove_difference(
     proof: &mut Proof,
 ) -> Result<()> {
     let header = log.header();
-    let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
-    let format = header["source"]["format"].as_str().and_then(|text| text.parse().ok());
-    let before = Image::open(source, format)?;
-    let digests = disk::digest(&before, &Silent)?;
     let place = source.display().to_string();
-    let record = json!(harden::record(&before, &name, &digests));
-    proof.hold(&place, "it is the source that the header describes", record == header["source"]);
+    let before = Image::open(source, None)?;
+    let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
+    let record = json!(harden::record(&before, &name, &disk::digest(&before, progress)?));
+    if record != header["source"] {
+        proof.deny(place, "it is not the source that the header describes: name another file with --source");
+        return Ok(());
+    }
+    proof.proven.push(format!("{place}: it is the source that the header describes"));
     let after = Image::open(&bundle.path(&bundle.image), Some(before.format()))?;
     let explained = log.extents();
     let differing = disk::differences(&before, &after, progress)?;
@@ -267,7 +331,8 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
     let started = header["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })?;
     if header["tool"] != json!(audit::Tool::THIS) {
-        proof.notes.push("the bundle was made by another version, so the edit is not made again".to_owned());
+        // Passing this over would let a forger choose what is proven.
+        proof.deny("audit.jsonl", "the header names another version of the program: verify with that one");
         return Ok(());
     }
     let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
@@ -284,7 +349,17 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     let again: Vec<Json> = edit.records().map(|record| json!(record)).collect();
     proof.hold("audit.jsonl", "the same edit of the source gives the same change and file lines", recorded == again);
     let differing = disk::differences(&machine.into_device(), after, &Silent)?;
-    proof.hold(source, "the same edit of the source gives this image, byte for byte", differing.is_empty());
+    proof.hold(source, "the same edit of the source gives this disk, byte for byte", differing.is_empty());
+    let opinion = json!(edit.second_opinion(after)?);
+    proof.hold(
+        "audit.jsonl",
+        "the second readers say of the image what the trailer says",
+        opinion == log.trailer()["second_opinion"],
+    );
+    proof.notes.push(
+        "compared is the disk that a guest sees; tables and slack of the container are covered by its digest alone"
+            .to_owned(),
+    );
     Ok(())
 }
 

@@ -68,23 +68,29 @@ pub(super) fn open<D: BlockDevice>(
     accept_dirty: bool,
 ) -> Result<Option<HiveFile>> {
     let path = format!(r"{CONFIG}\{name}");
-    let Some((file, bytes)) = read(volume, &path)? else { return Ok(None) };
+    let unusable = |source| Error::File { path: path.clone(), source };
+    let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
+    // Asked before it is read: a sparse file could claim any length.
+    volume.check_overwritable(&file).map_err(unusable)?;
+    let bytes = volume.read(&file, HIVE_LIMIT_BYTES).map_err(unusable)?;
     let mut logs = Vec::new();
     for suffix in [".LOG", ".LOG1", ".LOG2"] {
         let path = format!("{path}{suffix}");
-        logs.extend(read(volume, &path)?.map(|(file, bytes)| LogFile { path, file, bytes }));
+        if let Some((file, bytes)) = read(volume, &path)? {
+            let source = volume.check_overwritable(&file);
+            source.map_err(|source| Error::File { path: path.clone(), source })?;
+            logs.push(LogFile { path, file, bytes });
+        }
     }
     let failed = |source| Error::Hive { path: path.clone(), source };
-    let (recovered, before) = rayon::join(
-        || {
-            let known: Vec<regf::Log<'_>> = logs.iter().map(LogFile::log).collect();
-            match regf::Hive::recover(bytes.clone(), &known) {
-                Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => regf::Hive::accept_dirty(bytes.clone()),
-                answer => answer,
-            }
-        },
-        || Digest::of(&bytes),
-    );
+    let before = Digest::of(&bytes);
+    let known: Vec<regf::Log<'_>> = logs.iter().map(LogFile::log).collect();
+    let recovered = match regf::Hive::recover(bytes, &known) {
+        Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => {
+            regf::Hive::accept_dirty(volume.read(&file, HIVE_LIMIT_BYTES).map_err(unusable)?)
+        }
+        answer => answer,
+    };
     let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
     if replay.as_ref().is_some_and(|replay| replay.grown_to.is_some()) {
         return Err(Error::HiveGrows { path });

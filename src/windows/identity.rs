@@ -35,19 +35,18 @@ impl ControlSets {
             current: number("Current")?,
             failed: dword(system, "Select", "Failed").unwrap_or(0),
         };
-        match system.key(&sets.key(sets.default)) {
-            Ok(Some(_)) if (1..=999).contains(&sets.default) => Ok(sets),
-            _ => Err(Error::NoIdentity { key: r"HKLM\SYSTEM\Select".into(), name: "Default" }),
+        // An edit below a set that is not there would make one out of nothing, which no machine could boot.
+        for (name, number) in [("Default", sets.default), ("Current", sets.current)] {
+            if !(1..=999).contains(&number) || !matches!(system.key(&sets.key(number)), Ok(Some(_))) {
+                return Err(Error::NoIdentity { key: r"HKLM\SYSTEM\Select".into(), name });
+            }
         }
+        Ok(sets)
     }
 
     /// Returns the sets to edit: the next boot's, and the last boot's where that is another one.
     pub(super) fn to_edit(self) -> Vec<u32> {
-        if self.current == self.default || self.current == 0 {
-            vec![self.default]
-        } else {
-            vec![self.default, self.current]
-        }
+        if self.current == self.default { vec![self.default] } else { vec![self.default, self.current] }
     }
 
     /// Returns the name of a set's key.

@@ -61,7 +61,8 @@ pub struct FileChange {
 }
 
 impl<D: BlockDevice> Machine<D> {
-    /// Finds the one Windows on a disk and opens its hives, recovered from their logs where they are dirty.
+    /// Finds the one Windows on a disk, opens its hives, recovered from their logs where they are dirty, and runs the
+    /// strict verifier over each, in parallel: what cannot be trusted to be written cannot be trusted to be read.
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
@@ -92,6 +93,7 @@ impl<D: BlockDevice> Machine<D> {
             || hives::open(&volume, "SECURITY", accept),
         );
         let opened = opened?;
+        opened.par_iter().try_for_each(verify)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
         let security = match security {
             Ok(Some(file)) => Some(file.hive),
@@ -149,14 +151,6 @@ impl<D: BlockDevice> Machine<D> {
     /// Returns the device, with everything that was committed.
     pub fn into_device(self) -> D {
         self.volume.into_device().into_inner()
-    }
-
-    /// Runs the strict verifier over every hive, in parallel.
-    ///
-    /// # Errors
-    /// [`Error::HiveCorrupt`] for the first hive that breaks a rule which every hive of Windows keeps.
-    pub fn verify(&self) -> Result<()> {
-        self.hives.par_iter().try_for_each(verify)
     }
 
     /// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the device.

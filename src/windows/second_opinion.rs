@@ -37,9 +37,11 @@ pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Optio
             opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled"));
             continue;
         };
-        let bytes = files[index]
-            .get_or_insert_with(|| read_file(device, volume, &format!(r"{}\{}", hives::CONFIG, ROOTS[index].1)));
-        // nt-hive is known to panic on damage; a panic is no opinion.
+        // Other people's readers are known to panic on damage; a panic is no opinion.
+        let bytes = files[index].get_or_insert_with(|| {
+            let path = format!(r"{}\{}", hives::CONFIG, ROOTS[index].1);
+            catch_unwind(AssertUnwindSafe(|| read_file(device, volume, &path))).unwrap_or(Err("it panicked".into()))
+        });
         let found = bytes.as_ref().map_err(|reason| format!("ntfs: {reason}")).and_then(|bytes| {
             catch_unwind(AssertUnwindSafe(|| read_value(bytes, below, name)))
                 .map_err(|_| "nt-hive panicked".to_owned())?

@@ -145,18 +145,90 @@ fn forged(lie: impl FnOnce(&str) -> String) -> Answer {
     let home = tempfile::tempdir().unwrap();
     harden(home.path()).expect(0);
     let out = home.path().join("out");
-    let log = std::fs::read_to_string(out.join("audit.jsonl")).unwrap();
-    std::fs::write(out.join("audit.jsonl"), lie(&log)).unwrap();
-    // A forger changes a byte of the image that no registry value depends on, and signs everything again.
+    // A forger changes a byte of the image that no registry value depends on.
     let image = out.join("ws2022.vhd");
     let mut bytes = std::fs::read(&image).unwrap();
     let at = bytes.windows(8).rposition(|window| window == b"ElfFile\0").expect("the fixture has event logs");
     bytes[at + 64] ^= 0xff;
     std::fs::write(&image, &bytes).unwrap();
+    lied(&out, "audit.jsonl", lie).expect(1)
+}
+
+/// Lets `lie` rewrite a file of a bundle, seals everything again, and returns what `verify --source` says.
+fn lied(out: &Path, file: &str, lie: impl FnOnce(&str) -> String) -> Answer {
+    let text_before = std::fs::read_to_string(out.join(file)).unwrap();
+    std::fs::write(out.join(file), lie(&text_before)).unwrap();
     let old = std::fs::read_to_string(out.join("SHA256SUMS")).unwrap();
     let old = old.lines().find(|line| line.ends_with("  ws2022.vhd")).unwrap()[..64].to_owned();
-    reseal(&out, &old, &sha256(&image));
-    coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd"))]).expect(1)
+    reseal(out, &old, &sha256(&out.join("ws2022.vhd")));
+    coldforge(["verify", text(out), "--source", text(&fixture("ws2022.vhd"))])
+}
+
+#[test]
+fn every_lie_about_an_untouched_image_is_found_though_all_is_sealed_again() {
+    let home = tempfile::tempdir().unwrap();
+    harden(home.path()).expect(0);
+    let out = home.path().join("out");
+    let pristine = home.path().join("pristine");
+    assert!(ask("cp", &["-r", text(&out), text(&pristine)]).status.success());
+    lied(&out, "audit.jsonl", str::to_owned).expect(0); // sealing again is no lie
+    let replace = |from: &'static str, to: &'static str| {
+        Box::new(move |log: &str| {
+            assert!(log.contains(from), "{from}");
+            log.replacen(from, to, 1)
+        }) as Box<dyn Fn(&str) -> String>
+    };
+    let drop_changes = Box::new(|log: &str| -> String {
+        log.lines().filter(|line| !line.contains("\"type\":\"change\"")).map(|line| format!("{line}\n")).collect()
+    }) as Box<dyn Fn(&str) -> String>;
+    let repeat_change = Box::new(|log: &str| -> String {
+        log.lines()
+            .enumerate()
+            .map(|(i, line)| if i == 1 { format!("{line}\n{line}\n") } else { format!("{line}\n") })
+            .collect()
+    }) as Box<dyn Fn(&str) -> String>;
+    let lies: Vec<(&str, &str, Box<dyn Fn(&str) -> String>)> = vec![
+        ("a rule", "audit.jsonl", replace("[\"WN22-00-000390\"]", "[\"WN22-99-999999\"]")),
+        ("a cell", "audit.jsonl", replace("\"cell\":", "\"cell\":1")),
+        ("a value before", "audit.jsonl", replace("\"before\":null", "\"before\":{\"type\":\"REG_DWORD\",\"data\":7}")),
+        ("a file", "audit.jsonl", replace("config\\\\SYSTEM\",\"cell\"", "config\\\\SAM\",\"cell\"")),
+        ("a digest before", "audit.jsonl", replace("\"sha256_before\":\"", "\"sha256_before\":\"0")),
+        ("a file's length", "audit.jsonl", replace("\"bytes\":", "\"bytes\":1")),
+        ("the totals before", "audit.jsonl", replace("\"before\":{\"pass\":", "\"before\":{\"pass\":1")),
+        ("the totals after", "audit.jsonl", replace("\"after\":{\"pass\":", "\"after\":{\"pass\":1")),
+        ("the second opinion", "audit.jsonl", replace("\"readers\":[", "\"readers\":[\"chkdsk\",")),
+        (
+            "the version",
+            "audit.jsonl",
+            replace("\"name\":\"coldforge\",\"version\":\"", "\"name\":\"coldforge\",\"version\":\"9"),
+        ),
+        ("the machine", "audit.jsonl", replace("\"edition\":\"Server", "\"edition\":\"Sewer")),
+        (
+            "the source",
+            "audit.jsonl",
+            replace(
+                "\"source\":{\"name\":\"ws2022.vhd\",\"format\":\"vhd-dynamic\",\"file_bytes\":",
+                "\"source\":{\"name\":\"ws2022.vhd\",\"format\":\"vhd-dynamic\",\"file_bytes\":1",
+            ),
+        ),
+        ("the output", "audit.jsonl", replace("\"output\":{\"name\":\"", "\"output\":{\"name\":\"x")),
+        ("the level", "audit.jsonl", replace("\"level\":\"high\"", "\"level\":\"low\"")),
+        ("the number of changes", "audit.jsonl", replace("\"changes\":", "\"changes\":1")),
+        ("an unknown line", "audit.jsonl", replace("\"type\":\"change\"", "\"type\":\"chance\"")),
+        ("all changes left out", "audit.jsonl", drop_changes),
+        ("a change told twice", "audit.jsonl", repeat_change),
+        ("the assessment", "reports/assessment.json", replace("\"status\": \"not_reviewed\"", "\"status\": \"pass\"")),
+        ("the boot mode", "aws/import-image.json", replace("legacy-bios", "uefi")),
+        ("the tag", "aws/import-image.json", replace("\"Value\": \"", "\"Value\": \"0")),
+        ("the container's format", "aws/containers.json", replace("\"vhd\"", "\"raw\"")),
+        ("the checksum", "manifest.json", replace("\"sha256_base64\": \"", "\"sha256_base64\": \"A")),
+    ];
+    for (what, file, lie) in lies {
+        std::fs::remove_dir_all(&out).unwrap();
+        assert!(ask("cp", &["-r", text(&pristine), text(&out)]).status.success());
+        let answer = lied(&out, file, lie);
+        assert!(matches!(answer.code, 1 | 4), "a lie about {what} is believed:\n{}", answer.out);
+    }
 }
 
 /// Replaces the image's digest in every list and in the log, and seals both again, as a forger would.

@@ -7,6 +7,7 @@ mod disk;
 mod floors;
 mod harden;
 mod hostile;
+mod machine;
 mod ntfs;
 mod partition;
 mod policy;

@@ -229,7 +229,7 @@ fn a_dynamic_disk_is_refused() {
 }
 
 #[test]
-fn a_dirty_hive_is_refused() {
+fn a_dirty_hive_without_logs_is_refused_unless_it_is_accepted() {
     for name in ["SYSTEM", "SOFTWARE"] {
         let mut planted = Planted::new();
         let hive = planted.hive(name);
@@ -237,8 +237,10 @@ fn a_dirty_hive_is_refused() {
         planted.disk[hive + 4..hive + 8].copy_from_slice(&sequence.to_le_bytes());
         let sum = (0..127).fold(0u32, |sum, word| sum ^ planted.u32_at(hive + word * 4) as u32);
         planted.disk[hive + 508..hive + 512].copy_from_slice(&sum.to_le_bytes());
-        planted.is_refused("E-HIVE-DIRTY");
-        listed(&planted.write(), "E-HIVE-DIRTY");
+        planted.is_refused("E-HIVE-DIRTY-NO-LOG");
+        listed(&planted.write(), "E-HIVE-DIRTY-NO-LOG");
+        let accepted = coldforge(["harden", text(&planted.write()), "--dry-run", "--accept-dirty-hive"]).expect(0);
+        assert!(accepted.err.contains("W-HIVE-DIRTY-ACCEPTED"), "{}", accepted.err);
     }
 }
 
