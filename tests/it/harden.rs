@@ -164,6 +164,9 @@ fn lied(out: &Path, file: &str, lie: impl FnOnce(&str) -> String) -> Answer {
     coldforge(["verify", text(out), "--source", text(&fixture("ws2022.vhd"))])
 }
 
+/// Rewrites a file of a bundle.
+type Lie = Box<dyn Fn(&str) -> String>;
+
 #[test]
 fn every_lie_about_an_untouched_image_is_found_though_all_is_sealed_again() {
     let home = tempfile::tempdir().unwrap();
@@ -176,18 +179,18 @@ fn every_lie_about_an_untouched_image_is_found_though_all_is_sealed_again() {
         Box::new(move |log: &str| {
             assert!(log.contains(from), "{from}");
             log.replacen(from, to, 1)
-        }) as Box<dyn Fn(&str) -> String>
+        }) as Lie
     };
     let drop_changes = Box::new(|log: &str| -> String {
         log.lines().filter(|line| !line.contains("\"type\":\"change\"")).map(|line| format!("{line}\n")).collect()
-    }) as Box<dyn Fn(&str) -> String>;
+    }) as Lie;
     let repeat_change = Box::new(|log: &str| -> String {
         log.lines()
             .enumerate()
             .map(|(i, line)| if i == 1 { format!("{line}\n{line}\n") } else { format!("{line}\n") })
             .collect()
-    }) as Box<dyn Fn(&str) -> String>;
-    let lies: Vec<(&str, &str, Box<dyn Fn(&str) -> String>)> = vec![
+    }) as Lie;
+    let lies: Vec<(&str, &str, Lie)> = vec![
         ("a rule", "audit.jsonl", replace("[\"WN22-00-000390\"]", "[\"WN22-99-999999\"]")),
         ("a cell", "audit.jsonl", replace("\"cell\":", "\"cell\":1")),
         ("a value before", "audit.jsonl", replace("\"before\":null", "\"before\":{\"type\":\"REG_DWORD\",\"data\":7}")),

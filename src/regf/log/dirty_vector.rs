@@ -2,7 +2,7 @@
 //!
 //! One bit stands for 512 bytes of bins. Nothing guards the pages but the base block, which is written last.
 
-use super::{Page, SECTOR_LEN};
+use super::{Page, SECTOR_LEN, SECTOR_STEP};
 use crate::base::read;
 use crate::regf::layout::BIN_ALIGN;
 
@@ -25,7 +25,7 @@ pub(super) fn read_all(bytes: &[u8], bins_len: u32) -> Option<Vec<Page<'_>>> {
                 pages.push(Page { offset, bytes: read::slice(bytes, at, SECTOR_LEN).ok()? });
                 at = at.checked_add(SECTOR_LEN)?;
             }
-            offset = offset.checked_add(SECTOR_LEN as u32)?;
+            offset = offset.checked_add(SECTOR_STEP)?;
         }
     }
     (!pages.is_empty()).then_some(pages)

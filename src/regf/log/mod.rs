@@ -26,6 +26,8 @@ use super::layout::BaseBlock;
 
 /// Logs are written in sectors of this many bytes, whatever the disk has.
 const SECTOR_LEN: usize = 512;
+/// The same, as the fields of a log count.
+const SECTOR_STEP: u32 = 512;
 
 /// A transaction log: the file's name and its bytes.
 #[derive(Clone, Copy, Debug)]
