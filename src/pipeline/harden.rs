@@ -206,7 +206,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.apply = ms);
 
     progress.start("verifying", 0);
-    let again = Machine::open(&overlay, Opening::default())?;
+    let again = Machine::open(&overlay, job.demand.opening(job.now))?;
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
     clock.lap(|t, ms| t.verify = ms);
@@ -241,7 +241,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let output = Image::open(&written, Some(image.format()))?;
             let (digests, second_opinion) = rayon::join(
                 || disk::digest(&output, &Silent),
-                || look_again(&output, &overlay, &edit, &outcome.after, &assess),
+                || look_again(&output, job.demand.opening(job.now), &overlay, &edit, &outcome.after, &assess),
             );
             Ok((record(&output, &name, &digests?), second_opinion?, exported))
         },
@@ -336,6 +336,7 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
 /// assesses it anew and asks the second readers.
 fn look_again(
     image: &Image,
+    opening: Opening,
     overlay: &Overlay<&Image>,
     edit: &Edit,
     expected: &Assessment,
@@ -345,7 +346,7 @@ fn look_again(
     if !disk::differences(overlay, image, &Silent)?.is_empty() {
         return Err(Error::WrittenOtherwise);
     }
-    let machine = Machine::open(image, Opening::default())?;
+    let machine = Machine::open(image, opening)?;
     if assess(&machine) != *expected {
         return Err(Error::WrittenOtherwise);
     }

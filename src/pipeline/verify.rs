@@ -20,7 +20,7 @@ use crate::base::{Extent, fs};
 use crate::disk::{self, Image, Overlay};
 use crate::policy::{self, HoldBack};
 use crate::windows::setting::{Setting, Settings as _};
-use crate::windows::{BootMode, Machine, Opening};
+use crate::windows::{BootMode, Machine};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
@@ -166,7 +166,8 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
     let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
 
-    let machine = Machine::open(&image, Opening::default())?;
+    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
+    let machine = Machine::open(&image, demand.opening(Moment(0)))?;
     proof.hold(
         "audit.jsonl",
         "the header describes the Windows in this image",
@@ -199,7 +200,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
             .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
     prove_import_files(bundle, &trailer, &machine, &image, &digests, proof);
-    prove_assessment(bundle, &header, &trailer, &machine, proof)
+    prove_assessment(bundle, &demand, &header, &trailer, &machine, proof)
 }
 
 /// Proves that the import files are about this image.
@@ -245,6 +246,7 @@ fn prove_import_files(
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
 fn prove_assessment(
     bundle: &Bundle,
+    demand: &Demand,
     header: &Json,
     trailer: &Json,
     machine: &Machine<&Image>,
@@ -258,7 +260,6 @@ fn prove_assessment(
         "it is the assessment that the trailer names",
         digest.as_ref() == Some(&trailer["assessment_sha256"]),
     );
-    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
     let resolved = demand.resolve(machine.identity())?;
     if json!(demand.record(resolved.catalog)) != header["policy"] {
         proof.deny(
