@@ -167,7 +167,7 @@ fn an_entry_that_is_whole_and_impossible_is_refused_where_it_counts() {
         (patched(&[(44, 0x1000)]), bad_page(0, 0x1000)),
         (patched(&[(44, 100)]), bad_page(0, 100)),
     ] {
-        let error = recover(&[&log(&a, FIRST, &[entry.clone()])]).map(|_| ()).expect_err("impossible");
+        let error = recover(&[&log(&a, FIRST, std::slice::from_ref(&entry))]).map(|_| ()).expect_err("impossible");
         assert_eq!(error, expected);
         assert_eq!((error.kind(), error.code()), (Kind::Refused, Some("E-HIVE-LOG")));
         assert!(error.hint().is_some() && !error.to_string().is_empty());
@@ -392,7 +392,7 @@ fn twenty_thousand_damaged_logs_are_survived() {
         for _ in 0..1 + next(&mut state) % 4 {
             let which = next(&mut state) % logs.len();
             let log = &mut logs[which];
-            if next(&mut state) % 20 == 0 {
+            if next(&mut state).is_multiple_of(20) {
                 log.truncate(next(&mut state) % log.len().max(1));
                 continue;
             }
@@ -415,16 +415,16 @@ fn twenty_thousand_damaged_logs_are_survived() {
             let _ = read::put_u32_le(log, at, word);
         }
         for log in &mut logs {
-            if log.len() >= 512 && next(&mut state) % 8 != 0 {
+            if log.len() >= 512 && !next(&mut state).is_multiple_of(8) {
                 *log = with(std::mem::take(log), &[]);
             }
             let mut at = 512;
-            while next(&mut state) % 8 != 0 {
+            while !next(&mut state).is_multiple_of(8) {
                 let Some(next) = rehash(log, at).filter(|next| *next > at) else { break };
                 at = next;
             }
         }
-        if next(&mut state) % 8 == 0 {
+        if next(&mut state).is_multiple_of(8) {
             let at = next(&mut state) % 512;
             primary[at] ^= 1 << (next(&mut state) % 8);
         }
