@@ -10,7 +10,7 @@ use std::mem::offset_of;
 use zerocopy::FromBytes;
 
 use super::marvin::marvin32;
-use super::{End, Page, SECTOR_LEN, SECTOR_STEP};
+use super::{End, Page, SECTOR_LEN};
 use crate::base::FileOffset;
 use crate::regf::layout::{LOG_ENTRY_LEN, LogEntry, LogPage};
 use crate::regf::{Error, base_block};
@@ -51,7 +51,7 @@ pub(in crate::regf) struct Entry<'l> {
 
 /// Reads the entries of a log whose base block has the sequence number `first`.
 pub(super) fn read_all<'l>(name: &str, bytes: &'l [u8], first: u32) -> Entries<'l> {
-    let (mut at, mut sequence) = (SECTOR_LEN, first);
+    let (mut at, mut sequence) = (SECTOR_LEN as usize, first);
     let mut entries = Entries { first, list: Vec::new(), end: End::NoEntry, impossible: None };
     // Ends: every entry is at least one sector of the log.
     loop {
@@ -88,7 +88,7 @@ fn whole(bytes: &[u8], at: usize, expected: u32) -> Result<&[u8], End> {
     }
     let length = head.len.get();
     let entry = match rest.get(..length as usize) {
-        Some(entry) if length != 0 && length.is_multiple_of(SECTOR_STEP) => entry,
+        Some(entry) if length != 0 && length.is_multiple_of(SECTOR_LEN) => entry,
         _ => return Err(End::Length { actual: length }),
     };
     let hashed_head = entry.get(..offset_of!(LogEntry, head_hash)).unwrap_or_default();
@@ -122,7 +122,7 @@ fn entry<'l>(name: &str, bytes: &'l [u8], position: usize) -> Result<Entry<'l>, 
     let mut pages = Vec::new();
     for reference in references {
         let (offset, length) = (reference.offset.get(), reference.len.get());
-        let aligned = [offset, length].iter().all(|number| number.is_multiple_of(SECTOR_STEP));
+        let aligned = [offset, length].iter().all(|number| number.is_multiple_of(SECTOR_LEN));
         let inside = u64::from(offset).saturating_add(length.into()) <= bins_len.into();
         let (Some((page, rest)), true, true, true) =
             (data.split_at_checked(length as usize), aligned, inside, length > 0)

@@ -29,6 +29,7 @@ fn mix((low, high): (u32, u32), word: u32) -> (u32, u32) {
 }
 
 #[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::indexing_slicing)]
 mod tests {
     use super::*;
 

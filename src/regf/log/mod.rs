@@ -9,7 +9,6 @@ mod entries;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod hostile;
-#[allow(clippy::indexing_slicing, reason = "only its tests index")]
 mod marvin;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
@@ -25,9 +24,7 @@ use super::base_block;
 use super::layout::BaseBlock;
 
 /// Logs are written in sectors of this many bytes, whatever the disk has.
-const SECTOR_LEN: usize = 512;
-/// The same, as the fields of a log count.
-const SECTOR_STEP: u32 = 512;
+const SECTOR_LEN: u32 = 512;
 
 /// A transaction log: the file's name and its bytes.
 #[derive(Clone, Copy, Debug)]
@@ -221,7 +218,7 @@ pub(super) enum Content<'l> {
 /// # Errors
 /// Why it is none that can be replayed.
 pub(super) fn read<'l>(log: &Log<'l>) -> Result<Journal<'l>, Ignored> {
-    let sector = log.bytes.get(..SECTOR_LEN).unwrap_or(log.bytes);
+    let sector = log.bytes.get(..SECTOR_LEN as usize).unwrap_or(log.bytes);
     if sector.iter().all(|byte| *byte == 0) {
         return Err(Ignored::Blank);
     }

@@ -1,12 +1,13 @@
 //! Logs for tests: what Windows would have written between two states of a hive.
 
+use super::Log;
 use super::marvin::marvin32;
-use super::{Log, SECTOR_LEN};
 use crate::base::read;
 use crate::base::time::FileTime;
 use crate::regf::base_block::checksum;
 use crate::regf::{Hive, Result, sample};
 
+const SECTOR_LEN: usize = super::SECTOR_LEN as usize;
 /// The first sequence number of the states' log.
 pub(super) const FIRST: u32 = 40;
 

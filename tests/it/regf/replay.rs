@@ -7,7 +7,7 @@ use coldforge::base::{Extent, Failure as _, Kind};
 use coldforge::regf::{End, Error, Hive, Ignored, Log, LogReport, Outcome, Recovered};
 
 use super::{hives, own_findings};
-use crate::support::{ask, fixture, oracle, shared};
+use crate::support::{Seeded, ask, fixture, oracle, shared};
 
 /// A hive and its logs, by name.
 struct Set {
@@ -266,4 +266,108 @@ fn a_dirty_hive_can_be_accepted_as_it_lies_there() {
     }
     let clean = std::fs::read(fixture("hives/minimal-1.5")).unwrap();
     assert!(Hive::accept_dirty(clean).unwrap().replay.is_none());
+}
+
+/// Returns Marvin32 of whole words, as the format's specification has it.
+fn marvin32(bytes: &[u8]) -> [u8; 8] {
+    let (mut low, mut high) = (0x7a4e_55c5u32, 0x82ef_4d88u32);
+    let words = bytes.chunks_exact(4).map(|chunk| u32::from_le_bytes(chunk.try_into().unwrap()));
+    for word in words.chain([0x80, 0]) {
+        low = low.wrapping_add(word);
+        high ^= low;
+        low = low.rotate_left(20).wrapping_add(high);
+        high = high.rotate_left(9) ^ low;
+        low = low.rotate_left(27).wrapping_add(high);
+        high = high.rotate_left(19);
+    }
+    (u64::from(high) << 32 | u64::from(low)).to_le_bytes()
+}
+
+/// Gives a base block the checksum, and the entries behind it the hashes, that fit what they say.
+fn make_valid(file: &mut [u8]) {
+    let word = |bytes: &[u8], at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap());
+    let sum = (0..508).step_by(4).fold(0, |sum, at| sum ^ word(file, at));
+    file[508..512].copy_from_slice(&sum.to_le_bytes());
+    let mut at = 512;
+    while file.get(at..at + 4) == Some(b"HvLE") {
+        let length = word(file, at + 4) as usize;
+        let Some(entry) = file.get_mut(at..at + length).filter(|entry| entry.len() >= 40) else { return };
+        let body = marvin32(&entry[40..]);
+        entry[24..32].copy_from_slice(&body);
+        let head = marvin32(&entry[..32]);
+        entry[32..40].copy_from_slice(&head);
+        at += length;
+    }
+}
+
+#[test]
+fn damaged_and_forged_logs_are_replayed_as_the_checker_does_or_refused() {
+    let Some(check) = shared().map(|shared| shared.join("check")).filter(|_| oracle("python3")) else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (set, mut seeded) = (Set::fixture(), Seeded(41));
+    let mut sets: Vec<Set> = Vec::new();
+    for number in 0..600 {
+        let mut logs = set.logs.clone();
+        let mut primary = set.primary.clone();
+        // The fields that decide: sequence numbers, type, bins, lengths, counts, page references.
+        let entry = [512, 512 + 1024][seeded.below(2) as usize];
+        let at = match seeded.below(6) {
+            0 => [4, 8, 12, 28, 40][seeded.below(5) as usize],
+            1..=3 => entry + 4 * seeded.below(10) as usize,
+            _ => entry + 40 + 4 * seeded.below(40) as usize,
+        };
+        let value = match seeded.below(6) {
+            0 => 0,
+            1 => u32::MAX,
+            2 => 0x1000 * seeded.below(4) as u32,
+            3 => 0x200 * seeded.below(24) as u32,
+            4 => 15 + seeded.below(5) as u32,
+            _ => seeded.next() as u32,
+        };
+        let log = &mut logs[usize::from(seeded.below(4) == 0)].1;
+        if let Some(place) = log.get_mut(at..at + 4) {
+            place.copy_from_slice(&value.to_le_bytes());
+        }
+        // The second log may be made to go on behind the first.
+        let first = [12u32, 16, 17, 18, 19, 20][seeded.below(6) as usize].to_le_bytes();
+        for at in [4, 8, 524] {
+            logs[1].1[at..at + 4].copy_from_slice(&first);
+        }
+        if number % 9 == 0 {
+            primary[seeded.below(512) as usize] ^= 1 << seeded.below(8);
+        }
+        if number % 5 != 0 {
+            logs.iter_mut().for_each(|(_, log)| make_valid(log));
+        }
+        for (name, bytes) in [("hive", &primary), ("0", &logs[0].1), ("1", &logs[1].1)] {
+            std::fs::write(folder.path().join(format!("{number}.{name}")), bytes).unwrap();
+        }
+        sets.push(Set { primary, logs });
+    }
+    let script = "import sys, regf_check as r\n\
+                  for n in range(int(sys.argv[2])):\n \
+                  f = [open('%s/%d.%s' % (sys.argv[1], n, x), 'rb').read() for x in ('hive', '0', '1')]\n \
+                  b, what = r.replay(f[0], f[1:])\n \
+                  open('%s/%d.out' % (sys.argv[1], n), 'wb').write(b if what else b'')\n";
+    let arguments = ["-C", check.to_str().unwrap(), "python3", "-B", "-c", script, folder.path().to_str().unwrap()];
+    let answer = ask("env", &[&arguments[..], &[&sets.len().to_string()]].concat());
+    assert!(answer.status.success(), "{}", String::from_utf8_lossy(&answer.stderr));
+    let (mut replayed, mut refused, mut neither) = (0, 0, 0);
+    for (number, set) in sets.iter().enumerate() {
+        let theirs = std::fs::read(folder.path().join(format!("{number}.out"))).unwrap();
+        match set.recover() {
+            Ok(recovered) if recovered.replay.is_some() => {
+                replayed += 1;
+                assert!(recovered.hive.bytes() == theirs, "{number}: {:?}", recovered.logs);
+            }
+            Ok(_) => assert!(theirs.is_empty(), "{number}"),
+            Err(_) if theirs.is_empty() => neither += 1,
+            Err(_) => refused += 1,
+        }
+    }
+    // More is refused than the checker refuses, but not everything.
+    assert!(
+        replayed > 150 && neither > 30 && refused > 30,
+        "{replayed} replayed, {refused} refused, {neither} by both"
+    );
 }
