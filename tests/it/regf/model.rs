@@ -550,7 +550,7 @@ fn real_hives_take_edits_and_deletions_as_the_model_does() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 12, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn edits_of_any_seed_leave_what_the_model_holds(seed in any::<u64>(), minor in 3u8..=5) {
