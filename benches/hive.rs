@@ -192,7 +192,7 @@ fn edit(hive: &mut Hive) {
                 hive.grow(hive.next_len(missing).unwrap()).unwrap();
                 hive.set_value(&path, &name, 4, &data, NOW).unwrap();
             }
-            Err(error) => panic!("{error}"),
+            Err(error) => unreachable!("{error}"),
         }
     }
 }
@@ -230,7 +230,7 @@ fn edits(group: &mut BenchmarkGroup<'_, WallTime>, subject: &Subject) {
     if installed("hivexregedit") {
         let mut text = "Windows Registry Editor Version 5.00\n\n[\\ColdForge]\n\n".to_owned();
         for key in 0..30 {
-            write!(text, "[\\ColdForge\\Key{key}]\n").unwrap();
+            writeln!(text, "[\\ColdForge\\Key{key}]").unwrap();
             for number in (key..EDITS).step_by(30) {
                 writeln!(text, "\"Value{number}\"=dword:{number:08x}").unwrap();
             }
