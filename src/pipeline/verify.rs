@@ -273,11 +273,20 @@ fn prove_assessment(
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     proof.hold(REPORT, "a fresh assessment of the image equals it", recorded == Some(document));
-    proof.hold(
-        "audit.jsonl",
-        "the trailer's totals are those of a fresh assessment",
-        json!(fresh.totals) == trailer["after"],
-    );
+    let right = json!(fresh.totals) == trailer["after"] && json!(fresh.benchmark.to_string()) == trailer["benchmark"];
+    proof.hold("audit.jsonl", "the trailer's benchmark and totals are those of a fresh assessment", right);
+    let totals = &fresh.totals.all;
+    let scope = match (demand.only.as_slice(), demand.skip.as_slice()) {
+        ([], []) => "all rules".to_owned(),
+        ([], skip) => format!("without {}", skip.join(", ")),
+        (only, []) => format!("only {}", only.join(", ")),
+        (only, skip) => format!("only {} without {}", only.join(", "), skip.join(", ")),
+    };
+    proof.notes.push(format!(
+        "the run covers {} at level {}, {scope}: {} pass, {} open, {} not applicable, {} not reviewed",
+        fresh.benchmark, demand.level, totals.pass, totals.open, totals.not_applicable, totals.not_reviewed
+    ));
+    proof.notes.push("the time of the run and its warnings are the log's word, and are not proven".to_owned());
     Ok(())
 }
 
