@@ -105,6 +105,8 @@ pub(super) struct Edit {
     applied: Vec<Applied>,
     extents: Vec<Vec<Extent>>,
     files: Vec<FileChange>,
+    /// Where the second readers find the volume.
+    #[cfg_attr(not(feature = "second-opinion"), expect(dead_code, reason = "this build has no second readers"))]
     volume: Extent,
 }
 
