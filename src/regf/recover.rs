@@ -173,7 +173,10 @@ impl<'l> Choice<'l> {
         let secondary = own.map(|base| base.secondary_sequence.get());
         let (live, hidden) = self.live_entries(secondary);
         if live.is_empty() {
-            self.choose_pages(own.map_or(bin_time, |base| base.last_written.get()), secondary);
+            let best = self.latest_pages(own.map_or(bin_time, |base| base.last_written.get()), secondary);
+            if own.is_some() || !self.may_be_rivalled(&best, &hidden) {
+                self.chosen = best;
+            }
             return Ok(());
         }
         let chosen = match secondary {
@@ -260,14 +263,16 @@ impl<'l> Choice<'l> {
         if self.have_twins(&mut equal) {
             return Vec::new();
         }
-        // A log that cannot be dated may be the one that Windows would have used.
-        if hidden.contains(&None) {
-            for index in &equal {
-                self.ignore(*index, Ignored::Headless { first: begin });
-            }
-            return Vec::new();
+        if self.may_be_rivalled(&equal, hidden) { Vec::new() } else { equal }
+    }
+
+    /// Tells whether a log that cannot be dated may be newer than the `chosen` one, which is out then.
+    fn may_be_rivalled(&mut self, chosen: &[usize], hidden: &[Option<u32>]) -> bool {
+        let rivalled = hidden.contains(&None);
+        for index in chosen.iter().filter(|_| rivalled) {
+            self.ignore(*index, Ignored::Rivalled);
         }
-        equal
+        rivalled
     }
 
     /// Takes out of `live`, which is ordered, all but the first of those that begin alike and say the same; tells
@@ -279,8 +284,12 @@ impl<'l> Choice<'l> {
         for index in std::mem::take(live) {
             match kept.last() {
                 Some(last) if key(self, *last) == key(self, index) => {
-                    let (last, list) = (*last, |index| self.entries(index).map(|entries| &entries.list));
-                    if list(last) != list(index) {
+                    let last = *last;
+                    let says = |index| {
+                        let (journal, entries) = (self.journal(index)?, self.entries(index)?);
+                        Some((journal.sector, &entries.list, &entries.impossible))
+                    };
+                    if says(last) != says(index) {
                         differ = true;
                         self.ignore(last, Ignored::Twin);
                     }
@@ -293,9 +302,9 @@ impl<'l> Choice<'l> {
         differ
     }
 
-    /// Chooses the latest log of the old format that was written at `time` or later, and no earlier by its sequence
+    /// Returns the latest log of the old format that was written at `time` or later, and no earlier by its sequence
     /// number than the hive. (The time alone is no proof: Windows has not maintained it since 8.1.)
-    fn choose_pages(&mut self, time: u64, secondary: Option<u32>) {
+    fn latest_pages(&mut self, time: u64, secondary: Option<u32>) -> Vec<usize> {
         let mut best: Option<usize> = None;
         for index in 0..self.judged.len() {
             let Some(Ok(journal)) = self.judged.get(index) else { continue };
@@ -310,18 +319,18 @@ impl<'l> Choice<'l> {
                 continue;
             }
             let rival = best.and_then(|best| self.journal(best));
-            let Some((rival, Content::Pages(rival_pages))) = rival.map(|rival| (rival.base, &rival.content)) else {
+            let Some((rival, Content::Pages(rival_pages))) = rival.map(|rival| (rival, &rival.content)) else {
                 best = Some(index);
                 continue;
             };
-            let (rival_written, rival_sequence) = (rival.last_written.get(), rival.primary_sequence.get());
+            let (rival_written, rival_sequence) = (rival.base.last_written.get(), rival.base.primary_sequence.get());
             let (reason, loser) = if (written, sequence) == (rival_written, rival_sequence) {
-                if pages != rival_pages {
+                if (journal.sector, pages) != (rival.sector, rival_pages) {
                     // Both are out, and so is everything else: which one is right cannot be told.
                     for index in [Some(index), best].into_iter().flatten() {
                         self.ignore(index, Ignored::Twin);
                     }
-                    return;
+                    return Vec::new();
                 }
                 (Ignored::Twin, Some(index))
             } else if written > rival_written || written == rival_written && is_before(rival_sequence, sequence) {
@@ -333,7 +342,7 @@ impl<'l> Choice<'l> {
                 self.ignore(loser, reason);
             }
         }
-        self.chosen = best.into_iter().collect();
+        best.into_iter().collect()
     }
 
     fn ignore(&mut self, index: usize, reason: Ignored) {

@@ -113,7 +113,7 @@ fn a_base_block_that_is_not_a_finished_logs_is_ignored_by_name() {
     for (log, reason) in [
         (vec![], Ignored::Blank),
         (vec![0; 5000], Ignored::Blank),
-        ([vec![0; 512], whole[512..].to_vec()].concat(), Ignored::Blank),
+        ([vec![0; 512], whole[512..].to_vec()].concat(), Ignored::NoBaseBlock),
         (vec![1; 5000], Ignored::NoBaseBlock),
         (flipped, Ignored::Checksum),
         (state, Ignored::FileType { actual: 0 }),
@@ -268,6 +268,10 @@ fn two_logs_that_begin_alike_must_say_the_same() {
     assert_eq!(reasons(recover(&[&one, &other])), [Ignored::Twin; 2]);
     let (number, outcomes) = good(recover(&[&one, &one]));
     assert_eq!((number, outcomes[1]), (6, Outcome::Ignored(Ignored::Twin)));
+    // Alike as far as they are possible, and one goes on with what is not.
+    let forged = log(&a, FIRST, &[step(&a, &b, FIRST), entry(FIRST + 1, 0, 0x1000, &[])]);
+    assert_eq!(reasons(recover(&[&one, &forged])), [Ignored::Twin; 2]);
+    assert_eq!(reasons(recover(&[&forged, &one])), [Ignored::Twin; 2]);
 }
 
 #[test]
@@ -306,6 +310,26 @@ fn a_lost_base_block_comes_from_the_latest_log_which_is_used_alone() {
         // The recovered version counts.
         let layered = with(two.clone(), &[(24, 6)]);
         assert!(matches!(recover_of(primary.clone(), &[&layered]), Err(Error::Layered { minor: 6 })));
+    }
+}
+
+#[test]
+fn a_lost_base_block_comes_from_a_log_of_the_old_format_that_is_not_older_than_the_first_bin() {
+    let [a, b, _] = states();
+    let at = |state: &[u8], time: u32| with(state.to_vec(), &[(12, time)]);
+    let mut primary = at(&a, 100);
+    primary[..512].fill(0xaa);
+    read::put_u32_le(&mut primary, 0x1014, 99).expect("inside");
+    let one = old_log(&at(&b, 99), FIRST, &[0]);
+    let recovered = recover_of(primary.clone(), &[&one, &[]]).expect("a good log");
+    assert_eq!((number(&recovered.hive), recovered.hive.bytes()[4]), (6, FIRST as u8 + 1));
+    assert_eq!(recovered.replay.and_then(|replay| replay.base_block_from).as_deref(), Some("0"));
+    let older = old_log(&at(&b, 98), FIRST, &[0]);
+    let mut dark = one.clone();
+    dark[300] ^= 1;
+    for logs in [vec![older], vec![one.clone(), dark]] {
+        let logs: Vec<&[u8]> = logs.iter().map(Vec::as_slice).collect();
+        assert!(matches!(recover_of(primary.clone(), &logs), Err(Error::NoHive { .. })));
     }
 }
 

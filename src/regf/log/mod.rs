@@ -108,7 +108,7 @@ pub enum Ignored {
     HiveClean,
     /// The caller chose to take the hive as it is.
     NotAsked,
-    /// The file is empty, or its first sector is zeros.
+    /// The file is empty, or all zeros.
     Blank,
     /// The file does not begin with a base block.
     NoBaseBlock,
@@ -155,6 +155,8 @@ pub enum Ignored {
     },
     /// Another log begins with the same sequence number and says something else.
     Twin,
+    /// Another log is damaged and may be newer, and the hive's base block is lost, which would tell.
+    Rivalled,
     /// Another log is newer, and one alone can be used: the old format, or a base block that is lost.
     Superseded,
 }
@@ -181,6 +183,7 @@ impl fmt::Display for Ignored {
                 write!(f, "what comes before its first entry, {first}, may lie in a log that is damaged")
             }
             Self::Twin => f.write_str("another log begins at the same number and differs"),
+            Self::Rivalled => f.write_str("another log is damaged and may be newer"),
             Self::Superseded => f.write_str("another log is newer"),
         }
     }
@@ -219,7 +222,7 @@ pub(super) enum Content<'l> {
 /// Why it is none that can be replayed.
 pub(super) fn read<'l>(log: &Log<'l>) -> Result<Journal<'l>, Ignored> {
     let sector = log.bytes.get(..SECTOR_LEN as usize).unwrap_or(log.bytes);
-    if sector.iter().all(|byte| *byte == 0) {
+    if log.is_blank() {
         return Err(Ignored::Blank);
     }
     let Ok((base, _)) = BaseBlock::ref_from_prefix(sector) else { return Err(Ignored::NoBaseBlock) };
