@@ -48,7 +48,8 @@ pub struct Digests {
 /// Returns the digests of an image.
 ///
 /// # Errors
-/// [`Error::SourceChanged`](super::Error::SourceChanged) if another program changes the file meanwhile, otherwise what reading it answers.
+/// [`Error::SourceChanged`](super::Error::SourceChanged) if another program changes the file meanwhile, otherwise what
+/// reading it answers.
 pub fn digest(image: &Image, progress: &dyn Progress) -> Result<Digests> {
     digest_blocks(image, progress, |_, _| {})
 }
