@@ -406,3 +406,72 @@ impl Stopwatch {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::BlockDevice as _;
+
+    fn fixture() -> Image {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ws2022.vhd");
+        Image::open(&path, None).expect("the fixture is an image")
+    }
+
+    /// Assesses the fixture, edits it, and gives what every late check looks at.
+    fn edited(image: &Image) -> (Assessment, Plan, Edit, Overlay<&Image>) {
+        let demand = Demand::default();
+        let mut machine = Machine::open(Overlay::new(image), demand.opening(Moment(1))).unwrap();
+        let before = assess(&machine);
+        let plan = policy::plan(&before, &HoldBack::Nothing).unwrap();
+        let edit = Edit::apply(&plan, &mut machine).unwrap();
+        (before, plan, edit, machine.into_device())
+    }
+
+    fn assess(machine: &dyn Settings) -> Assessment {
+        let demand = Demand::default().resolve(machine.identity()).unwrap();
+        policy::assess(demand.catalog, &demand.selection, &demand.values, machine)
+    }
+
+    #[test]
+    fn a_rule_that_an_edit_did_not_close_is_found() {
+        let image = fixture();
+        let (before, plan, _, overlay) = edited(&image);
+        let after = assess(&Machine::open(&overlay, Opening::default()).unwrap());
+        assert!(prove_closed(&before, &after, &plan).is_ok());
+        let still_open = prove_closed(&before, &before, &plan).unwrap_err();
+        assert!(matches!(still_open, Error::NotClosed { count, .. } if count > 50), "{still_open}");
+        let mut changed = after.clone();
+        let other = changed.findings.iter_mut().find(|finding| finding.status == Status::NotReviewed).unwrap();
+        other.status = Status::Open;
+        assert!(matches!(prove_closed(&before, &changed, &plan), Err(Error::NotClosed { count: 1, .. })));
+    }
+
+    #[test]
+    fn a_written_disk_that_differs_anywhere_from_the_overlay_is_found() {
+        let image = fixture();
+        let (before, _, edit, mut overlay) = edited(&image);
+        // As if the copy had missed a byte that no setting depends on: the boot code.
+        overlay.write_at(0, &[0x5a]).unwrap();
+        let looked = look_again(&image, Opening::default(), &overlay, &edit, &before, &assess);
+        assert!(matches!(looked, Err(Error::WrittenOtherwise)));
+    }
+
+    #[test]
+    fn a_written_disk_that_is_assessed_otherwise_is_found() {
+        let image = fixture();
+        let (_, _, edit, overlay) = edited(&image);
+        let after = assess(&Machine::open(&overlay, Opening::default()).unwrap());
+        let untouched = Overlay::new(&image);
+        let looked = look_again(&image, Opening::default(), &untouched, &edit, &after, &assess);
+        assert!(matches!(looked, Err(Error::WrittenOtherwise)));
+    }
+
+    #[cfg(feature = "second-opinion")]
+    #[test]
+    fn a_second_reader_that_sees_another_value_is_heard() {
+        let image = fixture();
+        let (_, _, edit, _) = edited(&image);
+        // The source does not hold what the edit wrote.
+        assert!(matches!(edit.second_opinion(&image), Err(Error::SecondOpinion { count, .. }) if count > 50));
+    }
+}
