@@ -96,7 +96,9 @@ fn a_mirror_that_does_not_repeat_its_records_is_refused() {
 fn a_volume_without_its_last_sectors_or_with_another_backup_boot_sector_is_refused() {
     let Some(made) = base() else { return };
     let sectors = SMALL.mebibytes * 2048 - 1;
-    assert_eq!(planted(&made, |planter| planter.bytes(sectors * 512 + 0x60, &[1])), ["E-BACKUP-BOOT"]);
+    assert_eq!(planted(&made, |planter| planter.bytes(sectors * 512 + 0x48, &[1])), ["E-BACKUP-BOOT"]);
+    // boot code that was renewed in the first sector alone
+    assert!(planted(&made, |planter| planter.bytes(sectors * 512 + 0x60, &[1])).is_empty());
     let image = fs::read(&made.path).unwrap();
     let cut = |length: u64| {
         let volume = Volume::open(Memory(image[..length as usize].to_vec())).unwrap();
