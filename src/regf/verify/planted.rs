@@ -145,9 +145,8 @@ fn several_cores_find_what_one_finds_in_the_same_order() {
     for round in 0..60 {
         let mut damaged = hive.clone();
         for _ in 0..1 + round {
-            // A parent, a bound, a security cell; in every other round the list of another key.
-            let kinds = if round % 2 == 0 { 3 } else { 4 };
-            let field = [16, 64, 44, 28][next(kinds)];
+            // A parent, a bound, a security cell; in every other round another key's values or subkeys.
+            let field = [16, 64, 44, 40, 28][next([3, 4, 3, 5][round % 4])];
             let among = if field == 28 { &parents } else { &keys };
             let (at, from) = (among[next(among.len())], among[next(among.len())]);
             let from = hive.cell(from).expect("a key");
