@@ -4,7 +4,7 @@ use super::bin::pointer;
 use super::layout::{KEY_COMPRESSED, KEY_LINK, KEY_NOT_ON_DISK, KEY_PREDEFINED, KEY_ROOT, KeyNode, KeySecurity};
 use super::list::Leaf;
 use super::name::Name;
-use super::{Error, Hive, Result, Value, tail};
+use super::{Error, Hive, Result, Value, prefix, tail};
 use crate::base::time::FileTime;
 use crate::base::{CellOffset, read, utf16};
 
@@ -20,7 +20,12 @@ pub struct Key<'h> {
 impl<'h> Key<'h> {
     /// Reads the key node at `at`.
     pub(super) fn at(hive: &'h Hive, at: CellOffset) -> Result<Self> {
-        let (node, rest) = hive.structure::<KeyNode>(at)?;
+        Self::read(hive, at, hive.cell(at)?)
+    }
+
+    /// Reads the key node in the payload of the cell at `at`.
+    pub(super) fn read(hive: &'h Hive, at: CellOffset, payload: &'h [u8]) -> Result<Self> {
+        let (node, rest) = prefix::<KeyNode>(at, payload)?;
         if node.signature != *b"nk" {
             return Err(Error::Signature { at, expected: "a key", actual: node.signature });
         }

@@ -49,7 +49,7 @@ pub use walk::Walk;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use self::base_block::Header;
-use self::bin::{CellSet, Tile, Tiles, file_position};
+use self::bin::{CellSet, Survey, file_position};
 use self::layout::{CELL_HEADER_LEN, DEPTH_MAX};
 use crate::base::{CellOffset, Extent, offset, read};
 
@@ -81,13 +81,12 @@ impl Hive {
     /// are not handled, and otherwise what contradicts the format first.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
         let header = base_block::parse(&bytes)?;
-        // Sized for the file, so that bins appended later fit.
-        let mut live = CellSet::new(bytes.len());
-        for tile in Tiles::new(&bytes, header.bins_len) {
-            if let Tile::Cell { at, allocated: true, .. } = tile? {
-                live.set(at, true);
-            }
+        let Survey { mut live, broken, .. } = Survey::of(&bytes, header.bins_len);
+        if let Some(error) = broken {
+            return Err(error);
         }
+        // So that bins appended later fit.
+        live.grow(bytes.len());
         let hive = Self { bytes, header, live, space: None, touched: Vec::new(), unsealed: false };
         Key::at(&hive, hive.header.root)?;
         Ok(hive)
@@ -146,15 +145,17 @@ impl Hive {
 
     /// Returns the payload of an allocated cell.
     fn cell(&self, at: CellOffset) -> Result<&[u8]> {
-        let absent = Error::NoCell { at };
-        if !self.live.contains(at) {
-            return Err(absent);
-        }
+        let known = self.live.contains(at);
+        known.then(|| self.payload(at)).flatten().ok_or(Error::NoCell { at })
+    }
+
+    /// Returns the payload of a cell that is known to be allocated.
+    fn payload(&self, at: CellOffset) -> Option<&[u8]> {
         let position = file_position(at);
-        let Ok(size) = read::i32_le(&self.bytes, position) else { return Err(absent) };
+        let size = read::i32_le(&self.bytes, position).ok()?;
         let start = position.saturating_add(CELL_HEADER_LEN as usize);
         let length = size.unsigned_abs().saturating_sub(CELL_HEADER_LEN) as usize;
-        read::slice(&self.bytes, start, length).map_err(|_| absent)
+        read::slice(&self.bytes, start, length).ok()
     }
 
     /// Returns the structure at the start of an allocated cell, and what follows it there.
@@ -162,13 +163,16 @@ impl Hive {
     where
         T: FromBytes + KnownLayout + Immutable + Unaligned,
     {
-        let payload = self.cell(at)?;
-        T::ref_from_prefix(payload).map_err(|_| Error::CellTooShort {
-            at,
-            expected: size_of::<T>(),
-            actual: payload.len(),
-        })
+        prefix(at, self.cell(at)?)
     }
+}
+
+/// Returns the structure at the start of the payload of the cell at `at`, and what follows it there.
+fn prefix<T>(at: CellOffset, payload: &[u8]) -> Result<(&T, &[u8])>
+where
+    T: FromBytes + KnownLayout + Immutable + Unaligned,
+{
+    T::ref_from_prefix(payload).map_err(|_| Error::CellTooShort { at, expected: size_of::<T>(), actual: payload.len() })
 }
 
 /// Returns the first `length` bytes of what follows a structure of `head` bytes in the cell at `at`.

@@ -66,7 +66,27 @@ impl<'h> Name<'h> {
 
     /// Returns the hash of `lh` lists.
     pub(super) fn hash(self) -> u32 {
-        upcase::hash(self.units())
+        match self.compressed {
+            true => upcase::hash_latin1(self.raw),
+            false => upcase::hash(self.units()),
+        }
+    }
+
+    /// Returns a number that is the same for names that compare as equal, and differs for most others.
+    pub(super) fn mark(self) -> u32 {
+        let mix = |mark: u32, unit: u16| mark.rotate_left(5) ^ u32::from(upcase::unit(unit));
+        match self.compressed {
+            true => self.raw.iter().map(|byte| u16::from(*byte)).fold(0, mix),
+            false => self.units().fold(0, mix),
+        }
+    }
+
+    /// Tells whether one of the units is this ASCII character.
+    pub(super) fn contains(self, ascii: u8) -> bool {
+        match self.compressed {
+            true => self.raw.contains(&ascii),
+            false => self.units().any(|unit| unit == u16::from(ascii)),
+        }
     }
 
     /// Returns the hint of `lf` lists: the first four characters, or zeros if one of them is not Latin-1.

@@ -8,13 +8,16 @@
 use std::cmp::Ordering;
 
 /// Returns the upper case of one UTF-16 code unit.
+#[inline]
 pub(super) fn unit(unit: u16) -> u16 {
-    if unit < 0x80 {
-        return match unit {
-            0x61..=0x7a => unit & !0x20,
-            _ => unit,
-        };
+    match unit {
+        0x61..=0x7a => unit & !0x20,
+        ..0x80 => unit,
+        _ => beyond_ascii(unit),
     }
+}
+
+fn beyond_ascii(unit: u16) -> u16 {
     let after = RUNS.partition_point(|run| run.0 <= unit);
     match after.checked_sub(1).and_then(|index| RUNS.get(index)) {
         Some((first, last, step, delta)) if unit <= *last && unit.wrapping_sub(*first) & (step >> 1) == 0 => {
@@ -32,6 +35,19 @@ pub(super) fn compare(a: impl Iterator<Item = u16>, b: impl Iterator<Item = u16>
 /// Returns the hash of a name that `lh` lists carry: over the upper-cased units, h = 37 h + unit, modulo 2^32.
 pub(super) fn hash(units: impl Iterator<Item = u16>) -> u32 {
     units.fold(0, |hash: u32, next| hash.wrapping_mul(37).wrapping_add(u32::from(unit(next))))
+}
+
+/// Returns the hash of a name of Latin-1 characters: the same as [`hash`], with less waiting for each product.
+pub(super) fn hash_latin1(raw: &[u8]) -> u32 {
+    let upper = |byte: u8| u32::from(unit(u16::from(byte)));
+    let (fours, rest) = raw.as_chunks::<4>();
+    let hash = fours.iter().fold(0u32, |hash, four| {
+        let [a, b, c, d] = four.map(upper);
+        let sum = a.wrapping_mul(37 * 37 * 37).wrapping_add(b.wrapping_mul(37 * 37));
+        let sum = sum.wrapping_add(c.wrapping_mul(37)).wrapping_add(d);
+        hash.wrapping_mul(37 * 37 * 37 * 37).wrapping_add(sum)
+    });
+    rest.iter().fold(hash, |hash, byte| hash.wrapping_mul(37).wrapping_add(upper(*byte)))
 }
 
 /// First unit, last unit, step (1 or 2), and what is added modulo 2^16; ascending, without overlap.
@@ -73,6 +89,7 @@ const RUNS: &[(u16, u16, u16, i16)] = &[
 ];
 
 #[cfg(test)]
+#[allow(clippy::indexing_slicing)]
 mod tests {
     use super::*;
     use crate::base::digest::Digest;
@@ -115,5 +132,10 @@ mod tests {
         assert_eq!(compare(units("Run"), units("RunOnce")), Ordering::Less);
         assert_eq!(hash(units("Lsa")), hash(units("LSA")));
         assert_eq!(hash(units("AB")), 65 * 37 + 66);
+        let latin1: Vec<u8> = (1..=255).collect();
+        for length in 0..latin1.len() {
+            let (name, units) = (&latin1[length..], latin1[length..].iter().map(|byte| u16::from(*byte)));
+            assert_eq!(hash_latin1(name), hash(units), "{length}");
+        }
     }
 }

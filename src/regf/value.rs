@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::layout::{INLINE, KeyValue, SEGMENT_LEN, VALUE_COMPRESSED};
 use super::name::Name;
-use super::{Error, Hive, Result, tail};
+use super::{Error, Hive, Result, prefix, tail};
 use crate::base::CellOffset;
 
 /// A value of a key.
@@ -30,7 +30,12 @@ pub(super) enum Storage {
 impl<'h> Value<'h> {
     /// Reads the value at `at`.
     pub(super) fn at(hive: &'h Hive, at: CellOffset) -> Result<Self> {
-        let (head, rest) = hive.structure::<KeyValue>(at)?;
+        Self::read(hive, at, hive.cell(at)?)
+    }
+
+    /// Reads the value in the payload of the cell at `at`.
+    pub(super) fn read(hive: &'h Hive, at: CellOffset, payload: &'h [u8]) -> Result<Self> {
+        let (head, rest) = prefix::<KeyValue>(at, payload)?;
         if head.signature != *b"vk" {
             return Err(Error::Signature { at, expected: "a value", actual: head.signature });
         }

@@ -20,6 +20,9 @@ const LENGTHS: &[usize] = &[0, 1, 3, 4, 5, 8, 12, 100, 4000, 4061, 16_344, 16_34
 enum Step {
     Create(usize),
     Delete(usize, usize),
+    DeleteKey(usize),
+    DeleteTree(usize),
+    Rename(usize, usize, usize),
     Set(usize, usize, u32, usize, u8),
 }
 
@@ -29,6 +32,9 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         1 => (0..PATHS.len()).prop_map(Step::Create),
         2 => (0..PATHS.len(), 0..NAMES.len()).prop_map(|(path, name)| Step::Delete(path, name)),
+        1 => (0..PATHS.len()).prop_map(Step::DeleteKey),
+        1 => (0..PATHS.len()).prop_map(Step::DeleteTree),
+        1 => (0..PATHS.len(), 0..NAMES.len(), 0..NAMES.len()).prop_map(|(path, from, to)| Step::Rename(path, from, to)),
         5 => set,
     ]
 }
@@ -94,6 +100,46 @@ fn apply(hive: &mut Hive, model: &mut Model, step: &Step, now: FileTime) -> Resu
             let gone = values.and_then(|values| values.remove(&spelled(values, NAMES[*name])));
             assert_eq!(edit.as_ref().and_then(|edit| edit.before.clone()), gone);
             Ok(edit.map(|edit| edit.touched).unwrap_or_default())
+        }
+        Step::DeleteKey(path) | Step::DeleteTree(path) => {
+            let path = spelled(model, PATHS[*path]);
+            let tree = matches!(step, Step::DeleteTree(_));
+            let edit = if tree { hive.delete_tree(&path, now) } else { hive.delete_key(&path, now) };
+            let below = |known: &str| known == path || known.starts_with(&format!("{path}\\"));
+            let count = model.keys().filter(|known| below(known)).count();
+            match edit {
+                Ok(edit) => {
+                    assert!(!path.is_empty() && edit.is_some() == (count > 0) && (tree || count < 2));
+                    model.retain(|known, _| !below(known));
+                    Ok(edit.map(|edit| edit.touched).unwrap_or_default())
+                }
+                Err(Error::NoDelete { .. }) if path.is_empty() => Ok(Vec::new()),
+                Err(Error::HasSubkeys { .. }) if !tree && (count > 1 || path.is_empty()) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        }
+        Step::Rename(path, from, to) => {
+            let (from, to) = (NAMES[*from], NAMES[*to]);
+            let edit = hive.rename_value(PATHS[*path], from, to, now);
+            let values = model.get_mut(&spelled(model, PATHS[*path]));
+            let Some((values, old)) = values.and_then(|values| {
+                let old = Some(spelled(values, from)).filter(|old| values.contains_key(old))?;
+                Some((values, old))
+            }) else {
+                assert_eq!(edit, Ok(None));
+                return Ok(Vec::new());
+            };
+            let other = Some(spelled(values, to)).filter(|other| values.contains_key(other) && *other != old);
+            match edit {
+                Ok(edit) => {
+                    assert_eq!(other, None);
+                    let value = values.remove(&old).expect("just found");
+                    values.insert(to.to_owned(), value);
+                    Ok(edit.expect("the value is there").touched)
+                }
+                Err(Error::ValueExists { .. }) if other.is_some() => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
         }
         Step::Set(path, name, kind, length, fill) => {
             let data = vec![*fill; LENGTHS[*length]];
@@ -318,4 +364,183 @@ fn nothing_of_older_data_stays_in_a_cell_that_is_written() {
     let value = hive.root().expect("a root").value("x").expect("good").expect("set");
     let data = hive.cell(CellOffset(value.head().data.get())).expect("a cell");
     assert_eq!((data.len(), &data[97..]), (100, &[0; 3][..]));
+}
+
+#[test]
+fn leaves_are_joined_and_an_index_of_one_gives_way_when_keys_go() {
+    for minor in [3, 5] {
+        let mut hive = Hive::parse(sample::empty(minor, 0x80_000)).expect("a hive");
+        for number in 0..2000 {
+            hive.create_key(&format!("many\\{number:04}"), FileTime(1)).expect("room enough");
+        }
+        let leaves = |hive: &Hive| -> Vec<usize> {
+            let many = hive.key("many").expect("good").expect("made");
+            many.leaves().expect("good lists").iter().map(|leaf| leaf.len()).collect()
+        };
+        let most = leaves(&hive).len();
+        assert!(most > 4);
+        // Every other key, then one end: leaves become short everywhere, and empty there.
+        for (left, number) in (1..2000).rev().zip((0..2000).step_by(2).chain((1..2000).step_by(2).rev())) {
+            hive.delete_key(&format!("many\\{number:04}"), FileTime(2)).expect("no room is needed").expect("made");
+            let many = hive.key("many").expect("good").expect("made");
+            assert_eq!(many.subkey_count(), left);
+            if left % 100 == 0 {
+                assert_eq!(hive.verify(), [], "{minor} {left}");
+                let now = leaves(&hive);
+                assert!(now.windows(2).all(|two| two[0] + two[1] > 253), "{now:?}");
+                assert!(left > 700 || now.len() < most, "{now:?}");
+            }
+            if left == 200 {
+                let list = many.subkey_list().expect("subkeys");
+                assert!(leaves(&hive).len() > 1 || hive.leaf(list).is_ok(), "no index of one leaf");
+            }
+        }
+        hive.delete_key("many\\0001", FileTime(2)).expect("good").expect("the last one");
+        assert_eq!(hive.verify(), []);
+        let many = hive.key("many").expect("good").expect("made");
+        assert_eq!((many.node().subkey_count.get(), many.node().subkey_list.get()), (0, u32::MAX));
+        hive.delete_tree("many", FileTime(3)).expect("good").expect("made");
+        // Everything is free again, in one cell a bin.
+        assert_eq!(hive.verify(), []);
+        assert!(hive.root().expect("a root").subkey_list().is_none());
+        let live = hive.live.first_and_count().expect("two cells");
+        assert_eq!(live, (CellOffset(0x20), 2));
+    }
+}
+
+#[test]
+fn a_deleted_tree_gives_back_its_classes_segments_and_security() {
+    let mut hive = Hive::parse(sample::empty(5, 0x40_000)).expect("a hive");
+    hive.set_value("A\\B\\C", "big", 3, &[7; 50_000], FileTime(1)).expect("room enough");
+    hive.set_value("A\\B", "", 1, &[1; 100], FileTime(1)).expect("room enough");
+    let mut other = sample::DESCRIPTOR;
+    other[32] = 0x19;
+    hive.set_security("A\\B", &other, FileTime(1)).expect("room enough");
+    hive.set_security("A\\B\\C", &other, FileTime(1)).expect("room enough");
+    let (a, b) = (hive.key("A").expect("good"), hive.key("A\\B").expect("good"));
+    let (a, b) = (a.expect("made").cell(), b.expect("made").cell());
+    hive.transact(|t| {
+        let class = t.store(b"S\0h\0e\0l\0l\0")?;
+        t.put_u32(b, 48, class.0)?;
+        t.put_u16(b, 74, 10)?;
+        t.put_u32(a, 56, 10)
+    })
+    .expect("room enough");
+    assert_eq!(hive.verify(), []);
+    hive.set_value("A", "v", 4, &[1; 4], FileTime(1)).expect("room enough");
+    hive.delete_tree("a\\b", FileTime(5)).expect("good").expect("made");
+    assert_eq!(hive.verify(), [], "nothing leaks, and the ring has one member again");
+    let a = hive.key("A").expect("good").expect("made");
+    assert_eq!((a.subkey_count(), a.last_written(), a.values().expect("good").count()), (0, FileTime(5), 1));
+    assert_eq!(hive.delete_tree("A\\B", FileTime(6)), Ok(None));
+    assert_eq!(hive.delete_key("A\\B\\C", FileTime(6)), Ok(None));
+}
+
+#[test]
+fn descriptors_are_shared_counted_and_freed() {
+    let mut hive = Hive::parse(sample::empty(5, 0x40_000)).expect("a hive");
+    let descriptor = |number: u8| {
+        let mut bytes = sample::DESCRIPTOR;
+        bytes[32] = number;
+        bytes
+    };
+    for number in 0..40 {
+        hive.create_key(&format!("k{number}"), FileTime(1)).expect("room enough");
+    }
+    for round in [5, 1, 7, 40, 3] {
+        for number in 0..40u8 {
+            let path = format!("K{number}");
+            let edit = hive.set_security(&path, &descriptor(number % round), FileTime(2)).expect("room enough");
+            let same = hive.set_security(&path, &descriptor(number % round), FileTime(3)).expect("room enough");
+            assert!(edit.is_some() && same.expect("made").is_unchanged());
+        }
+        assert_eq!(hive.verify(), [], "{round}");
+        for number in 0..40u8 {
+            let key = hive.key(&format!("k{number}")).expect("good").expect("made");
+            assert_eq!(key.security().expect("good"), descriptor(number % round));
+        }
+        let cells: std::collections::BTreeSet<u32> =
+            (0..40).map(|n| hive.key(&format!("k{n}")).expect("good").expect("made").node().security.get()).collect();
+        assert_eq!(cells.len(), usize::from(round));
+    }
+    assert_eq!(hive.set_security("nothing", &descriptor(1), FileTime(2)), Ok(None));
+    for wrong in [&descriptor(1)[..75], &[], &[1, 0, 4, 0x80]] {
+        assert_eq!(hive.set_security("k1", wrong, FileTime(2)), Err(Error::Descriptor));
+    }
+    let mut ownerless = descriptor(1);
+    ownerless[4] = 0;
+    assert_eq!(hive.set_security("k1", &ownerless, FileTime(2)), Err(Error::Descriptor));
+}
+
+#[test]
+fn a_renamed_value_keeps_its_place_type_data_and_spare_word() {
+    let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
+    for (name, kind, length) in [("one", 1, 2), ("two", 0xffff_0012, 50), ("three", 3, 0)] {
+        hive.set_value("k", name, kind, &vec![9; length], FileTime(1)).expect("room enough");
+    }
+    let two = hive.key("k").expect("good").expect("made").value("two").expect("good").expect("set").cell();
+    hive.transact(|t| t.put_u16(two, 18, 0x1234)).expect("inside");
+    let one = hive.key("k").expect("good").expect("made").value("one").expect("good").expect("set").cell();
+    let mut rename = |from: &str, to: &str| hive.rename_value("K", from, to, FileTime(2));
+    assert_eq!(rename("two", "ONE"), Err(Error::ValueExists { at: one }));
+    assert_eq!(rename("nothing", "x"), Ok(None));
+    for (from, to) in
+        [("TWO", "Two"), ("two", "a far longer name than before"), ("a far longer NAME than before", "Ж"), ("ж", "")]
+    {
+        let edit = rename(from, to).expect("room enough").expect("there");
+        assert!(!edit.is_unchanged() && edit.before == Some((0xffff_0012, vec![9; 50])));
+    }
+    assert!(rename("", "").expect("good").expect("there").is_unchanged());
+    assert_eq!(hive.verify(), []);
+    let key = hive.key("k").expect("good").expect("made");
+    let values: Vec<_> = key.values().expect("good").map(|value| value.expect("good")).collect();
+    let names: Vec<String> = values.iter().map(|value| value.name().to_string()).collect();
+    assert_eq!((names, key.last_written()), (vec!["one".into(), String::new(), "three".into()], FileTime(2)));
+    let head = values[1].head();
+    assert_eq!((head.kind.get(), head.flags.get(), head.spare.get()), (0xffff_0012, 0, 0x1234));
+    assert_eq!(&*values[1].data().expect("good"), [9; 50]);
+}
+
+#[test]
+fn what_must_not_be_deleted_is_not() {
+    let mut hive = Hive::parse(sample::empty(5, 0x8000)).expect("a hive");
+    hive.set_value("A\\B\\C", "v", 3, &[1; 30], FileTime(1)).expect("room enough");
+    hive.create_key("A\\B\\D", FileTime(1)).expect("room enough");
+    let at = |hive: &Hive, path: &str| hive.key(path).expect("good").expect("made").cell();
+    let (b, c, d) = (at(&hive, "A\\B"), at(&hive, "A\\B\\C"), at(&hive, "A\\B\\D"));
+    let value = hive.key("A\\B\\C").expect("good").expect("made").value("v").expect("good").expect("set").cell();
+    let good = hive.clone();
+    let refused = |cell: CellOffset, offset: usize, bytes: &[u8]| {
+        let mut hive = good.clone();
+        hive.transact(|t| t.put(cell, offset, bytes)).expect("inside");
+        let before = hive.bytes().to_vec();
+        let error = hive.delete_tree("A", FileTime(2)).expect_err("refused");
+        assert!(hive.bytes() == before);
+        error
+    };
+    assert_eq!(refused(c, 2, &[0x28]), Error::NoDelete { at: c, flags: 0x28 });
+    assert_eq!(refused(c, 2, &[0x24]), Error::NoDelete { at: c, flags: 0x24 });
+    assert_eq!(refused(c, 2, &[0x60]), Error::KeyFlags { at: c, flags: 0x60, layer: 0 });
+    assert_eq!(refused(c, 13, &[1]), Error::KeyFlags { at: c, flags: 0x20, layer: 1 });
+    assert_eq!(refused(value, 16, &[3]), Error::ValueFlags { at: value, flags: 3 });
+    assert_eq!(refused(c, 16, &0x20u32.to_le_bytes()), Error::Parent { at: c, expected: b.0, actual: 0x20 });
+    // A list of the subtree that names a key outside it, or the subtree itself.
+    assert!(matches!(
+        refused(d, 20, &[1, 0, 0, 0, 0, 0, 0, 0, 0xe0, 0, 0, 0]),
+        Error::Signature { .. } | Error::NoCell { .. }
+    ));
+    let a = at(&good, "A");
+    let own_list = good.key("").expect("good").expect("root").subkey_list().expect("subkeys").0;
+    let count_and_list = [1u32, 0, own_list].map(u32::to_le_bytes).concat();
+    assert!(matches!(refused(d, 20, &count_and_list), Error::NoCell { .. } | Error::Parent { .. }));
+    // A link below goes, as it is; one on the way is refused.
+    let mut hive = good.clone();
+    hive.transact(|t| t.put(c, 2, &[0x30])).expect("inside");
+    assert_eq!(hive.delete_tree("A\\B\\C", FileTime(2)), Err(Error::Link { at: c }));
+    hive.delete_tree("A", FileTime(2)).expect("good").expect("made");
+    assert_eq!(hive.verify(), []);
+    let mut hive = good.clone();
+    assert_eq!(hive.delete_key("A", FileTime(2)), Err(Error::HasSubkeys { at: a, count: 1 }));
+    assert!(matches!(hive.delete_tree("", FileTime(2)), Err(Error::NoDelete { at: CellOffset(0x20), .. })));
+    assert!(hive.bytes() == good.bytes());
 }

@@ -1,6 +1,6 @@
 //! Keys: nodes, parents, names, classes, and the lists of subkeys.
 
-use super::{Rule, Severity, Verifier, number};
+use super::{BATCH, Pending, Rule, Severity, Verifier, number};
 use crate::base::CellOffset;
 use crate::regf::Key;
 use crate::regf::bin::pointer;
@@ -13,25 +13,41 @@ const LEAF_MAX: usize = 1012;
 /// Key flags of which no version says what they are.
 const FLAGS_UNKNOWN: u16 = 0xec00;
 
-impl<'h> Verifier<'h> {
+impl<'h> Verifier<'h, '_> {
     /// Visits every key that lists lead to from the root. Ends, because each cell is taken once.
     pub(super) fn keys(&mut self) {
+        let root = self.first();
+        self.pending.extend(root);
+        self.visit_pending();
+        self.settle();
+    }
+
+    /// Takes the root.
+    pub(super) fn first(&mut self) -> Option<Pending<'h>> {
         match self.hive.root() {
-            Ok(root) => self.pending.push((root, None, 0)),
-            Err(_) => self.error(Rule::Dangling, self.hive.header.root),
-        }
-        while let Some((key, parent, depth)) = self.pending.pop() {
-            if self.take(key.cell()).is_none() {
-                continue;
+            Ok(root) => self.claim(root.cell()).then_some((root, None, 0)),
+            Err(_) => {
+                self.error(Rule::Dangling, self.hive.header.root);
+                None
             }
-            if depth > DEPTH_MAX {
-                self.error(Rule::Depth, key.cell());
-                continue;
-            }
-            self.node(&key, parent);
-            self.values(&key);
-            self.subkeys(&key, depth);
         }
+    }
+
+    /// Visits the keys that are pending, and all below them.
+    pub(super) fn visit_pending(&mut self) {
+        while let Some(next) = self.pending.pop() {
+            self.visit(next);
+        }
+    }
+
+    /// Checks a key with its values and lists; its subkeys are pending then, the first one last.
+    pub(super) fn visit(&mut self, (key, parent, depth): Pending<'h>) {
+        if depth > DEPTH_MAX {
+            return self.error(Rule::Depth, key.cell());
+        }
+        self.node(&key, parent);
+        self.values(&key);
+        self.subkeys(&key, depth);
     }
 
     fn node(&mut self, key: &Key<'h>, parent: Option<CellOffset>) {
@@ -48,15 +64,14 @@ impl<'h> Verifier<'h> {
             self.warn(Rule::KeyFlagsUnknown, at);
         }
         let name = key.name();
-        let backslash = parent.is_some() && name.units().any(|unit| unit == u16::from(b'\\'));
+        let backslash = parent.is_some() && name.contains(b'\\');
         if name.is_empty() || backslash || !is_stored_rightly(name, KEY_NAME_MAX) {
             self.error(Rule::KeyName, at);
         }
         if let Some(parent) = parent.filter(|parent| parent.0 != node.parent.get()) {
             self.wrong(Rule::Parent, at, node.parent.get(), parent.0);
         }
-        let uses = self.references.entry(CellOffset(node.security.get())).or_default();
-        *uses = uses.saturating_add(1);
+        self.refer(CellOffset(node.security.get()), 1);
         self.class(at, node.class.get(), node.class_len.get());
     }
 
@@ -86,20 +101,35 @@ impl<'h> Verifier<'h> {
         let mut last: Option<Name<'h>> = None;
         for leaf in &leaves {
             count = count.saturating_add(leaf.len());
-            for (child, mark) in leaf.children() {
-                let Ok(child) = Key::at(self.hive, child) else {
-                    self.absent(child);
-                    continue;
-                };
-                let name = child.name();
-                self.mark(leaf, name, mark);
-                if last.is_some_and(|last| last.compare(name).is_ge()) {
-                    self.error(Rule::SubkeyOrder, child.cell());
+            let mut children = leaf.children();
+            loop {
+                let hive = self.hive;
+                let mut batch = std::mem::take(&mut self.batch.0);
+                batch.clear();
+                let next = children.by_ref().take(BATCH);
+                batch.extend(next.map(|(child, mark)| (child, mark, Key::at(hive, child).ok())));
+                for (child, mark, key) in &batch {
+                    let Some(key) = key else {
+                        self.absent(*child);
+                        continue;
+                    };
+                    let name = key.name();
+                    self.mark(leaf, name, *mark);
+                    if last.is_some_and(|last| last.compare(name).is_ge()) {
+                        self.error(Rule::SubkeyOrder, *child);
+                    }
+                    last = Some(name);
+                    longest = longest.max(name.len());
+                    longest_class = longest_class.max(key.node().class_len.get());
+                    if self.claim(*child) {
+                        self.pending.push((*key, Some(at), depth.saturating_add(1)));
+                    }
                 }
-                last = Some(name);
-                longest = longest.max(name.len());
-                longest_class = longest_class.max(child.node().class_len.get());
-                self.pending.push((child, Some(at), depth.saturating_add(1)));
+                let done = batch.len() < BATCH;
+                self.batch.0 = batch;
+                if done {
+                    break;
+                }
             }
         }
         if number(count) != node.subkey_count.get() {

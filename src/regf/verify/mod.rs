@@ -18,14 +18,30 @@ mod values;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::bin::{CellSet, Tile, Tiles};
+use rayon::prelude::*;
+
+use super::bin::{CellSet, Survey, Tile, Tiles};
 use super::name::Name;
-use super::{Error, Hive, Key};
+use super::{Error, Hive, Key, Value};
 use crate::base::CellOffset;
 
 /// Findings told before the verifier stops: a hive with as many is beyond repair, and memory has a bound.
 const FINDINGS_MAX: usize = 10_000;
+/// Bytes of bins from which on several cores check a hive.
+const PARALLEL_LEN: u32 = 0x20_0000;
+/// Subtrees into which the keys are cut at least, if there are as many, so that no core waits long for another.
+const SUBTREES: usize = 512;
+/// Levels below the root at which subtrees are cut at most.
+const CUT_LEVELS: usize = 12;
+/// Parts of equally many subtrees that cores take one after the other.
+const PARTS: usize = 64;
+/// Cores that work on one hive: each needs a set of all its cells.
+const WORKERS_MAX: usize = 8;
+/// Subkeys or values that are looked up together.
+const BATCH: usize = 64;
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -137,111 +153,228 @@ impl fmt::Display for Finding {
 }
 
 impl Hive {
-    /// Checks every rule over the whole hive; returns what is broken, errors and warnings, in the order found.
+    /// Checks every rule over the whole hive; returns what is broken, errors and warnings, in the order of the cells'
+    /// place in the tree of keys: the same order on every machine.
     ///
     /// The base block is not looked at: [`Hive::parse`] has accepted it, and [`Hive::seal`] writes it.
     pub fn verify(&self) -> Vec<Finding> {
-        let mut verifier = Verifier::new(self);
-        if verifier.tiles() {
-            verifier.keys();
-            verifier.ring();
-            verifier.leaks();
+        self.check(self.header.bins_len >= PARALLEL_LEN)
+    }
+
+    /// Does what [`Hive::verify`] does, on several cores or on one: the findings are the same.
+    fn check(&self, parallel: bool) -> Vec<Finding> {
+        let survey = Survey::of(&self.bytes, self.header.bins_len);
+        let ledger = Ledger { hive: self, live: &survey.live, free: OnceLock::new() };
+        let mut verifier = Verifier::new(&ledger, survey.live.clone());
+        for at in &survey.adjacent {
+            verifier.warn(Rule::AdjacentFree, *at);
         }
-        verifier.findings
+        if let Some(error) = &survey.broken {
+            let at = match error {
+                Error::BinHeader { at }
+                | Error::BinOffset { at, .. }
+                | Error::BinSize { at, .. }
+                | Error::CellSize { at, .. } => *at,
+                _ => CellOffset(self.header.bins_len),
+            };
+            verifier.error(Rule::Tiles, at);
+            return verifier.findings;
+        }
+        if parallel {
+            let known = verifier.findings.clone();
+            verifier.keys_in_parallel();
+            if !verifier.clash {
+                return verifier.finish();
+            }
+            // Which of two users of a cell came first is told by the order of the tree alone.
+            verifier = Verifier::new(&ledger, survey.live.clone());
+            verifier.findings = known;
+        }
+        verifier.keys();
+        verifier.finish()
     }
 }
 
-/// A key to visit, the key whose list names it, and its depth.
+/// A key to visit, which has been taken, the key whose list names it, and its depth.
 type Pending<'h> = (Key<'h>, Option<CellOffset>, usize);
 
-struct Verifier<'h> {
+/// An entry of a leaf: the cell, its hint or hash, and the key if it can be read.
+type Subkey<'h> = (CellOffset, Option<[u8; 4]>, Option<Key<'h>>);
+
+/// What all threads of a verifier share.
+struct Ledger<'h> {
     hive: &'h Hive,
-    live: CellSet,
-    free: CellSet,
-    used: CellSet,
-    /// How many keys use each security cell.
-    references: HashMap<CellOffset, u32>,
-    pending: Vec<Pending<'h>>,
-    /// The values of one key, by hash and name; kept for its memory.
-    names: Vec<(u32, Name<'h>, CellOffset)>,
-    findings: Vec<Finding>,
+    /// The allocated cells.
+    live: &'h CellSet,
+    /// The free cells, surveyed when one is used.
+    free: OnceLock<CellSet>,
 }
 
-impl<'h> Verifier<'h> {
-    fn new(hive: &'h Hive) -> Self {
-        let cells = || CellSet::new(hive.header.bins_len as usize);
+impl Ledger<'_> {
+    fn is_free(&self, at: CellOffset) -> bool {
+        let bins_len = self.hive.header.bins_len;
+        let survey = || {
+            let mut free = CellSet::new(bins_len as usize);
+            for tile in Tiles::new(&self.hive.bytes, bins_len).flatten() {
+                if let Tile::Cell { at, allocated: false, .. } = tile {
+                    free.set(at, true);
+                }
+            }
+            free
+        };
+        self.free.get_or_init(survey).contains(at)
+    }
+}
+
+struct Verifier<'h, 'l> {
+    hive: &'h Hive,
+    ledger: &'l Ledger<'h>,
+    /// The allocated cells that nothing uses so far.
+    unused: CellSet,
+    /// How many keys use each security cell.
+    references: HashMap<CellOffset, u32>,
+    /// The security cell of the last keys, and how many of them are not yet in the map: most have their neighbour's.
+    run: (CellOffset, u32),
+    pending: Vec<Pending<'h>>,
+    /// Some subkeys of one key, and some of its values: looked up together, so that memory is not waited for one by
+    /// one; kept for their memory.
+    batch: (Vec<Subkey<'h>>, Vec<Value<'h>>),
+    /// The values of one key, by mark and name; kept for its memory.
+    names: Vec<(u32, Name<'h>, CellOffset)>,
+    findings: Vec<Finding>,
+    /// Whether a cell was found to be used twice.
+    clash: bool,
+}
+
+impl<'h, 'l> Verifier<'h, 'l> {
+    fn new(ledger: &'l Ledger<'h>, unused: CellSet) -> Self {
         Self {
-            hive,
-            live: cells(),
-            free: cells(),
-            used: cells(),
+            hive: ledger.hive,
+            ledger,
+            unused,
             references: HashMap::new(),
+            run: (CellOffset(0), 0),
             pending: Vec::new(),
+            batch: Default::default(),
             names: Vec::new(),
             findings: Vec::new(),
+            clash: false,
         }
     }
 
-    /// Checks that bins and cells tile; tells whether the rest can be looked at.
-    fn tiles(&mut self) -> bool {
-        let mut free_before = false;
-        for tile in Tiles::new(&self.hive.bytes, self.hive.header.bins_len) {
-            match tile {
-                Ok(Tile::Bin { .. }) => free_before = false,
-                Ok(Tile::Cell { at, allocated: true, .. }) => {
-                    self.live.set(at, true);
-                    free_before = false;
-                }
-                Ok(Tile::Cell { at, .. }) => {
-                    self.free.set(at, true);
-                    if free_before {
-                        self.warn(Rule::AdjacentFree, at);
-                    }
-                    free_before = true;
-                }
-                Err(error) => {
-                    let at = match error {
-                        Error::BinHeader { at }
-                        | Error::BinOffset { at, .. }
-                        | Error::BinSize { at, .. }
-                        | Error::CellSize { at, .. } => at,
-                        _ => CellOffset(self.hive.header.bins_len),
-                    };
-                    self.error(Rule::Tiles, at);
-                    return false;
-                }
+    /// Checks what can be checked once all keys are known; returns all findings.
+    fn finish(mut self) -> Vec<Finding> {
+        self.ring();
+        if let Some((first, count)) = self.unused.first_and_count() {
+            self.tell(Severity::Warning, Rule::Leak, first, count, 0);
+        }
+        self.findings
+    }
+
+    /// Does what [`Verifier::keys`] does, and finds the same in the same order unless there is a clash: cuts the tree
+    /// into subtrees, which several cores visit.
+    fn keys_in_parallel(&mut self) {
+        let mut pieces: Vec<Piece<'h>> = self.first().map(Piece::Subtree).into_iter().collect();
+        for _ in 0..CUT_LEVELS {
+            let subtrees = pieces.iter().filter(|piece| matches!(piece, Piece::Subtree(_))).count();
+            if subtrees == 0 || subtrees >= SUBTREES {
+                break;
+            }
+            pieces = pieces.into_iter().flat_map(|piece| self.cut(piece)).collect();
+        }
+        let parts: Vec<&[Piece<'h>]> = pieces.chunks(pieces.len().div_ceil(PARTS).max(1)).collect();
+        let (next, ledger, base) = (AtomicUsize::new(0), self.ledger, self.unused.clone());
+        let work = |_| {
+            let mut worker = Verifier::new(ledger, base.clone());
+            let mut told = Vec::new();
+            loop {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                let Some(pieces) = parts.get(number) else { break };
+                pieces.iter().for_each(|piece| worker.visit_piece(piece));
+                told.push((number, std::mem::take(&mut worker.findings)));
+            }
+            worker.settle();
+            (worker, told)
+        };
+        let workers = 0..rayon::current_num_threads().min(WORKERS_MAX);
+        let workers: Vec<_> = workers.into_par_iter().with_max_len(1).map(work).collect();
+        let mut told = Vec::new();
+        for (worker, findings) in workers {
+            self.clash |= worker.clash | !self.unused.take_as(&worker.unused, &base);
+            worker.references.iter().for_each(|(at, count)| self.refer(*at, *count));
+            told.extend(findings);
+        }
+        self.settle();
+        told.sort_unstable_by_key(|part| part.0);
+        told.iter().for_each(|part| self.tell_all(&part.1));
+    }
+
+    fn visit_piece(&mut self, piece: &Piece<'h>) {
+        match piece {
+            Piece::Visited(findings) => self.tell_all(findings),
+            Piece::Subtree(top) => {
+                self.pending.push(*top);
+                self.visit_pending();
             }
         }
-        true
+    }
+
+    /// Visits the top of a subtree: returns its findings, and then the subtrees below it.
+    fn cut(&mut self, piece: Piece<'h>) -> Vec<Piece<'h>> {
+        let Piece::Subtree(top) = piece else { return vec![piece] };
+        let before = std::mem::take(&mut self.findings);
+        self.visit(top);
+        let found = std::mem::replace(&mut self.findings, before);
+        let below = self.pending.drain(..).rev().map(Piece::Subtree);
+        std::iter::once(Piece::Visited(found)).filter(|piece| !piece.is_empty()).chain(below).collect()
     }
 
     /// Returns the payload of a cell that must be allocated and is not used by anything else; tells if not.
     fn take(&mut self, at: CellOffset) -> Option<&'h [u8]> {
-        if !self.live.contains(at) {
-            self.absent(at);
+        if !self.claim(at) {
             return None;
         }
-        if !self.used.set(at, true) {
-            self.error(Rule::DoubleUse, at);
-            return None;
-        }
-        let payload = self.hive.cell(at);
-        if payload.is_err() {
+        let payload = self.hive.payload(at);
+        if payload.is_none() {
             self.error(Rule::Dangling, at);
         }
-        payload.ok()
+        payload
+    }
+
+    /// Uses a cell that must be allocated and is not used by anything else; tells if not.
+    fn claim(&mut self, at: CellOffset) -> bool {
+        if self.unused.set(at, false) {
+            return true;
+        }
+        if self.ledger.live.contains(at) {
+            self.clash = true;
+            self.error(Rule::DoubleUse, at);
+        } else {
+            self.absent(at);
+        }
+        false
     }
 
     /// Tells that no allocated cell begins at `at`.
     fn absent(&mut self, at: CellOffset) {
-        self.error(if self.free.contains(at) { Rule::FreeUsed } else { Rule::Dangling }, at);
+        self.error(if self.ledger.is_free(at) { Rule::FreeUsed } else { Rule::Dangling }, at);
     }
 
-    fn leaks(&mut self) {
-        let mut leaked = self.live.without(&self.used);
-        if let Some(first) = leaked.next() {
-            let count = u32::try_from(leaked.count()).unwrap_or(u32::MAX).saturating_add(1);
-            self.tell(Severity::Warning, Rule::Leak, first, count, 0);
+    /// Counts keys that use a security cell.
+    fn refer(&mut self, at: CellOffset, count: u32) {
+        if self.run.0 != at {
+            self.settle();
+            self.run.0 = at;
+        }
+        self.run.1 = self.run.1.saturating_add(count);
+    }
+
+    /// Puts the last keys' uses into the map.
+    fn settle(&mut self) {
+        let (at, count) = std::mem::take(&mut self.run);
+        if count > 0 {
+            let uses = self.references.entry(at).or_default();
+            *uses = uses.saturating_add(count);
         }
     }
 
@@ -258,19 +391,37 @@ impl<'h> Verifier<'h> {
     }
 
     fn tell(&mut self, severity: Severity, rule: Rule, at: CellOffset, actual: u32, expected: u32) {
-        match self.findings.len() {
-            ..FINDINGS_MAX => self.findings.push(Finding { severity, rule, at, actual, expected }),
-            FINDINGS_MAX => {
-                self.findings.push(Finding {
-                    severity: Severity::Error,
-                    rule: Rule::TooMany,
-                    at,
-                    actual: 0,
-                    expected: 0,
-                });
-            }
-            _ => {}
+        tell(&mut self.findings, Finding { severity, rule, at, actual, expected });
+    }
+
+    fn tell_all(&mut self, findings: &[Finding]) {
+        findings.iter().for_each(|finding| tell(&mut self.findings, *finding));
+    }
+}
+
+/// A piece of the tree of keys, in the order in which one walk visits it.
+enum Piece<'h> {
+    /// What was found at a key that has been visited.
+    Visited(Vec<Finding>),
+    /// A key that has not, and all below it.
+    Subtree(Pending<'h>),
+}
+
+impl Piece<'_> {
+    fn is_empty(&self) -> bool {
+        matches!(self, Self::Visited(findings) if findings.is_empty())
+    }
+}
+
+/// Adds a finding, up to the number that is told.
+fn tell(findings: &mut Vec<Finding>, finding: Finding) {
+    match findings.len() {
+        ..FINDINGS_MAX => findings.push(finding),
+        FINDINGS_MAX => {
+            let rest = Finding { severity: Severity::Error, rule: Rule::TooMany, actual: 0, expected: 0, ..finding };
+            findings.push(rest);
         }
+        _ => {}
     }
 }
 

@@ -119,8 +119,46 @@ impl Sample {
                 hive.live.set(at, allocated);
             }
         }
-        hive.verify().iter().map(|finding| finding.rule).collect()
+        let findings = hive.verify();
+        assert_eq!(findings, hive.check(true), "several cores find the same, in the same order");
+        findings.iter().map(|finding| finding.rule).collect()
     }
+}
+
+#[test]
+fn several_cores_find_what_one_finds_in_the_same_order() {
+    let mut hive = Hive::parse(sample::empty(5, 0x40_0000)).expect("a hive");
+    for number in 0..3000u32 {
+        let path = format!("{}\\{}\\{number}", number % 7, number % 53);
+        hive.set_value(&path, "v", 3, &[1; 40], FileTime(1)).expect("room enough");
+    }
+    assert!(hive.header.bins_len < 0x20_0000 && hive.check(true).is_empty());
+    let keys: Vec<CellOffset> = hive.walk().map(|step| step.expect("a good hive").1.cell()).collect();
+    let count = |at: &CellOffset| read::u32_le(hive.cell(*at).expect("a key"), 20).expect("inside");
+    let parents: Vec<CellOffset> = keys.iter().copied().filter(|at| count(at) > 0).collect();
+    let mut state: u32 = 1;
+    let mut next = |below: usize| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state as usize % below
+    };
+    let (mut twice, mut most) = (0, 0);
+    for round in 0..60 {
+        let mut damaged = hive.clone();
+        for _ in 0..1 + round {
+            // A parent, a bound, a security cell; in every other round another key's values or subkeys.
+            let field = [16, 64, 44, 40, 28][next([3, 4, 3, 5][round % 4])];
+            let among = if field == 28 { &parents } else { &keys };
+            let (at, from) = (among[next(among.len())], among[next(among.len())]);
+            let from = hive.cell(from).expect("a key");
+            let word = read::u32_le(from, field).expect("inside");
+            damaged.transact(|t| t.put_u32(at, field, word ^ u32::from(field == 16))).expect("inside");
+        }
+        let findings = damaged.check(false);
+        assert_eq!(damaged.check(true), findings, "{round}");
+        twice += usize::from(findings.iter().any(|finding| finding.rule == Rule::DoubleUse));
+        most = most.max(findings.len());
+    }
+    assert!(twice > 10 && twice < 50 && most > 50, "{twice} {most}");
 }
 
 #[test]
@@ -277,5 +315,6 @@ fn keys_nested_too_deeply_are_told_and_findings_have_an_end() {
     })
     .expect("room enough");
     let findings = hive.verify();
+    assert_eq!(findings, hive.check(true));
     assert_eq!((findings.len(), findings.last().map(|last| last.rule)), (10_001, Some(Rule::TooMany)));
 }

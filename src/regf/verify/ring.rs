@@ -9,7 +9,7 @@ use crate::base::CellOffset;
 use crate::regf::layout::KeySecurity;
 use crate::regf::security::is_descriptor;
 
-impl<'h> Verifier<'h> {
+impl<'h> Verifier<'h, '_> {
     /// Follows the ring from each security cell in use. Ends, because each cell is taken once.
     pub(super) fn ring(&mut self) {
         let mut starts: Vec<CellOffset> = self.references.keys().copied().collect();

@@ -3,7 +3,7 @@
 use zerocopy::FromBytes;
 
 use super::keys::is_stored_rightly;
-use super::{Rule, Verifier, number};
+use super::{BATCH, Rule, Verifier, number};
 use crate::base::{CellOffset, read};
 use crate::regf::layout::{BigData, INLINE, KEY_PREDEFINED, NIL, SEGMENT_LEN, VALUE_COMPRESSED, VALUE_NAME_MAX};
 use crate::regf::{Key, Value};
@@ -11,7 +11,7 @@ use crate::regf::{Key, Value};
 /// Size of a segment's cell without its header: data, and four bytes to the next multiple of eight.
 const SEGMENT_PAYLOAD_LEN: usize = SEGMENT_LEN + 4;
 
-impl<'h> Verifier<'h> {
+impl<'h> Verifier<'h, '_> {
     pub(super) fn values(&mut self, key: &Key<'h>) {
         let (at, node) = (key.cell(), key.node());
         if node.flags.get() & KEY_PREDEFINED != 0 {
@@ -31,20 +31,27 @@ impl<'h> Verifier<'h> {
         };
         let (mut longest, mut biggest) = (0usize, 0u32);
         self.names.clear();
-        for entry in entries.chunks_exact(4) {
-            let at = CellOffset(read::u32_le(entry, 0).unwrap_or(NIL));
-            if self.take(at).is_none() {
-                continue;
+        for entries in entries.chunks(4 * BATCH) {
+            let mut batch = std::mem::take(&mut self.batch.1);
+            batch.clear();
+            for entry in entries.chunks_exact(4) {
+                let at = CellOffset(read::u32_le(entry, 0).unwrap_or(NIL));
+                let Some(payload) = self.take(at) else { continue };
+                match Value::read(self.hive, at, payload) {
+                    Ok(value) => batch.push(value),
+                    Err(_) => self.error(Rule::Value, at),
+                }
             }
-            let Ok(value) = Value::at(self.hive, at) else {
-                self.error(Rule::Value, at);
-                continue;
-            };
-            self.value(&value);
-            let name = value.name();
-            self.names.push((name.hash(), name, at));
-            longest = longest.max(name.len());
-            biggest = biggest.max(value.head().data_len.get() & !INLINE);
+            for value in &batch {
+                self.value(value);
+                let name = value.name();
+                if count > 1 {
+                    self.names.push((name.mark(), name, value.cell()));
+                }
+                longest = longest.max(name.len());
+                biggest = biggest.max(value.head().data_len.get() & !INLINE);
+            }
+            self.batch.1 = batch;
         }
         self.duplicates();
         let longest = number(longest.saturating_mul(2));

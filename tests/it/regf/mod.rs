@@ -1,5 +1,6 @@
 //! Hives: reading, editing and verifying real ones, with foreign readers and an independent checker as judges.
 
+mod bad_input;
 mod corpus;
 mod edits;
 mod hostile;

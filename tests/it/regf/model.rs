@@ -485,6 +485,15 @@ fn ten_thousand_edits_leave_what_the_model_holds_and_every_reader_agrees() {
         assert!(run.tally.refused.contains_key(code), "{code}: {:?}", run.tally);
     }
     assert!(run.tally.grown > 3, "{:?}", run.tally);
+    // Key after key goes, from the front and here and there: leaves become short, and are joined.
+    let names = |run: &Run| run.model.children[&upper("many")].children.values().map(|key| key.name.clone()).collect();
+    let names: Vec<String> = names(&run);
+    for name in names.iter().take(1500).chain(names.iter().skip(1500).step_by(3)) {
+        let path = vec!["many".to_owned(), name.clone()];
+        let done = run.edit("delete tree", |hive, now| hive.delete_tree(&path.join("\\"), now));
+        run.remove(&path, done.flatten().expect("it is there").touched);
+    }
+    run.compare();
     let mut run = run.judge(folder.path(), &[]);
     // What is left of the wide key goes in one edit, and its room is found again.
     let len = run.hive.bytes().len();
