@@ -32,10 +32,8 @@ use crate::base::CellOffset;
 const FINDINGS_MAX: usize = 10_000;
 /// Bytes of bins from which on several cores check a hive.
 const PARALLEL_LEN: u32 = 0x20_0000;
-/// Subtrees into which the keys are cut at least, if there are as many, so that no core waits long for another.
-const SUBTREES: usize = 512;
-/// Levels below the root at which subtrees are cut at most.
-const CUT_LEVELS: usize = 12;
+/// Keys of one subtree that a core visits before it hands back what is left, for any core to go on with.
+const SUBTREE_KEYS: usize = 2048;
 /// Parts of equally many subtrees that cores take one after the other.
 const PARTS: usize = 64;
 /// Cores that work on one hive: each needs a set of all its cells.
@@ -271,62 +269,56 @@ impl<'h, 'l> Verifier<'h, 'l> {
         self.findings
     }
 
-    /// Does what [`Verifier::keys`] does, and finds the same in the same order unless there is a clash: cuts the tree
-    /// into subtrees, which several cores visit.
+    /// Does what [`Verifier::keys`] does, on several cores, and finds the same in the same order unless there is a
+    /// clash. In each round every core visits the tops of some subtrees; what is left of them is the next round's.
     fn keys_in_parallel(&mut self) {
         let mut pieces: Vec<Piece<'h>> = self.first().map(Piece::Subtree).into_iter().collect();
-        for _ in 0..CUT_LEVELS {
-            let subtrees = pieces.iter().filter(|piece| matches!(piece, Piece::Subtree(_))).count();
-            if subtrees == 0 || subtrees >= SUBTREES {
-                break;
-            }
-            pieces = pieces.into_iter().flat_map(|piece| self.cut(piece)).collect();
-        }
-        let parts: Vec<&[Piece<'h>]> = pieces.chunks(pieces.len().div_ceil(PARTS).max(1)).collect();
-        let (next, ledger, base) = (AtomicUsize::new(0), self.ledger, self.unused.clone());
-        let work = |_| {
-            let mut worker = Verifier::new(ledger, base.clone());
-            let mut told = Vec::new();
-            loop {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(pieces) = parts.get(number) else { break };
-                pieces.iter().for_each(|piece| worker.visit_piece(piece));
-                told.push((number, std::mem::take(&mut worker.findings)));
-            }
-            worker.settle();
-            (worker, told)
-        };
+        let base = self.unused.clone();
         let workers = 0..rayon::current_num_threads().min(WORKERS_MAX);
-        let workers: Vec<_> = workers.into_par_iter().with_max_len(1).map(work).collect();
-        let mut told = Vec::new();
-        for (worker, findings) in workers {
+        let mut workers: Vec<Self> = workers.map(|_| Verifier::new(self.ledger, base.clone())).collect();
+        // Ends: in each round a worker takes cells that it did not have, or there is nothing left.
+        while pieces.iter().any(|piece| matches!(piece, Piece::Subtree(_))) {
+            let parts: Vec<&[Piece<'h>]> = pieces.chunks(pieces.len().div_ceil(PARTS).max(1)).collect();
+            let next = AtomicUsize::new(0);
+            let work = |worker: &mut Self| {
+                let mut done = Vec::new();
+                loop {
+                    let number = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(part) = parts.get(number) else { break done };
+                    done.push((number, part.iter().flat_map(|piece| worker.visit_top(piece)).collect::<Vec<_>>()));
+                }
+            };
+            let mut done: Vec<_> = workers.par_iter_mut().with_max_len(1).flat_map_iter(work).collect();
+            done.sort_unstable_by_key(|part| part.0);
+            pieces = done.into_iter().flat_map(|part| part.1).collect();
+        }
+        for mut worker in workers {
+            worker.settle();
             self.clash |= worker.clash | !self.unused.take_as(&worker.unused, &base);
             worker.references.iter().for_each(|(at, count)| self.refer(*at, *count));
-            told.extend(findings);
         }
         self.settle();
-        told.sort_unstable_by_key(|part| part.0);
-        told.iter().for_each(|part| self.tell_all(&part.1));
-    }
-
-    fn visit_piece(&mut self, piece: &Piece<'h>) {
-        match piece {
-            Piece::Visited(findings) => self.tell_all(findings),
-            Piece::Subtree(top) => {
-                self.pending.push(*top);
-                self.visit_pending();
+        for piece in &pieces {
+            if let Piece::Visited(findings) = piece {
+                findings.iter().for_each(|finding| tell(&mut self.findings, *finding));
             }
         }
     }
 
-    /// Visits the top of a subtree: returns its findings, and then the subtrees below it.
-    fn cut(&mut self, piece: Piece<'h>) -> Vec<Piece<'h>> {
-        let Piece::Subtree(top) = piece else { return vec![piece] };
-        let before = std::mem::take(&mut self.findings);
-        self.visit(top);
-        let found = std::mem::replace(&mut self.findings, before);
-        let below = self.pending.drain(..).rev().map(Piece::Subtree);
-        std::iter::once(Piece::Visited(found)).filter(|piece| !piece.is_empty()).chain(below).collect()
+    /// Visits the first keys of a subtree: returns their findings, and then the subtrees that are left.
+    fn visit_top(&mut self, piece: &Piece<'h>) -> Vec<Piece<'h>> {
+        let top = match piece {
+            Piece::Visited(findings) => return vec![Piece::Visited(findings.clone())],
+            Piece::Subtree(top) => *top,
+        };
+        self.pending.push(top);
+        for _ in 0..SUBTREE_KEYS {
+            let Some(next) = self.pending.pop() else { break };
+            self.visit(next);
+        }
+        let found = std::mem::take(&mut self.findings);
+        let visited = (!found.is_empty()).then_some(Piece::Visited(found));
+        visited.into_iter().chain(self.pending.drain(..).rev().map(Piece::Subtree)).collect()
     }
 
     /// Returns the payload of a cell that must be allocated and is not used by anything else; tells if not.
@@ -393,24 +385,14 @@ impl<'h, 'l> Verifier<'h, 'l> {
     fn tell(&mut self, severity: Severity, rule: Rule, at: CellOffset, actual: u32, expected: u32) {
         tell(&mut self.findings, Finding { severity, rule, at, actual, expected });
     }
-
-    fn tell_all(&mut self, findings: &[Finding]) {
-        findings.iter().for_each(|finding| tell(&mut self.findings, *finding));
-    }
 }
 
 /// A piece of the tree of keys, in the order in which one walk visits it.
 enum Piece<'h> {
-    /// What was found at a key that has been visited.
+    /// What was found at keys that have been visited.
     Visited(Vec<Finding>),
-    /// A key that has not, and all below it.
+    /// A key that has not been visited, and all below it.
     Subtree(Pending<'h>),
-}
-
-impl Piece<'_> {
-    fn is_empty(&self) -> bool {
-        matches!(self, Self::Visited(findings) if findings.is_empty())
-    }
 }
 
 /// Adds a finding, up to the number that is told.
