@@ -28,12 +28,12 @@ pub(super) struct Header {
     pub offline: bool,
 }
 
-/// Checks the base block of a hive file.
+/// Checks the base block, with which `bytes` begin, of a hive file of `file_len` bytes.
 ///
 /// # Errors
 /// [`Error::NoHive`], [`Error::Checksum`], [`Error::Layered`], [`Error::Version`], [`Error::FileType`],
 /// [`Error::Dirty`], [`Error::BinsSize`] or [`Error::TooShort`], in this order of precedence.
-pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
+pub(super) fn parse(bytes: &[u8], file_len: u64) -> Result<Header> {
     let short = Error::TooShort { at: FileOffset(0), length: BASE_BLOCK_LEN as usize };
     let Ok(signature) = read::array::<4>(bytes, 0) else { return Err(short) };
     if signature != *b"regf" {
@@ -57,9 +57,9 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Header> {
         return Err(Error::Dirty { primary, secondary });
     }
     let bins_len = base.bins_len.get();
-    let room = bytes.len().saturating_sub(BASE_BLOCK_LEN as usize);
-    if !is_bins_len(bins_len) || bins_len as usize > room {
-        return Err(Error::BinsSize { actual: bins_len, available: bytes.len() });
+    let room = file_len.saturating_sub(u64::from(BASE_BLOCK_LEN));
+    if !is_bins_len(bins_len) || u64::from(bins_len) > room {
+        return Err(Error::BinsSize { actual: bins_len, available: file_len });
     }
     let reorganized_high = base.last_reorganized.get() >> 48;
     Ok(Header {
@@ -131,17 +131,21 @@ mod tests {
         bytes
     }
 
+    fn whole(bytes: &[u8]) -> Result<Header> {
+        parse(bytes, bytes.len() as u64)
+    }
+
     #[test]
     fn a_good_base_block_is_accepted_in_each_minor_version() {
         for minor in [3, 4, 5] {
-            let header = parse(&with_word(24, minor)).expect("a good base block");
+            let header = whole(&with_word(24, minor)).expect("a good base block");
             assert_eq!((header.minor, header.root, header.bins_len), (minor, CellOffset(0x20), 0x1000));
         }
     }
 
     #[test]
     fn each_wrong_field_has_its_own_error() {
-        let refused = |at, word| parse(&with_word(at, word)).map(|_| ()).expect_err("refused");
+        let refused = |at, word| whole(&with_word(at, word)).map(|_| ()).expect_err("refused");
         assert!(matches!(refused(0, 0x1234), Error::NoHive { .. }));
         assert_eq!(refused(4, 9), Error::Dirty { primary: 9, secondary: 1 });
         assert_eq!(refused(20, 2), Error::Version { major: 2, minor: 5 });
@@ -153,9 +157,9 @@ mod tests {
         }
         let mut bytes = sample::empty(5, 0x4000);
         bytes[300] ^= 1;
-        assert!(matches!(parse(&bytes), Err(Error::Checksum { .. })));
+        assert!(matches!(whole(&bytes), Err(Error::Checksum { .. })));
         for length in [0, 3, 4, 511] {
-            assert!(matches!(parse(&bytes[..length]), Err(Error::TooShort { .. })), "{length}");
+            assert!(matches!(whole(&bytes[..length]), Err(Error::TooShort { .. })), "{length}");
         }
         assert_eq!((refused(4, 9).kind(), refused(4, 9).code()), (Kind::Refused, Some("E-HIVE-DIRTY")));
         assert_eq!(refused(24, 6).code(), Some("E-HIVE-LAYERED"));

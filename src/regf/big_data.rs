@@ -11,8 +11,8 @@ impl Hive {
     /// Returns the `length` bytes that the record at `at` stores.
     pub(super) fn big_data(&self, at: CellOffset, length: usize) -> Result<Vec<u8>> {
         // Segments that a hostile record repeats must not become more memory than the hive itself.
-        if length > self.bytes.len() {
-            return Err(Error::CellTooShort { at, expected: length, actual: self.bytes.len() });
+        if length > self.extent_len() {
+            return Err(Error::CellTooShort { at, expected: length, actual: self.extent_len() });
         }
         let mut data = Vec::with_capacity(length);
         for segment in self.segments(at, length)?.1 {

@@ -1,5 +1,8 @@
 //! What can be wrong with a hive, or with what is asked of one.
 
+use std::io;
+use std::sync::Arc;
+
 use thiserror::Error;
 
 use super::recover::LogReport;
@@ -51,7 +54,7 @@ pub enum Error {
         /// The size in bytes by the base block.
         actual: u32,
         /// The size of the file in bytes.
-        available: usize,
+        available: u64,
     },
 
     /// A cell's size is no multiple of 8, too small, or leaves the bin.
@@ -241,6 +244,13 @@ pub enum Error {
         actual: u16,
     },
 
+    /// No bin of a size that is looked for reaches what is pointed to.
+    #[error("no bin holds {at}")]
+    NoBin {
+        /// Where it points.
+        at: CellOffset,
+    },
+
     /// No allocated cell begins where one is pointed to.
     #[error("no allocated cell begins at {at}")]
     NoCell {
@@ -327,6 +337,17 @@ pub enum Error {
         actual: u64,
     },
 
+    /// Bytes of the hive file cannot be fetched.
+    #[error("cannot read the {length} bytes at {at}")]
+    Source {
+        /// Where they begin.
+        at: FileOffset,
+        /// How many.
+        length: usize,
+        /// What the source answered.
+        source: SourceError,
+    },
+
     /// The file is shorter than what it must hold.
     #[error("the file ends inside the {length} bytes at {at}")]
     TooShort {
@@ -371,6 +392,19 @@ pub enum Error {
     },
 }
 
+/// What a [`super::Source`] answered; equal to itself and its copies alone.
+#[derive(Clone, Debug, Error)]
+#[error(transparent)]
+pub struct SourceError(#[from] Arc<io::Error>);
+
+impl PartialEq for SourceError {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for SourceError {}
+
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -380,6 +414,7 @@ impl Failure for Error {
             Self::HasSubkeys { .. } | Self::NoDelete { .. } | Self::ValueExists { .. } => Kind::Refused,
             Self::Descriptor | Self::TooLarge { .. } => Kind::Refused,
             Self::Layered { .. } | Self::ValueFlags { .. } | Self::Version { .. } => Kind::Unsupported,
+            Self::Source { .. } => Kind::Io,
             Self::DataTooLong { .. } | Self::Name { .. } => Kind::Usage,
             Self::ListTooLong { .. } | Self::References { .. } | Self::TooDeep { .. } => Kind::Limit,
             _ => Kind::Corrupt,

@@ -4,7 +4,8 @@
 //! file without a gap. Keys and values are read where they lie. Edits are all or nothing, keep the rules that Windows
 //! itself keeps (sorted lists, hashes, reference counts, upper bounds), and tell every byte they changed;
 //! [`Hive::verify`] checks all of those rules over the whole hive. [`Hive::seal`] makes an edited hive a clean one.
-//! [`Hive::recover`] makes a clean hive of a dirty one and its transaction logs, as Windows does.
+//! [`Hive::recover`] makes a clean hive of a dirty one and its transaction logs, as Windows does. [`Reader`] looks into
+//! a hive without loading it.
 //!
 //! Reading touches only what is asked for: errors in a corner of the hive surface when that corner is read, or in
 //! [`Hive::verify`]. Not here: layered hives and symbolic links (never followed).
@@ -26,6 +27,7 @@ mod layout;
 mod list;
 mod log;
 mod name;
+mod pages;
 mod recover;
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects)]
@@ -41,16 +43,20 @@ pub use error::Error;
 pub use key::Key;
 pub use log::{End, Ignored, Log};
 pub use name::Name;
+pub use pages::{Reader, Source};
 pub use recover::{LogReport, Outcome, Recovered, Replay};
 pub use value::Value;
 pub use verify::{Finding, Rule, Severity};
 pub use walk::Walk;
+
+use std::sync::Arc;
 
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
 use self::base_block::Header;
 use self::bin::{CellSet, Survey, file_position};
 use self::layout::{CELL_HEADER_LEN, DEPTH_MAX};
+use self::pages::Pages;
 use crate::base::{CellOffset, Extent, offset, read};
 
 /// The answer of every function of this floor.
@@ -63,6 +69,8 @@ pub struct Hive {
     header: Header,
     /// The allocated cells.
     live: CellSet,
+    /// Where cells come from if `bytes` and `live` are empty.
+    paged: Option<Arc<Pages>>,
     /// The free cells, surveyed by the first edit.
     space: Option<edit::Space>,
     /// What edits changed, in the order they did.
@@ -80,16 +88,22 @@ impl Hive {
     /// [`Error::Dirty`] if the last writer did not finish, [`Error::Layered`] and [`Error::Version`] for versions that
     /// are not handled, and otherwise what contradicts the format first.
     pub fn parse(bytes: Vec<u8>) -> Result<Self> {
-        let header = base_block::parse(&bytes)?;
+        let header = base_block::parse(&bytes, bytes.len() as u64)?;
         let Survey { mut live, broken, .. } = Survey::of(&bytes, header.bins_len);
         if let Some(error) = broken {
             return Err(error);
         }
         // So that bins appended later fit.
         live.grow(bytes.len());
-        let hive = Self { bytes, header, live, space: None, touched: Vec::new(), unsealed: false };
+        let hive = Self { bytes, header, live, paged: None, space: None, touched: Vec::new(), unsealed: false };
         Key::at(&hive, hive.header.root)?;
         Ok(hive)
+    }
+
+    /// Returns a hive without bytes of its own, which only a [`Reader`] may hold: it cannot be edited.
+    fn paged(header: Header, pages: Pages) -> Self {
+        let (live, paged) = (CellSet::new(0), Some(Arc::new(pages)));
+        Self { bytes: Vec::new(), header, live, paged, space: None, touched: Vec::new(), unsealed: false }
     }
 
     /// Returns the root key.
@@ -143,8 +157,16 @@ impl Hive {
         offset::normalize(self.touched.clone())
     }
 
+    /// Returns the length of everything that the base block speaks of, itself included.
+    fn extent_len(&self) -> usize {
+        file_position(CellOffset(self.header.bins_len))
+    }
+
     /// Returns the payload of an allocated cell.
     fn cell(&self, at: CellOffset) -> Result<&[u8]> {
+        if let Some(pages) = &self.paged {
+            return pages.cell(at);
+        }
         let known = self.live.contains(at);
         known.then(|| self.payload(at)).flatten().ok_or(Error::NoCell { at })
     }

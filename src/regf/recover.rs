@@ -103,7 +103,7 @@ impl Hive {
     /// and [`Error::LogPage`] if a log that is needed says what is not possible; otherwise as [`Hive::parse`], also for
     /// what the replay has made.
     pub fn recover(primary: Vec<u8>, logs: &[Log<'_>]) -> Result<Recovered> {
-        let lost = match base_block::parse(&primary) {
+        let lost = match base_block::parse(&primary, primary.len() as u64) {
             Err(Error::Dirty { .. }) => None,
             // A file that ends in its base block holds nothing that could be recovered.
             Err(error @ (Error::NoHive { .. } | Error::Checksum { .. })) if primary.len() > BASE_BLOCK_LEN as usize => {
@@ -135,7 +135,7 @@ impl Hive {
     /// # Errors
     /// As [`Hive::parse`], but for [`Error::Dirty`].
     pub fn accept_dirty(primary: Vec<u8>) -> Result<Recovered> {
-        let (first, second) = match base_block::parse(&primary) {
+        let (first, second) = match base_block::parse(&primary, primary.len() as u64) {
             Err(Error::Dirty { primary, secondary }) => (primary, secondary),
             Ok(_) | Err(_) => return Ok(Recovered { hive: Self::parse(primary)?, replay: None, logs: Vec::new() }),
         };

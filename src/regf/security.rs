@@ -23,7 +23,7 @@ impl Hive {
     /// cells of that kind; what contradicts the format in a member.
     pub(super) fn find_descriptor(&self, start: CellOffset, descriptor: &[u8]) -> Result<Option<CellOffset>> {
         let head_len = size_of::<KeySecurity>();
-        let most = self.bytes.len().checked_div(head_len.saturating_add(CELL_HEADER_LEN as usize)).unwrap_or(0);
+        let most = self.extent_len().checked_div(head_len.saturating_add(CELL_HEADER_LEN as usize)).unwrap_or(0);
         let mut at = start;
         for _ in 0..most {
             let (head, rest) = self.security_cell(at)?;

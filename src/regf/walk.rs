@@ -18,7 +18,7 @@ pub struct Walk<'h> {
 
 impl<'h> Walk<'h> {
     pub(super) fn new(hive: &'h Hive) -> Self {
-        let mut walk = Self { hive, seen: CellSet::new(hive.bytes.len()), pending: Vec::new() };
+        let mut walk = Self { hive, seen: CellSet::new(hive.extent_len()), pending: Vec::new() };
         walk.push(0, hive.header.root);
         walk
     }

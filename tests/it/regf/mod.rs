@@ -5,6 +5,7 @@ mod corpus;
 mod edits;
 mod hostile;
 mod model;
+mod reader;
 mod replay;
 
 use std::collections::BTreeMap;
