@@ -19,7 +19,7 @@
 //!
 //! # The walk of one rule
 //! `LmCompatibilityLevel = 5`: a row of the [catalog](policy::Catalog) is a [`policy::Rule`]. [`policy::assess`] asks
-//! [`Settings::get`](windows::setting::Settings::get); [`windows::Machine`] turns `HKLM\SYSTEM\CurrentControlSet` into
+//! [`Readings::get`](windows::setting::Readings::get); [`windows::Machine`] turns `HKLM\SYSTEM\CurrentControlSet` into
 //! `ControlSet001` by `Select\Default`, and [`regf::Hive`] finds the value. It is not 5: a finding is open.
 //! [`policy::plan`] makes a step of it, [`policy::apply`] calls `Settings::set`, which edits four bytes of the hive and
 //! returns what was touched. [`windows::Machine::commit`] seals the hive, verifies it, and writes the touched bytes
@@ -40,7 +40,7 @@
 //! use coldforge::base::time::Moment;
 //! use coldforge::disk::{Image, Overlay};
 //! use coldforge::windows::{Machine, Opening};
-//! use coldforge::windows::setting::{Setting, Settings, Value};
+//! use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let image = Image::open("fixtures/ws2022.vhd".as_ref(), None)?;

@@ -10,7 +10,7 @@ use crate::base::{Failure, Refusal};
 use crate::disk::{BlockDevice as _, Image};
 use crate::pipeline;
 use crate::policy::Catalog;
-use crate::windows::setting::Settings as _;
+use crate::windows::setting::Readings as _;
 use crate::windows::{Depth, Machine, Opening, Site, Survey};
 
 /// Show what an image holds: container, partitions, Windows, hives, and what would stand against editing it

@@ -29,6 +29,8 @@ pub use raw::Raw;
 pub use signature::Signature;
 pub use window::Window;
 
+use std::sync::Arc;
+
 use crate::base::Extent;
 
 /// The answer of every function of this floor.
@@ -111,4 +113,5 @@ macro_rules! forward {
 }
 
 forward!(&D, |_: &mut &D, _, _: &[u8]| Err(Error::ReadOnly), |_: &mut &D| Ok(()));
+forward!(Arc<D>, |_: &mut Arc<D>, _, _: &[u8]| Err(Error::ReadOnly), |_: &mut Arc<D>| Ok(()));
 forward!(&mut D, |d: &mut &mut D, at, buf: &[u8]| (**d).write_at(at, buf), |d: &mut &mut D| (**d).flush());

@@ -19,7 +19,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
 use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
-use crate::windows::setting::{Identity, Settings};
+use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening};
 
 /// A hardening job.
@@ -197,7 +197,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.open = ms);
 
     let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Settings| policy::assess(demand.catalog, &demand.selection, &demand.values, machine);
+    let assess = |machine: &dyn Readings| policy::assess(demand.catalog, &demand.selection, &demand.values, machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
@@ -342,7 +342,7 @@ fn look_again(
     overlay: &Overlay<&Image>,
     edit: &Edit,
     expected: &Assessment,
-    assess: &(dyn Fn(&dyn Settings) -> Assessment + Sync),
+    assess: &(dyn Fn(&dyn Readings) -> Assessment + Sync),
 ) -> Result<SecondOpinion> {
     // The copy is the file system's work, and nobody else's: it is not taken on trust.
     if !disk::differences(overlay, image, &Silent)?.is_empty() {
@@ -427,7 +427,7 @@ mod tests {
         (before, plan, edit, machine.into_device())
     }
 
-    fn assess(machine: &dyn Settings) -> Assessment {
+    fn assess(machine: &dyn Readings) -> Assessment {
         let demand = Demand::default().resolve(machine.identity()).unwrap();
         policy::assess(demand.catalog, &demand.selection, &demand.values, machine)
     }

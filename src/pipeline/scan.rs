@@ -1,6 +1,7 @@
 //! Assesses an image without changing anything.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Serialize;
 
@@ -8,8 +9,8 @@ use super::{Demand, Result};
 use crate::base::time::Moment;
 use crate::disk::{Format, Image};
 use crate::policy::{self, Assessment};
-use crate::windows::Machine;
-use crate::windows::setting::{Identity, Settings as _};
+use crate::windows::View;
+use crate::windows::setting::{Identity, Readings as _};
 
 /// What a scan found.
 #[derive(Debug)]
@@ -25,10 +26,11 @@ pub struct Scan {
 /// Assesses the Windows in the image at `path`.
 ///
 /// # Errors
-/// Every refusal that would stop a hardening run too: what cannot be trusted to be written cannot be trusted to be read.
+/// Every refusal by which the disk, the volume or a hive's head would stop a hardening run too. Hives are looked into,
+/// not verified: a rule whose setting cannot be read is `not_reviewed`, with the reason.
 pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
     let image = Image::open(path, format)?;
-    let machine = Machine::open(&image, demand.opening(Moment(0)))?;
+    let machine = View::open(Arc::new(image), demand.opening(Moment(0)))?;
     let demand = demand.resolve(machine.identity())?;
     Ok(Scan {
         windows: machine.identity().clone(),

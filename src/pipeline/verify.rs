@@ -19,7 +19,7 @@ use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, Image, Overlay};
 use crate::policy::{self, HoldBack};
-use crate::windows::setting::{Setting, Settings as _};
+use crate::windows::setting::{Readings as _, Setting};
 use crate::windows::{BootMode, Machine};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.

@@ -46,7 +46,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
-    use crate::windows::setting::{Found, Identity, SettingError, ValueType};
+    use crate::windows::setting::{Found, Identity, Readings, SettingError, ValueType};
 
     fn assessed(machine: &Paper) -> Assessment {
         assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine)
@@ -168,7 +168,7 @@ mod tests {
     /// A machine that forgets to answer.
     struct Silent(Paper);
 
-    impl Settings for Silent {
+    impl Readings for Silent {
         fn identity(&self) -> &Identity {
             self.0.identity()
         }
@@ -176,7 +176,9 @@ mod tests {
         fn get(&self, setting: &Setting) -> Result<Found, SettingError> {
             self.0.get(setting)
         }
+    }
 
+    impl Settings for Silent {
         fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
             self.0.set(setting, to)
         }

@@ -11,12 +11,12 @@ use super::finding::{Assessment, Benchmark, CheckResult, Finding, Place, Status,
 use super::rule::{Check, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
-use crate::windows::setting::{Role, Setting, SettingError, Settings};
+use crate::windows::setting::{Readings, Role, Setting, SettingError};
 
 /// Assesses the selected rules of a catalog on a machine.
 ///
 /// Nothing that the machine answers makes this fail: a setting that cannot be read makes its rule `not_reviewed`.
-pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine: &dyn Settings) -> Assessment {
+pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine: &dyn Readings) -> Assessment {
     let role = selection.role(machine.identity());
     let mut totals = Summary::default();
     let mut findings = Vec::new();
@@ -29,7 +29,7 @@ pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine
     Assessment { benchmark, role, totals, findings }
 }
 
-fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Settings) -> Finding {
+fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Finding {
     let blank = blank(rule, values);
     match Applicability::of(rule, role, machine.identity()) {
         Applicability::Not(reason) => {
@@ -82,7 +82,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
 }
 
 /// Looks at every place of a check; the answer is never empty.
-fn look(check: &Check, demand: &Demand, machine: &dyn Settings) -> Vec<CheckResult> {
+fn look(check: &Check, demand: &Demand, machine: &dyn Readings) -> Vec<CheckResult> {
     let places = machine.places(&check.setting);
     if places.is_empty() {
         return vec![CheckResult {
@@ -98,7 +98,7 @@ fn look(check: &Check, demand: &Demand, machine: &dyn Settings) -> Vec<CheckResu
     places.into_iter().map(|setting| look_at(setting, check, demand, machine)).collect()
 }
 
-fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Settings) -> CheckResult {
+fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> CheckResult {
     let answer = machine.get(&setting);
     let mut result = CheckResult {
         setting,

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::base::{CellOffset, Failure, Kind};
-use crate::windows::setting::{Change, Found, Identity, Role, Setting, SettingError, Settings, Value};
+use crate::windows::setting::{Change, Found, Identity, Readings, Role, Setting, SettingError, Settings, Value};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 
@@ -66,7 +66,7 @@ impl Paper {
     }
 }
 
-impl Settings for Paper {
+impl Readings for Paper {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -91,7 +91,9 @@ impl Settings for Paper {
         let cell = value.is_some().then_some(CellOffset(0x1020));
         Ok(Found { value, file: "Windows/System32/config/PAPER".into(), cell })
     }
+}
 
+impl Settings for Paper {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
         let at = self.reach("change", setting)?;
         let before = self.values.get(&at).cloned();

@@ -62,6 +62,27 @@ use crate::base::{CellOffset, Extent, offset, read};
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;
 
+/// What can be asked for a key by its path: a [`Hive`], or a [`Reader`] of one.
+pub trait Lookup {
+    /// Returns the key at `path`, as [`Hive::key`] does.
+    ///
+    /// # Errors
+    /// What contradicts the format on the way.
+    fn key(&self, path: &str) -> Result<Option<Key<'_>>>;
+}
+
+impl Lookup for Hive {
+    fn key(&self, path: &str) -> Result<Option<Key<'_>>> {
+        self.key(path)
+    }
+}
+
+impl Lookup for Reader {
+    fn key(&self, path: &str) -> Result<Option<Key<'_>>> {
+        self.key(path)
+    }
+}
+
 /// A registry hive in memory.
 #[derive(Clone, Debug)]
 pub struct Hive {

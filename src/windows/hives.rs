@@ -1,10 +1,15 @@
 //! The hives of an installed Windows: which file holds which part of the registry.
 
+use std::io;
+use std::sync::Arc;
+
 use serde::Serialize;
 
+use super::identity::CURRENT;
+use super::setting::{Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result};
-use crate::base::Failure as _;
 use crate::base::digest::Digest;
+use crate::base::{Failure as _, FileOffset};
 use crate::disk::BlockDevice;
 use crate::{ntfs, regf};
 
@@ -104,6 +109,99 @@ pub(super) fn open<D: BlockDevice>(
         }
     });
     Ok(Some(HiveFile { path, file, hive, before, logs, recovery }))
+}
+
+/// Opens the hive `name` of the configuration folder to look into it. Only one that is not clean is loaded, recovered
+/// as [`open`] does, and verified; `None` if there is no such file.
+pub(super) fn look_into<D: BlockDevice + 'static>(
+    volume: &Arc<ntfs::Volume<D>>,
+    name: &str,
+    accept_dirty: bool,
+) -> Result<Option<Glimpse>> {
+    let path = format!(r"{CONFIG}\{name}");
+    let unusable = |source| Error::File { path: path.clone(), source };
+    let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
+    volume.check_overwritable(&file).map_err(unusable)?;
+    let len = file.size().min(HIVE_LIMIT_BYTES);
+    let source = Box::new(Content { volume: Arc::clone(volume), file });
+    match regf::Reader::open(source, len) {
+        Ok(hive) => Ok(Some(Glimpse { path, hive: Box::new(hive), recovery: None })),
+        Err(_) => {
+            let opened = open(volume, name, accept_dirty)?;
+            opened.as_ref().map_or(Ok(()), verify)?;
+            Ok(opened.map(|file| Glimpse { path, hive: Box::new(file.hive), recovery: file.recovery }))
+        }
+    }
+}
+
+/// A hive that is only looked into.
+pub(super) struct Glimpse {
+    /// The path on the volume.
+    pub(super) path: String,
+    /// The hive, loaded or not.
+    pub(super) hive: Box<dyn regf::Lookup + Send + Sync>,
+    /// What was done to a dirty hive, as a warning; `None` if it was clean.
+    pub(super) recovery: Option<String>,
+}
+
+/// The content of a file of a volume.
+struct Content<D> {
+    volume: Arc<ntfs::Volume<D>>,
+    file: ntfs::File,
+}
+
+impl<D: BlockDevice> regf::Source for Content<D> {
+    fn read_at(&self, at: FileOffset, buf: &mut [u8]) -> io::Result<()> {
+        self.volume.read_at(&self.file, at, buf).map_err(io::Error::other)
+    }
+}
+
+/// Runs the strict verifier over a hive.
+pub(super) fn verify(file: &HiveFile) -> Result<()> {
+    let errors: Vec<regf::Finding> =
+        file.hive.verify().into_iter().filter(|finding| finding.severity == regf::Severity::Error).collect();
+    match errors.first() {
+        None => Ok(()),
+        Some(first) => Err(Error::HiveCorrupt {
+            path: file.path.clone(),
+            findings: errors.len(),
+            at: first.at,
+            first: first.to_string(),
+        }),
+    }
+}
+
+/// Returns the number of the hive that holds a registry key, and the key's path inside it.
+pub(super) fn locate(key: &str) -> Result<(usize, &str)> {
+    let unknown = || Error::UnknownHive { key: key.to_owned() };
+    let (index, below) = split(key).ok_or_else(unknown)?;
+    // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
+    let link = key.get(..CURRENT.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT));
+    if link { Err(unknown()) } else { Ok((index, below)) }
+}
+
+/// Reads a value from one of the hives, each given with its path.
+pub(super) fn get<'h>(
+    setting: &Setting,
+    hive: impl FnOnce(usize) -> (&'h str, &'h dyn regf::Lookup),
+) -> std::result::Result<Found, SettingError> {
+    let Setting::Registry { key, name } = setting;
+    let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+    let (index, below) = locate(key).map_err(failed)?;
+    let (path, hive) = hive(index);
+    let broken = |source| failed(Error::Hive { path: path.to_owned(), source });
+    let value = match hive.key(below).map_err(broken)? {
+        Some(key) => key.value(name).map_err(broken)?,
+        None => None,
+    };
+    let read = |value: &regf::Value<'_>| {
+        value.data().map(|data| Value { kind: ValueType(value.kind()), data: data.into_owned() })
+    };
+    Ok(Found {
+        cell: value.as_ref().map(regf::Value::cell),
+        value: value.as_ref().map(read).transpose().map_err(broken)?,
+        file: path.to_owned(),
+    })
 }
 
 /// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.

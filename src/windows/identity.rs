@@ -5,11 +5,17 @@
 //! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and tells
 //! nothing; the build number does.
 
-use super::setting::{Identity, Role, Value, ValueType};
+use super::setting::{Identity, Role, Setting, Value, ValueType};
 use super::{Error, Result};
 use crate::base::read;
 use crate::base::utf16;
-use crate::regf::Hive;
+use crate::regf::Lookup;
+
+/// The prefix that stands for the control sets.
+pub(super) const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";
+
+/// What is said of a machine whose SECURITY hive cannot be read.
+pub(super) const DOMAIN_UNKNOWN: &str = "W-DOMAIN-UNKNOWN: SECURITY cannot be read, so domain membership is unknown";
 
 const VERSION_KEY: &str = r"Microsoft\Windows NT\CurrentVersion";
 
@@ -26,7 +32,7 @@ pub(super) struct ControlSets {
 
 impl ControlSets {
     /// Reads `Select` of a SYSTEM hive.
-    pub(super) fn read(system: &Hive) -> Result<Self> {
+    pub(super) fn read(system: &dyn Lookup) -> Result<Self> {
         let number = |name: &'static str| {
             dword(system, "Select", name).ok_or(Error::NoIdentity { key: r"HKLM\SYSTEM\Select".into(), name })
         };
@@ -49,6 +55,32 @@ impl ControlSets {
         if self.current == self.default { vec![self.default] } else { vec![self.default, self.current] }
     }
 
+    /// Returns the concrete settings that a setting below `CurrentControlSet` stands for: one in each set to edit.
+    pub(super) fn places(self, setting: &Setting) -> Vec<Setting> {
+        let Setting::Registry { key, name } = setting;
+        let head = key.get(..CURRENT.len()).filter(|head| head.eq_ignore_ascii_case(CURRENT));
+        let rest = head.and_then(|head| key.get(head.len()..)).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
+        let Some(rest) = rest else { return vec![setting.clone()] };
+        let place =
+            |number| Setting::Registry { key: format!(r"HKLM\SYSTEM\{}{rest}", self.key(number)), name: name.clone() };
+        self.to_edit().into_iter().map(place).collect()
+    }
+
+    /// Returns what should be known about the sets, each with its code.
+    pub(super) fn warnings(self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if self.current != self.default {
+            warnings.push(format!(
+                "W-CONTROL-SET: the next boot loads control set {}, the last one used {}: both are edited",
+                self.default, self.current
+            ));
+        }
+        if self.failed != 0 {
+            warnings.push(format!("W-CONTROL-SET-FAILED: control set {} once failed to boot", self.failed));
+        }
+        warnings
+    }
+
     /// Returns the name of a set's key.
     pub(super) fn key(self, number: u32) -> String {
         format!("ControlSet{number:03}")
@@ -56,7 +88,12 @@ impl ControlSets {
 }
 
 /// Reads the identity from SOFTWARE and SYSTEM, and the domain from SECURITY where that hive can be read.
-pub(super) fn read(software: &Hive, system: &Hive, security: Option<&Hive>, sets: ControlSets) -> Result<Identity> {
+pub(super) fn read(
+    software: &dyn Lookup,
+    system: &dyn Lookup,
+    security: Option<&dyn Lookup>,
+    sets: ControlSets,
+) -> Result<Identity> {
     let text = |name: &str| value(software, VERSION_KEY, name).and_then(|value| value.as_text());
     let needed =
         |name: &'static str| text(name).ok_or(Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name });
@@ -89,12 +126,12 @@ pub(super) fn read(software: &Hive, system: &Hive, security: Option<&Hive>, sets
 }
 
 /// Tells whether `Policy\PolPrDmS` holds the SID of a primary domain: it is there and empty on a standalone machine.
-fn domain_joined(security: &Hive) -> Option<bool> {
+fn domain_joined(security: &dyn Lookup) -> Option<bool> {
     value(security, r"Policy\PolPrDmS", "").map(|sid| !sid.data.is_empty())
 }
 
 /// Returns the text of `Policy\PolPrDmN`: u16 length, u16 capacity, u32 offset (8), UTF-16.
-fn domain_name(security: &Hive) -> Option<String> {
+fn domain_name(security: &dyn Lookup) -> Option<String> {
     let data = value(security, r"Policy\PolPrDmN", "")?.data;
     let length = usize::from(read::u16_le(&data, 0).ok()?);
     let offset = usize::try_from(read::u32_le(&data, 4).ok()?).ok()?;
@@ -102,11 +139,11 @@ fn domain_name(security: &Hive) -> Option<String> {
     Some(text.trim_end_matches('\0').to_owned()).filter(|text| !text.is_empty())
 }
 
-fn value(hive: &Hive, key: &str, name: &str) -> Option<Value> {
+fn value(hive: &dyn Lookup, key: &str, name: &str) -> Option<Value> {
     let value = hive.key(key).ok()??.value(name).ok()??;
     Some(Value { kind: ValueType(value.kind()), data: value.data().ok()?.into_owned() })
 }
 
-fn dword(hive: &Hive, key: &str, name: &str) -> Option<u32> {
+fn dword(hive: &dyn Lookup, key: &str, name: &str) -> Option<u32> {
     value(hive, key, name)?.as_dword()
 }

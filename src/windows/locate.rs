@@ -157,6 +157,40 @@ impl Survey {
     }
 }
 
+/// A disk whose one Windows may be edited: nothing stands against it.
+#[derive(Debug)]
+pub(super) struct Entered<D> {
+    /// The volume of the Windows.
+    pub(super) volume: Volume<Window<D>>,
+    /// The number of its partition.
+    pub(super) partition: u32,
+    /// How firmware starts the machine, where the disk tells.
+    pub(super) boot_mode: Option<BootMode>,
+    /// What should be known, each with its code.
+    pub(super) warnings: Vec<String>,
+}
+
+/// Finds the one Windows of a disk and opens its volume.
+///
+/// # Errors
+/// Every refusal that applies to the disk or the volume.
+pub(super) fn enter<D: BlockDevice>(device: D) -> Result<Entered<D>> {
+    let survey = Survey::of(&device, Depth::Volumes)?;
+    if let Some(refusal) = survey.refusals().into_iter().next() {
+        return Err(Error::Refused(refusal));
+    }
+    let boot_mode = survey.boot_mode();
+    let site = survey.windows()?;
+    let partition = site.partition.number;
+    let warnings = match &site.volume {
+        Ok(Some(volume)) => volume.warnings.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
+    let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+    let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
+    Ok(Entered { volume, partition, boot_mode, warnings })
+}
+
 /// Returns an error as a line of a report: the whole chain of causes, with code and hint; what is
 /// merely damaged has the code `E-UNREADABLE`.
 pub fn as_refusal(error: &Error) -> Refusal {

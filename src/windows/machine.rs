@@ -9,19 +9,15 @@ use rayon::prelude::*;
 
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
-use super::locate::{BootMode, Depth, Survey};
-use super::setting::{Change, Found, Identity, Setting, SettingError, Settings, Value, ValueType};
+use super::locate::{self, BootMode, Entered};
+use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, ImageOffset, read};
 use crate::disk::{BlockDevice, Window};
-use crate::ntfs::Volume;
-use crate::{ntfs, regf};
-
-/// The prefix that stands for the control sets.
-const CURRENT_CONTROL_SET: &str = r"HKLM\SYSTEM\CurrentControlSet";
+use crate::ntfs::{self, Volume};
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,20 +63,7 @@ impl<D: BlockDevice> Machine<D> {
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
-        let survey = Survey::of(&device, Depth::Volumes)?;
-        if let Some(refusal) = survey.refusals().into_iter().next() {
-            return Err(Error::Refused(refusal));
-        }
-        let boot_mode = survey.boot_mode();
-        let site = survey.windows()?;
-        let partition = site.partition.number;
-        let mut warnings: Vec<String> = match &site.volume {
-            Ok(Some(volume)) => volume.warnings.iter().map(ToString::to_string).collect(),
-            _ => Vec::new(),
-        };
-        let failed = |source| Error::Volume { partition, source };
-        let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
-        let volume = Volume::open(window).map_err(failed)?;
+        let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
         let accept = opening.accept_dirty_hive;
         let (opened, security) = rayon::join(
             || {
@@ -93,12 +76,12 @@ impl<D: BlockDevice> Machine<D> {
             || hives::open(&volume, "SECURITY", accept),
         );
         let opened = opened?;
-        opened.par_iter().try_for_each(verify)?;
+        opened.par_iter().try_for_each(hives::verify)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
         let security = match security {
             Ok(Some(file)) => Some(file.hive),
             _ => {
-                warnings.push("W-DOMAIN-UNKNOWN: SECURITY cannot be read, so domain membership is unknown".to_owned());
+                warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
                 None
             }
         };
@@ -106,16 +89,8 @@ impl<D: BlockDevice> Machine<D> {
             return Err(Error::NoHive { partition, path: hives::CONFIG.to_owned() });
         };
         let sets = ControlSets::read(&system.hive)?;
-        if sets.current != sets.default {
-            warnings.push(format!(
-                "W-CONTROL-SET: the next boot loads control set {}, the last one used {}: both are edited",
-                sets.default, sets.current
-            ));
-        }
-        if sets.failed != 0 {
-            warnings.push(format!("W-CONTROL-SET-FAILED: control set {} once failed to boot", sets.failed));
-        }
-        let identity = identity::read(&software.hive, &system.hive, security.as_ref(), sets)?;
+        warnings.extend(sets.warnings());
+        let identity = identity::read(&software.hive, &system.hive, security.as_ref().map(|hive| hive as _), sets)?;
         Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now: opening.now })
     }
 
@@ -168,7 +143,7 @@ impl<D: BlockDevice> Machine<D> {
                 if touched.is_empty() {
                     return Ok(None);
                 }
-                verify(file)?;
+                hives::verify(file)?;
                 Ok(Some((touched, Digest::of(file.hive.bytes()))))
             })
             .collect::<Result<_>>()?;
@@ -209,16 +184,6 @@ impl<D: BlockDevice> Machine<D> {
         }
         Ok(on_disk(&self.volume, extents))
     }
-
-    /// Returns the hive that holds a registry key, and the key's path inside it.
-    fn locate<'a>(&self, key: &'a str) -> Result<(usize, &'a str)> {
-        let unknown = || Error::UnknownHive { key: key.to_owned() };
-        let (index, below) = hives::split(key).ok_or_else(unknown)?;
-        // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
-        let link =
-            key.get(..CURRENT_CONTROL_SET.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
-        if link { Err(unknown()) } else { Ok((index, below)) }
-    }
 }
 
 /// Writes ranges of a file's new content, and returns the bytes of the disk that were written.
@@ -246,65 +211,29 @@ fn on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, extents: Vec<Extent>) -> 
     normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
 }
 
-fn verify(file: &HiveFile) -> Result<()> {
-    let errors: Vec<regf::Finding> =
-        file.hive.verify().into_iter().filter(|finding| finding.severity == regf::Severity::Error).collect();
-    match errors.first() {
-        None => Ok(()),
-        Some(first) => Err(Error::HiveCorrupt {
-            path: file.path.clone(),
-            findings: errors.len(),
-            at: first.at,
-            first: first.to_string(),
-        }),
-    }
-}
-
 /// The answer to a request for a change.
 type Answer = std::result::Result<Option<Change>, SettingError>;
 
-impl<D: BlockDevice> Settings for Machine<D> {
+impl<D: BlockDevice> Readings for Machine<D> {
     fn identity(&self) -> &Identity {
         &self.identity
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let Setting::Registry { key, name } = setting;
-        let head = key.get(..CURRENT_CONTROL_SET.len()).filter(|head| head.eq_ignore_ascii_case(CURRENT_CONTROL_SET));
-        let rest = head.and_then(|head| key.get(head.len()..)).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
-        let Some(rest) = rest else { return vec![setting.clone()] };
-        let place = |number: u32| Setting::Registry {
-            key: format!(r"HKLM\SYSTEM\{}{rest}", self.sets.key(number)),
-            name: name.clone(),
-        };
-        self.sets.to_edit().into_iter().map(place).collect()
+        self.sets.places(setting)
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
-        let Setting::Registry { key, name } = setting;
-        let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
-        let (index, below) = self.locate(key).map_err(failed)?;
-        let file = &self.hives[index];
-        let broken = |source| failed(Error::Hive { path: file.path.clone(), source });
-        let value = match file.hive.key(below).map_err(broken)? {
-            Some(key) => key.value(name).map_err(broken)?,
-            None => None,
-        };
-        let read = |value: &regf::Value<'_>| {
-            value.data().map(|data| Value { kind: ValueType(value.kind()), data: data.into_owned() })
-        };
-        Ok(Found {
-            cell: value.as_ref().map(regf::Value::cell),
-            value: value.as_ref().map(read).transpose().map_err(broken)?,
-            file: file.path.clone(),
-        })
+        hives::get(setting, |index| (&self.hives[index].path, &self.hives[index].hive))
     }
+}
 
+impl<D: BlockDevice> Settings for Machine<D> {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Answer {
         let Setting::Registry { key, .. } = setting;
         let failed =
             |source: Error| SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
-        let (index, below) = self.locate(key).map_err(failed)?;
+        let (index, below) = hives::locate(key).map_err(failed)?;
         let now = self.now;
         set(&mut self.hives[index], setting, below, to, now)
     }
@@ -315,7 +244,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
         let mut work: Vec<Vec<(usize, &str)>> = vec![Vec::new(); self.hives.len()];
         for (number, (setting, _)) in steps.iter().enumerate() {
             let Setting::Registry { key, .. } = setting;
-            match self.locate(key) {
+            match hives::locate(key) {
                 Ok((index, below)) => work[index].push((number, below)),
                 Err(source) => {
                     let error = SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };

@@ -1,6 +1,6 @@
 //! The vocabulary of settings: what can be asked of a machine and changed on it, without knowing where it is stored.
 //!
-//! The floor above sees nothing of a machine but the trait [`Settings`]; its tests run on a map.
+//! The floor above sees nothing of a machine but the traits [`Readings`] and [`Settings`]; its tests run on a map.
 
 use std::fmt;
 
@@ -263,8 +263,8 @@ impl Failure for SettingError {
     }
 }
 
-/// A machine whose settings can be read and changed.
-pub trait Settings {
+/// A machine whose settings can be read.
+pub trait Readings {
     /// Returns who the machine is.
     fn identity(&self) -> &Identity;
 
@@ -279,7 +279,10 @@ pub trait Settings {
     /// # Errors
     /// [`SettingError`] if it cannot be read; a setting that is not there is no error.
     fn get(&self, setting: &Setting) -> Result<Found, SettingError>;
+}
 
+/// A machine whose settings can be read and changed.
+pub trait Settings: Readings {
     /// Sets a concrete setting, or removes it with `None`; returns `None` if it was so already.
     ///
     /// # Errors

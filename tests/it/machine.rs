@@ -2,7 +2,7 @@
 
 use coldforge::base::{Failure as _, time::Moment};
 use coldforge::disk::{Image, Memory, Overlay};
-use coldforge::windows::setting::{Setting, Settings as _, Value};
+use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::{Machine, Opening};
 
 use crate::support::{ask, coldforge, fixture, real_image, shared, text};
