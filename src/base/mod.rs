@@ -1,7 +1,7 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, times, UTF-16, progress, and
-//! file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
+//! `.reg` text, file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
 
 pub mod digest;
 pub mod failure;
@@ -10,6 +10,7 @@ pub mod guid;
 pub mod offset;
 pub mod progress;
 pub mod read;
+pub mod reg_file;
 pub mod time;
 pub mod utf16;
 

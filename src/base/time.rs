@@ -68,6 +68,17 @@ impl Serialize for Moment {
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct FileTime(pub u64);
 
+impl fmt::Display for FileTime {
+    /// Writes RFC 3339 to the second, or the bare number for a time outside 1970 to 9999.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = (self.0 / 10_000_000).checked_sub(UNIX_EPOCH_IN_FILETIME_SECONDS).map(Moment);
+        match seconds.filter(|moment| moment.date().0 < 10_000) {
+            Some(moment) => moment.fmt(f),
+            None => write!(f, "{:#x}", self.0),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

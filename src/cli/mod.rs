@@ -6,6 +6,7 @@
 mod harden;
 mod inspect;
 mod options;
+mod reg;
 mod rules;
 mod scan;
 mod ui;
@@ -54,6 +55,7 @@ enum Verb {
     Harden(harden::Arguments),
     Verify(verify::Arguments),
     Rules(rules::Arguments),
+    Reg(reg::Arguments),
 }
 
 /// What a verb says about its own success.
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+        Verb::Reg(arguments) => reg::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),

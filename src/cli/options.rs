@@ -29,7 +29,7 @@ pub(super) struct Source {
     pub(super) input_format: Option<Format>,
 }
 
-fn format(text: &str) -> std::result::Result<Format, String> {
+pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
     text.parse().map_err(|_| "expected raw, vhd or vhd-dynamic".to_owned())
 }
 

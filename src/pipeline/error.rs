@@ -1,9 +1,11 @@
 //! What can end a job.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
-use crate::base::{Failure, Kind};
-use crate::{audit, disk, policy, windows};
+use crate::base::{Failure, Kind, fs, reg_file};
+use crate::{audit, disk, policy, regf, windows};
 
 /// A failure of a job.
 #[derive(Debug, Error)]
@@ -24,6 +26,77 @@ pub enum Error {
     /// The evidence failed.
     #[error(transparent)]
     Audit(#[from] audit::Error),
+
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] fs::Error),
+
+    /// A hive that is read contradicts its format.
+    #[error("the registry cannot be read")]
+    Hive(#[from] regf::Error),
+
+    /// A hive file cannot be used.
+    #[error("the hive `{}` cannot be used", path.display())]
+    HiveFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: regf::Error,
+    },
+
+    /// A hive file breaks rules that every hive of Windows keeps.
+    #[error("the hive `{}` is damaged: {findings} findings, the first: {first}", path.display())]
+    HiveDamaged {
+        /// The file.
+        path: PathBuf,
+        /// How many errors the verifier found.
+        findings: usize,
+        /// The first one.
+        first: String,
+    },
+
+    /// An image cannot be changed where it lies.
+    #[error("`{}` cannot be changed in place by this version", path.display())]
+    InPlace {
+        /// The image.
+        path: PathBuf,
+    },
+
+    /// A key that begins with a root was looked for in a hive file.
+    #[error("`{key}` begins with a root, and a hive file has only keys below its own")]
+    NotRelative {
+        /// The key.
+        key: String,
+    },
+
+    /// The output exists.
+    #[error("`{}` exists", path.display())]
+    Exists {
+        /// The output.
+        path: PathBuf,
+    },
+
+    /// A key of a `.reg` file does not begin with the prefix.
+    #[error("line {line}: `{key}` does not begin with the prefix")]
+    Prefix {
+        /// The key.
+        key: String,
+        /// Its line, from 1.
+        line: usize,
+    },
+
+    /// A change of the registry was refused.
+    #[error("`{key}` cannot be changed")]
+    Step {
+        /// The key.
+        key: String,
+        /// Why.
+        source: regf::Error,
+    },
+
+    /// Text is no `.reg` file, or a registry cannot be written as one.
+    #[error(transparent)]
+    RegText(#[from] reg_file::Error),
 
     /// A rule that was applied is still open when the machine is assessed anew through what was written.
     #[error("{count} rules are not as planned after the edit, the first is {rule}: nothing was emitted")]
@@ -73,6 +146,13 @@ impl Failure for Error {
             Self::Windows(error) => error.kind(),
             Self::Policy(error) => error.kind(),
             Self::Audit(error) => error.kind(),
+            Self::File(error) => error.kind(),
+            Self::Hive(error) => error.kind(),
+            Self::RegText(error) => error.kind(),
+            Self::HiveFile { source, .. } | Self::Step { source, .. } => source.kind(),
+            Self::HiveDamaged { .. } => Kind::Refused,
+            Self::InPlace { .. } => Kind::Unsupported,
+            Self::NotRelative { .. } | Self::Exists { .. } | Self::Prefix { .. } => Kind::Usage,
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } | Self::Evidence { .. } => {
                 Kind::Corrupt
             }
@@ -87,6 +167,11 @@ impl Failure for Error {
             Self::Windows(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Audit(error) => error.code(),
+            Self::Hive(error) => error.code(),
+            Self::RegText(error) => error.code(),
+            Self::HiveFile { source, .. } | Self::Step { source, .. } => source.code(),
+            Self::HiveDamaged { .. } => Some("E-HIVE-CORRUPT"),
+            Self::InPlace { .. } => Some("E-IN-PLACE"),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             _ => None,
         }
@@ -98,6 +183,17 @@ impl Failure for Error {
             Self::Windows(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Audit(error) => error.hint(),
+            Self::File(error) => error.hint(),
+            Self::Hive(error) => error.hint().or(Some("run `coldforge reg check` to see what is wrong")),
+            Self::RegText(error) => error.hint(),
+            Self::HiveFile { source, .. } | Self::Step { source, .. } => {
+                source.hint().or(Some("run `coldforge reg check` to see what is wrong"))
+            }
+            Self::HiveDamaged { .. } => Some("run `coldforge reg check` to see everything that is wrong"),
+            Self::InPlace { .. } => Some("write the result to a new file with -o"),
+            Self::NotRelative { .. } => Some("leave the root out: name the key as it stands below the hive's root"),
+            Self::Exists { .. } => Some("choose another output, or remove it first"),
+            Self::Prefix { .. } => Some("give the part of the keys that the hive stands for with --prefix"),
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } => {
                 Some("the source is untouched; report this with the output of `coldforge inspect --json`")
             }

@@ -1,10 +1,12 @@
-//! Floor 6: the jobs, each one function: assess an image, harden it into a bundle, verify a bundle.
+//! Floor 6: the jobs, each one function: assess an image, harden it into a bundle, verify a bundle; and hands-on work on
+//! its registry.
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
 mod demand;
 mod error;
 mod harden;
+pub mod registry;
 mod scan;
 mod verify;
 

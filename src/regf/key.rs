@@ -43,6 +43,11 @@ impl<'h> Key<'h> {
         self.at
     }
 
+    /// Tells whether this is the hive's root key.
+    pub fn is_root(&self) -> bool {
+        self.at == self.hive.header.root
+    }
+
     /// Returns the name; that of a root key means nothing.
     pub fn name(&self) -> Name<'h> {
         self.name

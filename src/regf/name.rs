@@ -54,6 +54,11 @@ impl<'h> Name<'h> {
         }
     }
 
+    /// Returns the UTF-16 units in upper case as Windows does: equal exactly for names that are the same to it.
+    pub fn folded(self) -> Vec<u16> {
+        self.units().map(upcase::unit).collect()
+    }
+
     /// Tells whether `text` is this name, ignoring case as Windows does.
     pub fn is(self, text: &str) -> bool {
         self.compare_text(text) == Ordering::Equal

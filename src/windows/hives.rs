@@ -206,12 +206,15 @@ pub(super) fn get<'h>(
 
 /// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.
 pub(super) fn split(key: &str) -> Option<(usize, &str)> {
-    ROOTS.iter().enumerate().find_map(|(index, (root, _))| {
-        let head = key.get(..root.len())?;
-        let rest = key.get(root.len()..)?;
-        let below = if rest.is_empty() { rest } else { rest.strip_prefix('\\')? };
-        head.eq_ignore_ascii_case(root).then_some((index, below))
-    })
+    ROOTS.iter().enumerate().find_map(|(index, (root, _))| Some((index, below(key, root)?)))
+}
+
+/// Returns the path of a key below another one, which may be itself; `None` if it does not lie there.
+pub(super) fn below<'k>(key: &'k str, root: &str) -> Option<&'k str> {
+    let head = key.get(..root.len())?;
+    let rest = key.get(root.len()..)?;
+    let below = if rest.is_empty() { rest } else { rest.strip_prefix('\\')? };
+    head.eq_ignore_ascii_case(root).then_some(below)
 }
 
 /// What a look at a hive tells.

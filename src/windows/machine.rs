@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::commit::{self, FileChange};
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
 use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
 use super::{Error, Result};
-use crate::base::digest::Digest;
-use crate::base::offset::normalize;
 use crate::base::time::FileTime;
-use crate::base::{Extent, FileOffset, ImageOffset, read};
+use crate::base::{Extent, FileOffset};
 use crate::disk::{BlockDevice, Window};
-use crate::ntfs::{self, Volume};
+use crate::ntfs::Volume;
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -39,21 +38,6 @@ pub struct Machine<D> {
     boot_mode: Option<BootMode>,
     warnings: Vec<String>,
     now: FileTime,
-}
-
-/// A file of the volume whose content was replaced.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct FileChange {
-    /// The path on the volume.
-    pub file: String,
-    /// The length, which did not change.
-    pub bytes: u64,
-    /// The digest of the content before.
-    pub before: Digest,
-    /// The digest of the content after.
-    pub after: Digest,
-    /// The bytes of the disk that were written.
-    pub extents: Vec<Extent>,
 }
 
 impl<D: BlockDevice> Machine<D> {
@@ -134,41 +118,7 @@ impl<D: BlockDevice> Machine<D> {
     /// # Errors
     /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
-        let sealed: Vec<Option<(Vec<Extent>, Digest)>> = self
-            .hives
-            .par_iter_mut()
-            .map(|file| {
-                file.hive.seal().map_err(|source| Error::Hive { path: file.path.clone(), source })?;
-                let touched = file.hive.touched();
-                if touched.is_empty() {
-                    return Ok(None);
-                }
-                hives::verify(file)?;
-                Ok(Some((touched, Digest::of(file.hive.bytes()))))
-            })
-            .collect::<Result<_>>()?;
-        let mut changes = Vec::new();
-        for (file, sealed) in self.hives.iter().zip(sealed) {
-            let Some((touched, after)) = sealed else { continue };
-            let content = file.hive.bytes();
-            let extents = write(&mut self.volume, &file.path, &file.file, content, &touched)?;
-            let change = |path: &str, bytes, before, after, extents| FileChange {
-                file: path.to_owned(),
-                bytes,
-                before,
-                after,
-                extents,
-            };
-            changes.push(change(&file.path, file.file.size(), file.before, after, extents));
-            for log in file.logs.iter().filter(|log| !log.log().is_blank()) {
-                let blank = log.log().blanked();
-                let whole = [Extent::new(0, blank.len() as u64)];
-                let extents = write(&mut self.volume, &log.path, &log.file, &blank, &whole)?;
-                let (before, after) = (Digest::of(&log.bytes), Digest::of(&blank));
-                changes.push(change(&log.path, log.file.size(), before, after, extents));
-            }
-        }
-        Ok(changes)
+        commit::commit(&mut self.volume, &mut self.hives)
     }
 
     /// Returns the bytes of the disk that hold the bytes of a file that a change touched.
@@ -182,33 +132,8 @@ impl<D: BlockDevice> Machine<D> {
         for range in &change.touched {
             extents.extend(self.volume.extents(&file.file, FileOffset(range.offset), range.length).map_err(failed)?);
         }
-        Ok(on_disk(&self.volume, extents))
+        Ok(commit::on_disk(&self.volume, extents))
     }
-}
-
-/// Writes ranges of a file's new content, and returns the bytes of the disk that were written.
-fn write<D: BlockDevice>(
-    volume: &mut Volume<Window<D>>,
-    path: &str,
-    file: &ntfs::File,
-    content: &[u8],
-    ranges: &[Extent],
-) -> Result<Vec<Extent>> {
-    let mut extents = Vec::new();
-    for range in ranges {
-        let place = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
-        let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
-        let bytes = bytes.expect("the ranges of a content lie inside it");
-        let written = volume.overwrite(file, FileOffset(range.offset), bytes);
-        extents.extend(written.map_err(|source| Error::File { path: path.to_owned(), source })?);
-    }
-    Ok(on_disk(volume, extents))
-}
-
-/// Turns extents of the volume into extents of the disk.
-fn on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, extents: Vec<Extent>) -> Vec<Extent> {
-    let ImageOffset(start) = volume.device().start();
-    normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
 }
 
 /// The answer to a request for a change.

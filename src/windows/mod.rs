@@ -1,22 +1,27 @@
 //! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
 //!
 //! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
-//! and changes them; [`View`] only answers, without loading them; [`second_opinion`] reads the result again through crates that this project did not write.
+//! and changes them; [`View`] only answers, without loading them; [`Registry`]
+//! gives hands-on access to each hive; [`second_opinion`] reads the result again through crates that this project did not write.
 
+mod commit;
 mod error;
 mod hives;
 mod identity;
 mod locate;
 mod machine;
+mod registry;
 #[cfg(feature = "second-opinion")]
 pub mod second_opinion;
 pub mod setting;
 mod view;
 
+pub use commit::FileChange;
 pub use error::Error;
 pub use hives::HiveState;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
-pub use machine::{FileChange, Machine, Opening};
+pub use machine::{Machine, Opening};
+pub use registry::Registry;
 pub use view::View;
 
 /// The answer of every function of this floor.

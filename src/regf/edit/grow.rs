@@ -43,6 +43,20 @@ impl Hive {
         }
         Ok(())
     }
+
+    /// Runs an edit, and again with a longer file as long as it fails for want of room.
+    ///
+    /// # Errors
+    /// Those of the edit, and [`Error::TooLarge`].
+    pub fn growing<T>(&mut self, mut edit: impl FnMut(&mut Self) -> Result<T>) -> Result<T> {
+        // Ends: each turn makes the file longer, up to 2 GiB.
+        loop {
+            match edit(self) {
+                Err(Error::Full { missing }) => self.grow(self.next_len(missing)?)?,
+                answer => return answer,
+            }
+        }
+    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,231 @@
+//! Changing a registry: all steps in memory, verified before and after, then written as a whole.
+
+use std::path::{Path, PathBuf};
+
+use super::target::{HiveFile, is_hive, relative};
+use crate::base::fs;
+use crate::base::progress::Progress;
+use crate::base::reg_file::Section;
+use crate::base::time::FileTime;
+use crate::disk::{self, Format, Image, Overlay};
+use crate::pipeline::{Error, Result};
+use crate::regf::{self, Hive, LogReport, Replay, Severity};
+use crate::windows::{Opening, Registry};
+
+/// One change.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Makes a key, and those above it.
+    CreateKey {
+        /// The key.
+        key: String,
+    },
+    /// Sets a value; makes its key if that is missing.
+    SetValue {
+        /// The key.
+        key: String,
+        /// The value's name, `""` for the unnamed one.
+        name: String,
+        /// The type's number.
+        kind: u32,
+        /// The data.
+        data: Vec<u8>,
+    },
+    /// Deletes a value.
+    DeleteValue {
+        /// The key.
+        key: String,
+        /// The value's name, `""` for the unnamed one.
+        name: String,
+    },
+    /// Deletes a key.
+    DeleteKey {
+        /// The key.
+        key: String,
+        /// Whether its subkeys go with it; without, a key that has some is refused.
+        recursive: bool,
+    },
+}
+
+impl Step {
+    fn key(&self) -> &str {
+        match self {
+            Self::CreateKey { key }
+            | Self::SetValue { key, .. }
+            | Self::DeleteValue { key, .. }
+            | Self::DeleteKey { key, .. } => key,
+        }
+    }
+
+    /// Does the step on a hive, at the path of its key there; tells whether anything changed.
+    fn apply(&self, hive: &mut Hive, at: &str, now: FileTime) -> regf::Result<bool> {
+        let changed = |edit: Option<regf::Edit>| edit.is_some_and(|edit| !edit.is_unchanged());
+        hive.growing(|hive| match self {
+            Self::CreateKey { .. } => hive.create_key(at, now).map(|edit| !edit.is_unchanged()),
+            Self::SetValue { name, kind, data, .. } => {
+                hive.set_value(at, name, *kind, data, now).map(|edit| !edit.is_unchanged())
+            }
+            Self::DeleteValue { name, .. } => hive.delete_value(at, name, now).map(changed),
+            Self::DeleteKey { recursive: true, .. } => hive.delete_tree(at, now).map(changed),
+            Self::DeleteKey { .. } => hive.delete_key(at, now).map(changed),
+        })
+    }
+}
+
+/// Returns the steps that a `.reg` file asks for; `prefix` is taken off its keys.
+///
+/// # Errors
+/// [`Error::Prefix`] for a key that does not begin with it.
+pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<Step>> {
+    let prefix = prefix.trim_end_matches('\\');
+    let mut steps = Vec::new();
+    for Section { key, delete, values, line } in sections {
+        let foreign = || Error::Prefix { key: key.clone(), line };
+        let head = key.get(..prefix.len()).filter(|head| head.eq_ignore_ascii_case(prefix)).ok_or_else(foreign)?;
+        let rest = key.get(head.len()..).filter(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('\\'));
+        let at = rest.ok_or_else(foreign)?.to_owned();
+        if delete {
+            steps.push(Step::DeleteKey { key: at, recursive: true });
+            continue;
+        }
+        steps.push(Step::CreateKey { key: at.clone() });
+        steps.extend(values.into_iter().map(|(name, content)| match content {
+            Some((kind, data)) => Step::SetValue { key: at.clone(), name, kind, data },
+            None => Step::DeleteValue { key: at.clone(), name },
+        }));
+    }
+    Ok(steps)
+}
+
+/// Where the result goes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Output {
+    /// Into the file that was read.
+    InPlace,
+    /// Into a new file; the one that was read stays as it is.
+    File(PathBuf),
+}
+
+/// What an edit did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Written {
+    /// How many steps changed anything; the others found everything as they wanted it.
+    pub changed: usize,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
+    /// What was noticed, each with its code.
+    pub warnings: Vec<String>,
+}
+
+/// Does all steps on a hive file or an image, or none.
+///
+/// # Errors
+/// What the registry refuses, with the step's key; nothing is written then. [`Error::Exists`] if the output does.
+pub fn edit(
+    path: &Path,
+    format: Option<Format>,
+    steps: &[Step],
+    output: &Output,
+    opening: Opening,
+    progress: &dyn Progress,
+) -> Result<Written> {
+    if let Output::File(out) = output
+        && out.symlink_metadata().is_ok()
+    {
+        return Err(Error::Exists { path: out.clone() });
+    }
+    if format.is_none() && is_hive(path)? {
+        return edit_hive(path, steps, output, opening);
+    }
+    let image = Image::open(path, format)?;
+    let mut registry = Registry::open(Overlay::new(&image), opening)?;
+    let mut changed = 0;
+    // Every hive is opened and verified before the first is edited.
+    let places = steps.iter().map(|step| Ok(registry.locate(step.key())?)).collect::<Result<Vec<_>>>()?;
+    registry.verify()?;
+    for (step, (number, at)) in steps.iter().zip(places) {
+        let failed = |source| Error::Step { key: step.key().to_owned(), source };
+        changed += usize::from(step.apply(registry.hive_mut(number), &at, opening.now).map_err(failed)?);
+    }
+    registry.commit()?;
+    let warnings = registry.warnings().to_vec();
+    let overlay = registry.into_device();
+    let files = match output {
+        _ if overlay.changed()?.is_empty() && *output == Output::InPlace => Vec::new(),
+        Output::InPlace => return Err(Error::InPlace { path: path.to_owned() }),
+        Output::File(out) => {
+            disk::export(&overlay, out, progress)?;
+            vec![out.clone()]
+        }
+    };
+    Ok(Written { changed, files, warnings })
+}
+
+fn edit_hive(path: &Path, steps: &[Step], output: &Output, opening: Opening) -> Result<Written> {
+    let mut file = HiveFile::load(path, opening.accept_dirty_hive)?;
+    check(path, &file.hive)?;
+    let mut changed = 0;
+    for step in steps {
+        let failed = |source| Error::Step { key: step.key().to_owned(), source };
+        let at = relative(step.key())?;
+        changed += usize::from(step.apply(&mut file.hive, at, opening.now).map_err(failed)?);
+    }
+    let warnings = file.warning().into_iter().collect();
+    let files = write(file, output)?;
+    Ok(Written { changed, files, warnings })
+}
+
+/// Recovers a dirty hive file from its logs, those beside it if none are given, and writes the clean one.
+///
+/// # Errors
+/// As [`HiveFile::load`]; [`Error::HiveDamaged`] if what the logs make of it breaks the format's rules.
+pub fn replay(path: &Path, logs: &[PathBuf], output: &Output) -> Result<(Option<Replay>, Vec<LogReport>, Written)> {
+    let file = match logs.is_empty() {
+        true => HiveFile::load(path, false)?,
+        false => {
+            let read = |log: &PathBuf| Ok((log.clone(), fs::read(log, 1 << 31)?));
+            HiveFile::load_with(path, logs.iter().map(read).collect::<Result<_>>()?, false)?
+        }
+    };
+    check(path, &file.hive)?;
+    let (replay, reports) = (file.replay.clone(), file.reports.clone());
+    let files = write(file, output)?;
+    Ok((replay, reports, Written { changed: 0, files, warnings: Vec::new() }))
+}
+
+/// Seals, verifies and writes a hive file; in place, its logs are zeroed behind it.
+fn write(mut file: HiveFile, output: &Output) -> Result<Vec<PathBuf>> {
+    let failed = |source| Error::HiveFile { path: file.path.clone(), source };
+    file.hive.seal().map_err(failed)?;
+    check(&file.path, &file.hive)?;
+    match output {
+        Output::File(out) => {
+            fs::write_new(out, file.hive.bytes())?;
+            Ok(vec![out.clone()])
+        }
+        Output::InPlace if file.hive.touched().is_empty() => Ok(Vec::new()),
+        Output::InPlace => {
+            fs::replace(&file.path, file.hive.bytes())?;
+            let mut files = vec![file.path];
+            // Behind the hive: a clean hive makes Windows ignore its logs, should this end here.
+            for (path, bytes) in file.logs {
+                if bytes.iter().any(|byte| *byte != 0) {
+                    fs::replace(&path, &vec![0; bytes.len()])?;
+                    files.push(path);
+                }
+            }
+            Ok(files)
+        }
+    }
+}
+
+/// Runs the strict verifier.
+fn check(path: &Path, hive: &Hive) -> Result<()> {
+    let findings: Vec<_> = hive.verify().into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+    match findings.first() {
+        None => Ok(()),
+        Some(first) => {
+            Err(Error::HiveDamaged { path: path.to_owned(), findings: findings.len(), first: first.to_string() })
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! What hands-on work is done on, opened for reading.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::base::fs;
+use crate::disk::{Format, Image};
+use crate::pipeline::{Error, Result};
+use crate::regf::{self, Hive, Log, LogReport, Lookup, Reader, Replay};
+use crate::windows::{Opening, Registry};
+
+/// No hive of Windows is larger.
+const HIVE_LIMIT_BYTES: u64 = 1 << 31;
+
+/// A registry that is read: a hive file, or the hives of the Windows in an image.
+#[derive(Debug)]
+pub enum Target {
+    /// A hive file; keys are relative to its root.
+    Hive(Box<HiveFile>),
+    /// An image; keys begin with a root such as `HKLM\SOFTWARE`.
+    Image(Box<Registry<Arc<Image>>>),
+}
+
+/// A hive file, loaded.
+#[derive(Debug)]
+pub struct HiveFile {
+    /// The path.
+    pub path: PathBuf,
+    /// The hive, recovered if it was dirty.
+    pub hive: Hive,
+    /// The transaction logs beside it, with their content.
+    pub logs: Vec<(PathBuf, Vec<u8>)>,
+    /// What a recovery did; `None` if the hive was clean.
+    pub replay: Option<Replay>,
+    /// What became of each log.
+    pub reports: Vec<LogReport>,
+}
+
+impl HiveFile {
+    /// Loads a hive file, with the logs that lie beside it.
+    ///
+    /// # Errors
+    /// [`Error::HiveFile`] with what [`Hive::recover`] says.
+    pub fn load(path: &Path, accept_dirty: bool) -> Result<Self> {
+        let logs = logs_beside(path)?;
+        Self::load_with(path, logs, accept_dirty)
+    }
+
+    /// Loads a hive file with these logs.
+    ///
+    /// # Errors
+    /// As [`HiveFile::load`].
+    pub fn load_with(path: &Path, logs: Vec<(PathBuf, Vec<u8>)>, accept_dirty: bool) -> Result<Self> {
+        let failed = |source| Error::HiveFile { path: path.to_owned(), source };
+        let names: Vec<String> = logs.iter().map(|(path, _)| name_of(path)).collect();
+        let known: Vec<Log<'_>> =
+            names.iter().zip(&logs).map(|(name, (_, bytes))| Log { name, bytes: bytes.as_slice() }).collect();
+        let recovered = match Hive::recover(fs::read(path, HIVE_LIMIT_BYTES)?, &known) {
+            Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => {
+                Hive::accept_dirty(fs::read(path, HIVE_LIMIT_BYTES)?)
+            }
+            answer => answer,
+        };
+        let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
+        Ok(Self { path: path.to_owned(), hive, logs, replay, reports })
+    }
+
+    /// Returns what was done to a dirty hive, as a warning with its code; `None` if it was clean.
+    pub fn warning(&self) -> Option<String> {
+        self.replay.as_ref().map(|_| {
+            let used: Vec<String> = self.reports.iter().map(ToString::to_string).collect();
+            let path = self.path.display();
+            match used.is_empty() {
+                true => format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty, and was taken as it lies there"),
+                false => format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; ")),
+            }
+        })
+    }
+}
+
+impl Target {
+    /// Opens a hive file or an image, whichever the file's first bytes say it is.
+    ///
+    /// # Errors
+    /// Those of the hive, or every refusal that applies to the image.
+    pub fn open(path: &Path, format: Option<Format>, accept_dirty: bool) -> Result<Self> {
+        if format.is_none() && is_hive(path)? {
+            return HiveFile::load(path, accept_dirty).map(|file| Self::Hive(Box::new(file)));
+        }
+        let image = Arc::new(Image::open(path, format)?);
+        let opening = Opening { accept_dirty_hive: accept_dirty, ..Opening::default() };
+        Ok(Self::Image(Box::new(Registry::open(image, opening)?)))
+    }
+
+    /// Returns the hive that a key lies in, and the key's path inside it.
+    ///
+    /// # Errors
+    /// [`Error::NotRelative`] for a root such as `HKLM` in a hive file, otherwise as [`Registry::locate`].
+    pub fn hive(&mut self, key: &str) -> Result<(&Hive, String)> {
+        match self {
+            Self::Hive(file) => Ok((&file.hive, relative(key)?.to_owned())),
+            Self::Image(registry) => {
+                let (number, below) = registry.locate(key)?;
+                Ok((registry.hive(number), below))
+            }
+        }
+    }
+
+    /// Returns what was noticed, each with its code.
+    pub fn warnings(&self) -> Vec<String> {
+        match self {
+            Self::Hive(file) => file.warning().into_iter().collect(),
+            Self::Image(registry) => registry.warnings().to_vec(),
+        }
+    }
+
+    /// Looks one key up, and loads no more than it must: `look` gets the key if it is there.
+    ///
+    /// # Errors
+    /// As [`Target::open`] and [`Target::hive`].
+    pub fn look<T>(
+        path: &Path,
+        format: Option<Format>,
+        accept_dirty: bool,
+        key: &str,
+        look: impl FnOnce(Option<regf::Key<'_>>) -> regf::Result<T>,
+    ) -> Result<(T, Vec<String>)> {
+        let failed = |source| Error::HiveFile { path: path.to_owned(), source };
+        if format.is_none() && is_hive(path)? {
+            let file = fs::open(path)?;
+            let len = file.metadata().map_err(fs::failed("examine", path))?.len();
+            // What is not clean needs its logs, and so the whole.
+            if let Ok(reader) = Reader::open(Box::new(file), len) {
+                let found = Lookup::key(&reader, relative(key)?).map_err(failed)?;
+                return Ok((look(found).map_err(failed)?, Vec::new()));
+            }
+        }
+        let mut target = Self::open(path, format, accept_dirty)?;
+        let (hive, below) = target.hive(key)?;
+        let found = hive.key(&below).and_then(look).map_err(failed)?;
+        Ok((found, target.warnings()))
+    }
+}
+
+/// Tells whether a file begins as a hive.
+pub(super) fn is_hive(path: &Path) -> Result<bool> {
+    let metadata = std::fs::metadata(path).map_err(fs::failed("open", path))?;
+    if !metadata.is_file() {
+        return Ok(false);
+    }
+    let mut head = [0; 4];
+    let length = fs::open(path)?.take(4).read(&mut head).map_err(fs::failed("read", path))?;
+    Ok(length == 4 && &head == b"regf")
+}
+
+/// Returns a key's path inside a hive file.
+pub(super) fn relative(key: &str) -> Result<&str> {
+    let root = key.split('\\').next().unwrap_or_default().to_ascii_uppercase();
+    if matches!(root.as_str(), "HKLM" | "HKU" | "HKCU" | "HKCR") || root.starts_with("HKEY_") {
+        return Err(Error::NotRelative { key: key.to_owned() });
+    }
+    Ok(key.trim_matches('\\'))
+}
+
+/// Reads the transaction logs that lie beside a hive file.
+fn logs_beside(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let own = name_of(path);
+    let mut logs = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fs::failed("list", folder))? {
+        let beside = entry.map_err(fs::failed("list", folder))?.path();
+        let name = name_of(&beside);
+        if beside.is_file() && Log::is_named_for(&name, &own) {
+            let bytes = fs::read(&beside, HIVE_LIMIT_BYTES)?;
+            logs.push((beside, bytes));
+        }
+    }
+    logs.sort();
+    Ok(logs)
+}
+
+fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}

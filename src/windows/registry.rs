@@ -1,0 +1,144 @@
+//! The registry in an image, for hands-on work: any of the machine's hives, opened when a key of it is first named.
+
+use super::commit::{self, FileChange};
+use super::hives::{self, CONFIG, HiveFile};
+use super::identity::{CURRENT, ControlSets};
+use super::locate::{self, Entered};
+use super::{Error, Opening, Result};
+use crate::disk::{BlockDevice, Window};
+use crate::ntfs::Volume;
+use crate::regf::Hive;
+
+/// The parts of the registry that lie in files of the configuration folder.
+const ROOTS: [(&str, &str); 5] = [
+    (r"HKLM\SOFTWARE", "SOFTWARE"),
+    (r"HKLM\SYSTEM", "SYSTEM"),
+    (r"HKLM\SAM", "SAM"),
+    (r"HKLM\SECURITY", "SECURITY"),
+    (r"HKU\.DEFAULT", "DEFAULT"),
+];
+
+/// The long names of the roots, as `.reg` files have them.
+const LONG: [(&str, &str); 2] = [("HKEY_LOCAL_MACHINE", "HKLM"), ("HKEY_USERS", "HKU")];
+
+/// The registry of the one Windows in an image.
+#[derive(Debug)]
+pub struct Registry<D> {
+    volume: Volume<Window<D>>,
+    partition: u32,
+    accept_dirty: bool,
+    warnings: Vec<String>,
+    /// The hives that were asked for, each with its place in [`ROOTS`].
+    roots: Vec<usize>,
+    hives: Vec<HiveFile>,
+}
+
+impl<D: BlockDevice> Registry<D> {
+    /// Finds the one Windows on a disk.
+    ///
+    /// # Errors
+    /// Every refusal that applies to the disk or the volume.
+    pub fn open(device: D, opening: Opening) -> Result<Self> {
+        let Entered { volume, partition, warnings, .. } = locate::enter(device)?;
+        let accept_dirty = opening.accept_dirty_hive;
+        Ok(Self { volume, partition, accept_dirty, warnings, roots: Vec::new(), hives: Vec::new() })
+    }
+
+    /// Returns the roots that keys can begin with, such as `HKLM\SAM`.
+    pub fn roots(&self) -> impl Iterator<Item = &'static str> + use<D> {
+        ROOTS.iter().map(|(root, _)| *root)
+    }
+
+    /// Returns the root of a key with its long name, as `.reg` files have it: `HKEY_LOCAL_MACHINE\SOFTWARE`.
+    pub fn long_root(&self, key: &str) -> Option<String> {
+        let key = shortened(key);
+        let (root, _) = ROOTS.iter().find(|(root, _)| hives::below(&key, root).is_some())?;
+        let (long, short) = LONG.iter().find(|(_, short)| root.starts_with(short))?;
+        Some(format!("{long}{}", root.strip_prefix(short)?))
+    }
+
+    /// Opens the hive that a key lies in, recovered from its logs if it is dirty; returns the hive's number and the
+    /// key's path inside it. `CurrentControlSet` is the set that the next boot loads.
+    ///
+    /// The hive is not verified: [`Hive::verify`] is the caller's to ask before an edit.
+    ///
+    /// # Errors
+    /// [`Error::UnknownHive`] if no root fits; [`Error::NoHive`]; errors of the volume and the hive.
+    pub fn locate(&mut self, key: &str) -> Result<(usize, String)> {
+        let key = shortened(key);
+        let root = ROOTS.iter().position(|(root, _)| hives::below(&key, root).is_some());
+        let root = root.ok_or_else(|| Error::UnknownHive { key: key.clone() })?;
+        let (prefix, name) = ROOTS[root];
+        let number = match self.roots.iter().position(|known| *known == root) {
+            Some(number) => number,
+            None => {
+                let opened = hives::open(&self.volume, name, self.accept_dirty)?;
+                let missing = || Error::NoHive { partition: self.partition, path: format!(r"{CONFIG}\{name}") };
+                let file = opened.ok_or_else(missing)?;
+                self.warnings.extend(file.recovery.clone());
+                self.roots.push(root);
+                self.hives.push(file);
+                self.hives.len() - 1
+            }
+        };
+        let below = match hives::below(&key, CURRENT) {
+            Some(rest) => {
+                let sets = ControlSets::read(&self.hives[number].hive)?;
+                format!(r"{}\{rest}", sets.key(sets.default))
+            }
+            None => hives::below(&key, prefix).unwrap_or_default().to_owned(),
+        };
+        Ok((number, below))
+    }
+
+    /// Returns a hive that [`Registry::locate`] opened.
+    pub fn hive(&self, number: usize) -> &Hive {
+        &self.hives[number].hive
+    }
+
+    /// Returns a hive that [`Registry::locate`] opened, to edit it.
+    pub fn hive_mut(&mut self, number: usize) -> &mut Hive {
+        &mut self.hives[number].hive
+    }
+
+    /// Returns the path of a hive's file on the volume.
+    pub fn path(&self, number: usize) -> &str {
+        &self.hives[number].path
+    }
+
+    /// Runs the strict verifier over every hive that was opened.
+    ///
+    /// # Errors
+    /// [`Error::HiveCorrupt`].
+    pub fn verify(&self) -> Result<()> {
+        self.hives.iter().try_for_each(hives::verify)
+    }
+
+    /// Returns what was noticed, each with its code.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Seals and verifies the hives that were edited or recovered, writes them to the device, and zeroes their logs.
+    ///
+    /// # Errors
+    /// As [`super::Machine::commit`].
+    pub fn commit(&mut self) -> Result<Vec<FileChange>> {
+        commit::commit(&mut self.volume, &mut self.hives)
+    }
+
+    /// Returns the device, with everything that was committed.
+    pub fn into_device(self) -> D {
+        self.volume.into_device().into_inner()
+    }
+}
+
+/// Returns a key with the short name of its root, and without a backslash at its end.
+fn shortened(key: &str) -> String {
+    let key = key.trim_end_matches('\\');
+    let short = LONG.iter().find_map(|(long, short)| {
+        let head = key.get(..long.len()).filter(|head| head.eq_ignore_ascii_case(long))?;
+        Some(format!("{short}{}", key.get(head.len()..)?))
+    });
+    short.unwrap_or_else(|| key.to_owned())
+}
