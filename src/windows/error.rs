@@ -146,7 +146,7 @@ impl Failure for Error {
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
             Self::Hive { source, .. } => source.hint(),
             Self::HiveCorrupt { .. } => {
-                Some("boot the machine once, let Windows repair its registry, and shut it down")
+                Some("run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry")
             }
             Self::HiveGrows { .. } => {
                 Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")

@@ -109,6 +109,11 @@ impl Value {
         (self.kind == ValueType::DWORD && self.data.len() == 4).then(|| read::u32_le(&self.data, 0).ok()).flatten()
     }
 
+    /// Returns the number of a REG_QWORD of exactly eight bytes.
+    pub fn as_qword(&self) -> Option<u64> {
+        (self.kind == ValueType::QWORD && self.data.len() == 8).then(|| read::u64_le(&self.data, 0).ok()).flatten()
+    }
+
     /// Returns the text of a REG_SZ or REG_EXPAND_SZ up to its first NUL.
     pub fn as_text(&self) -> Option<String> {
         matches!(self.kind, ValueType::SZ | ValueType::EXPAND_SZ).then(|| utf16::decode_to_nul(&self.data))
@@ -142,11 +147,9 @@ impl Serialize for Value {
         use serde::ser::SerializeStruct as _;
         let mut value = serializer.serialize_struct("Value", 2)?;
         value.serialize_field("type", &self.kind)?;
-        let qword =
-            (self.kind == ValueType::QWORD && self.data.len() == 8).then(|| read::u64_le(&self.data, 0).ok()).flatten();
         if let Some(number) = self.as_dword() {
             value.serialize_field("data", &number)?;
-        } else if let Some(number) = qword {
+        } else if let Some(number) = self.as_qword() {
             value.serialize_field("data", &number)?;
         } else if let Some(text) = self.as_text() {
             value.serialize_field("data", &text)?;

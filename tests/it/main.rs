@@ -13,4 +13,5 @@ mod partition;
 mod policy;
 mod real;
 mod refusals;
+mod reg;
 mod regf;

@@ -48,7 +48,7 @@ pub(super) struct Set {
     name: String,
 
     /// The data: text, a number (decimal, or hex after 0x), or hex digits; REG_MULTI_SZ takes several
-    #[arg(value_name = "DATA", allow_hyphen_values = true)]
+    #[arg(value_name = "DATA")]
     data: Vec<String>,
 
     /// The type: REG_SZ, REG_EXPAND_SZ, REG_MULTI_SZ, REG_DWORD, REG_QWORD, REG_BINARY, REG_NONE, or any number

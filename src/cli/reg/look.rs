@@ -70,7 +70,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
         if ui.json {
             ui.document(&json!({"schema": "coldforge/value/1", "key": key, "name": name, "value": value}));
         } else if let Some(value) = &value {
-            ui.data(&format!("{}\n", alone(value)));
+            ui.data(&format!("{}\n", alone(value, "\n")));
         } else {
             ui.status("there is no such value");
         }
@@ -108,7 +108,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
         .iter()
         .map(|(name, value)| {
             let name = if name.is_empty() { "(Default)".to_owned() } else { plain(name) };
-            vec![format!("  {name}"), value.kind.to_string(), plain(&value.to_string())]
+            vec![format!("  {name}"), value.kind.to_string(), alone(value, " | ")]
         })
         .collect();
     text.push_str(&columns(&rows));
@@ -119,18 +119,17 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-/// Returns a value's data as a script wants it: text without quotes, one string a line, hex digits for the rest.
-fn alone(value: &Value) -> String {
+/// Returns a value's data as a script wants it: text without quotes, strings with `between` between them, numbers in
+/// decimal, hex digits for the rest.
+fn alone(value: &Value, between: &str) -> String {
     if let Some(text) = value.as_text() {
         return plain(&text);
     }
-    match value.as_texts() {
-        Some(texts) => texts.iter().map(|text| plain(text)).collect::<Vec<_>>().join("\n"),
-        None => match value.as_dword() {
-            Some(number) => number.to_string(),
-            None => crate::base::digest::hex(&value.data),
-        },
+    if let Some(texts) = value.as_texts() {
+        return texts.iter().map(|text| plain(text)).collect::<Vec<_>>().join(between);
     }
+    let number = value.as_dword().map(u64::from).or_else(|| value.as_qword());
+    number.map_or_else(|| crate::base::digest::hex(&value.data), |number| number.to_string())
 }
 
 /// How `.reg` text is written.
@@ -306,7 +305,7 @@ pub(super) fn diff(arguments: &Diff, ui: &Ui) -> Result<Verdict> {
         content.as_ref().map(|(kind, data)| Value { kind: ValueType(*kind), data: data.clone() })
     };
     let show = |content: &Option<(u32, Vec<u8>)>| {
-        value(content).map_or_else(|| "absent".to_owned(), |value| plain(&format!("{} {value}", value.kind)))
+        value(content).map_or_else(|| "absent".to_owned(), |value| format!("{} {}", value.kind, alone(&value, " | ")))
     };
     if ui.json {
         let listed = differences.iter().map(|difference| match difference {
