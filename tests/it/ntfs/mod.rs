@@ -5,4 +5,5 @@ mod gate;
 mod hostile;
 mod made;
 mod overwriting;
+mod planted;
 mod reading;
