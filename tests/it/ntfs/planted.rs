@@ -42,7 +42,10 @@ for case, (plant, _) in ntfs_plant.CASES.items():
 /// Cases that are states of a healthy volume.
 const WARNINGS: [&str; 4] = ["volume-dirty", "log-unclean", "log-fast-startup", "index-hardlink-size"];
 
-fn planted(size: &str, cluster: u64, sector: u64) -> Option<(Memory, BTreeMap<String, Vec<(usize, Vec<u8>)>>)> {
+/// What a case writes, and where.
+type Writes = Vec<(usize, Vec<u8>)>;
+
+fn planted(size: &str, cluster: u64, sector: u64) -> Option<(Memory, BTreeMap<String, Writes>)> {
     let check = shared()?.join("check");
     for tool in ["mkntfs", "ntfs-3g", "fuser"] {
         if !oracle(tool) {
@@ -96,11 +99,11 @@ fn finds_every_case(size: &str, cluster: u64, sector: u64, inapplicable: &[&str]
         }
         swap(&mut memory, &mut writes);
         match verified(&memory, Check::Full) {
-            Err(error) => println!("{case:24} does not open: {error}"),
+            Err(error) => eprintln!("{case:24} does not open: {error}"),
             Ok(report) => {
                 let grown = report.grown_from(&before);
                 for finding in grown.iter().take(4) {
-                    println!("{case:24} {finding}");
+                    eprintln!("{case:24} {finding}");
                 }
                 let counts = |severity| severity == Severity::Error || WARNINGS.contains(&case.as_str());
                 if !grown.iter().any(|finding| counts(finding.severity())) {
@@ -123,5 +126,8 @@ fn every_planted_corruption_is_found() {
 
 #[test]
 fn every_planted_corruption_is_found_on_disks_of_4096_byte_sectors() {
-    finds_every_case("40M", 4096, 4096, &[]);
+    // Records of 4096 bytes hold so many runs that no file needs an attribute list.
+    let lists = ["extension-base", "extension-vcn", "list-id", "list-length", "list-missing", "list-record"];
+    let more = ["list-sequence", "list-unsorted", "list-vcn"];
+    finds_every_case("40M", 4096, 4096, &[&lists[..], &more].concat());
 }
