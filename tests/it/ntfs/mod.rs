@@ -7,3 +7,4 @@ mod made;
 mod overwriting;
 mod planted;
 mod reading;
+mod verifying;
