@@ -53,7 +53,7 @@ pub(super) struct Index {
 }
 
 /// The name of a directory's index, in UTF-16LE.
-const I30: &[u8] = b"$\0I\x003\x000\0";
+pub(super) const I30: &[u8] = b"$\0I\x003\x000\0";
 
 /// The largest index root that is read: it lies in a record of at most 4096 bytes.
 const MOST_ROOT_BYTES: u64 = 4096;

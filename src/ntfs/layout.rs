@@ -21,6 +21,8 @@ pub(super) mod kind {
     pub(crate) const STANDARD_INFORMATION: u32 = 0x10;
     pub(crate) const ATTRIBUTE_LIST: u32 = 0x20;
     pub(crate) const FILE_NAME: u32 = 0x30;
+    pub(crate) const OBJECT_ID: u32 = 0x40;
+    pub(crate) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(crate) const VOLUME_NAME: u32 = 0x60;
     pub(crate) const VOLUME_INFORMATION: u32 = 0x70;
     pub(crate) const DATA: u32 = 0x80;
@@ -28,6 +30,7 @@ pub(super) mod kind {
     pub(crate) const INDEX_ALLOCATION: u32 = 0xa0;
     pub(crate) const BITMAP: u32 = 0xb0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
+    pub(crate) const EA_INFORMATION: u32 = 0xd0;
     pub(crate) const END: u32 = 0xffff_ffff;
 }
 
@@ -37,10 +40,15 @@ pub(super) mod system {
     pub(crate) const MFT_MIRROR: u64 = 1;
     pub(crate) const LOG_FILE: u64 = 2;
     pub(crate) const VOLUME: u64 = 3;
+    pub(crate) const ATTRIBUTE_DEFINITIONS: u64 = 4;
     pub(crate) const ROOT: u64 = 5;
     pub(crate) const BITMAP: u64 = 6;
     pub(crate) const BOOT: u64 = 7;
+    pub(crate) const BAD_CLUSTERS: u64 = 8;
+    pub(crate) const SECURE: u64 = 9;
     pub(crate) const UPCASE: u64 = 10;
+    /// The directory of the files that NTFS added later; its files are NTFS's own as well.
+    pub(crate) const EXTEND: u64 = 11;
     /// The first record that a user's file can have.
     pub(crate) const FIRST_USER: u64 = 24;
 }

@@ -7,16 +7,16 @@
 use super::error::Place;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
-use super::{Result, Volume, fixup};
+use super::{Error, Result, Volume, fixup};
 use crate::base::{FileOffset, Refusal};
 use crate::disk::BlockDevice;
 
 /// What a restart page tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Restart {
+pub(super) struct Restart {
     at: FileOffset,
     lsn: u64,
-    version: (u16, u16),
+    pub version: (u16, u16),
     client_in_use: u16,
     flags: u16,
 }
@@ -37,10 +37,21 @@ impl Restart {
     }
 
     /// Tells whether no transaction was open: no client, or the mark of a clean dismount.
-    fn is_clean(&self) -> bool {
+    pub fn is_clean(&self) -> bool {
         const CLEAN_DISMOUNT: u16 = 2;
         self.client_in_use == u16::MAX || self.flags & CLEAN_DISMOUNT != 0
     }
+}
+
+/// The state of the log, for who judges it otherwise than the refusals do.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct State {
+    /// The restart pages that cannot be read.
+    pub damaged: Vec<FileOffset>,
+    /// Whether the log begins as if unused and is not, or has no restart page at all.
+    pub unused_but_written: bool,
+    /// The newest restart page that can be read.
+    pub newest: Option<Restart>,
 }
 
 /// How much of an unused log is looked at in one read.
@@ -90,6 +101,42 @@ impl<D: BlockDevice> Volume<D> {
             refusals.push(unclean(format!("$LogFile has open transactions by its restart page at byte {at}")));
         }
         Ok(refusals)
+    }
+
+    /// Returns the state of the log.
+    ///
+    /// A page without the signature of a restart page is none, and not damage: a log of version 2.0 has one alone.
+    ///
+    /// # Errors
+    /// What is wrong with the log's runs; the device's.
+    pub(super) fn log_state(&self) -> Result<State> {
+        let log = self.system_data(system::LOG_FILE)?;
+        let mut signature = [0; 4];
+        log.read(&self.device, &self.geometry, 0, &mut signature)?;
+        if signature == [0xff; 4] {
+            let unused_but_written = self.first_used_byte(&log)?.is_some();
+            return Ok(State { unused_but_written, ..State::default() });
+        }
+        let mut state = State::default();
+        for page in self.restarts(&log)? {
+            match page {
+                Ok(restart) if state.newest.is_none_or(|newest| newest.lsn < restart.lsn) => {
+                    state.newest = Some(restart);
+                }
+                Ok(_) | Err(Error::Signature { .. }) => {}
+                Err(
+                    Error::Torn { place: Place::LogFile { at }, .. }
+                    | Error::Field { place: Place::LogFile { at }, .. },
+                ) => {
+                    state.damaged.push(at);
+                }
+                Err(Error::Cut { .. }) => state.damaged.push(FileOffset(0)),
+                Err(error) => return Err(error),
+            }
+        }
+        // Neither unused nor with a restart page: what chkdsk leaves is such a log.
+        state.unused_but_written = state.newest.is_none() && state.damaged.is_empty();
+        Ok(state)
     }
 
     /// Reads both restart pages, of which each can be damaged.

@@ -26,9 +26,11 @@ mod overwrite;
 mod path;
 mod record;
 mod runs;
+mod security;
 mod segments;
 mod stream;
 mod upcase;
+pub mod verify;
 mod volume;
 
 pub use boot::Geometry;

@@ -14,7 +14,7 @@ pub(super) struct Segments {
     /// The base record.
     pub base: Record,
     /// The list, if the file has one.
-    list: Option<Vec<Entry>>,
+    pub list: Option<Vec<Entry>>,
 }
 
 impl<D: BlockDevice> Volume<D> {
@@ -104,6 +104,24 @@ impl<D: BlockDevice> Volume<D> {
 }
 
 impl Segments {
+    /// Returns the names, in UTF-16LE, of the file's attributes of a type, each once and in their order.
+    pub(super) fn names_of(&self, kind: u32) -> Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        match &self.list {
+            Some(list) => names.extend(list.iter().filter(|entry| entry.kind == kind).map(|entry| entry.name.clone())),
+            None => {
+                for attribute in self.base.attributes() {
+                    let attribute = attribute?;
+                    if attribute.kind == kind {
+                        names.push(attribute.name.to_vec());
+                    }
+                }
+            }
+        }
+        names.dedup();
+        Ok(names)
+    }
+
     fn entries<'a>(&'a self, kind: u32, name: &'a [u8]) -> impl Iterator<Item = &'a Entry> {
         self.list.iter().flatten().filter(move |entry| entry.kind == kind && entry.name == name)
     }

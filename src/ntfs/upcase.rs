@@ -47,7 +47,8 @@ impl Upcase {
         a.len().cmp(&b.len())
     }
 
-    fn fold(&self, unit: u16) -> u16 {
+    /// Folds one code unit.
+    pub fn fold(&self, unit: u16) -> u16 {
         self.0.get(usize::from(unit)).copied().unwrap_or(unit)
     }
 }

@@ -117,6 +117,20 @@ impl<D: BlockDevice> Volume<D> {
         number.saturating_mul(self.geometry.record_bytes as u64)
     }
 
+    /// Returns where a record lies in the volume; 0 if that cannot be told, which only findings and messages bear.
+    pub(super) fn record_place(&self, number: u64) -> u64 {
+        let start = self.record_start(number);
+        let cluster = self.geometry.cluster_bytes;
+        let vcn = start.checked_div(cluster).unwrap_or(0);
+        let runs = self.mft.runs();
+        let run = runs.get(runs.partition_point(|run| run.end().0 <= vcn));
+        let place = run.and_then(|run| {
+            let into = start.checked_sub(run.vcn.0.checked_mul(cluster)?)?;
+            self.geometry.cluster(run.lcn?).checked_add(into)
+        });
+        place.unwrap_or(0)
+    }
+
     /// Returns the unnamed data stream of one of NTFS's own files.
     pub(super) fn system_data(&self, number: u64) -> Result<Stream> {
         let segments = self.segments(self.record(number)?)?;
