@@ -5,4 +5,6 @@ mod gate;
 mod hostile;
 mod made;
 mod overwriting;
+mod oracles;
 mod reading;
+mod writing;
