@@ -40,7 +40,7 @@ pub use file::File;
 pub use index::{Entry, Namespace};
 pub use record::Reference;
 pub use volume::{Information, Volume};
-pub use write::{Changes, WriteStep};
+pub use write::{Changes, Security, WriteStep};
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -12,7 +12,6 @@ use crate::base::{Extent, Lcn, Vcn};
 use crate::disk::BlockDevice;
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{kind, system};
-use crate::ntfs::record::Record;
 use crate::ntfs::runs::Run;
 use crate::ntfs::stream::Stream;
 use crate::ntfs::{Error, Result, Volume, fixup};
@@ -34,6 +33,7 @@ pub(super) struct Edit<'a, 'c, D> {
 
 /// What is written at once of one sector or more of a bitmap.
 const BITMAP_PART_BYTES: u64 = 512;
+const BITMAP_PART_BITS: u64 = BITMAP_PART_BYTES * 8;
 
 impl<D: BlockDevice> Volume<D> {
     /// Plans a change, and writes it if the whole plan holds.
@@ -219,15 +219,6 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         self.view.mft.initialized.checked_div(self.view.geometry.record_bytes as u64).unwrap_or(0)
     }
 
-    /// Returns a record as it lies there, in use or not; `None` if it was never formatted.
-    pub fn any_record(&self, number: u64) -> Result<Option<Record>> {
-        let bytes = self.view.raw_record(number)?;
-        if bytes.iter().all(|byte| *byte == 0) {
-            return Ok(None);
-        }
-        Record::parse(number, bytes).map(Some)
-    }
-
     /// Returns the writes of both bitmaps: first what becomes set, in the end what becomes clear.
     fn plan_bitmaps(&self) -> Result<Vec<Write>> {
         let mut writes = Vec::new();
@@ -257,15 +248,14 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         freed: &[Extent],
         writes: &mut Vec<Write>,
     ) -> Result<()> {
-        let part_bits = BITMAP_PART_BYTES.saturating_mul(8);
-        let parts_of = |extent: &Extent| extent.offset / part_bits..extent.end().div_ceil(part_bits);
+        let parts_of = |extent: &Extent| extent.offset / BITMAP_PART_BITS..extent.end().div_ceil(BITMAP_PART_BITS);
         let parts: BTreeSet<u64> = taken.iter().chain(freed).flat_map(parts_of).collect();
         for part in parts {
             let start = part.saturating_mul(BITMAP_PART_BYTES);
             let length = bitmap.size.saturating_sub(start).min(BITMAP_PART_BYTES);
             let mut bytes = vec![0; usize::try_from(length).expect("a part is small")];
             bitmap.read(&self.view.device, &self.view.geometry, start, &mut bytes)?;
-            let first = part.saturating_mul(part_bits);
+            let first = part.saturating_mul(BITMAP_PART_BITS);
             let mut set_bits = |extents: &[Extent], rank, is_used| -> Result<()> {
                 let before = bytes.clone();
                 for extent in extents {
@@ -311,7 +301,7 @@ impl Content<'_, '_> {
 fn set(bytes: &mut [u8], first: u64, extent: Extent, is_used: bool) {
     let bits = (bytes.len() as u64).saturating_mul(8);
     let from = extent.offset.max(first).saturating_sub(first);
-    let to = extent.end().saturating_sub(first.min(extent.end())).min(bits);
+    let to = extent.end().saturating_sub(first).min(bits);
     for bit in from..to {
         let mask = 1u8.checked_shl(u32::try_from(bit % 8).expect("below 8")).expect("below 8");
         if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at)) {

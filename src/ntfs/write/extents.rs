@@ -34,12 +34,7 @@ pub(super) struct Spot {
 
 impl Spot {
     fn of(attribute: &Attribute<'_>) -> Self {
-        Self {
-            record: attribute.record,
-            offset: attribute.offset,
-            id: attribute.id,
-            lowest: attribute.lowest(),
-        }
+        Self { record: attribute.record, offset: attribute.offset, id: attribute.id, lowest: attribute.lowest() }
     }
 }
 

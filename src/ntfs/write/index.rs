@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attribute::resident;
 use super::edit::{Content, Edit};
 use super::extents::accepted;
-use super::layout::name_at;
+use super::layout::{SECURE, name_at};
 use super::node::{Item, Node};
 use super::order::Rank;
 use super::record::Editor;
@@ -351,6 +351,11 @@ impl Index {
         Ok(())
     }
 
+    /// Returns the place of a used block in the order: `$Secure` is there before a record that needs it.
+    fn block_rank(&self) -> Rank {
+        if self.file.record() == SECURE { Rank::SecurityBlocks } else { Rank::IndexBlocks }
+    }
+
     fn block_of(&self, vcn: Vcn) -> Option<u64> {
         let at = vcn.0.checked_mul(self.vcn_bytes)?;
         let block = at.checked_div(self.block_bytes as u64)?;
@@ -433,12 +438,11 @@ impl Index {
             }
         }
         let number = self.file.record();
-        if self.is_large() && !self.node(edit, Id::Root)?.has_children() {
-            if self.bitmap.iter().flatten().all(|byte| *byte == 0) && self.is_bitmap_changed {
-                let rank = Rank::IndexRoots;
-                edit.delete_attribute(self.file, rank, kind::INDEX_ALLOCATION, self.name)?;
-                return edit.delete_attribute(self.file, rank, kind::BITMAP, self.name);
-            }
+        let is_leaf = !self.node(edit, Id::Root)?.has_children();
+        let has_blocks = self.bitmap.iter().flatten().any(|byte| *byte != 0);
+        if self.is_large() && is_leaf && self.is_bitmap_changed && !has_blocks {
+            edit.delete_attribute(self.file, Rank::IndexRoots, kind::INDEX_ALLOCATION, self.name)?;
+            return edit.delete_attribute(self.file, Rank::IndexRoots, kind::BITMAP, self.name);
         }
         let segments = edit.view.referenced(self.file)?;
         let allocation = edit.view.stream(&segments, kind::INDEX_ALLOCATION, self.name)?;
@@ -450,7 +454,7 @@ impl Index {
             let mut bytes = self.node(edit, id)?.to_block(block_bytes, number)?;
             fixup::protect(&mut bytes, Place::IndexBlock { directory: number, vcn, byte: 0 })?;
             let is_new = self.block_of(vcn).is_some_and(|block| !bit(&self.was, block));
-            let rank = if is_new { Rank::Data } else { Rank::IndexBlocks };
+            let rank = if is_new { Rank::Data } else { self.block_rank() };
             edit.put_stream(rank, allocation, vcn.0.saturating_mul(self.vcn_bytes), &bytes)?;
         }
         if self.is_bitmap_changed {
@@ -465,7 +469,7 @@ impl Index {
         let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::BITMAP };
         let stream = edit.view.stream(&segments, kind::BITMAP, self.name)?.ok_or(missing)?;
         if !stream.is_resident() && bitmap.len() as u64 <= stream.size {
-            return edit.put_stream(Rank::IndexBlocks, &stream, 0, &bitmap);
+            return edit.put_stream(self.block_rank(), &stream, 0, &bitmap);
         }
         edit.replace(self.file, Rank::IndexRoots, (kind::BITMAP, self.name), Content::Small(&bitmap))
     }

@@ -2,7 +2,6 @@
 
 /// Type codes of attributes.
 pub(super) mod kind {
-    pub(crate) const OBJECT_ID: u32 = 0x40;
     pub(crate) const SECURITY_DESCRIPTOR: u32 = 0x50;
     pub(crate) const EA_INFORMATION: u32 = 0xd0;
     pub(crate) const EA: u32 = 0xe0;
@@ -24,7 +23,6 @@ pub(super) mod record_at {
     pub(crate) const FLAGS: usize = 0x16;
     pub(crate) const USED: usize = 0x18;
     pub(crate) const ALLOCATED: usize = 0x1c;
-    pub(crate) const BASE: usize = 0x20;
     pub(crate) const NEXT_ID: usize = 0x28;
     pub(crate) const NUMBER: usize = 0x2c;
 }

@@ -10,8 +10,8 @@ use super::record::Editor;
 use crate::base::read;
 use crate::disk::BlockDevice;
 use crate::ntfs::error::Place;
-use crate::ntfs::layout::{kind, system};
-use crate::ntfs::record::Reference;
+use crate::ntfs::layout::{kind, record_flag, system};
+use crate::ntfs::record::{Record, Reference};
 use crate::ntfs::stream::Stream;
 use crate::ntfs::{Error, Result, fixup};
 
@@ -34,18 +34,33 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
                 self.space.records.take(self.records()).ok_or(Error::MftFragmented)?
             }
         };
-        let (mut sequence, mut update_sequence) = (1, 0);
-        if let Some(record) = self.any_record(number)? {
-            let place = Place::Record { record: number, byte: record_at::FLAGS };
-            if record.is_in_use() {
-                return Err(Error::Field { place, field: "the use of a record that is marked as free", actual: 1 });
-            }
-            let array = fixup::array_offset(record.bytes(), place)?;
-            sequence = record.sequence().max(1);
-            update_sequence = read::u16_le(record.bytes(), array).map_err(place.cut())?;
-        }
+        let (sequence, update_sequence) = self.numbers_of_free(number)?;
         self.is_fresh(number);
         Ok(Editor::blank(number, self.view.geometry.record_bytes, sequence, update_sequence))
+    }
+
+    /// Returns the sequence number and the update sequence number of a free record.
+    ///
+    /// Nothing else of a free record is looked at: mkntfs leaves some with the number 0.
+    fn numbers_of_free(&self, number: u64) -> Result<(u16, u16)> {
+        let mut bytes = self.view.raw_record(number)?;
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok((1, 0));
+        }
+        let place = Place::Record { record: number, byte: 0 };
+        fixup::undo(&mut bytes, Record::SIGNATURE, place)?;
+        let word = |at: usize| read::u16_le(&bytes, at).map_err(place.cut());
+        let flags = word(record_at::FLAGS)?;
+        if flags & record_flag::IN_USE != 0 {
+            let place = place.plus(record_at::FLAGS);
+            return Err(Error::Field {
+                place,
+                field: "the flags of a record that is marked as free",
+                actual: flags.into(),
+            });
+        }
+        // A sequence number of 0 would let any reference lead here.
+        Ok((word(record_at::SEQUENCE)?.max(1), word(fixup::array_offset(&bytes, place)?)?))
     }
 
     fn grow_mft(&mut self) -> Result<()> {

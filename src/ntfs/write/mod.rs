@@ -17,24 +17,24 @@
 
 mod attribute;
 mod bitmap;
+mod create;
+mod delete;
 mod edit;
 mod extents;
+mod index;
 mod layout;
 mod mapping;
 mod mft;
+mod names;
+mod node;
 mod order;
 mod record;
 mod records;
 mod replace;
-mod stage;
-mod index;
-mod node;
+mod secure;
 mod split;
-//mod names;
-//mod create;
-//mod delete;
-//mod secure;
+mod stage;
 
 pub(super) use bitmap::Space;
 pub use order::{Changes, WriteStep};
-//pub use secure::Security;
+pub use secure::Security;

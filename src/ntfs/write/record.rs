@@ -50,7 +50,8 @@ impl Editor {
         let array = size_of::<FileRecordHeader>();
         let first = array.saturating_add(count.saturating_mul(2)).next_multiple_of(8);
         let small = |number: usize| u16::try_from(number).expect("a record has at most 4096 bytes");
-        let mut put = |at: usize, field: &[u8]| read::put(&mut bytes, at, field).expect("a record has 512 bytes or more");
+        let mut put =
+            |at: usize, field: &[u8]| read::put(&mut bytes, at, field).expect("a record has 512 bytes or more");
         put(0, &Record::SIGNATURE);
         put(record_at::USA_OFFSET, &small(array).to_le_bytes());
         put(record_at::USA_COUNT, &small(count).to_le_bytes());
@@ -121,11 +122,6 @@ impl Editor {
     pub fn remove(&mut self, offset: usize) -> Result<()> {
         let length = self.length_at(offset)?;
         self.splice(offset, length, &[])
-    }
-
-    /// Returns the bytes at `at`.
-    pub fn bytes(&self) -> &[u8] {
-        &self.bytes
     }
 
     /// Overwrites bytes of an attribute.
@@ -203,7 +199,8 @@ impl Editor {
         let units = usize::from(read::u8(attribute, 9).map_err(place.cut())?);
         let name = utf16::units(read::slice(attribute, name_offset, units.saturating_mul(2)).map_err(place.cut())?);
         let is_resident = read::u8(attribute, 8).map_err(place.cut())? == 0;
-        let lowest = if is_resident { 0 } else { read::u64_le(attribute, attribute_at::LOWEST_VCN).map_err(place.cut())? };
+        let lowest =
+            if is_resident { 0 } else { read::u64_le(attribute, attribute_at::LOWEST_VCN).map_err(place.cut())? };
         let record = self.view()?;
         for other in record.attributes() {
             let other = other?;

@@ -15,6 +15,8 @@ const MOST_BYTES: u64 = 1 << 26;
 #[derive(Debug)]
 pub(super) struct Records {
     bits: Vec<u8>,
+    /// How many bytes the disk has.
+    held: usize,
     taken: BTreeSet<u64>,
     freed: BTreeSet<u64>,
     /// No record below it is free.
@@ -27,7 +29,8 @@ impl Records {
         let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
         let bitmap = volume.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
         let bits = bitmap.read_all(&volume.device, &volume.geometry, MOST_BYTES)?;
-        Ok(Self { bits, taken: BTreeSet::new(), freed: BTreeSet::new(), hint: system::FIRST_USER })
+        let held = bits.len();
+        Ok(Self { bits, held, taken: BTreeSet::new(), freed: BTreeSet::new(), hint: system::FIRST_USER })
     }
 
     /// Takes the first free record below `records`, but only one with a bit; `None` if there is none.
@@ -84,8 +87,10 @@ impl Records {
         let lowest = if happened { freed.first() } else { taken.first() };
         self.hint = self.hint.min(lowest.copied().unwrap_or(u64::MAX));
         if !happened {
+            self.bits.truncate(self.held);
             return;
         }
+        self.held = self.bits.len();
         for (numbers, is_used) in [(&taken, true), (&freed, false)] {
             for number in numbers {
                 let mask = 1u8.checked_shl(u32::try_from(number % 8).expect("below 8")).expect("below 8");
@@ -108,7 +113,13 @@ mod tests {
     use super::*;
 
     fn records(bits: &[u8]) -> Records {
-        Records { bits: bits.to_vec(), taken: BTreeSet::new(), freed: BTreeSet::new(), hint: system::FIRST_USER }
+        Records {
+            bits: bits.to_vec(),
+            held: bits.len(),
+            taken: BTreeSet::new(),
+            freed: BTreeSet::new(),
+            hint: system::FIRST_USER,
+        }
     }
 
     #[test]

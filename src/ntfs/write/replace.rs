@@ -151,7 +151,8 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
         for spot in self.spots(&segments, kind::FILE_NAME, &[])? {
             let record = self.view.record(spot.record)?;
             let attribute = record.find(|attribute| attribute.offset == spot.offset)?;
-            let attribute = attribute.ok_or(Error::MissingAttribute { record: file.record(), kind: kind::FILE_NAME })?;
+            let attribute =
+                attribute.ok_or(Error::MissingAttribute { record: file.record(), kind: kind::FILE_NAME })?;
             let value = attribute.value()?;
             let place = Place::Record { record: spot.record, byte: spot.offset };
             let fields: &FileName = view(value, 0).map_err(place.cut())?;
