@@ -143,6 +143,13 @@ pub enum Error {
         actual: u64,
     },
 
+    /// A directory tells names apart by the case of letters.
+    #[error("directory {record:#x} tells names apart by the case of letters")]
+    CaseSensitive {
+        /// Number of the directory's base record.
+        record: u64,
+    },
+
     /// A file's data is compressed (LZNT1).
     #[error("the data of file {record:#x} is compressed")]
     Compressed {
@@ -157,6 +164,22 @@ pub enum Error {
         place: Place,
         /// What was cut.
         source: OutOfBounds,
+    },
+
+    /// A security descriptor is not self-relative, or its parts leave it.
+    #[error("a security descriptor of {length:#x} bytes has an impossible {field}")]
+    Descriptor {
+        /// Length of the descriptor.
+        length: usize,
+        /// What is wrong in it.
+        field: &'static str,
+    },
+
+    /// A directory that is to be deleted holds files.
+    #[error("directory {record:#x} is not empty")]
+    DirectoryNotEmpty {
+        /// Number of the directory's base record.
+        record: u64,
     },
 
     /// The virtual disk failed.
@@ -201,6 +224,13 @@ pub enum Error {
         lcn: Lcn,
     },
 
+    /// An index has entries so large, or so many levels, that this version does not change it.
+    #[error("the index of file {record:#x} cannot take the entry")]
+    IndexFull {
+        /// Number of the file's base record.
+        record: u64,
+    },
+
     /// The tree of a directory leads twice to one block.
     #[error("the index of directory {directory:#x} leads twice to VCN {vcn}")]
     IndexLoop {
@@ -242,6 +272,33 @@ pub enum Error {
         record: u64,
         /// The type code of the attribute.
         kind: u32,
+    },
+
+    /// `$MFT` has to grow, and its own record has no room for one more run, or is continued by other records.
+    #[error("$MFT cannot grow: its own record has no room to tell of more clusters")]
+    MftFragmented,
+
+    /// A directory has no such name.
+    #[error("directory {directory:#x} has no such name")]
+    NameMissing {
+        /// Number of the directory's base record.
+        directory: u64,
+    },
+
+    /// A directory has a file of that name already, but perhaps for the case of letters.
+    #[error("directory {directory:#x} has a file of that name already")]
+    NameTaken {
+        /// Number of the directory's base record.
+        directory: u64,
+    },
+
+    /// A name that Windows does not allow.
+    #[error("a name of {units} UTF-16 units {fault}")]
+    NameUnfit {
+        /// Length of the name.
+        units: usize,
+        /// What is wrong with it.
+        fault: &'static str,
     },
 
     /// What was asked needs a directory, and this is a file.
@@ -293,6 +350,17 @@ pub enum Error {
         lcn: Lcn,
         /// Number of the base record of the other file, or of the same.
         other: u64,
+    },
+
+    /// A file record has no room for what must stand in it.
+    #[error("file record {record:#x} has {room:#x} bytes of room, {needed:#x} are needed")]
+    RecordFull {
+        /// Number of the record.
+        record: u64,
+        /// Bytes that are needed.
+        needed: usize,
+        /// Bytes that are free.
+        room: usize,
     },
 
     /// The volume is ReFS.
@@ -405,6 +473,15 @@ pub enum Error {
         actual: u16,
     },
 
+    /// A file has an attribute that other parts of the file system point to.
+    #[error("file {record:#x} has an attribute of type {kind:#x}, which other parts of the file system point to")]
+    Tied {
+        /// Number of the file's base record.
+        record: u64,
+        /// The type code of the attribute.
+        kind: u32,
+    },
+
     /// The table of upper-case letters is not what any Windows wrote.
     #[error("$UpCase maps {unit:#x} to {actual:#x}")]
     Upcase {
@@ -412,6 +489,15 @@ pub enum Error {
         unit: u16,
         /// What the table holds for it.
         actual: u16,
+    },
+
+    /// The volume has not enough free clusters.
+    #[error("the volume has {free:#x} free bytes, {needed:#x} are needed")]
+    VolumeFull {
+        /// Bytes that are needed, in whole clusters.
+        needed: u64,
+        /// Bytes that are free.
+        free: u64,
     },
 
     /// A file is compressed by the Windows overlay filter (CompactOS).
@@ -431,13 +517,27 @@ impl Failure for Error {
             | Self::ReparsePoint { .. }
             | Self::Sparse { .. }
             | Self::Wof { .. }
+            | Self::CaseSensitive { .. }
+            | Self::IndexFull { .. }
+            | Self::MftFragmented
+            | Self::RecordFull { .. }
+            | Self::Tied { .. }
             | Self::BitLocker
             | Self::NotNtfs
             | Self::Refs => Kind::Unsupported,
-            Self::AmbiguousName { .. } | Self::FreeCluster { .. } | Self::Overlap { .. } | Self::SystemFile { .. } => {
-                Kind::Refused
-            }
-            Self::IsDirectory { .. } | Self::NotADirectory { .. } | Self::OutsideFile { .. } => Kind::Usage,
+            Self::AmbiguousName { .. }
+            | Self::DirectoryNotEmpty { .. }
+            | Self::FreeCluster { .. }
+            | Self::NameTaken { .. }
+            | Self::Overlap { .. }
+            | Self::SystemFile { .. }
+            | Self::VolumeFull { .. } => Kind::Refused,
+            Self::NameMissing { .. } => Kind::NotFound,
+            Self::Descriptor { .. }
+            | Self::IsDirectory { .. }
+            | Self::NameUnfit { .. }
+            | Self::NotADirectory { .. }
+            | Self::OutsideFile { .. } => Kind::Usage,
             Self::TooFragmented { .. } | Self::TooLarge { .. } => Kind::Limit,
             Self::BootSector { .. }
             | Self::Cut { .. }
@@ -462,14 +562,22 @@ impl Failure for Error {
         match self {
             Self::AmbiguousName { .. } => Some("E-NAME-AMBIGUOUS"),
             Self::BitLocker => Some("E-BITLOCKER"),
+            Self::CaseSensitive { .. } => Some("E-DIRECTORY-CASE"),
             Self::Compressed { .. } => Some("E-FILE-COMPRESSED"),
+            Self::DirectoryNotEmpty { .. } => Some("E-DIRECTORY-NOT-EMPTY"),
             Self::Disk(error) => error.code(),
             Self::Encrypted { .. } => Some("E-FILE-ENCRYPTED"),
+            Self::IndexFull { .. } => Some("E-INDEX-FULL"),
+            Self::MftFragmented => Some("E-MFT-FRAGMENTED"),
+            Self::NameTaken { .. } => Some("E-NAME-TAKEN"),
             Self::NotNtfs => Some("E-NOT-NTFS"),
+            Self::RecordFull { .. } => Some("E-RECORD-FULL"),
             Self::Refs => Some("E-REFS"),
             Self::ReparsePoint { .. } => Some("E-FILE-REPARSE"),
             Self::Sparse { .. } => Some("E-FILE-SPARSE"),
             Self::SystemFile { .. } => Some("E-FILE-SYSTEM"),
+            Self::Tied { .. } => Some("E-FILE-TIED"),
+            Self::VolumeFull { .. } => Some("E-VOLUME-FULL"),
             Self::Wof { .. } => Some("E-FILE-WOF"),
             Self::FreeCluster { .. } | Self::Overlap { .. } => Some(CORRUPT),
             _ if self.kind() == Kind::Corrupt => Some(CORRUPT),
@@ -481,16 +589,28 @@ impl Failure for Error {
         match self {
             Self::AmbiguousName { .. } => Some("rename all but one of them in a running Windows"),
             Self::BitLocker => Some("decrypt the volume in Windows with `manage-bde -off`, then make a new image"),
+            Self::CaseSensitive { .. } => {
+                Some("clear the flag in Windows with `fsutil file setCaseSensitiveInfo FOLDER disable`")
+            }
             Self::Compressed { .. } => Some("decompress the file in Windows with `compact /u`"),
+            Self::Descriptor { .. } => Some("give a self-relative security descriptor"),
+            Self::DirectoryNotEmpty { .. } => Some("delete what the directory holds first"),
             Self::Disk(error) => error.hint(),
             Self::Encrypted { .. } => Some("decrypt the file in Windows with `cipher /d`"),
+            Self::IndexFull { .. } => Some("make the change in a running Windows"),
+            Self::MftFragmented => Some("defragment $MFT in Windows with `defrag /x`, or with `contig -a $mft`"),
+            Self::NameTaken { .. } => Some("choose another name, or replace the file's content"),
+            Self::NameUnfit { .. } => Some("choose a name that Windows allows"),
             Self::NotNtfs => Some("name a partition that holds an NTFS volume"),
+            Self::RecordFull { .. } => Some("free more space on the volume or defragment it in Windows, and try again"),
             Self::Refs => Some("use an image whose Windows lies on an NTFS volume"),
             Self::ReparsePoint { .. } => Some("name the file that the reparse point leads to"),
             Self::Sparse { .. } => Some("clear the sparse flag in Windows with `fsutil sparse setflag FILE 0`"),
             Self::SystemFile { .. } => Some("name a file that is not part of the file system"),
+            Self::Tied { .. } => Some("delete the file in a running Windows"),
             Self::TooLarge { .. } => Some("check that the path names the intended file"),
             Self::TooFragmented { .. } => Some("defragment the volume in Windows"),
+            Self::VolumeFull { .. } => Some("enlarge the volume, or delete files in it"),
             Self::Wof { .. } => {
                 Some("decompress the file in Windows with `compact /u /exe`, or `compact /compactos:never`")
             }

@@ -1,4 +1,5 @@
-//! Floor 2: an NTFS volume: reading it, telling what forbids to write it, and overwriting bytes of a file in place.
+//! Floor 2: an NTFS volume: reading it, telling what forbids to write it, overwriting bytes of a file in place, and
+//! changing files, names and descriptors.
 //!
 //! ```text
 //! Volume::open    boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
@@ -6,10 +7,11 @@
 //! Volume::read    File -> runs -> clusters; zeros behind the initialized size
 //! Volume::refusals  every reason not to write this volume, by its stable code
 //! Volume::overwrite File + bytes -> clusters or record, and the extents that were touched
+//! Volume::replace_stream, create_file, create_dir, delete, set_security
+//!                   planned in memory, then written in an order that a crash survives
 //! ```
 //!
-//! Compressed, encrypted and reparse files are refused by name. Nothing here allocates or frees: no file changes its
-//! size, no name comes or goes, and the whole of `$Bitmap` against all runs is not compared.
+//! Compressed, encrypted and reparse files are refused by name. The whole of `$Bitmap` against all runs is not compared.
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod attribute;
@@ -32,6 +34,7 @@ mod stream;
 mod upcase;
 pub mod verify;
 mod volume;
+mod write;
 
 pub use boot::Geometry;
 pub use error::{Error, MappingFault, Place};
@@ -39,6 +42,7 @@ pub use file::File;
 pub use index::{Entry, Namespace};
 pub use record::Reference;
 pub use volume::{Information, Volume};
+pub use write::{Changes, Security, WriteStep};
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -109,7 +109,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 
     /// Returns the content of a file, if it may be overwritten.
-    fn writable<'a>(&self, file: &'a File) -> Result<&'a Stream> {
+    pub(super) fn writable<'a>(&self, file: &'a File) -> Result<&'a Stream> {
         let record = file.reference().record();
         if record < system::FIRST_USER || file.is_internal {
             return Err(Error::SystemFile { record });

@@ -57,8 +57,16 @@ impl Record {
     /// # Errors
     /// What [`fixup::undo`] answers; [`Error::Field`] if the header contradicts itself.
     pub fn parse(number: u64, mut bytes: Vec<u8>) -> Result<Self> {
+        fixup::undo(&mut bytes, Self::SIGNATURE, Place::Record { record: number, byte: 0 })?;
+        Self::undone(number, bytes)
+    }
+
+    /// Takes the bytes of a record whose fixups are undone.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if the header contradicts itself.
+    pub fn undone(number: u64, bytes: Vec<u8>) -> Result<Self> {
         let place = Place::Record { record: number, byte: 0 };
-        fixup::undo(&mut bytes, Self::SIGNATURE, place)?;
         let header: &FileRecordHeader = view(&bytes, 0).map_err(place.cut())?;
         let field = |byte: usize, field, actual| Err(Error::Field { place: place.plus(byte), field, actual });
         let used = header.bytes_used.get();

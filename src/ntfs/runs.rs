@@ -82,7 +82,7 @@ impl Pairs<'_> {
 }
 
 /// Appends a run, or lengthens the last one if the new one continues it.
-fn push(runs: &mut Vec<Run>, run: Run) {
+pub(super) fn push(runs: &mut Vec<Run>, run: Run) {
     if let Some(last) = runs.last_mut() {
         let continues = match (last.lcn, run.lcn) {
             (None, None) => true,

@@ -78,7 +78,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 
     /// Returns the record that an entry names, checked to belong to the file; `last` is the one read before.
-    fn segment(&self, segments: &Segments, entry: &Entry, last: Option<Record>) -> Result<Record> {
+    pub(super) fn segment(&self, segments: &Segments, entry: &Entry, last: Option<Record>) -> Result<Record> {
         let number = entry.reference.record();
         if number == segments.base.number() {
             check_sequence(&segments.base, entry)?;
@@ -122,13 +122,13 @@ impl Segments {
         Ok(names)
     }
 
-    fn entries<'a>(&'a self, kind: u32, name: &'a [u8]) -> impl Iterator<Item = &'a Entry> {
+    pub fn entries<'a>(&'a self, kind: u32, name: &'a [u8]) -> impl Iterator<Item = &'a Entry> {
         self.list.iter().flatten().filter(move |entry| entry.kind == kind && entry.name == name)
     }
 }
 
 /// Returns the attribute that an entry names.
-fn extent<'a>(record: &'a Record, entry: &Entry, file: u64) -> Result<Attribute<'a>> {
+pub(super) fn extent<'a>(record: &'a Record, entry: &Entry, file: u64) -> Result<Attribute<'a>> {
     let wanted = |attribute: &Attribute<'_>| {
         attribute.is(entry.kind, &entry.name) && attribute.id == entry.id && attribute.lowest() == entry.lowest
     };

@@ -1,11 +1,14 @@
 //! A volume: its device, and what was read of it to find files.
 
+use std::sync::Arc;
+
 use super::boot::{BOOT_SECTOR_BYTES, Geometry};
 use super::error::Place;
 use super::layout::{VolumeInformation, kind, system, view};
 use super::record::Record;
 use super::stream::Stream;
 use super::upcase::{UPCASE_BYTES, Upcase};
+use super::write::Space;
 use super::{Error, Result};
 use crate::base::utf16;
 use crate::disk::BlockDevice;
@@ -18,8 +21,10 @@ pub struct Volume<D> {
     pub(super) device: D,
     pub(super) geometry: Geometry,
     pub(super) mft: Stream,
-    pub(super) upcase: Upcase,
+    pub(super) upcase: Arc<Upcase>,
     pub(super) generation: u64,
+    /// Which clusters and records are free, once something asked for some.
+    pub(super) space: Option<Box<Space>>,
     information: Information,
 }
 
@@ -63,13 +68,26 @@ impl<D: BlockDevice> Volume<D> {
             return Err(Error::Field { place, field: "the place of $MFT", actual: geometry.mft.0 });
         }
 
-        let (upcase, information) = (Upcase::ascii(), Information::default());
-        let mut volume = Self { device, geometry, mft, upcase, generation: 0, information };
+        let (upcase, information) = (Arc::new(Upcase::ascii()), Information::default());
+        let mut volume = Self { device, geometry, mft, upcase, generation: 0, space: None, information };
         let segments = volume.segments(first)?;
         volume.join_mft(&segments)?;
         volume.information = volume.read_information()?;
-        volume.upcase = volume.read_upcase()?;
+        volume.upcase = Arc::new(volume.read_upcase()?);
         Ok(volume)
+    }
+
+    /// Returns the same volume on another device, which holds the same bytes or changes to them.
+    pub(super) fn on<E>(&self, device: E) -> Volume<E> {
+        Volume {
+            device,
+            geometry: self.geometry.clone(),
+            mft: self.mft.clone(),
+            upcase: Arc::clone(&self.upcase),
+            generation: self.generation,
+            space: None,
+            information: self.information.clone(),
+        }
     }
 
     /// Returns the sizes and places that the boot sector tells.
