@@ -14,7 +14,7 @@ use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
 use coldforge::base::time::FileTime;
-use coldforge::regf::{Error, Hive, Key};
+use coldforge::regf::{Error, Hive, Key, Reader};
 
 const NOW: FileTime = FileTime(134_116_992_000_000_000);
 const LOOKUPS: usize = 200;
@@ -85,8 +85,10 @@ fn settings(bytes: &[u8]) -> Vec<(String, String)> {
             names.push(key.name().to_string());
         }
         let path = names.join("\\");
-        let values = key.values().unwrap().map(|value| value.unwrap().name().to_string());
-        if let Some(name) = values.into_iter().find(|name| !name.is_empty() && plain(name)).filter(|_| plain(&path)) {
+        // Numbers, because the peer's command prints each on one line.
+        let values = key.values().unwrap().map(Result::unwrap).filter(|value| value.kind() == 4);
+        let mut values = values.map(|value| value.name().to_string());
+        if let Some(name) = values.find(|name| !name.is_empty() && plain(name)).filter(|_| plain(&path)) {
             found.push((path, name));
         }
     }
@@ -102,7 +104,9 @@ fn lookups(group: &mut BenchmarkGroup<'_, WallTime>, subject: &Subject) {
     let (path, settings) = (subject.path(), settings(&subject.bytes));
     group.bench_function("open and 200 lookups", |b| {
         b.iter(|| {
-            let hive = Hive::parse(std::fs::read(&path).unwrap()).unwrap();
+            let file = std::fs::File::open(&path).unwrap();
+            let len = file.metadata().unwrap().len();
+            let hive = Reader::open(Box::new(file), len).unwrap();
             for (key, name) in &settings {
                 black_box(hive.key(key).unwrap().unwrap().value(name).unwrap().unwrap().data().unwrap());
             }

@@ -130,6 +130,7 @@ mod tests {
         for number in 0..lines {
             chain.push(&Record::File(FileRecord {
                 file: format!("\\file-{number}"),
+                bytes_before: 1,
                 bytes: 1,
                 sha256_before: Digest::of(b"a"),
                 sha256_after: Digest::of(b"b"),

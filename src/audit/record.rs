@@ -101,6 +101,8 @@ pub struct Policy {
     pub values: Option<String>,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
+    /// How much of the volume was verified before and after the edit: `full` or `touched`.
+    pub volume_check: String,
 }
 
 /// One changed setting.
@@ -127,13 +129,16 @@ pub struct ChangeRecord {
 pub struct FileRecord {
     /// The path on the Windows volume.
     pub file: String,
-    /// The length, which is the same before and after.
+    /// The length before, in bytes.
+    pub bytes_before: u64,
+    /// The length after, in bytes.
     pub bytes: u64,
     /// SHA-256 of the content before.
     pub sha256_before: Digest,
     /// SHA-256 of the content after.
     pub sha256_after: Digest,
-    /// All bytes of the disk that differ because of this file: those of its changes, and its sealed base block.
+    /// All bytes of the disk that differ because of this file: those of its changes, its sealed base block, and the file
+    /// system's own where the file became longer.
     pub extents: Vec<Extent>,
 }
 

@@ -9,8 +9,8 @@ use super::options::{self, Policy, Source};
 use super::scan;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::{self, Harden, Outcome};
-use crate::windows::BootMode;
+use crate::pipeline::{self, Demand, Harden, Outcome};
+use crate::windows::{BootMode, VolumeCheck};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
 ///
@@ -32,6 +32,11 @@ pub(super) struct Arguments {
     #[command(flatten)]
     policy: Policy,
 
+    /// How much of the volume is verified before and after the edit: full, or touched (the edited files, the folders
+    /// above them and the file system's own) for very large volumes
+    #[arg(long, value_name = "SCOPE", default_value = "full", value_parser = check)]
+    check: VolumeCheck,
+
     /// How firmware starts the machine, where the partition table does not tell: legacy-bios or uefi
     #[arg(long, value_name = "MODE", value_parser = boot_mode)]
     boot_mode: Option<BootMode>,
@@ -39,6 +44,10 @@ pub(super) struct Arguments {
     /// The S3 bucket that the import files name
     #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
     s3_bucket: String,
+}
+
+fn check(text: &str) -> std::result::Result<VolumeCheck, String> {
+    text.parse().map_err(|_| "expected full or touched".to_owned())
 }
 
 fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
@@ -54,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         source: arguments.source.image.clone(),
         format: arguments.source.input_format,
         output: arguments.output.clone(),
-        demand: arguments.policy.demand()?,
+        demand: Demand { check: arguments.check, ..arguments.policy.demand()? },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         bucket: arguments.s3_bucket.clone(),

@@ -92,6 +92,7 @@ impl Policy {
             skip: self.skip.clone(),
             values: values.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
             accept_dirty_hive: self.accept_dirty_hive,
+            ..Demand::default()
         })
     }
 

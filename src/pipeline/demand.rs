@@ -6,8 +6,8 @@ use super::Result;
 use crate::audit;
 use crate::base::time::Moment;
 use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
-use crate::windows::Opening;
 use crate::windows::setting::Identity;
+use crate::windows::{Opening, VolumeCheck};
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Demand {
     pub values: Option<String>,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
+    /// How much of the volume is verified before and after the edit.
+    pub check: VolumeCheck,
 }
 
 /// A demand that was held against a catalog.
@@ -39,7 +41,7 @@ pub(super) struct Resolved {
 impl Demand {
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
     pub(super) fn opening(&self, now: Moment) -> Opening {
-        Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive }
+        Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive, check: self.check }
     }
 
     /// Returns what the demand means for a machine.
@@ -67,6 +69,7 @@ impl Demand {
             skip: self.skip.clone(),
             values: self.values.clone(),
             accept_dirty_hive: self.accept_dirty_hive,
+            volume_check: self.check.to_string(),
         }
     }
 
@@ -82,6 +85,7 @@ impl Demand {
             skip: texts("skip")?,
             values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
+            check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })
     }
 }

@@ -1,13 +1,19 @@
 //! Writing edited hives back to their volume.
 
+use std::fmt;
+use std::str::FromStr;
+
 use rayon::prelude::*;
 
 use super::hives::{self, HiveFile};
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
+use crate::base::progress::Silent;
+use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, ImageOffset, read};
 use crate::disk::{BlockDevice, Window};
+use crate::ntfs::verify::{Check, Report};
 use crate::ntfs::{self, Volume};
 
 /// A file of the volume whose content was replaced.
@@ -15,7 +21,9 @@ use crate::ntfs::{self, Volume};
 pub struct FileChange {
     /// The path on the volume.
     pub file: String,
-    /// The length, which did not change.
+    /// The length before, in bytes.
+    pub bytes_before: u64,
+    /// The length after, in bytes.
     pub bytes: u64,
     /// The digest of the content before.
     pub before: Digest,
@@ -25,14 +33,93 @@ pub struct FileChange {
     pub extents: Vec<Extent>,
 }
 
-/// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the volume. The
-/// logs of such a hive are zeroed: an old entry in them must never be replayed over the edit.
+/// How much of the volume is verified before and after an edit.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum VolumeCheck {
+    /// Everything on it.
+    #[default]
+    Full,
+    /// The files that are edited, the directories above them, and the file system's own: for very large volumes.
+    Touched,
+    /// Nothing: the bytes are known from a volume that was verified.
+    Skip,
+}
+
+impl fmt::Display for VolumeCheck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full => "full",
+            Self::Touched => "touched",
+            Self::Skip => "skip",
+        })
+    }
+}
+
+impl FromStr for VolumeCheck {
+    type Err = UnknownCheck;
+
+    /// Parses what a user can ask for, which [`VolumeCheck::Skip`] is not.
+    fn from_str(text: &str) -> std::result::Result<Self, UnknownCheck> {
+        match text {
+            "full" => Ok(Self::Full),
+            "touched" => Ok(Self::Touched),
+            _ => Err(UnknownCheck),
+        }
+    }
+}
+
+/// The text names no [`VolumeCheck`] that can be asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct UnknownCheck;
+
+/// Verifies the volume that holds these hives, as far as it is asked for; returns what was found, to be held against
+/// what [`commit`] leaves.
 ///
 /// # Errors
-/// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
+/// [`Error::VolumeCorrupt`] if it contradicts itself.
+pub(super) fn check<D: BlockDevice>(
+    volume: &Volume<Window<D>>,
+    partition: u32,
+    hives: &[HiveFile],
+    check: VolumeCheck,
+) -> Result<Option<Report>> {
+    let Some(report) = look_over(volume, partition, hives, check)? else { return Ok(None) };
+    let first = report.errors().next().map(ToString::to_string);
+    match first {
+        Some(first) => Err(Error::VolumeCorrupt { partition, findings: report.errors().count(), first }),
+        None => Ok(Some(report)),
+    }
+}
+
+fn look_over<D: BlockDevice>(
+    volume: &Volume<Window<D>>,
+    partition: u32,
+    hives: &[HiveFile],
+    check: VolumeCheck,
+) -> Result<Option<Report>> {
+    let files = hives.iter().flat_map(|hive| std::iter::once(&hive.file).chain(hive.logs.iter().map(|log| &log.file)));
+    let records: Vec<u64> = files.map(|file| file.reference().record()).collect();
+    let check = match check {
+        VolumeCheck::Full => Check::Full,
+        VolumeCheck::Touched => Check::Touched(&records),
+        VolumeCheck::Skip => return Ok(None),
+    };
+    volume.verify(check, &Silent).map(Some).map_err(|source| Error::Volume { partition, source })
+}
+
+/// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the volume: in
+/// place, or where the file became longer, as new content. The logs of such a hive are zeroed: an old entry in them
+/// must never be replayed over the edit. Then the volume is verified again.
+///
+/// # Errors
+/// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. [`Error::VolumeWorse`] if the
+/// volume has findings that it did not have `before`. Errors of the volume.
 pub(super) fn commit<D: BlockDevice>(
     volume: &mut Volume<Window<D>>,
+    partition: u32,
     hives: &mut [HiveFile],
+    now: FileTime,
+    (before, check): (Option<&Report>, VolumeCheck),
 ) -> Result<Vec<FileChange>> {
     let sealed: Vec<Option<(Vec<Extent>, Digest)>> = hives
         .par_iter_mut()
@@ -49,42 +136,56 @@ pub(super) fn commit<D: BlockDevice>(
     let mut changes = Vec::new();
     for (file, sealed) in hives.iter().zip(sealed) {
         let Some((touched, after)) = sealed else { continue };
-        let content = file.hive.bytes();
-        let extents = write(volume, &file.path, &file.file, content, &touched)?;
-        let change = |path: &str, bytes, before, after, extents| FileChange {
-            file: path.to_owned(),
-            bytes,
-            before,
+        changes.push(FileChange {
+            file: file.path.clone(),
+            bytes_before: file.file.size(),
+            bytes: file.hive.bytes().len() as u64,
+            before: file.before,
             after,
-            extents,
-        };
-        changes.push(change(&file.path, file.file.size(), file.before, after, extents));
+            extents: write(volume, &file.path, &file.file, file.hive.bytes(), &touched, now)?,
+        });
         for log in file.logs.iter().filter(|log| !log.log().is_blank()) {
             let blank = log.log().blanked();
             let whole = [Extent::new(0, blank.len() as u64)];
-            let extents = write(volume, &log.path, &log.file, &blank, &whole)?;
-            let (before, after) = (Digest::of(&log.bytes), Digest::of(&blank));
-            changes.push(change(&log.path, log.file.size(), before, after, extents));
+            changes.push(FileChange {
+                file: log.path.clone(),
+                bytes_before: log.file.size(),
+                bytes: log.file.size(),
+                before: Digest::of(&log.bytes),
+                after: Digest::of(&blank),
+                extents: write(volume, &log.path, &log.file, &blank, &whole, now)?,
+            });
         }
+    }
+    if !changes.is_empty()
+        && let (Some(before), Some(after)) = (before, look_over(volume, partition, hives, check)?)
+        && let Some(first) = after.grown_from(before).first()
+    {
+        return Err(Error::VolumeWorse { partition, first: first.to_string() });
     }
     Ok(changes)
 }
 
-/// Writes ranges of a file's new content, and returns the bytes of the disk that were written.
+/// Writes a file's new content, of which these ranges changed, and returns the bytes of the disk that were written.
 fn write<D: BlockDevice>(
     volume: &mut Volume<Window<D>>,
     path: &str,
     file: &ntfs::File,
     content: &[u8],
     ranges: &[Extent],
+    now: FileTime,
 ) -> Result<Vec<Extent>> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    if content.len() as u64 != file.size() {
+        let changes = volume.replace_stream(file, content, now).map_err(failed)?;
+        return Ok(on_disk(volume, changes.extents()));
+    }
     let mut extents = Vec::new();
     for range in ranges {
         let place = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
         let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
         let bytes = bytes.expect("the ranges of a content lie inside it");
-        let written = volume.overwrite(file, FileOffset(range.offset), bytes);
-        extents.extend(written.map_err(|source| Error::File { path: path.to_owned(), source })?);
+        extents.extend(volume.overwrite(file, FileOffset(range.offset), bytes).map_err(failed)?);
     }
     Ok(on_disk(volume, extents))
 }

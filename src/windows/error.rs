@@ -57,11 +57,24 @@ pub enum Error {
         first: String,
     },
 
-    /// The logs of a dirty hive make it longer than its file.
-    #[error("`{path}` is dirty, and its logs make it longer than its file, which this version cannot do")]
-    HiveGrows {
-        /// The path on the volume.
-        path: String,
+    /// A volume breaks rules that tie its structures together.
+    #[error("the volume in partition {partition} is damaged: {findings} findings, the first: {first}")]
+    VolumeCorrupt {
+        /// The partition's number.
+        partition: u32,
+        /// How many errors the verifier found.
+        findings: usize,
+        /// The first one.
+        first: String,
+    },
+
+    /// A volume breaks a rule that it kept before the edit.
+    #[error("the edit would damage the volume in partition {partition}: {first}: nothing was emitted")]
+    VolumeWorse {
+        /// The partition's number.
+        partition: u32,
+        /// The first new finding.
+        first: String,
     },
 
     /// A hive that must be there is not.
@@ -115,8 +128,9 @@ impl Failure for Error {
             Self::Partition(error) => error.kind(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
             Self::Hive { source, .. } => source.kind(),
+            Self::VolumeCorrupt { .. } => Kind::Refused,
+            Self::VolumeWorse { .. } => Kind::Corrupt,
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
-            Self::HiveGrows { .. } => Kind::Unsupported,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } => Kind::Unsupported,
         }
@@ -129,7 +143,8 @@ impl Failure for Error {
             Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
             Self::Hive { source, .. } => source.code(),
             Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
-            Self::HiveGrows { .. } => Some("E-HIVE-GROWS"),
+            Self::VolumeCorrupt { .. } => Some("E-VOLUME-CORRUPT"),
+            Self::VolumeWorse { .. } => None,
             Self::NoHive { .. } => Some("E-NO-HIVE"),
             Self::NoIdentity { .. } => Some("E-NO-IDENTITY"),
             Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
@@ -148,8 +163,11 @@ impl Failure for Error {
             Self::HiveCorrupt { .. } => {
                 Some("run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry")
             }
-            Self::HiveGrows { .. } => {
-                Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")
+            Self::VolumeCorrupt { .. } => {
+                Some("run `coldforge check` to see why, and `chkdsk /f` in a Windows that mounts it to repair it")
+            }
+            Self::VolumeWorse { .. } => {
+                Some("the source is untouched; report this with the output of `coldforge check --json`")
             }
             Self::NoHive { .. } | Self::NoIdentity { .. } => {
                 Some("check that the image holds a whole installation, then run `coldforge inspect` on it")

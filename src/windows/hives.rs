@@ -97,9 +97,6 @@ pub(super) fn open<D: BlockDevice>(
         answer => answer,
     };
     let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
-    if replay.as_ref().is_some_and(|replay| replay.grown_to.is_some()) {
-        return Err(Error::HiveGrows { path });
-    }
     let recovery = replay.map(|_| {
         let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
         if used.is_empty() {

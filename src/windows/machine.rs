@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::commit::{self, FileChange};
+use super::commit::{self, FileChange, VolumeCheck};
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
@@ -17,6 +17,8 @@ use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
+use crate::ntfs::verify::Report;
+use crate::regf::Hive;
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,6 +27,8 @@ pub struct Opening {
     pub now: FileTime,
     /// Whether a dirty hive without a usable log is taken as it lies there, instead of being refused.
     pub accept_dirty_hive: bool,
+    /// How much of the volume is verified before and after an edit.
+    pub check: VolumeCheck,
 }
 
 /// A Windows in an image.
@@ -38,11 +42,14 @@ pub struct Machine<D> {
     boot_mode: Option<BootMode>,
     warnings: Vec<String>,
     now: FileTime,
+    /// What the verifier found on the volume before any edit.
+    report: Option<Report>,
+    check: VolumeCheck,
 }
 
 impl<D: BlockDevice> Machine<D> {
     /// Finds the one Windows on a disk, opens its hives, recovered from their logs where they are dirty, and runs the
-    /// strict verifier over each, in parallel: what cannot be trusted to be written cannot be trusted to be read.
+    /// strict verifiers over each of them and over the volume, in parallel: what cannot be trusted to be written cannot be trusted to be read.
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
@@ -60,7 +67,11 @@ impl<D: BlockDevice> Machine<D> {
             || hives::open(&volume, "SECURITY", accept),
         );
         let opened = opened?;
-        opened.par_iter().try_for_each(hives::verify)?;
+        let (sound, report) = rayon::join(
+            || opened.par_iter().try_for_each(hives::verify),
+            || commit::check(&volume, partition, &opened, opening.check),
+        );
+        let report = sound.and(report)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
         let security = match security {
             Ok(Some(file)) => Some(file.hive),
@@ -75,7 +86,8 @@ impl<D: BlockDevice> Machine<D> {
         let sets = ControlSets::read(&system.hive)?;
         warnings.extend(sets.warnings());
         let identity = identity::read(&software.hive, &system.hive, security.as_ref().map(|hive| hive as _), sets)?;
-        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now: opening.now })
+        let Opening { now, check, .. } = opening;
+        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now, report, check })
     }
 
     /// Returns the number of the partition that holds the Windows.
@@ -112,13 +124,16 @@ impl<D: BlockDevice> Machine<D> {
         self.volume.into_device().into_inner()
     }
 
-    /// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the device.
-    /// The logs of such a hive are zeroed: an old entry in them must never be replayed over the edit.
+    /// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the device,
+    /// a hive that became longer to new clusters. The logs of such a hive are zeroed: an old entry in them must never be
+    /// replayed over the edit. Then the volume is verified again.
     ///
     /// # Errors
-    /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. Errors of the volume.
+    /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. [`Error::VolumeWorse`] if
+    /// the volume has a finding that it had not when it was opened. Errors of the volume.
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
-        commit::commit(&mut self.volume, &mut self.hives)
+        let before = (self.report.as_ref(), self.check);
+        commit::commit(&mut self.volume, self.partition, &mut self.hives, self.now, before)
     }
 
     /// Returns the bytes of the disk that hold the bytes of a file that a change touched.
@@ -199,8 +214,11 @@ impl<D: BlockDevice> Settings for Machine<D> {
 fn set(file: &mut HiveFile, setting: &Setting, key: &str, to: Option<&Value>, now: FileTime) -> Answer {
     let Setting::Registry { name, .. } = setting;
     let edit = match to {
-        Some(value) => file.hive.set_value(key, name, value.kind.0, &value.data, now).map(Some),
-        None => file.hive.delete_value(key, name, now),
+        Some(value) => {
+            let set = |hive: &mut Hive| hive.set_value(key, name, value.kind.0, &value.data, now);
+            file.hive.growing(set).map(Some)
+        }
+        None => file.hive.growing(|hive| hive.delete_value(key, name, now)),
     };
     let edit = edit.map_err(|source| SettingError {
         deed: "change",

@@ -16,7 +16,7 @@ pub mod second_opinion;
 pub mod setting;
 mod view;
 
-pub use commit::FileChange;
+pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
 pub use hives::HiveState;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};

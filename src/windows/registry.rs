@@ -7,6 +7,7 @@ use super::locate::{self, Entered};
 use super::{Error, Opening, Result};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
+use crate::ntfs::verify::Report;
 use crate::regf::Hive;
 
 /// The parts of the registry that lie in files of the configuration folder.
@@ -26,8 +27,10 @@ const LONG: [(&str, &str); 2] = [("HKEY_LOCAL_MACHINE", "HKLM"), ("HKEY_USERS", 
 pub struct Registry<D> {
     volume: Volume<Window<D>>,
     partition: u32,
-    accept_dirty: bool,
+    opening: Opening,
     warnings: Vec<String>,
+    /// What the verifier found on the volume before any edit.
+    report: Option<Report>,
     /// The hives that were asked for, each with its place in [`ROOTS`].
     roots: Vec<usize>,
     hives: Vec<HiveFile>,
@@ -40,8 +43,7 @@ impl<D: BlockDevice> Registry<D> {
     /// Every refusal that applies to the disk or the volume.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, warnings, .. } = locate::enter(device)?;
-        let accept_dirty = opening.accept_dirty_hive;
-        Ok(Self { volume, partition, accept_dirty, warnings, roots: Vec::new(), hives: Vec::new() })
+        Ok(Self { volume, partition, opening, warnings, report: None, roots: Vec::new(), hives: Vec::new() })
     }
 
     /// Returns the roots that keys can begin with, such as `HKLM\SAM`.
@@ -72,7 +74,7 @@ impl<D: BlockDevice> Registry<D> {
         let number = match self.roots.iter().position(|known| *known == root) {
             Some(number) => number,
             None => {
-                let opened = hives::open(&self.volume, name, self.accept_dirty)?;
+                let opened = hives::open(&self.volume, name, self.opening.accept_dirty_hive)?;
                 let missing = || Error::NoHive { partition: self.partition, path: format!(r"{CONFIG}\{name}") };
                 let file = opened.ok_or_else(missing)?;
                 self.warnings.extend(file.recovery.clone());
@@ -106,11 +108,12 @@ impl<D: BlockDevice> Registry<D> {
         &self.hives[number].path
     }
 
-    /// Runs the strict verifier over every hive that was opened.
+    /// Runs the strict verifiers over every hive that was opened, and over the volume: to be asked before an edit.
     ///
     /// # Errors
-    /// [`Error::HiveCorrupt`].
-    pub fn verify(&self) -> Result<()> {
+    /// [`Error::HiveCorrupt`], [`Error::VolumeCorrupt`].
+    pub fn verify(&mut self) -> Result<()> {
+        self.report = commit::check(&self.volume, self.partition, &self.hives, self.opening.check)?;
         self.hives.iter().try_for_each(hives::verify)
     }
 
@@ -124,7 +127,8 @@ impl<D: BlockDevice> Registry<D> {
     /// # Errors
     /// As [`super::Machine::commit`].
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
-        commit::commit(&mut self.volume, &mut self.hives)
+        let before = (self.report.as_ref(), self.opening.check);
+        commit::commit(&mut self.volume, self.partition, &mut self.hives, self.opening.now, before)
     }
 
     /// Returns the device, with everything that was committed.

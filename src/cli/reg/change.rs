@@ -170,7 +170,8 @@ pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
 
 fn carry_out(source: &Source, destination: &Destination, steps: &[Step], ui: &Ui) -> Result<Verdict> {
     let Source { target, reading: Reading { input_format, accept_dirty_hive } } = source;
-    let opening = Opening { now: options::now()?.filetime(), accept_dirty_hive: *accept_dirty_hive };
+    let opening =
+        Opening { now: options::now()?.filetime(), accept_dirty_hive: *accept_dirty_hive, ..Opening::default() };
     let output = destination.output();
     let written = registry::edit(target, *input_format, steps, &output, opening, ui).map_err(boxed)?;
     let Written { changed, files, warnings } = written;
