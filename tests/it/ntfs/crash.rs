@@ -83,8 +83,8 @@ fn interrupt(made: &Made, change: &Change<'_>, allowed: &[&str], look: &dyn Fn(&
             let what = format!("{accident:?} after {left}");
             let (device, answer) = run(&image, accident, left, change);
             match answer {
-                Err(error) => assert!(error.kind() != Kind::Limit && accident != Accident::Dropped, "{what}: {error}"),
-                // A later change of several can see that the one before it is not there.
+                // Where writes are lost, a later part of the change can miss an earlier one.
+                Err(error) => assert!(error.kind() != Kind::Limit, "{what}: {error}"),
                 Ok(()) => assert!(accident != Accident::Fails, "{what}"),
             }
             match Volume::open(device.memory.clone()) {
