@@ -541,6 +541,9 @@ mod tests {
     fn full_and_empty_chunks_have_no_run_and_one() {
         assert_eq!(sum(&bits(&[])), Summary::default());
         let all = CHUNK_BITS;
-        assert_eq!(sum(&bits(std::slice::from_ref(&(0..all)))), Summary { free: all, head: all, tail: all, longest: all });
+        assert_eq!(
+            sum(&bits(std::slice::from_ref(&(0..all)))),
+            Summary { free: all, head: all, tail: all, longest: all }
+        );
     }
 }

@@ -142,7 +142,7 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         let mut index = Index::open(self, parent, I30)?;
         index.insert(self, entry(reference, &key))?;
         index.put(self)?;
-        self.stamp(parent, Rank::IndexRoots)?;
+        self.stamp(parent, self.upper())?;
         self.renew_names(parent, false)?;
         Ok(reference)
     }

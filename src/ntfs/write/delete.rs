@@ -61,6 +61,7 @@ impl<D: BlockDevice> Volume<D> {
 
 impl<D: BlockDevice> Edit<'_, '_, D> {
     fn unlink(&mut self, parent: Reference, file: Reference, name: &[u16]) -> Result<()> {
+        self.is_removing = true;
         let names = self.names(file)?;
         let here = |value: &(Reference, Vec<u8>)| value.0 == parent;
         let upcase = std::sync::Arc::clone(&self.view.upcase);
@@ -88,7 +89,7 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
         } else {
             self.drop_names(file, &gone, kept.len())?;
         }
-        self.stamp(parent, Rank::IndexRoots)?;
+        self.stamp(parent, self.upper())?;
         self.renew_names(parent, false)
     }
 

@@ -9,7 +9,7 @@ use super::record::Editor;
 use super::stage::{Stage, Write};
 use crate::base::time::FileTime;
 use crate::base::{Extent, Lcn, Vcn};
-use crate::disk::BlockDevice;
+use crate::disk::{BlockDevice, check_range};
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::runs::Run;
@@ -23,6 +23,8 @@ pub(super) struct Edit<'a, 'c, D> {
     pub space: Space,
     /// The moment of the change.
     pub now: FileTime,
+    /// Whether names go: then leaves are written before what stands above them, else after it.
+    pub is_removing: bool,
     /// Records that no file had before.
     fresh: BTreeSet<u64>,
     /// Clusters that NTFS's own files got.
@@ -50,7 +52,8 @@ impl<D: BlockDevice> Volume<D> {
             None => Space::open(self)?,
         };
         let view = self.on(Stage::new(&self.device));
-        let mut edit = Edit { view, space, now, fresh: BTreeSet::new(), own: Vec::new(), bulk: Vec::new() };
+        let mut edit =
+            Edit { view, space, now, is_removing: false, fresh: BTreeSet::new(), own: Vec::new(), bulk: Vec::new() };
         let planned = plan(&mut edit).and_then(|planned| Ok((planned, edit.plan_bitmaps()?)));
         let Edit { view, mut space, bulk, own, .. } = edit;
         let (planned, bitmaps) = match planned {
@@ -132,6 +135,16 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         Ok(())
     }
 
+    /// Returns the place in the order of roots, their records and inner nodes of directories.
+    pub fn upper(&self) -> Rank {
+        if self.is_removing { Rank::IndexThen } else { Rank::IndexFirst }
+    }
+
+    /// Returns the place in the order of leaves of directories.
+    pub fn lower(&self) -> Rank {
+        if self.is_removing { Rank::IndexFirst } else { Rank::IndexThen }
+    }
+
     /// Declares that no file had a record before: it can be written before anything leads to it.
     pub fn is_fresh(&mut self, number: u64) {
         self.fresh.insert(number);
@@ -170,6 +183,8 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
                     // Whole sectors as they are; the rest of the last one goes with the zeros behind it.
                     let whole = part.len().saturating_sub(part.len() % 512);
                     let (whole_part, rest) = part.split_at(whole);
+                    // What cannot be written must be known before anything is.
+                    check_range(start, part.len(), self.view.device.len())?;
                     self.bulk.push((start, whole_part));
                     self.view.device.put(Rank::Data, start.saturating_add(whole as u64), rest)?;
                     part.len()

@@ -332,7 +332,7 @@ impl Index {
     fn lengthen<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let blocks = self.blocks.saturating_add(1);
         let size = blocks.saturating_mul(self.block_bytes as u64);
-        let rank = Rank::IndexRoots;
+        let rank = edit.upper();
         if self.bitmap.is_none() {
             let empty = super::attribute::non_resident(kind::INDEX_ALLOCATION, self.name, &[], Default::default());
             edit.insert(self.file, rank, kind::INDEX_ALLOCATION, self.name, empty)?;
@@ -352,8 +352,15 @@ impl Index {
     }
 
     /// Returns the place of a used block in the order: `$Secure` is there before a record that needs it.
-    fn block_rank(&self) -> Rank {
-        if self.file.record() == SECURE { Rank::SecurityBlocks } else { Rank::IndexBlocks }
+    fn block_rank<D>(&self, edit: &Edit<'_, '_, D>, id: Id) -> Rank
+    where
+        D: BlockDevice,
+    {
+        match self.nodes.get(&id) {
+            _ if self.file.record() == SECURE => Rank::SecurityBlocks,
+            Some(node) if !node.has_children() => edit.lower(),
+            _ => edit.upper(),
+        }
     }
 
     fn block_of(&self, vcn: Vcn) -> Option<u64> {
@@ -415,7 +422,7 @@ impl Index {
         match self.with_root(edit, &value)? {
             None => Ok(false),
             Some(editor) => {
-                edit.put_record(Rank::IndexRoots, editor)?;
+                edit.put_record(edit.upper(), editor)?;
                 Ok(true)
             }
         }
@@ -441,8 +448,8 @@ impl Index {
         let is_leaf = !self.node(edit, Id::Root)?.has_children();
         let has_blocks = self.bitmap.iter().flatten().any(|byte| *byte != 0);
         if self.is_large() && is_leaf && self.is_bitmap_changed && !has_blocks {
-            edit.delete_attribute(self.file, Rank::IndexRoots, kind::INDEX_ALLOCATION, self.name)?;
-            return edit.delete_attribute(self.file, Rank::IndexRoots, kind::BITMAP, self.name);
+            edit.delete_attribute(self.file, edit.upper(), kind::INDEX_ALLOCATION, self.name)?;
+            return edit.delete_attribute(self.file, edit.upper(), kind::BITMAP, self.name);
         }
         let segments = edit.view.referenced(self.file)?;
         let allocation = edit.view.stream(&segments, kind::INDEX_ALLOCATION, self.name)?;
@@ -454,7 +461,7 @@ impl Index {
             let mut bytes = self.node(edit, id)?.to_block(block_bytes, number)?;
             fixup::protect(&mut bytes, Place::IndexBlock { directory: number, vcn, byte: 0 })?;
             let is_new = self.block_of(vcn).is_some_and(|block| !bit(&self.was, block));
-            let rank = if is_new { Rank::Data } else { self.block_rank() };
+            let rank = if is_new { Rank::Data } else { self.block_rank(edit, id) };
             edit.put_stream(rank, allocation, vcn.0.saturating_mul(self.vcn_bytes), &bytes)?;
         }
         if self.is_bitmap_changed {
@@ -469,9 +476,9 @@ impl Index {
         let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::BITMAP };
         let stream = edit.view.stream(&segments, kind::BITMAP, self.name)?.ok_or(missing)?;
         if !stream.is_resident() && bitmap.len() as u64 <= stream.size {
-            return edit.put_stream(self.block_rank(), &stream, 0, &bitmap);
+            return edit.put_stream(self.block_rank(edit, Id::Root), &stream, 0, &bitmap);
         }
-        edit.replace(self.file, Rank::IndexRoots, (kind::BITMAP, self.name), Content::Small(&bitmap))
+        edit.replace(self.file, edit.upper(), (kind::BITMAP, self.name), Content::Small(&bitmap))
     }
 }
 

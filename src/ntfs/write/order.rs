@@ -14,7 +14,7 @@ pub enum WriteStep {
     Bitmap,
     /// Bits of `$MFT:$BITMAP` that become set.
     MftBitmap,
-    /// `$Secure`: the indexes and the record.
+    /// `$Secure`: the record and the blocks of its indexes.
     Security,
     /// File records that become used, and the free ones of a grown `$MFT`.
     NewRecords,
@@ -22,7 +22,7 @@ pub enum WriteStep {
     MftHead,
     /// Records of files whose content or descriptor changes: the commit point of a stream.
     BaseRecords,
-    /// Index blocks, then the records of directories: the commit point of a name.
+    /// The records of directories and index blocks: the commit point of a name.
     Index,
     /// Records that become free, then the bits of what became free.
     Freed,
@@ -34,13 +34,15 @@ pub(super) enum Rank {
     Data,
     Bitmap,
     MftBitmap,
-    SecurityBlocks,
     Security,
+    SecurityBlocks,
     NewRecords,
     MftHead,
     BaseRecords,
-    IndexBlocks,
-    IndexRoots,
+    /// What loses nothing, but perhaps doubles a name: the upper nodes of an index that gets one, leaves of one that
+    /// loses one.
+    IndexFirst,
+    IndexThen,
     FreedRecords,
     FreedBits,
 }
@@ -51,11 +53,11 @@ impl Rank {
             Self::Data => WriteStep::Data,
             Self::Bitmap => WriteStep::Bitmap,
             Self::MftBitmap => WriteStep::MftBitmap,
-            Self::SecurityBlocks | Self::Security => WriteStep::Security,
+            Self::Security | Self::SecurityBlocks => WriteStep::Security,
             Self::NewRecords => WriteStep::NewRecords,
             Self::MftHead => WriteStep::MftHead,
             Self::BaseRecords => WriteStep::BaseRecords,
-            Self::IndexBlocks | Self::IndexRoots => WriteStep::Index,
+            Self::IndexFirst | Self::IndexThen => WriteStep::Index,
             Self::FreedRecords | Self::FreedBits => WriteStep::Freed,
         }
     }

@@ -122,7 +122,7 @@ mod tests {
         let memory = Memory((0..1500u32).map(|i| i as u8).collect());
         let mut stage = Stage::new(&memory);
         stage.put(Rank::Data, 500, &[1; 30]).unwrap();
-        stage.put(Rank::IndexRoots, 1490, &[2; 10]).unwrap();
+        stage.put(Rank::IndexThen, 1490, &[2; 10]).unwrap();
         let mut read = vec![0; 1500];
         stage.read_at(0, &mut read).unwrap();
         let mut expected = memory.0.clone();
@@ -139,10 +139,10 @@ mod tests {
     fn writes_come_by_rank_and_neighbours_are_joined() {
         let memory = Memory(vec![0; 8192]);
         let mut stage = Stage::new(&memory);
-        stage.put(Rank::IndexRoots, 512, &[1; 512]).unwrap();
+        stage.put(Rank::IndexThen, 512, &[1; 512]).unwrap();
         stage.put(Rank::Data, 1024, &[2; 1024]).unwrap();
         stage.put(Rank::BaseRecords, 512, &[3; 4]).unwrap();
         let writes: Vec<_> = stage.into_writes().iter().map(|w| (w.rank, w.at, w.bytes.len())).collect();
-        assert_eq!(writes, [(Rank::Data, 1024, 1024), (Rank::IndexRoots, 512, 512)]);
+        assert_eq!(writes, [(Rank::Data, 1024, 1024), (Rank::IndexThen, 512, 512)]);
     }
 }

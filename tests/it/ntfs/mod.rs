@@ -1,8 +1,10 @@
 //! Volumes made by mkntfs and filled by ntfs-3g, and real ones: read, gated, overwritten, damaged.
 
 mod corpus;
+mod crash;
 mod gate;
 mod hostile;
+mod hostile_edits;
 mod made;
 mod oracles;
 mod overwriting;

@@ -71,12 +71,19 @@ fn checkdisk() -> Option<std::ffi::OsString> {
 /// descriptor.
 pub fn seen_through_a_mount(path: &Path) -> Option<BTreeMap<String, (String, Vec<u8>)>> {
     const SCRIPT: &str = r#"
-import hashlib, os, sys
+import ctypes, hashlib, os, sys
 top = sys.argv[1]
+libc = ctypes.CDLL(None)
+# os.getxattr first asks with a small buffer, to which ntfs-3g gives an answer that the kernel does not take.
+room = ctypes.create_string_buffer(65536)
+def attribute(place):
+    length = libc.getxattr(os.fsencode(place), b'system.ntfs_acl', room, len(room))
+    assert length > 0, place
+    return room.raw[:length].hex()
 for folder, folders, files in os.walk(top):
     for name in folders + files:
         place = os.path.join(folder, name)
-        acl = os.getxattr(place, 'system.ntfs_acl').hex()
+        acl = attribute(place)
         digest = '-' if name in folders else hashlib.sha256(open(place, 'rb').read()).hexdigest()
         print(digest, acl, place[len(top):])
 "#;
