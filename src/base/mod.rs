@@ -1,8 +1,10 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
-//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, times, UTF-16, progress, and
-//! file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
+//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors, times,
+//! UTF-16, progress, and file helpers that name the path in their errors. Nothing here reads a clock or draws a random
+//! number.
 
+pub mod descriptor;
 pub mod digest;
 pub mod failure;
 pub mod fs;
@@ -10,6 +12,7 @@ pub mod guid;
 pub mod offset;
 pub mod progress;
 pub mod read;
+pub mod sid;
 pub mod time;
 pub mod utf16;
 

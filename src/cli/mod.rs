@@ -3,13 +3,17 @@
 //! Data goes to stdout, status to stderr. Exit codes: 0 done and nothing open at or above `--fail-on`, 1 done with
 //! findings open (or a bundle that does not verify), 2 usage, 3 refused, 4 failed.
 
+mod cat;
+mod check;
 mod harden;
 mod inspect;
+mod ls;
 mod options;
 mod rules;
 mod scan;
 mod ui;
 mod verify;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -54,6 +58,9 @@ enum Verb {
     Harden(harden::Arguments),
     Verify(verify::Arguments),
     Rules(rules::Arguments),
+    Check(check::Arguments),
+    Ls(ls::Arguments),
+    Cat(cat::Arguments),
 }
 
 /// What a verb says about its own success.
@@ -63,6 +70,8 @@ enum Verdict {
     Done,
     /// Done, and findings are open or claims do not hold.
     Open,
+    /// A part could not be looked into, and the document says why.
+    Refused,
 }
 
 /// The answer of a verb.
@@ -81,6 +90,9 @@ pub fn main() -> ExitCode {
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+        Verb::Check(arguments) => check::run(arguments, &ui),
+        Verb::Ls(arguments) => ls::run(arguments, &ui),
+        Verb::Cat(arguments) => cat::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),
@@ -89,6 +101,7 @@ pub fn main() -> ExitCode {
     match verdict {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Open) => ExitCode::from(1),
+        Ok(Verdict::Refused) => ExitCode::from(3),
         Err(error) => {
             ui.failure(&*error);
             ExitCode::from(match error.kind() {

@@ -150,6 +150,15 @@ pub enum Error {
         record: u64,
     },
 
+    /// A compression unit of a file is damaged.
+    #[error("the compressed data at {at} of file {record:#x} is damaged")]
+    CompressedUnit {
+        /// Number of the file's base record.
+        record: u64,
+        /// Where the unit begins.
+        at: FileOffset,
+    },
+
     /// A structure does not fit into what holds it.
     #[error("a structure at {place} does not fit")]
     Cut {
@@ -242,6 +251,15 @@ pub enum Error {
         record: u64,
         /// The type code of the attribute.
         kind: u32,
+    },
+
+    /// A security id stands in no index, or what the index leads to is not its descriptor.
+    #[error("the security id {id:#x} of file {record:#x} leads to no descriptor in $Secure")]
+    NoDescriptor {
+        /// Number of the file's base record.
+        record: u64,
+        /// The id.
+        id: u32,
     },
 
     /// What was asked needs a directory, and this is a file.
@@ -440,6 +458,7 @@ impl Failure for Error {
             Self::IsDirectory { .. } | Self::NotADirectory { .. } | Self::OutsideFile { .. } => Kind::Usage,
             Self::TooFragmented { .. } | Self::TooLarge { .. } => Kind::Limit,
             Self::BootSector { .. }
+            | Self::CompressedUnit { .. }
             | Self::Cut { .. }
             | Self::ExtentGap { .. }
             | Self::Field { .. }
@@ -447,6 +466,7 @@ impl Failure for Error {
             | Self::IndexOrder { .. }
             | Self::MappingPairs { .. }
             | Self::MissingAttribute { .. }
+            | Self::NoDescriptor { .. }
             | Self::NotInUse { .. }
             | Self::OutsideMft { .. }
             | Self::ShortStream { .. }

@@ -1,15 +1,17 @@
 //! Floor 2: an NTFS volume: reading it, telling what forbids to write it, and overwriting bytes of a file in place.
 //!
 //! ```text
-//! Volume::open    boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
-//! Volume::find    path -> $I30 of each directory -> reference -> records -> File
-//! Volume::read    File -> runs -> clusters; zeros behind the initialized size
-//! Volume::refusals  every reason not to write this volume, by its stable code
-//! Volume::overwrite File + bytes -> clusters or record, and the extents that were touched
+//! Volume::open       boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
+//! Volume::find       path -> $I30 of each directory -> reference -> records -> File
+//! Volume::read       File -> runs -> clusters; zeros behind the initialized size; LZNT1
+//! Volume::security   File -> its descriptor, by id from $Secure or from its own records
+//! Volume::refusals   every reason not to write this volume, by its stable code
+//! Volume::verify     every rule that ties the structures together -> findings
+//! Volume::overwrite  File + bytes -> clusters or record, and the extents that were touched
 //! ```
 //!
-//! Compressed, encrypted and reparse files are refused by name. Nothing here allocates or frees: no file changes its
-//! size, no name comes or goes, and the whole of `$Bitmap` against all runs is not compared.
+//! Compressed files are read and not written; encrypted and reparse files are refused by name. Nothing here allocates
+//! or frees: no file changes its size, no name comes or goes.
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod attribute;
@@ -22,6 +24,7 @@ mod gate;
 mod index;
 mod layout;
 mod log_file;
+mod lznt1;
 mod overwrite;
 mod path;
 mod record;

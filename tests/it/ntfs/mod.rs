@@ -7,4 +7,5 @@ mod made;
 mod overwriting;
 mod planted;
 mod reading;
+mod security;
 mod verifying;
