@@ -103,6 +103,52 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     sync_folder(folder)
 }
 
+/// A file that appears under its name only when it is whole; dropped before, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Fresh {
+    file: tempfile::NamedTempFile,
+    path: PathBuf,
+}
+
+impl Fresh {
+    /// Begins a file that must not exist yet.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn create(path: &Path) -> Result<Self, Error> {
+        use std::os::unix::fs::PermissionsExt as _;
+        if path.symlink_metadata().is_ok() {
+            return Err(failed("create", path)(io::Error::from(io::ErrorKind::AlreadyExists)));
+        }
+        // As any new file: the user's mask takes its part.
+        let permissions = std::fs::Permissions::from_mode(0o666);
+        let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
+        Ok(Self { file: file.map_err(failed("create", path))?, path: path.to_owned() })
+    }
+
+    /// Appends bytes.
+    ///
+    /// # Errors
+    /// The operating system's, with the path.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), Error> {
+        self.file.write_all(bytes).map_err(failed("write", &self.path))
+    }
+
+    /// Flushes the file to the disk and gives it its name.
+    ///
+    /// # Errors
+    /// The operating system's, with the path; nothing is left behind then.
+    pub fn finish(self) -> Result<(), Error> {
+        self.file.as_file().sync_all().map_err(failed("flush", &self.path))?;
+        self.file.persist_noclobber(&self.path).map_err(|error| failed("create", &self.path)(error.error))?;
+        sync_folder(folder_of(&self.path))
+    }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Flushes a folder's entries to the disk, so that a rename in it survives a power cut.
 ///
 /// # Errors

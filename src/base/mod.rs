@@ -1,8 +1,10 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
-//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, times, UTF-16, progress, and
-//! `.reg` text, file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
+//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors, times,
+//! UTF-16, `.reg` text, progress, and file helpers that name the path in their errors. Nothing here reads a clock or
+//! draws a random number.
 
+pub mod descriptor;
 pub mod digest;
 pub mod failure;
 pub mod fs;
@@ -11,6 +13,7 @@ pub mod offset;
 pub mod progress;
 pub mod read;
 pub mod reg_file;
+pub mod sid;
 pub mod time;
 pub mod utf16;
 

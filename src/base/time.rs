@@ -68,11 +68,17 @@ impl Serialize for Moment {
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub struct FileTime(pub u64);
 
+impl FileTime {
+    /// Returns the same moment in whole seconds since 1970, or `None` if it is earlier.
+    pub fn moment(self) -> Option<Moment> {
+        (self.0 / 10_000_000).checked_sub(UNIX_EPOCH_IN_FILETIME_SECONDS).map(Moment)
+    }
+}
+
 impl fmt::Display for FileTime {
     /// Writes RFC 3339 to the second, or the bare number for a time outside 1970 to 9999.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = (self.0 / 10_000_000).checked_sub(UNIX_EPOCH_IN_FILETIME_SECONDS).map(Moment);
-        match seconds.filter(|moment| moment.date().0 < 10_000) {
+        match self.moment().filter(|moment| moment.date().0 < 10_000) {
             Some(moment) => moment.fmt(f),
             None => write!(f, "{:#x}", self.0),
         }
@@ -111,5 +117,7 @@ mod tests {
     #[test]
     fn the_unix_epoch_has_its_documented_filetime() {
         assert_eq!(Moment(0).filetime(), FileTime(116_444_736_000_000_000));
+        assert_eq!(FileTime(116_444_736_019_999_999).moment(), Some(Moment(1)));
+        assert_eq!(FileTime(116_444_735_999_999_999).moment(), None);
     }
 }

@@ -3,14 +3,18 @@
 //! Data goes to stdout, status to stderr. Exit codes: 0 done and nothing open at or above `--fail-on`, 1 done with
 //! findings open (or a bundle that does not verify), 2 usage, 3 refused, 4 failed.
 
+mod cat;
+mod check;
 mod harden;
 mod inspect;
+mod ls;
 mod options;
 mod reg;
 mod rules;
 mod scan;
 mod ui;
 mod verify;
+mod volume;
 
 use std::process::ExitCode;
 
@@ -56,6 +60,9 @@ enum Verb {
     Verify(verify::Arguments),
     Rules(rules::Arguments),
     Reg(reg::Arguments),
+    Check(check::Arguments),
+    Ls(ls::Arguments),
+    Cat(cat::Arguments),
 }
 
 /// What a verb says about its own success.
@@ -65,6 +72,8 @@ enum Verdict {
     Done,
     /// Done, and findings are open or claims do not hold.
     Open,
+    /// A part could not be looked into, and the document says why.
+    Refused,
 }
 
 /// The answer of a verb.
@@ -84,6 +93,9 @@ pub fn main() -> ExitCode {
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
         Verb::Reg(arguments) => reg::run(arguments, &ui),
+        Verb::Check(arguments) => check::run(arguments, &ui),
+        Verb::Ls(arguments) => ls::run(arguments, &ui),
+        Verb::Cat(arguments) => cat::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),
@@ -92,6 +104,7 @@ pub fn main() -> ExitCode {
     match verdict {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Open) => ExitCode::from(1),
+        Ok(Verdict::Refused) => ExitCode::from(3),
         Err(error) => {
             ui.failure(&*error);
             ExitCode::from(match error.kind() {

@@ -132,7 +132,7 @@ pub(super) fn elapsed() -> Duration {
 }
 
 /// The last moment that RFC 3339 can express with four digits of year: 9999-12-31T23:59:59Z.
-const LAST_MOMENT: u64 = 253_402_300_799;
+pub(super) const LAST_MOMENT: u64 = 253_402_300_799;
 
 /// Returns the moment of this run: `SOURCE_DATE_EPOCH` where it is set, else the clock's.
 pub(super) fn now() -> Result<Moment> {

@@ -44,16 +44,21 @@ impl Ui {
         self.bytes(text.as_bytes());
     }
 
-    /// Writes bytes to stdout as they are.
-    pub(super) fn bytes(&self, bytes: &[u8]) {
+    /// Writes bytes to stdout as they are, and tells whether more are wanted.
+    pub(super) fn bytes(&self, bytes: &[u8]) -> bool {
         self.clear();
         let written = io::stdout().lock().write_all(bytes).and_then(|()| io::stdout().flush());
         // A reader that went away (`| head`) wants no more. Anything else leaves a report that is cut.
-        if let Err(error) = written
-            && error.kind() != io::ErrorKind::BrokenPipe
-            && let Ok(mut broken) = self.broken.lock()
-        {
-            *broken = Some(error);
+        match written {
+            Ok(()) => true,
+            Err(error) => {
+                if error.kind() != io::ErrorKind::BrokenPipe
+                    && let Ok(mut broken) = self.broken.lock()
+                {
+                    *broken = Some(error);
+                }
+                false
+            }
         }
     }
 

@@ -48,6 +48,8 @@ pub(super) enum Form<'a> {
         size: u64,
         /// Initialized size; only the first extent's counts.
         initialized: u64,
+        /// Clusters of a compression unit, as a power of two; only the first extent's counts.
+        unit: u8,
         /// The mapping pairs.
         pairs: &'a [u8],
         /// First byte of the mapping pairs in the record.
@@ -175,6 +177,7 @@ fn non_resident(bytes: &[u8], offset: usize, place: Place) -> Result<Form<'_>> {
         allocated: header.allocated.get(),
         size: header.size.get(),
         initialized: header.initialized.get(),
+        unit: header.compression_unit,
         pairs,
         pairs_offset: offset.saturating_add(pairs_offset),
     })

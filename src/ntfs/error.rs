@@ -157,6 +157,15 @@ pub enum Error {
         record: u64,
     },
 
+    /// A compression unit of a file is damaged.
+    #[error("the compressed data at {at} of file {record:#x} is damaged")]
+    CompressedUnit {
+        /// Number of the file's base record.
+        record: u64,
+        /// Where the unit begins.
+        at: FileOffset,
+    },
+
     /// A structure does not fit into what holds it.
     #[error("a structure at {place} does not fit")]
     Cut {
@@ -299,6 +308,15 @@ pub enum Error {
         units: usize,
         /// What is wrong with it.
         fault: &'static str,
+    },
+
+    /// A security id stands in no index, or what the index leads to is not its descriptor.
+    #[error("the security id {id:#x} of file {record:#x} leads to no descriptor in $Secure")]
+    NoDescriptor {
+        /// Number of the file's base record.
+        record: u64,
+        /// The id.
+        id: u32,
     },
 
     /// What was asked needs a directory, and this is a file.
@@ -540,6 +558,7 @@ impl Failure for Error {
             | Self::OutsideFile { .. } => Kind::Usage,
             Self::TooFragmented { .. } | Self::TooLarge { .. } => Kind::Limit,
             Self::BootSector { .. }
+            | Self::CompressedUnit { .. }
             | Self::Cut { .. }
             | Self::ExtentGap { .. }
             | Self::Field { .. }
@@ -547,6 +566,7 @@ impl Failure for Error {
             | Self::IndexOrder { .. }
             | Self::MappingPairs { .. }
             | Self::MissingAttribute { .. }
+            | Self::NoDescriptor { .. }
             | Self::NotInUse { .. }
             | Self::OutsideMft { .. }
             | Self::ShortStream { .. }

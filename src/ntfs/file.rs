@@ -9,6 +9,7 @@ use super::record::Reference;
 use super::segments::Segments;
 use super::stream::{Content, Stream};
 use super::{Error, Result, Volume, fixup};
+use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset};
 use crate::disk::BlockDevice;
 
@@ -21,6 +22,7 @@ pub struct File {
     pub(super) is_directory: bool,
     pub(super) is_internal: bool,
     pub(super) attributes: u32,
+    modified: FileTime,
     pub(super) reparse_tag: Option<u32>,
     pub(super) data: Option<Stream>,
     links: u16,
@@ -54,6 +56,11 @@ impl File {
     /// Returns the file's attributes, as `GetFileAttributes` has them but for the directory bit.
     pub fn attributes(&self) -> u32 {
         self.attributes
+    }
+
+    /// Returns when the content was last changed.
+    pub fn modified(&self) -> FileTime {
+        self.modified
     }
 
     /// Returns the number of names, 8.3 twins included.
@@ -91,7 +98,7 @@ impl File {
         self.data.as_ref().is_some_and(Stream::is_sparse)
     }
 
-    /// Returns the stream that holds the content, if it can be read as it lies there.
+    /// Returns the stream that holds the content, if it can be read.
     pub(super) fn readable(&self) -> Result<&Stream> {
         let record = self.reference.record();
         if self.is_directory {
@@ -105,9 +112,6 @@ impl File {
         let data = self.data.as_ref().ok_or(Error::MissingAttribute { record, kind: kind::DATA })?;
         if self.is_encrypted() {
             return Err(Error::Encrypted { record });
-        }
-        if data.is_compressed() && !data.is_resident() {
-            return Err(Error::Compressed { record });
         }
         Ok(data)
     }
@@ -126,8 +130,9 @@ impl<D: BlockDevice> Volume<D> {
     /// Returns the content of a file of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]; [`Error::IsDirectory`]; [`Error::Compressed`], [`Error::Encrypted`], [`Error::Wof`] and
-    /// [`Error::ReparsePoint`] if the content is not what lies in the clusters; otherwise what is wrong with the volume.
+    /// [`Error::TooLarge`]; [`Error::IsDirectory`]; [`Error::Encrypted`], [`Error::Wof`] and [`Error::ReparsePoint`] if
+    /// the content cannot be told; [`Error::Compressed`] if it is compressed by anything but LZNT1; otherwise what is
+    /// wrong with the volume.
     pub fn read(&self, file: &File, limit: u64) -> Result<Vec<u8>> {
         self.current(file)?.readable()?.read_all(&self.device, &self.geometry, limit)
     }
@@ -162,11 +167,14 @@ impl<D: BlockDevice> Volume<D> {
     /// update sequence array, and so the extents lead there.
     ///
     /// # Errors
-    /// As [`Volume::read_at`].
+    /// As [`Volume::read_at`], and [`Error::Compressed`]: compressed bytes lie nowhere.
     pub fn extents(&self, file: &File, at: FileOffset, length: u64) -> Result<Vec<Extent>> {
         let file = self.current(file)?;
         let data = file.readable()?;
         data.check_asked(at, length)?;
+        if data.is_compressed() && !data.is_resident() {
+            return Err(Error::Compressed { record: file.reference.record() });
+        }
         if let Content::Resident { offset, .. } = data.content {
             return self.resident_extents(data.record, (offset as u64).saturating_add(at.0), length);
         }
@@ -193,12 +201,13 @@ impl<D: BlockDevice> Volume<D> {
     pub(super) fn file_of(&self, segments: &Segments) -> Result<File> {
         let base = &segments.base;
         let information = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
-        let attributes = match &information {
-            None => 0,
+        let (attributes, modified) = match &information {
+            None => (0, FileTime::default()),
             Some(attribute) => {
                 let place = Place::Record { record: base.number(), byte: attribute.offset };
                 let fields: &StandardInformation = view(attribute.value()?, 0).map_err(place.cut())?;
-                fields.file_attributes.get()
+                let [_, modified, ..] = fields.times;
+                (fields.file_attributes.get(), FileTime(modified.get()))
             }
         };
         Ok(File {
@@ -206,6 +215,7 @@ impl<D: BlockDevice> Volume<D> {
             is_directory: base.is_directory(),
             is_internal: base.is_internal(),
             attributes,
+            modified,
             reparse_tag: self.reparse_tag(segments)?,
             data: if base.is_directory() { None } else { self.stream(segments, kind::DATA, &[])? },
             links: base.link_count(),

@@ -2,16 +2,18 @@
 //! changing files, names and descriptors.
 //!
 //! ```text
-//! Volume::open    boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
-//! Volume::find    path -> $I30 of each directory -> reference -> records -> File
-//! Volume::read    File -> runs -> clusters; zeros behind the initialized size
-//! Volume::refusals  every reason not to write this volume, by its stable code
-//! Volume::overwrite File + bytes -> clusters or record, and the extents that were touched
+//! Volume::open       boot sector -> $MFT (its runs, over several records if need be) -> $Volume, $UpCase
+//! Volume::find       path -> $I30 of each directory -> reference -> records -> File
+//! Volume::read       File -> runs -> clusters; zeros behind the initialized size; LZNT1
+//! Volume::security   File -> its descriptor, by id from $Secure or from its own records
+//! Volume::refusals   every reason not to write this volume, by its stable code
+//! Volume::verify     every rule that ties the structures together -> findings
+//! Volume::overwrite  File + bytes -> clusters or record, and the extents that were touched
 //! Volume::replace_stream, create_file, create_dir, delete, set_security
-//!                   planned in memory, then written in an order that a crash survives
+//!                    planned in memory, then written in an order that a crash survives
 //! ```
 //!
-//! Compressed, encrypted and reparse files are refused by name. The whole of `$Bitmap` against all runs is not compared.
+//! Compressed files are read and not written; encrypted and reparse files are refused by name.
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod attribute;
@@ -24,6 +26,7 @@ mod gate;
 mod index;
 mod layout;
 mod log_file;
+mod lznt1;
 mod overwrite;
 mod path;
 mod record;

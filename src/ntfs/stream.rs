@@ -1,14 +1,14 @@
 //! A stream: the content of one attribute with all its extents, read and written through its runs.
 //!
-//! Bytes behind the initialized size read as zeros, whatever the clusters hold. Compressed and encrypted streams are
-//! refused by name. A stream never changes its length here.
+//! Bytes behind the initialized size read as zeros, whatever the clusters hold. Compressed streams are read and not
+//! written, encrypted ones are refused by name. A stream never changes its length here.
 
 use super::attribute::{Attribute, Form};
 use super::boot::Geometry;
 use super::error::Place;
 use super::layout::attribute_flag;
 use super::runs::{Pairs, Run};
-use super::{Error, Result};
+use super::{Error, Result, lznt1};
 use crate::base::{Extent, FileOffset, Vcn, VolumeOffset, read};
 use crate::disk::BlockDevice;
 
@@ -23,6 +23,8 @@ pub(super) struct Stream {
     pub attribute: usize,
     /// Compression, encryption, sparseness.
     pub flags: u16,
+    /// Clusters of a compression unit, as a power of two.
+    pub unit: u8,
     /// Data size.
     pub size: u64,
     /// Initialized size.
@@ -62,16 +64,16 @@ impl Stream {
     /// # Errors
     /// [`Error::ExtentGap`] if the extent is not the first; [`Error::MappingPairs`].
     pub fn first(file: u64, attribute: &Attribute<'_>, geometry: &Geometry) -> Result<Self> {
-        let (size, initialized, allocated) = match attribute.form {
-            Form::Resident { value, .. } => (value.len() as u64, value.len() as u64, value.len() as u64),
-            Form::NonResident { size, initialized, allocated, .. } => (size, initialized, allocated),
+        let (size, initialized, allocated, unit) = match attribute.form {
+            Form::Resident { value, .. } => (value.len() as u64, value.len() as u64, value.len() as u64, 0),
+            Form::NonResident { size, initialized, allocated, unit, .. } => (size, initialized, allocated, unit),
         };
         let content = match attribute.form {
             Form::Resident { value, offset } => Content::Resident { offset, value: value.to_vec() },
             Form::NonResident { .. } => Content::Runs(Vec::new()),
         };
         let (record, offset, flags) = (attribute.record, attribute.offset, attribute.flags);
-        let mut stream = Self { file, record, attribute: offset, flags, size, initialized, allocated, content };
+        let mut stream = Self { file, record, attribute: offset, flags, unit, size, initialized, allocated, content };
         if stream.is_resident() {
             return Ok(stream);
         }
@@ -150,7 +152,8 @@ impl Stream {
     /// Fills `buf` with the bytes that begin at `at`, in as few reads as the runs allow.
     ///
     /// # Errors
-    /// [`Error::ShortStream`]; [`Error::Compressed`], [`Error::Encrypted`]; the device's.
+    /// [`Error::ShortStream`]; [`Error::Encrypted`]; of a compressed stream [`Error::Compressed`] if it is no LZNT1 in
+    /// units of 16 clusters, and [`Error::CompressedUnit`]; the device's.
     pub fn read<D: BlockDevice>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
         self.check_range(at, buf.len() as u64)?;
         if self.is_encrypted() {
@@ -164,7 +167,7 @@ impl Stream {
             return Ok(());
         }
         if self.is_compressed() {
-            return Err(Error::Compressed { record: self.file });
+            return self.read_compressed(device, geometry, at, buf);
         }
         let valid = self.initialized.saturating_sub(at).min(buf.len() as u64);
         let (stored, mut rest) = buf.split_at_mut(usize::try_from(valid).unwrap_or(usize::MAX));
@@ -179,6 +182,65 @@ impl Stream {
             rest = tail;
         }
         Ok(())
+    }
+
+    /// Fills `buf` with decompressed bytes, unit by unit.
+    fn read_compressed<D: BlockDevice>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
+        const LZNT1: u16 = 1;
+        const UNIT_POWER: u8 = 4;
+        if self.flags & attribute_flag::COMPRESSION_MASK != LZNT1 || self.unit != UNIT_POWER {
+            return Err(Error::Compressed { record: self.file });
+        }
+        // Clusters have at most 2 MiB: a unit has at most 32.
+        let unit_bytes = geometry.cluster_bytes << UNIT_POWER;
+        let (mut at, mut rest) = (at, buf);
+        // Each turn fills at least one byte.
+        while !rest.is_empty() {
+            let into = at.checked_rem(unit_bytes).unwrap_or(0);
+            let start = at.saturating_sub(into);
+            let length = unit_bytes.saturating_sub(into).min(rest.len() as u64);
+            let (part, tail) = rest.split_at_mut(usize::try_from(length).expect("a part of a unit is small"));
+            let valid = self.initialized.saturating_sub(at).min(length);
+            let (stored, behind) = part.split_at_mut(usize::try_from(valid).expect("a part of a unit is small"));
+            behind.fill(0);
+            if !stored.is_empty() {
+                let unit = self.unit_at(device, geometry, start, unit_bytes)?;
+                let into = usize::try_from(into).expect("a part of a unit is small");
+                let place = Place::Record { record: self.record, byte: self.attribute };
+                stored.copy_from_slice(read::slice(&unit, into, stored.len()).map_err(place.cut())?);
+            }
+            at = at.saturating_add(length);
+            rest = tail;
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes of the compression unit at `start`: plain if it has all its clusters, zeros if it has none.
+    fn unit_at<D: BlockDevice>(&self, device: &D, geometry: &Geometry, start: u64, unit_bytes: u64) -> Result<Vec<u8>> {
+        let damaged = || Error::CompressedUnit { record: self.file, at: FileOffset(start) };
+        let length = unit_bytes.min(self.mapped(geometry).saturating_sub(start));
+        let small = |length| usize::try_from(length).map_err(|_| damaged());
+        let pieces = self.pieces(geometry, start, length)?;
+        let mut bytes = Vec::new();
+        let mut ended = false;
+        for piece in pieces {
+            match piece.at {
+                // What is compressed lies in front, and the clusters that it saves are holes behind it.
+                Some(_) if ended => return Err(damaged()),
+                Some(place) => {
+                    let before = bytes.len();
+                    bytes.resize(before.saturating_add(small(piece.length)?), 0);
+                    device.read_at(place.0, bytes.get_mut(before..).unwrap_or(&mut []))?;
+                }
+                None => ended = true,
+            }
+        }
+        if bytes.len() as u64 == unit_bytes {
+            return Ok(bytes);
+        }
+        let mut plain = vec![0; small(unit_bytes)?];
+        lznt1::decompress(&bytes, &mut plain).ok_or_else(damaged)?;
+        Ok(plain)
     }
 
     /// Reads the whole stream, which has at most `limit` bytes.
@@ -312,7 +374,17 @@ mod tests {
             })
             .collect();
         let content = Content::Runs(runs);
-        Stream { file: 30, record: 30, attribute: 0x98, flags: 0, size, initialized, allocated: vcn * 512, content }
+        Stream {
+            file: 30,
+            record: 30,
+            attribute: 0x98,
+            flags: 0,
+            unit: 0,
+            size,
+            initialized,
+            allocated: vcn * 512,
+            content,
+        }
     }
 
     fn device() -> Memory {

@@ -1,9 +1,10 @@
 //! Security cells (`sk`): a ring of all descriptors in the hive, each once, with the number of keys that use it.
 //!
-//! The shape of a descriptor is checked here (MS-DTYP 2.4.6); what it grants is not this floor's matter.
+//! A descriptor must be well-formed (MS-DTYP 2.4.6); what it grants is not this floor's matter.
 
 use super::layout::{CELL_HEADER_LEN, KeySecurity};
 use super::{Error, Hive, Result, tail};
+use crate::base::descriptor::Descriptor;
 use crate::base::{CellOffset, read};
 
 impl Hive {
@@ -46,81 +47,12 @@ impl Hive {
 /// Tells whether `bytes` are a well-formed self-relative descriptor: owner, group and lists inside, aligned and
 /// without overlap, every entry of a known type and inside its list.
 pub(super) fn is_descriptor(bytes: &[u8]) -> bool {
-    shape(bytes).is_some()
+    Descriptor::parse(bytes).is_ok()
 }
 
 /// Tells whether a well-formed descriptor names an owner: Windows does not accept one without.
 pub(super) fn has_owner(bytes: &[u8]) -> bool {
     read::u32_le(bytes, 4).is_ok_and(|owner| owner != 0)
-}
-
-fn shape(bytes: &[u8]) -> Option<()> {
-    let word = |at| read::u32_le(bytes, at).ok();
-    let (revision, control) = (read::u8(bytes, 0).ok()?, read::u16_le(bytes, 2).ok()?);
-    let [owner, group, sacl, dacl] = [word(4)?, word(8)?, word(12)?, word(16)?].map(|at| at as usize);
-    if revision != 1 || control & 0x8000 == 0 {
-        return None;
-    }
-    let mut spans = Vec::with_capacity(4);
-    for at in [owner, group].into_iter().filter(|at| *at != 0) {
-        spans.push((at, at.checked_add(sid_len(bytes, at)?)?));
-    }
-    for (at, present) in [(sacl, 0x10), (dacl, 0x04)] {
-        // A list whose bit is not set is not looked into, but its bytes are its own.
-        if at != 0
-            && let Ok(length) = read::u16_le(bytes, at.saturating_add(2))
-        {
-            spans.push((at, at.checked_add(usize::from(length))?));
-        }
-        if at != 0 && control & present != 0 {
-            acl(bytes, at)?;
-        }
-    }
-    spans.sort_unstable();
-    let apart = spans.iter().zip(spans.iter().skip(1)).all(|(before, after)| before.1 <= after.0);
-    let placed = [owner, group, sacl, dacl].iter().all(|at| *at == 0 || (*at >= 20 && at % 4 == 0));
-    (apart && placed).then_some(())
-}
-
-/// Checks the access control list at `at`.
-fn acl(bytes: &[u8], at: usize) -> Option<()> {
-    let revision = read::u8(bytes, at).ok()?;
-    let length = usize::from(read::u16_le(bytes, at.checked_add(2)?).ok()?);
-    let count = read::u16_le(bytes, at.checked_add(4)?).ok()?;
-    if !(2..=4).contains(&revision) || length < 8 || length % 4 != 0 {
-        return None;
-    }
-    let list = read::slice(bytes, at, length).ok()?;
-    let mut next = 8usize;
-    // At most 65,535 entries, each inside the list.
-    for _ in 0..count {
-        let kind = read::u8(list, next).ok()?;
-        let length = usize::from(read::u16_le(list, next.checked_add(2)?).ok()?);
-        if length < 16 || length % 4 != 0 {
-            return None;
-        }
-        let entry = read::slice(list, next, length).ok()?;
-        let sid = match kind {
-            // Header and mask; for the object types also two optional GUIDs.
-            0..=3 | 0x09 | 0x0a | 0x0d | 0x0e | 0x11..=0x14 => 8,
-            0x05..=0x08 | 0x0b | 0x0c | 0x0f | 0x10 => match read::u32_le(entry, 8).ok()? & 3 {
-                0 => 12,
-                3 => 44,
-                _ => 28,
-            },
-            _ => return None,
-        };
-        sid_len(entry, sid)?;
-        next = next.checked_add(length)?;
-    }
-    Some(())
-}
-
-/// Returns the length in bytes of the SID at `at`, if one is there.
-fn sid_len(bytes: &[u8], at: usize) -> Option<usize> {
-    let (revision, count) = (read::u8(bytes, at).ok()?, read::u8(bytes, at.checked_add(1)?).ok()?);
-    let length = usize::from(count).checked_mul(4)?.checked_add(8)?;
-    (revision == 1 && count <= 15 && read::slice(bytes, at, length).is_ok()).then_some(length)
 }
 
 #[cfg(test)]

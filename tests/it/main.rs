@@ -4,6 +4,7 @@
 mod support;
 
 mod disk;
+mod files;
 mod floors;
 mod harden;
 mod hostile;

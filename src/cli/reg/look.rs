@@ -190,7 +190,9 @@ pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
     warn(ui, &opened.warnings());
     match &arguments.output {
         Some(path) => fs::write_new(path, &text).map_err(boxed)?,
-        None => ui.bytes(&text),
+        None => {
+            ui.bytes(&text);
+        }
     }
     Ok(Verdict::Done)
 }

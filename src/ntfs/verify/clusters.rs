@@ -62,8 +62,10 @@ pub(super) fn check_bitmap<D: BlockDevice>(
     let mut compared = Compared { volume, bitmap: &bitmap, clusters, range: None };
     let mut rest = owned;
     let mut at = 0u64;
-    // Each turn moves on through $Bitmap, as far as the volume has clusters and what fills the last clusters of it.
-    let end = bitmap.size.min(clusters.div_ceil(8).saturating_add(volume.geometry.cluster_bytes));
+    // Each turn moves on through $Bitmap, as far as the device has clusters and what fills the last cluster of it.
+    let cluster_bytes = volume.geometry.cluster_bytes;
+    let most = clusters.min(volume.device.len().checked_div(cluster_bytes).unwrap_or(0).saturating_add(1));
+    let end = bitmap.size.min(most.div_ceil(8).saturating_add(cluster_bytes));
     while at < end {
         let length = PIECE_BYTES.min(end.saturating_sub(at));
         let mut piece = vec![0; usize::try_from(length).expect("a piece is small")];

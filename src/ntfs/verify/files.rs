@@ -7,6 +7,7 @@ use crate::base::read;
 use crate::ntfs::index::I30;
 use crate::ntfs::layout::{FileName, StandardInformation, kind, record_flag, system, view};
 use crate::ntfs::record::Reference;
+use crate::ntfs::security::SECURITY_ID_OFFSET;
 
 /// What other checks need of a file.
 #[derive(Clone, Copy, Debug, Default)]
@@ -92,9 +93,6 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
         _ => {}
     }
 }
-
-/// Where STANDARD_INFORMATION of version 3 has the security id.
-const SECURITY_ID_OFFSET: usize = 0x34;
 
 /// A name of a file, as a record tells it.
 #[derive(Clone, Copy, Debug)]

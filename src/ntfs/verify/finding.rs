@@ -142,7 +142,7 @@ rules! {
     Warning IndexShape "index-shape" "the leaves of the index lie at different depths";
     Error IndexBitmapFree "index-bitmap-free" "an index block is in use, but its bitmap says free";
     Error IndexBitmapUsed "index-bitmap-used" "an index block is not in use, but its bitmap says used";
-    Error IndexTooLarge "index-too-large" "all indexes together have more blocks than the volume has room for";
+    Error IndexTooLarge "index-too-large" "all indexes and attribute lists together are larger than the device";
     Error IndexParent "index-parent" "a name in the index tells of another directory";
     Error IndexReference "index-reference" "a name in the index leads to no file, or to one of another time";
     Error IndexName "index-name" "a name in the index is not a name of its file";

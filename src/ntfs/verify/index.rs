@@ -19,14 +19,12 @@ use crate::ntfs::{Error, Result, Volume};
 
 /// The deepest index: blocks of at least 512 bytes with two entries each would fill 2^30 of them.
 const MOST_DEPTH: usize = 30;
-/// The largest bitmap of one index that is read: it stands for 2^28 blocks.
-const MOST_BITMAP_BYTES: u64 = 1 << 25;
 /// The largest index root that is read: it lies in a record of at most 4096 bytes.
 const MOST_ROOT_BYTES: u64 = 4096;
 
-/// How many blocks all indexes of a volume may have together: as many as the volume has room for.
+/// How many blocks of 512 bytes and more may be read of what several files could share: as many as the device has.
 ///
-/// Only indexes that share clusters can have more, and those could keep the verifier busy without end.
+/// Only files that share clusters can have more, and those could keep the verifier busy without end.
 #[derive(Debug)]
 pub(super) struct Budget(AtomicU64);
 
@@ -35,8 +33,9 @@ impl Budget {
         Self(AtomicU64::new(blocks))
     }
 
-    fn take(&self) -> bool {
-        let less = |left: u64| left.checked_sub(1);
+    /// Takes some blocks of what is left; `false` if there are not so many.
+    pub fn take(&self, blocks: u64) -> bool {
+        let less = |left: u64| left.checked_sub(blocks);
         self.0.fetch_update(atomic::Ordering::Relaxed, atomic::Ordering::Relaxed, less).is_ok()
     }
 }
@@ -122,8 +121,19 @@ impl<'a, D: BlockDevice> Index<'a, D> {
         if allocation.is_some() != bitmap.is_some() || is_large && allocation.is_none() {
             findings.plain(Rule::IndexStreams, record, about, record_at);
         }
-        let bitmap =
-            bitmap.map(|bits| bits.read_all(&volume.device, &volume.geometry, MOST_BITMAP_BYTES)).transpose()?;
+        let bitmap = match bitmap {
+            Some(bits) => {
+                // One bit a block, of which the device has room for no more, and what fills a cluster.
+                let blocks = volume.device.len().checked_div(block_bytes as u64).unwrap_or(0);
+                let most = blocks.div_ceil(8).saturating_add(cluster_bytes);
+                if !budget.take(bits.size.min(most).div_ceil(layout::STRIDE_BYTES as u64)) {
+                    findings.plain(Rule::IndexTooLarge, record, About::Whole, record_at);
+                    return Ok(None);
+                }
+                Some(bits.read_all(&volume.device, &volume.geometry, most)?)
+            }
+            None => None,
+        };
         let index = Self {
             volume,
             record,
@@ -238,7 +248,7 @@ impl<'a, D: BlockDevice> Index<'a, D> {
             findings.number(Rule::IndexChild, self.record, about, at, vcn, vcn);
             return None;
         }
-        if !self.budget.take() {
+        if !self.budget.take(1) {
             findings.plain(Rule::IndexTooLarge, self.record, About::Whole, self.record_at);
             return None;
         }
@@ -313,7 +323,7 @@ impl<'a, D: BlockDevice> Index<'a, D> {
         for block in seen.iter().filter(|block| !is_set(**block)) {
             findings.plain(Rule::IndexBitmapFree, self.record, vcn(*block), self.record_at);
         }
-        // At most 2^28 bits, of which bytes of zeros are skipped.
+        // As many bits as the device has blocks, and bytes of zeros are skipped.
         for (byte, _) in (0u64..).zip(bitmap).filter(|(_, bits)| **bits != 0) {
             for block in (byte.saturating_mul(8)..).take(8).filter(|block| is_set(*block) && !seen.contains(block)) {
                 findings.plain(Rule::IndexBitmapUsed, self.record, vcn(block), self.record_at);

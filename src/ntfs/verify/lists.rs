@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 
 use super::files::{self, Facts};
 use super::finding::{About, Findings, Rule};
+use super::index::Budget;
 use super::records::{self, Attribute, Context, Parsed};
 use super::table::{Node, Table};
 use crate::base::utf16;
 use crate::disk::BlockDevice;
-use crate::ntfs::layout::kind;
+use crate::ntfs::layout::{STRIDE_BYTES, kind};
 use crate::ntfs::upcase::Upcase;
 use crate::ntfs::{Result, Volume, attribute_list};
 
@@ -20,6 +21,7 @@ pub(super) fn check<D: BlockDevice>(
     base: &Node,
     extensions: &[u64],
     table: &Table,
+    budget: &Budget,
     findings: &mut Findings,
 ) -> Option<Facts> {
     let bytes: Vec<(u64, Vec<u8>)> = std::iter::once(base.number)
@@ -35,6 +37,12 @@ pub(super) fn check<D: BlockDevice>(
         })
         .collect();
     let head = parsed.first().filter(|first| first.number == base.number)?;
+    let list = head.attributes.iter().find(|attribute| attribute.kind == kind::ATTRIBUTE_LIST)?;
+    let length = list.extent().map_or(0, |extent| extent.size.min(attribute_list::MOST_BYTES));
+    if !budget.take(length.div_ceil(STRIDE_BYTES as u64)) {
+        findings.plain(Rule::IndexTooLarge, base.number, list.about(), list.at);
+        return None;
+    }
     for attribute in parsed.iter().skip(1).flat_map(|record| &record.attributes) {
         if [kind::ATTRIBUTE_LIST, kind::STANDARD_INFORMATION].contains(&attribute.kind) {
             findings.plain(Rule::ExtensionAttribute, attribute.record, attribute.about(), attribute.at);
@@ -43,11 +51,7 @@ pub(super) fn check<D: BlockDevice>(
     let mut attributes: Vec<&Attribute<'_>> = parsed.iter().flat_map(|record| &record.attributes).collect();
     match list_of(volume, base.number) {
         Ok(list) => compare(&list, base, &attributes, table, &volume.upcase, findings),
-        Err(_) => {
-            let list = head.attributes.iter().find(|attribute| attribute.kind == kind::ATTRIBUTE_LIST);
-            let (about, at) = list.map_or((About::Whole, base.at), |list| (list.about(), list.at));
-            findings.plain(Rule::ListDamaged, base.number, about, at);
-        }
+        Err(_) => findings.plain(Rule::ListDamaged, base.number, list.about(), list.at),
     }
     Some(files::check(head, &mut attributes, volume.geometry.cluster_bytes, findings))
 }

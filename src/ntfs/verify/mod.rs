@@ -16,7 +16,7 @@
 //! # Bounds
 //! Memory: what [`table`] says, a set of the blocks of each index that is being walked, pieces of a megabyte, and at
 //! most 1,000 findings a rule in the end. Time: each record is read three times at most, each index block once (and
-//! all together not more than the volume has room for), each byte of `$Bitmap` once.
+//! all together not more than the device has room for), each byte of `$Bitmap` once.
 
 mod clusters;
 mod directories;
@@ -117,12 +117,12 @@ impl<D: BlockDevice> Volume<D> {
         let mut findings = Findings::default();
         self.guarded(system::check_boot(self, &mut findings), super::layout::system::BOOT, &mut findings)?;
         let records = self.records_to_read(&mut findings);
-        let budget = Budget::new(self.index_budget());
+        let budget = Budget::new(self.block_budget());
         let (scope, (mut table, mut owned, mut parts)) = match check {
             Check::Full => (Scope::All, self.read_all(records, progress)?),
             Check::Touched(touched) => (Scope::Some, self.read_some(&self.closure(touched, records), progress)?),
         };
-        parts.extend(self.join_extensions(&mut table));
+        parts.extend(self.join_extensions(&mut table, &budget));
         let (edges, stale, walked) = self.walk_indexes(&table, scope, &budget, progress);
         parts.extend(walked);
         let mut children: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
@@ -181,8 +181,9 @@ impl<D: BlockDevice> Volume<D> {
         claimed.min(most)
     }
 
-    /// Returns how many index blocks may be read: twice what the volume has room for, since `$Secure` is read twice.
-    fn index_budget(&self) -> u64 {
+    /// Returns how many blocks may be read of indexes and lists: twice what the device has room for, since `$Secure`
+    /// is read twice.
+    fn block_budget(&self) -> u64 {
         let least = layout::STRIDE_BYTES as u64;
         self.device.len().checked_div(least).unwrap_or(0).saturating_mul(2).saturating_add(64)
     }
@@ -300,7 +301,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 
     /// Checks records that continue others, and the files in several records.
-    fn join_extensions(&self, table: &mut Table) -> Vec<Findings> {
+    fn join_extensions(&self, table: &mut Table, budget: &Budget) -> Vec<Findings> {
         let mut findings = Findings::default();
         let mut extensions: BTreeMap<u64, Vec<u64>> = BTreeMap::new();
         for node in table.nodes().filter(|node| !node.is_base()) {
@@ -329,7 +330,7 @@ impl<D: BlockDevice> Volume<D> {
         let check = |node: &Node| {
             let mut findings = Findings::default();
             let others = extensions.get(&node.number).map_or(&[][..], Vec::as_slice);
-            let facts = lists::check(self, node, others, table, &mut findings);
+            let facts = lists::check(self, node, others, table, budget, &mut findings);
             (node.number, facts, findings)
         };
         let checked: Vec<_> = listed.par_iter().map(check).collect();

@@ -10,6 +10,7 @@ mod oracles;
 mod overwriting;
 mod planted;
 mod reading;
+mod security;
 mod verifying;
 mod workload;
 mod writing;

@@ -6,7 +6,7 @@ use coldforge::base::{Failure as _, FileOffset};
 use coldforge::ntfs::Error;
 
 use super::made::{SHAPES, in_pieces, make, noise, one_of_each, walk};
-use crate::support::{ask, oracle};
+use crate::support::{Seeded, ask, oracle};
 
 fn expected(files: &BTreeMap<String, Vec<u8>>) -> BTreeMap<String, Result<Vec<u8>, &'static str>> {
     files.iter().map(|(path, content)| (path.clone(), Ok(content.clone()))).collect()
@@ -105,21 +105,51 @@ fn a_file_and_an_mft_in_hundreds_of_pieces_are_read_whole() {
 }
 
 #[test]
-fn compressed_files_are_refused_by_name_unless_they_are_resident() {
+fn compressed_files_are_read_as_they_were_written_and_in_any_part() {
+    let parts = |lengths: &[(usize, bool)]| -> Vec<u8> {
+        let filled = lengths.iter().enumerate();
+        filled
+            .flat_map(|(i, (length, random))| if *random { noise(i as u64, *length) } else { vec![i as u8; *length] })
+            .collect()
+    };
     let made = make(SHAPES[1], |tree| {
         tree.folder(r"\packed");
         let place = tree.place(r"\packed");
         let compressed_directory = 0x0000_0810u32.to_be_bytes();
         let flags = rustix::fs::XattrFlags::empty();
         rustix::fs::setxattr(&place, "system.ntfs_attrib_be", &compressed_directory, flags).unwrap();
-        tree.put(r"\packed\large", &b"compress me ".repeat(50_000));
+        tree.put(r"\packed\text", &b"compress me ".repeat(50_000));
         tree.put(r"\packed\small", b"compress me");
+        tree.put(r"\packed\random", &noise(9, 300_001));
+        tree.put(r"\packed\zeros", &[0; 400_000]);
+        tree.put(
+            r"\packed\mixed",
+            &parts(&[(100_000, false), (70_000, true), (200_000, false), (65_536, true), (77, true)]),
+        );
+        tree.put(r"\packed\unit", &parts(&[(65_536, false)]));
+        let words = noise(10, 1 << 16);
+        tree.put(r"\packed\words", &(0..200_000).map(|i| words[i % 97] ^ words[i / 4096] & 3).collect::<Vec<_>>());
+        tree.sparse(r"\packed\holes", &[(5, b"begin"), (700_000, &[7; 5000]), (2_000_000, b"end")]);
     });
     let Some(made) = made else { return };
     let volume = made.volume();
-    let large = volume.find(r"\packed\large").unwrap().unwrap();
-    assert!(large.is_compressed());
-    assert_eq!(volume.read(&large, 1 << 20).unwrap_err().code(), Some("E-FILE-COMPRESSED"));
-    let small = volume.find(r"\packed\small").unwrap().unwrap();
-    assert_eq!(volume.read(&small, 1 << 20).unwrap(), b"compress me");
+    let mut compressed = 0;
+    for (path, content) in &made.files {
+        let file = volume.find(path).unwrap().unwrap();
+        compressed += u32::from(file.is_compressed() && !file.is_resident());
+        assert!(volume.read(&file, 1 << 24).unwrap() == *content, "{path}");
+        let mut seeded = Seeded(21);
+        for _ in 0..40 {
+            let at = seeded.below(content.len() as u64);
+            let length = seeded.below((content.len() as u64 - at).min(200_000)) as usize;
+            let mut part = vec![0xee; length];
+            volume.read_at(&file, FileOffset(at), &mut part).unwrap();
+            assert!(part == content[at as usize..][..length], "{path} at {at:#x} for {length:#x}");
+        }
+        if !file.is_resident() {
+            let refused = volume.extents(&file, FileOffset(0), 1).unwrap_err();
+            assert_eq!(refused.code(), Some("E-FILE-COMPRESSED"), "{path}");
+        }
+    }
+    assert!(compressed >= 6, "{compressed}");
 }
