@@ -3,6 +3,7 @@
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, times, UTF-16, progress, and
 //! file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
 
+pub mod crc32c;
 pub mod digest;
 pub mod failure;
 pub mod fs;

@@ -9,6 +9,7 @@ mod options;
 mod rules;
 mod scan;
 mod ui;
+mod undo;
 mod verify;
 
 use std::process::ExitCode;
@@ -54,6 +55,7 @@ enum Verb {
     Harden(harden::Arguments),
     Verify(verify::Arguments),
     Rules(rules::Arguments),
+    Undo(undo::Arguments),
 }
 
 /// What a verb says about its own success.
@@ -81,6 +83,7 @@ pub fn main() -> ExitCode {
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+        Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),
