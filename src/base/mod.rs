@@ -4,6 +4,7 @@
 //! UTF-16, `.reg` text, progress, and file helpers that name the path in their errors. Nothing here reads a clock or
 //! draws a random number.
 
+pub mod crc32c;
 pub mod descriptor;
 pub mod digest;
 pub mod failure;

@@ -13,6 +13,7 @@ mod reg;
 mod rules;
 mod scan;
 mod ui;
+mod undo;
 mod verify;
 mod volume;
 
@@ -63,6 +64,7 @@ enum Verb {
     Check(check::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
+    Undo(undo::Arguments),
 }
 
 /// What a verb says about its own success.
@@ -96,6 +98,7 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments, &ui),
         Verb::Ls(arguments) => ls::run(arguments, &ui),
         Verb::Cat(arguments) => cat::run(arguments, &ui),
+        Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),

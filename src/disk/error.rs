@@ -66,6 +66,29 @@ pub enum Error {
         actual: Format,
     },
 
+    /// The image's container cannot be written in place.
+    #[error("an image that is {container} is not written in place")]
+    InPlace {
+        /// The container, with its article.
+        container: &'static str,
+    },
+
+    /// The file is known by several names, and a journal stands beside one only.
+    #[error("`{}` is one of {names} names (hard links) of the same file", path.display())]
+    Linked {
+        /// The file.
+        path: PathBuf,
+        /// How many names it has.
+        names: u64,
+    },
+
+    /// There is no run to undo.
+    #[error("there is no undo journal beside `{}`", path.display())]
+    NoUndo {
+        /// The image.
+        path: PathBuf,
+    },
+
     /// The path leads to something that is not a file of bytes.
     #[error("`{}` is {what}, not a disk image file", path.display())]
     NotAFile {
@@ -119,6 +142,43 @@ pub enum Error {
     #[error("`{}` was changed by another program while it was read", path.display())]
     SourceChanged {
         /// The file.
+        path: PathBuf,
+    },
+
+    /// The undo journal is damaged.
+    #[error("the undo journal `{}` is damaged at {at:#x}", path.display())]
+    UndoCorrupt {
+        /// The journal.
+        path: PathBuf,
+        /// Where in the journal.
+        at: u64,
+    },
+
+    /// The undo journal of an earlier run in place is there.
+    #[error("the undo journal `{}` of an earlier run is still there", path.display())]
+    UndoExists {
+        /// The journal.
+        path: PathBuf,
+    },
+
+    /// The image holds what the run of the journal neither found nor wrote.
+    #[error("`{}` was written to by another program since its undo journal was made", path.display())]
+    UndoForeign {
+        /// The image.
+        path: PathBuf,
+    },
+
+    /// The image was written to after the run that the journal is about.
+    #[error("`{}` was written to after the run that could be undone", path.display())]
+    UndoStale {
+        /// The image.
+        path: PathBuf,
+    },
+
+    /// A run that wrote into the image did not end.
+    #[error("a run that wrote into `{}` did not end: the image may be half changed", path.display())]
+    UnfinishedRun {
+        /// The image.
         path: PathBuf,
     },
 
@@ -210,15 +270,22 @@ impl Failure for Error {
             | Self::Busy { .. }
             | Self::Empty { .. }
             | Self::FormatMismatch { .. }
+            | Self::Linked { .. }
             | Self::NotAFile { .. }
             | Self::NotAnImage { .. }
             | Self::OutputExists { .. }
             | Self::SavedState
             | Self::SourceChanged { .. }
+            | Self::UndoExists { .. }
+            | Self::UndoForeign { .. }
+            | Self::UndoStale { .. }
+            | Self::UnfinishedRun { .. }
             | Self::VhdBitmap { .. } => Kind::Refused,
-            Self::ContainerUnsupported { .. } | Self::Differencing => Kind::Unsupported,
+            Self::ContainerUnsupported { .. } | Self::Differencing | Self::InPlace { .. } => Kind::Unsupported,
+            Self::NoUndo { .. } => Kind::NotFound,
             Self::File(error) => error.kind(),
             Self::OutOfRange { .. }
+            | Self::UndoCorrupt { .. }
             | Self::VhdChecksum { .. }
             | Self::VhdCookie { .. }
             | Self::VhdField { .. }
@@ -239,11 +306,19 @@ impl Failure for Error {
             Self::Empty { .. } => Some("E-IMAGE-EMPTY"),
             Self::File(error) => error.code(),
             Self::FormatMismatch { .. } => Some("E-FORMAT-MISMATCH"),
+            Self::InPlace { .. } => Some("E-IN-PLACE"),
+            Self::Linked { .. } => Some("E-IMAGE-LINKED"),
+            Self::NoUndo { .. } => Some("E-NO-UNDO"),
             Self::NotAFile { .. } => Some("E-NOT-A-FILE"),
             Self::NotAnImage { .. } => Some("E-NOT-AN-IMAGE"),
             Self::OutputExists { .. } => Some("E-OUTPUT-EXISTS"),
             Self::SavedState => Some("E-SAVED-STATE"),
             Self::SourceChanged { .. } => Some("E-SOURCE-CHANGED"),
+            Self::UndoCorrupt { .. } => Some("E-UNDO-CORRUPT"),
+            Self::UndoExists { .. } => Some("E-UNDO-EXISTS"),
+            Self::UndoForeign { .. } => Some("E-UNDO-FOREIGN"),
+            Self::UndoStale { .. } => Some("E-UNDO-STALE"),
+            Self::UnfinishedRun { .. } => Some("E-UNFINISHED-RUN"),
             Self::VhdBitmap { .. } => Some("E-VHD-BITMAP"),
             Self::VhdFull { .. } => Some("E-VHD-FULL"),
             Self::VhdChecksum { .. }
@@ -267,6 +342,9 @@ impl Failure for Error {
             Self::Empty { .. } => Some("check that the download or the copy of the image is complete"),
             Self::File(error) => error.hint(),
             Self::FormatMismatch { .. } => Some("leave the format out to have it found by its signature"),
+            Self::InPlace { .. } => Some("write a new image instead, with `-o`"),
+            Self::Linked { .. } => Some("copy the image to a file of its own, or write a new image with `-o`"),
+            Self::NoUndo { .. } => Some("check the path: the journal lies beside the image that was written to"),
             Self::NotAFile { .. } => Some("copy the disk into an image file, and name that file"),
             Self::NotAnImage { .. } => {
                 Some("check the path; if it is a raw disk all the same, say so with `--input-format raw`")
@@ -275,6 +353,17 @@ impl Failure for Error {
             Self::ReadBack { .. } => Some("check the health of the disk that the image was written to"),
             Self::SavedState => Some("start the machine, shut it down, and use the disk then"),
             Self::SourceChanged { .. } => Some("shut the machine that uses the image down, and start again"),
+            Self::UndoCorrupt { .. } | Self::UndoForeign { .. } => {
+                Some("restore the image from a copy, and remove the journal then; nothing was changed now")
+            }
+            Self::UndoExists { .. } => {
+                Some("run `coldforge undo IMAGE` to take that run back, or `coldforge undo --forget IMAGE` to keep it")
+            }
+            Self::UndoStale { .. } => Some(
+                "taking the run back would mix two states of the disk: restore the image from a copy, or keep it with \
+                 `coldforge undo --forget IMAGE`",
+            ),
+            Self::UnfinishedRun { .. } => Some("run `coldforge undo IMAGE` to bring the image back to what it was"),
             Self::VhdBitmap { .. }
             | Self::VhdChecksum { .. }
             | Self::VhdCookie { .. }

@@ -94,15 +94,20 @@ fn write(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress, permit:
         }
     }
     output.deed("flush", File::sync_all)?;
-    compare(overlay, output.path(), &changed, &mut buf)?;
+    let written = Image::open(output.path(), Some(image.format()))?;
+    compare(overlay, &written, &changed, &mut buf)?;
     source.unchanged()?;
     output.publish(folder, out)?;
     Ok(Exported { changed, file_bytes: plan.file_bytes, added_blocks: plan.added_blocks, cloned })
 }
 
-/// Opens what was written and compares the changed ranges with what they should hold.
-fn compare(overlay: &Overlay<&Image>, path: &Path, changed: &[Extent], buf: &mut [u8]) -> Result<()> {
-    let written = Image::open(path, Some(overlay.base().format()))?;
+/// Compares the changed ranges of what was written with what they should hold.
+pub(super) fn compare(
+    overlay: &Overlay<&Image>,
+    written: &dyn BlockDevice,
+    changed: &[Extent],
+    buf: &mut [u8],
+) -> Result<()> {
     if written.len() != overlay.len() {
         return Err(Error::ReadBack { at: written.len() });
     }
@@ -122,7 +127,11 @@ fn compare(overlay: &Overlay<&Image>, path: &Path, changed: &[Extent], buf: &mut
 }
 
 /// Calls `each` for the pieces of an extent that fit into `buf`, with as much of it.
-fn for_each_piece(extent: Extent, buf: &mut [u8], mut each: impl FnMut(Extent, &mut [u8]) -> Result<()>) -> Result<()> {
+pub(super) fn for_each_piece(
+    extent: Extent,
+    buf: &mut [u8],
+    mut each: impl FnMut(Extent, &mut [u8]) -> Result<()>,
+) -> Result<()> {
     let mut at = extent.offset;
     while at < extent.end() {
         let length = extent.end().saturating_sub(at).min(buf.len() as u64);

@@ -81,17 +81,23 @@ impl Image {
     /// [`Error::SavedState`]), what contradicts the format, otherwise the operating system's.
     pub fn open(path: &Path, format: Option<Format>) -> Result<Self> {
         let raw = Raw::open(path)?;
-        let container = match format {
-            None => detect(raw)?,
-            Some(Format::Raw) => Container::Raw(raw),
-            Some(Format::VhdFixed | Format::VhdDynamic) => Container::Vhd(Vhd::open(raw)?),
+        match format {
+            None => Ok(Self { container: detect(raw)? }),
+            Some(format) => Self::of(raw, format),
+        }
+    }
+
+    /// Opens a file as an image of one format.
+    pub(super) fn of(raw: Raw, expected: Format) -> Result<Self> {
+        let path = raw.path().to_owned();
+        let container = match expected {
+            Format::Raw => Container::Raw(raw),
+            Format::VhdFixed | Format::VhdDynamic => Container::Vhd(Vhd::open(raw)?),
         };
         let image = Self { container };
-        match format {
-            Some(expected) if expected != image.format() => {
-                Err(Error::FormatMismatch { path: path.to_owned(), expected, actual: image.format() })
-            }
-            _ => Ok(image),
+        match image.format() {
+            actual if actual == expected => Ok(image),
+            actual => Err(Error::FormatMismatch { path, expected, actual }),
         }
     }
 

@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::{BlockDevice, Error, Result, check_range};
+use super::{BlockDevice, Error, Result, check_range, in_place};
 use crate::base::{Extent, fs};
 
 /// A file of bytes, opened for reading.
@@ -48,7 +48,8 @@ impl Raw {
     ///
     /// # Errors
     /// [`Error::NotAFile`] for a folder or a special file, [`Error::Empty`], [`Error::Busy`] if another process holds
-    /// an exclusive lock, otherwise the operating system's.
+    /// an exclusive lock, [`Error::UnfinishedRun`] if a run that wrote into the file did not end, otherwise the
+    /// operating system's.
     pub fn open(path: &Path) -> Result<Self> {
         // Asked before opening, because opening a pipe would wait for its writer.
         check_kind(&path.metadata().map_err(fs::failed("open", path))?, path)?;
@@ -65,6 +66,13 @@ impl Raw {
         if is_locked_by_qemu(&metadata) {
             return Err(Error::Busy { path: path.to_owned() });
         }
+        in_place::refuse_unfinished(path)?;
+        Self::of_file(file, path)
+    }
+
+    /// Takes a file that is open and locked already.
+    pub(super) fn of_file(file: File, path: &Path) -> Result<Self> {
+        let metadata = file.metadata().map_err(fs::failed("examine", path))?;
         if metadata.len() == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }

@@ -125,32 +125,34 @@ impl Pages {
     /// Fetches the bin that holds `at`.
     fn find(&self, at: CellOffset) -> Result<Bin> {
         let mut start = at.0 & !BIN_MASK;
+        let mut page = self.fetch(start, BIN_ALIGN)?;
         // Each turn goes back by a page, and never further than the largest bin reaches.
         loop {
-            let mut head = [0; BIN_HEADER_LEN as usize];
-            fetch(&*self.source, file_position(CellOffset(start)) as u64, &mut head)?;
-            let (header, _) = BinHeader::ref_from_prefix(&head).map_err(|_| Error::NoCell { at })?;
+            let (header, _) = BinHeader::ref_from_prefix(&page).map_err(|_| Error::NoBin { at })?;
             let (len, end) = (header.len.get(), start.checked_add(header.len.get()));
             let fits = end.is_some_and(|end| at.0 < end && end <= self.bins_len);
             if header.signature == *b"hbin" && header.offset.get() == start && len % BIN_ALIGN == 0 && fits {
-                return self.load(start, len);
-            }
-            let back = at.0.saturating_sub(start);
-            if back > BIN_LEN_MAX {
-                return Err(Error::NoBin { at });
+                // Nearly every bin is a page, which has been fetched.
+                let bytes = match len {
+                    BIN_ALIGN if page.len() == BIN_ALIGN as usize => page,
+                    1..=BIN_LEN_MAX => self.fetch(start, len)?,
+                    _ => return Err(Error::NoBin { at }),
+                };
+                let live = cells_of(&bytes, start)?;
+                return Ok(Bin { start, bytes, live });
             }
             start = start.checked_sub(BIN_ALIGN).ok_or(Error::NoBin { at })?;
+            if at.0.saturating_sub(start) > BIN_LEN_MAX {
+                return Err(Error::NoBin { at });
+            }
+            page = self.fetch(start, BIN_HEADER_LEN)?;
         }
     }
 
-    fn load(&self, start: u32, len: u32) -> Result<Bin> {
-        if len > BIN_LEN_MAX {
-            return Err(Error::NoBin { at: CellOffset(start) });
-        }
+    fn fetch(&self, start: u32, len: u32) -> Result<Vec<u8>> {
         let mut bytes = vec![0; len as usize];
         fetch(&*self.source, file_position(CellOffset(start)) as u64, &mut bytes)?;
-        let live = cells_of(&bytes, start)?;
-        Ok(Bin { start, bytes, live })
+        Ok(bytes)
     }
 }
 

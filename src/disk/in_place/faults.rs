@@ -1,0 +1,462 @@
+//! Runs and undos that are broken off at every single deed: failed writes, torn writes, and a machine that loses power,
+//! so that what was not flushed is lost in part and in any order.
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+
+use std::cell::{Cell, RefCell};
+use std::io;
+
+use super::super::Format;
+use super::super::vhd::sample::{self, BLOCK};
+use super::*;
+use crate::base::Failure as _;
+use crate::base::progress::Silent;
+
+/// What happens at the chosen deed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Fault {
+    /// It fails, and everything after it works.
+    Once,
+    /// It is done in part, and then the power is gone.
+    PowerCut,
+}
+
+/// Something that was done and not flushed, and how it is lost.
+enum Unflushed {
+    Bytes { file: File, at: u64, before: Vec<u8> },
+    Length { file: File, before: u64 },
+    Created(PathBuf),
+    Renamed(PathBuf, PathBuf),
+    Removed(PathBuf, Vec<u8>),
+}
+
+struct Faulty {
+    deed: usize,
+    fault: Fault,
+    random: Cell<u64>,
+    count: Cell<usize>,
+    dead: Cell<bool>,
+    unflushed: RefCell<Vec<Unflushed>>,
+}
+
+impl Faulty {
+    fn new(deed: usize, fault: Fault, seed: u64) -> Self {
+        let (count, dead) = (Cell::new(0), Cell::new(false));
+        Self { deed, fault, random: Cell::new(seed), count, dead, unflushed: RefCell::default() }
+    }
+
+    /// Tells whether the chosen deed was reached.
+    fn struck(&self) -> bool {
+        self.count.get() > self.deed
+    }
+
+    fn random(&self, bound: usize) -> usize {
+        let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.random.set(next);
+        (next >> 33) as usize % bound
+    }
+
+    /// Answers whether a deed is done as a whole; in part at a power cut.
+    fn ask(&self) -> io::Result<bool> {
+        if self.dead.get() {
+            return Err(io::Error::other("no power"));
+        }
+        let deed = self.count.replace(self.count.get() + 1);
+        match self.fault {
+            _ if deed != self.deed => Ok(true),
+            Fault::Once => Err(io::ErrorKind::StorageFull.into()),
+            Fault::PowerCut => {
+                self.dead.set(true);
+                Ok(false)
+            }
+        }
+    }
+
+    fn note(&self, deed: Unflushed) {
+        self.unflushed.borrow_mut().push(deed);
+    }
+
+    /// Loses some of the bytes and lengths that were not flushed, and the last of the names.
+    fn lose(&self) {
+        let mut unflushed = self.unflushed.take();
+        let is_name = |deed: &Unflushed| !matches!(deed, Unflushed::Bytes { .. } | Unflushed::Length { .. });
+        let mut names = self.random(unflushed.iter().filter(|deed| is_name(deed)).count() + 1);
+        while let Some(deed) = unflushed.pop() {
+            let lost = names > 0;
+            if is_name(&deed) {
+                names = names.saturating_sub(1);
+            }
+            match deed {
+                Unflushed::Bytes { file, at, before } => {
+                    for (i, sector) in before.chunks(512).enumerate().filter(|_| self.random(2) == 0) {
+                        let at = at + i as u64 * 512;
+                        if at + (sector.len() as u64) <= file.metadata().unwrap().len() {
+                            file.write_all_at(sector, at).unwrap();
+                        }
+                    }
+                }
+                Unflushed::Length { file, before } if self.random(2) == 0 => file.set_len(before).unwrap(),
+                Unflushed::Created(path) if lost => std::fs::remove_file(path).unwrap(),
+                Unflushed::Renamed(from, to) if lost => std::fs::rename(to, from).unwrap(),
+                Unflushed::Removed(path, bytes) if lost => std::fs::write(path, bytes).unwrap(),
+                _ => {}
+            }
+        }
+    }
+}
+
+fn no_power<T>() -> io::Result<T> {
+    Err(io::Error::other("the power is gone"))
+}
+
+impl Files for Faulty {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        if !self.ask()? {
+            return no_power();
+        }
+        self.note(Unflushed::Created(path.to_owned()));
+        Real.create(path)
+    }
+
+    fn write(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let whole = self.ask()?;
+        let done = if whole { bytes } else { &bytes[..self.random(bytes.len() + 1)] };
+        let length = file.metadata()?.len();
+        let mut before = vec![0; done.len()];
+        let there = length.saturating_sub(at).min(before.len() as u64) as usize;
+        file.read_exact_at(&mut before[..there], at)?;
+        self.note(Unflushed::Bytes { file: file.try_clone()?, at, before });
+        file.write_all_at(done, at)?;
+        if whole { Ok(()) } else { no_power() }
+    }
+
+    fn resize(&self, file: &File, length: u64) -> io::Result<()> {
+        if !self.ask()? {
+            return no_power();
+        }
+        self.note(Unflushed::Length { file: file.try_clone()?, before: file.metadata()?.len() });
+        file.set_len(length)
+    }
+
+    fn sync(&self, file: &File) -> io::Result<()> {
+        if !self.ask()? {
+            return no_power();
+        }
+        let inode = |file: &File| file.metadata().unwrap().ino();
+        let this = inode(file);
+        self.unflushed.borrow_mut().retain(|deed| match deed {
+            Unflushed::Bytes { file, .. } | Unflushed::Length { file, .. } => inode(file) != this,
+            _ => true,
+        });
+        Ok(())
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        if !self.ask()? {
+            return no_power();
+        }
+        self.note(Unflushed::Renamed(from.to_owned(), to.to_owned()));
+        std::fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        if !self.ask()? {
+            return no_power();
+        }
+        let bytes = std::fs::read(path)?;
+        self.note(Unflushed::Removed(path.to_owned(), bytes));
+        std::fs::remove_file(path)
+    }
+
+    fn sync_folder(&self, _: &Path) -> io::Result<()> {
+        if !self.ask()? {
+            return no_power();
+        }
+        let bytes = |deed: &Unflushed| matches!(deed, Unflushed::Bytes { .. } | Unflushed::Length { .. });
+        self.unflushed.borrow_mut().retain(bytes);
+        Ok(())
+    }
+}
+
+/// An image of four blocks, the second and the fourth all zero, in a folder of its own.
+struct Place {
+    folder: tempfile::TempDir,
+    path: PathBuf,
+    format: Format,
+    before: Vec<u8>,
+}
+
+impl Place {
+    fn all() -> [Self; 3] {
+        let mut disk = vec![0; 4 * BLOCK as usize];
+        disk[..BLOCK as usize].fill(1);
+        disk[2 * BLOCK as usize + 70_000..][..9_000].fill(2);
+        let blocks = [(2, disk[2 * BLOCK as usize..][..BLOCK as usize].to_vec()), (0, vec![1; BLOCK as usize])];
+        [
+            (disk.clone(), Format::Raw),
+            (sample::fixed(&disk), Format::VhdFixed),
+            (sample::dynamic(4 * BLOCK, &blocks), Format::VhdDynamic),
+        ]
+        .map(|(before, format)| {
+            // In memory if possible: thousands of flushes are for the fault's sake only.
+            let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+            let path = folder.path().join("image");
+            std::fs::write(&path, &before).unwrap();
+            Self { folder, path, format, before }
+        })
+    }
+
+    fn reset(&self) {
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            std::fs::remove_file(entry.unwrap().path()).unwrap();
+        }
+        std::fs::write(&self.path, &self.before).unwrap();
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        std::fs::read(&self.path).unwrap()
+    }
+
+    fn names(&self) -> usize {
+        std::fs::read_dir(self.folder.path()).unwrap().count()
+    }
+
+    /// Writes into placed and new blocks, across two of them, and the last byte, in three steps.
+    fn run(&self, keep: UndoJournal, files: &dyn Files) -> Result<InPlace> {
+        let image = Image::open(&self.path, Some(self.format))?;
+        let mut overlay = Overlay::new(&image);
+        overlay.write_at(4_000, &[7; 200])?;
+        overlay.write_at(BLOCK - 3, &[8; 6])?;
+        overlay.write_at(4 * BLOCK - 1, &[9])?;
+        let order = [vec![Extent::new(BLOCK, 600)], vec![Extent::new(3 * BLOCK, BLOCK), Extent::new(4_096, 5)]];
+        write(&overlay, &order, keep, &Silent, files)
+    }
+
+    /// Leaves the image as a run does that is broken off right before it removes its journal.
+    fn break_off_late(&self) {
+        self.reset();
+        let whole = Faulty::new(usize::MAX, Fault::PowerCut, 0);
+        self.run(UndoJournal::Remove, &whole).unwrap();
+        self.reset();
+        self.run(UndoJournal::Remove, &Faulty::new(whole.count.get() - 2, Fault::PowerCut, 0)).unwrap_err();
+    }
+
+    /// Demands the image as it was, and nothing beside it.
+    #[track_caller]
+    fn assert_restored(&self, what: &str) {
+        assert!(self.bytes() == self.before, "{:?}: {what}", self.format);
+        assert_eq!(self.names(), 1, "{:?}: {what}", self.format);
+    }
+}
+
+#[test]
+fn a_run_changes_the_image_and_undo_brings_every_byte_back() {
+    for place in Place::all() {
+        let done = place.run(UndoJournal::Keep, &Real).unwrap();
+        let after = place.bytes();
+        assert!(after != place.before && done.file_bytes == after.len() as u64);
+        assert_eq!(done.added_blocks, if place.format == Format::VhdDynamic { 2 } else { 0 });
+        assert_eq!(pending(&place.path).unwrap(), Some(Pending::Finished));
+        // A finished run stands in nobody's way but another run's.
+        let image = Image::open(&place.path, None).map_err(|error| error.code());
+        let image = image.or_else(|_| Image::open(&place.path, Some(place.format))).unwrap();
+        let mut bytes = [0; 200];
+        image.read_at(4_000, &mut bytes).unwrap();
+        assert_eq!(bytes, [7; 200]);
+        let mut overlay = Overlay::new(&image);
+        overlay.write_at(0, b"again").unwrap();
+        let again = write_in_place(&overlay, &[], UndoJournal::Keep, &Silent).unwrap_err();
+        assert_eq!(again.code(), Some("E-UNDO-EXISTS"));
+        drop(image);
+        let undone = undo(&place.path, &Silent).unwrap();
+        assert_eq!((undone.run, undone.file_bytes), (Pending::Finished, place.before.len() as u64));
+        place.assert_restored("undone");
+        assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-NO-UNDO"));
+
+        assert_eq!(place.run(UndoJournal::Remove, &Real).unwrap().journal, None);
+        assert!(place.bytes() == after, "the same run gives the same bytes");
+        assert_eq!(place.names(), 1);
+    }
+}
+
+#[test]
+fn a_run_without_changes_writes_nothing_and_needs_no_journal() {
+    for place in Place::all() {
+        let image = Image::open(&place.path, Some(place.format)).unwrap();
+        let mut overlay = Overlay::new(&image);
+        overlay.write_at(0, &[1; 512]).unwrap();
+        let done = write_in_place(&overlay, &[], UndoJournal::Keep, &Silent).unwrap();
+        assert_eq!((done.changed, done.journal), (Vec::new(), None));
+        place.assert_restored("nothing to do");
+    }
+}
+
+#[test]
+fn wherever_a_run_is_broken_off_the_image_is_old_or_new_or_undo_makes_it_old() {
+    for place in Place::all() {
+        place.run(UndoJournal::Remove, &Real).unwrap();
+        let after = place.bytes();
+        for (fault, keep, seeds) in [
+            (Fault::Once, UndoJournal::Keep, 1),
+            (Fault::Once, UndoJournal::Remove, 1),
+            (Fault::PowerCut, UndoJournal::Keep, 3),
+            (Fault::PowerCut, UndoJournal::Remove, 3),
+        ] {
+            let (mut unfinished, mut deed) = (0, 0);
+            loop {
+                let mut struck = false;
+                for seed in 0..seeds {
+                    place.reset();
+                    let files = Faulty::new(deed, fault, seed * 1_000 + deed as u64);
+                    let outcome = place.run(keep, &files);
+                    struck = files.struck();
+                    if !struck {
+                        outcome.unwrap();
+                        assert!(place.bytes() == after);
+                        break;
+                    }
+                    let what = format!("{fault:?} at deed {deed}, seed {seed}");
+                    assert!(outcome.is_err(), "{what}");
+                    files.lose();
+                    match pending(&place.path).unwrap() {
+                        Some(Pending::Unfinished) => {
+                            unfinished += 1;
+                            assert_eq!(fault, Fault::PowerCut, "{what}: a failed deed is taken back at once");
+                            let refused = Image::open(&place.path, Some(place.format)).unwrap_err();
+                            assert_eq!(refused.code(), Some("E-UNFINISHED-RUN"));
+                            undo(&place.path, &Silent).unwrap_or_else(|error| panic!("{what}: {error}"));
+                            place.assert_restored(&what);
+                        }
+                        Some(Pending::Finished) => assert!(place.bytes() == after, "{what}"),
+                        None => {
+                            let now = place.bytes();
+                            assert!(now == place.before || (now == after && keep == UndoJournal::Remove), "{what}");
+                            if place.names() > 1 {
+                                undo(&place.path, &Silent).unwrap();
+                            }
+                            assert_eq!(place.names(), 1, "{what}");
+                        }
+                    }
+                }
+                if !struck {
+                    break;
+                }
+                deed += 1;
+            }
+            assert!(deed > 12, "{deed} deeds");
+            assert!(fault == Fault::Once || unfinished > 10, "{unfinished}");
+        }
+    }
+}
+
+#[test]
+fn wherever_an_undo_is_broken_off_the_next_one_ends_it() {
+    for place in Place::all() {
+        for finished in [false, true] {
+            for deed in 0.. {
+                place.reset();
+                if finished {
+                    place.run(UndoJournal::Keep, &Real).unwrap();
+                } else {
+                    place.break_off_late();
+                }
+                let files = Faulty::new(deed, Fault::PowerCut, deed as u64);
+                let outcome = roll_back(&place.path, &Silent, &files);
+                if !files.struck() {
+                    outcome.unwrap();
+                    assert!(deed > 4, "{deed} deeds");
+                    place.assert_restored("undone");
+                    break;
+                }
+                assert!(outcome.is_err());
+                files.lose();
+                match undo(&place.path, &Silent) {
+                    Ok(_) => {}
+                    // The journal was gone, for all was done.
+                    Err(error) => assert_eq!(error.code(), Some("E-NO-UNDO"), "deed {deed}"),
+                }
+                place.assert_restored(&format!("deed {deed}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn an_image_that_was_written_to_since_is_not_touched() {
+    for place in Place::all() {
+        // After a finished run: a single byte, inside what the run wrote or elsewhere.
+        for at in [4_500, 300_000] {
+            place.reset();
+            place.run(UndoJournal::Keep, &Real).unwrap();
+            let file = File::options().write(true).open(&place.path).unwrap();
+            file.write_all_at(b"!", at).unwrap();
+            drop(file);
+            let now = place.bytes();
+            assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-UNDO-STALE"));
+            assert!(place.bytes() == now);
+            assert!(forget(&place.path).unwrap() && !forget(&place.path).unwrap());
+            assert!(place.bytes() == now && place.names() == 1);
+        }
+        // During an unfinished one: a byte that is neither old nor new.
+        place.break_off_late();
+        let at = if place.format == Format::VhdDynamic { 2048 + 512 + BLOCK + 512 + 4_001 } else { 4_001 };
+        File::options().write(true).open(&place.path).unwrap().write_all_at(b"!", at).unwrap();
+        let now = place.bytes();
+        assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-UNDO-FOREIGN"));
+        assert_eq!(forget(&place.path).unwrap_err().code(), Some("E-UNFINISHED-RUN"));
+        assert!(place.bytes() == now);
+    }
+}
+
+#[test]
+fn an_image_in_use_or_of_several_names_or_replaced_is_refused() {
+    let [place, ..] = Place::all();
+    let other = File::open(&place.path).unwrap();
+    other.lock_shared().unwrap();
+    assert_eq!(place.run(UndoJournal::Keep, &Real).unwrap_err().code(), Some("E-IMAGE-BUSY"));
+    drop(other);
+    let second = place.folder.path().join("second");
+    std::fs::hard_link(&place.path, &second).unwrap();
+    assert_eq!(place.run(UndoJournal::Keep, &Real).unwrap_err().code(), Some("E-IMAGE-LINKED"));
+    std::fs::remove_file(&second).unwrap();
+    place.assert_restored("refused");
+
+    // A link to the image is another way to the same journal.
+    let elsewhere = tempfile::tempdir().unwrap();
+    let link = elsewhere.path().join("link");
+    std::os::unix::fs::symlink(&place.path, &link).unwrap();
+    place.run(UndoJournal::Keep, &Real).unwrap();
+    assert_eq!(pending(&link).unwrap(), Some(Pending::Finished));
+    undo(&link, &Silent).unwrap();
+    place.assert_restored("through a link");
+}
+
+#[test]
+fn pieces_are_written_in_the_order_that_was_asked_for() {
+    let steps = [
+        Step::Own { at: 100, bytes: vec![1] },
+        Step::Guest { at: 1_000, extent: Extent::new(0, 100) },
+        Step::Guest { at: 5_000, extent: Extent::new(500, 10) },
+        Step::Own { at: 4_000, bytes: vec![2] },
+    ];
+    let order = [vec![Extent::new(90, 20), Extent::new(10, 5)], vec![Extent::new(0, 12)]];
+    let phases: Vec<Vec<(u64, u64)>> = phases(&steps, 4_000, &order)
+        .iter()
+        .map(|phase| {
+            let places = phase.iter().map(|write| match write {
+                Write::Own(at, bytes) => (*at, bytes.len() as u64),
+                Write::Guest(at, extent) => (*at, extent.length),
+            });
+            places.collect()
+        })
+        .collect();
+    assert_eq!(
+        phases,
+        [
+            vec![(5_000, 10), (4_000, 1)],
+            vec![(100, 1)],
+            vec![(1_015, 75)],
+            vec![(1_010, 5), (1_090, 10)],
+            vec![(1_000, 10)],
+        ]
+    );
+}
