@@ -9,6 +9,7 @@ mod harden;
 mod inspect;
 mod ls;
 mod options;
+mod put;
 mod reg;
 mod rules;
 mod scan;
@@ -64,6 +65,11 @@ enum Verb {
     Check(check::Arguments),
     Ls(ls::Arguments),
     Cat(cat::Arguments),
+    Put(put::Put),
+    #[command(name = "mkdir")]
+    MakeDirectory(put::MakeDirectory),
+    #[command(name = "rm")]
+    Remove(put::Remove),
     Undo(undo::Arguments),
 }
 
@@ -98,6 +104,9 @@ pub fn main() -> ExitCode {
         Verb::Check(arguments) => check::run(arguments, &ui),
         Verb::Ls(arguments) => ls::run(arguments, &ui),
         Verb::Cat(arguments) => cat::run(arguments, &ui),
+        Verb::Put(arguments) => put::put(arguments, &ui),
+        Verb::MakeDirectory(arguments) => put::make_directory(arguments, &ui),
+        Verb::Remove(arguments) => put::remove(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
     let verdict = match ui.broken() {

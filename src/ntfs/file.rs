@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::error::Place;
 use super::index::{Entry, Index};
-use super::layout::{StandardInformation, file_attribute, kind, view};
+use super::layout::{StandardInformation, file_attribute, kind, system, view};
 use super::record::Reference;
 use super::segments::Segments;
 use super::stream::{Content, Stream};
@@ -96,6 +96,11 @@ impl File {
     /// Tells whether the content is marked as sparse.
     pub fn is_sparse(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_sparse)
+    }
+
+    /// Tells whether the file is one of NTFS's own.
+    pub fn is_system(&self) -> bool {
+        self.is_internal || self.reference.record() < system::FIRST_USER
     }
 
     /// Returns the stream that holds the content, if it can be read.

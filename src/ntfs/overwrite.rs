@@ -111,7 +111,7 @@ impl<D: BlockDevice> Volume<D> {
     /// Returns the content of a file, if it may be overwritten.
     pub(super) fn writable<'a>(&self, file: &'a File) -> Result<&'a Stream> {
         let record = file.reference().record();
-        if record < system::FIRST_USER || file.is_internal {
+        if file.is_system() {
             return Err(Error::SystemFile { record });
         }
         let data = file.readable()?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::base::{Failure, Kind, fs, reg_file};
-use crate::{audit, disk, policy, regf, windows};
+use crate::{audit, disk, ntfs, policy, regf, windows};
 
 /// A failure of a job.
 #[derive(Debug, Error)]
@@ -55,11 +55,20 @@ pub enum Error {
         first: String,
     },
 
-    /// An image cannot be changed where it lies.
-    #[error("`{}` cannot be changed in place by this version", path.display())]
-    InPlace {
-        /// The image.
-        path: PathBuf,
+    /// A path on a volume cannot be worked on.
+    #[error("`{path}` cannot be changed")]
+    Path {
+        /// The path.
+        path: String,
+        /// Why.
+        source: ntfs::Error,
+    },
+
+    /// A volume has no such path.
+    #[error("the volume has no `{path}`")]
+    NoPath {
+        /// The path.
+        path: String,
     },
 
     /// A key that begins with a root was looked for in a hive file.
@@ -151,7 +160,8 @@ impl Failure for Error {
             Self::RegText(error) => error.kind(),
             Self::HiveFile { source, .. } | Self::Step { source, .. } => source.kind(),
             Self::HiveDamaged { .. } => Kind::Refused,
-            Self::InPlace { .. } => Kind::Unsupported,
+            Self::Path { source, .. } => source.kind(),
+            Self::NoPath { .. } => Kind::NotFound,
             Self::NotRelative { .. } | Self::Exists { .. } | Self::Prefix { .. } => Kind::Usage,
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } | Self::Evidence { .. } => {
                 Kind::Corrupt
@@ -171,7 +181,7 @@ impl Failure for Error {
             Self::RegText(error) => error.code(),
             Self::HiveFile { source, .. } | Self::Step { source, .. } => source.code(),
             Self::HiveDamaged { .. } => Some("E-HIVE-CORRUPT"),
-            Self::InPlace { .. } => Some("E-IN-PLACE"),
+            Self::Path { source, .. } => source.code(),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             _ => None,
         }
@@ -190,7 +200,8 @@ impl Failure for Error {
                 source.hint().or(Some("run `coldforge reg check` to see what is wrong"))
             }
             Self::HiveDamaged { .. } => Some("run `coldforge reg check` to see everything that is wrong"),
-            Self::InPlace { .. } => Some("write the result to a new file with -o"),
+            Self::Path { source, .. } => source.hint(),
+            Self::NoPath { .. } => Some("run `coldforge ls` on the folder to see what it holds"),
             Self::NotRelative { .. } => Some("leave the root out: name the key as it stands below the hive's root"),
             Self::Exists { .. } => Some("choose another output, or remove it first"),
             Self::Prefix { .. } => Some("give the part of the keys that the hive stands for with --prefix"),

@@ -1,18 +1,22 @@
 //! Floor 6: the jobs, each one function: assess an image, harden it into a bundle, verify a bundle; and hands-on work on
-//! its registry.
+//! its registry and its files.
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
 mod demand;
 mod error;
+mod files;
 mod harden;
+mod output;
 pub mod registry;
 mod scan;
 mod verify;
 
 pub use demand::Demand;
 pub use error::Error;
+pub use files::{FileStep, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
+pub use output::Output;
 pub use scan::{Document, Scan, scan};
 pub use verify::{Problem, Proof, verify};
 

@@ -6,6 +6,7 @@ mod support;
 mod disk;
 mod files;
 mod floors;
+mod growth;
 mod harden;
 mod hostile;
 mod machine;

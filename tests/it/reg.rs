@@ -251,6 +251,13 @@ fn the_registry_of_an_image_is_edited_into_a_new_image() {
     let again = coldforge(set).expect(2);
     assert!(again.err.contains("exists"), "{}", again.err);
     coldforge(["reg", "check", text(&out)]).expect(0);
+    // In place as well, and with an undo journal only as long as it takes.
+    let in_place = ["reg", "set", text(&image), key, "RestrictAnonymous", "1", "--type", "REG_DWORD"];
+    coldforge(in_place).expect(0);
+    assert_eq!(coldforge(["reg", "diff", text(&image), text(&out), r"HKLM\SYSTEM"]).expect(0).out, "");
+    assert!(coldforge(in_place).expect(0).err.contains("nothing had to be changed"));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 2);
+    coldforge(["check", text(&image)]).expect(0);
     let exported = coldforge(["reg", "export", text(&out), key]).expect(0);
     assert!(exported.out.contains("[HKEY_LOCAL_MACHINE\\SYSTEM\\ControlSet001\\Control\\Lsa]\n"), "{}", exported.out);
     assert!(exported.out.to_lowercase().contains("\"restrictanonymous\"=dword:00000001\n"));

@@ -12,7 +12,8 @@ use crate::base::{Failure, Kind, fs, reg_file, utf16};
 use crate::cli::options;
 use crate::cli::ui::{Ui, plain};
 use crate::cli::{Result, Verdict, boxed};
-use crate::pipeline::registry::{self, Output, Step, Written};
+use crate::pipeline::Output;
+use crate::pipeline::registry::{self, Step, Written};
 use crate::windows::Opening;
 use crate::windows::setting::ValueType;
 

@@ -15,7 +15,7 @@ use crate::base::time::FileTime;
 use crate::disk::BlockDevice;
 use crate::ntfs::attribute::Form;
 use crate::ntfs::file::File;
-use crate::ntfs::layout::{kind, system};
+use crate::ntfs::layout::kind;
 use crate::ntfs::record::{Record, Reference};
 use crate::ntfs::{Error, Result, Volume, index};
 
@@ -41,7 +41,7 @@ impl<D: BlockDevice> Volume<D> {
         let missing = Error::NameMissing { directory: parent.record() };
         let file = self.file(found.ok_or(missing)?.reference)?;
         let record = file.reference().record();
-        if record < system::FIRST_USER || file.is_internal {
+        if file.is_system() {
             return Err(Error::SystemFile { record });
         }
         if let Some(tag) = file.reparse_tag() {

@@ -7,8 +7,8 @@ use crate::base::fs;
 use crate::base::progress::Progress;
 use crate::base::reg_file::Section;
 use crate::base::time::FileTime;
-use crate::disk::{self, Format, Image, Overlay};
-use crate::pipeline::{Error, Result};
+use crate::disk::{Format, Image, Overlay};
+use crate::pipeline::{Error, Output, Result};
 use crate::regf::{self, Hive, LogReport, Replay, Severity};
 use crate::windows::{Opening, Registry};
 
@@ -97,15 +97,6 @@ pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<Step>> {
     Ok(steps)
 }
 
-/// Where the result goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Output {
-    /// Into the file that was read.
-    InPlace,
-    /// Into a new file; the one that was read stays as it is.
-    File(PathBuf),
-}
-
 /// What an edit did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Written {
@@ -129,11 +120,7 @@ pub fn edit(
     opening: Opening,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    if let Output::File(out) = output
-        && out.symlink_metadata().is_ok()
-    {
-        return Err(Error::Exists { path: out.clone() });
-    }
+    output.check()?;
     if format.is_none() && is_hive(path)? {
         return edit_hive(path, steps, output, opening);
     }
@@ -149,15 +136,7 @@ pub fn edit(
     }
     registry.commit()?;
     let warnings = registry.warnings().to_vec();
-    let overlay = registry.into_device();
-    let files = match output {
-        _ if overlay.changed()?.is_empty() && *output == Output::InPlace => Vec::new(),
-        Output::InPlace => return Err(Error::InPlace { path: path.to_owned() }),
-        Output::File(out) => {
-            disk::export(&overlay, out, progress)?;
-            vec![out.clone()]
-        }
-    };
+    let files = output.emit(&registry.into_device(), path, progress)?;
     Ok(Written { changed, files, warnings })
 }
 

@@ -9,6 +9,6 @@ mod target;
 mod text;
 
 pub use diff::{Difference, diff};
-pub use edit::{Output, Step, Written, edit, replay, steps};
+pub use edit::{Step, Written, edit, replay, steps};
 pub use target::{HiveFile, Target};
 pub use text::{export, spelled};
