@@ -118,12 +118,13 @@ fn a_file_in_hundreds_of_runs_with_an_attribute_list_comes_together() {
             other => panic!("{what}: {other:?}"),
         }
         let fill: Vec<_> = made.files.keys().filter(|name| name.starts_with(r"\fill")).cloned().collect();
+        let mut volume = made.volume();
+        let folder = volume.find(r"\fill").unwrap().unwrap();
         for name in fill {
-            let mut volume = made.volume();
-            let folder = volume.find(r"\fill").unwrap().unwrap();
             volume.delete(&folder, name.rsplit_once('\\').unwrap().1, NOW).unwrap();
             made.files.remove(&name);
         }
+        drop(volume);
         assert_eq!(findings(&made.path), before, "{what}: deleted");
         for (seed, size) in [(71, length / 5), (72, 5), (73, length / 4)] {
             replace(&mut made, path, &noise(seed, size));
