@@ -8,13 +8,13 @@
 //!
 //! ```text
 //! cli         one verb, one file; the only floor that prints
-//! pipeline    the jobs: scan, harden, verify
+//! pipeline    the jobs: scan, harden, verify, and hands-on work on registry and files
 //! audit  aws  the evidence: records, hash chain, bundle  |  the files that `aws ec2 import-image` reads
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
 //! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
 //! partition  ntfs  regf     MBR and GPT  |  a volume  |  a hive, bytes in and bytes out
 //! disk        bytes of a virtual disk: raw, VHD, window, copy-on-write overlay, export, digest
-//! base        checked byte cuts, address newtypes, failures, digests, times, progress
+//! base        checked byte cuts, address newtypes, failures, digests, times, SIDs and descriptors, `.reg` text, progress
 //! ```
 //!
 //! # The walk of one rule

@@ -52,7 +52,9 @@ Examples:
   coldforge inspect base.vhd                 what the image holds, and what would stand against editing it
   coldforge scan base.vhd                    assess it, change nothing
   coldforge harden base.vhd -o hardened      write a bundle: hardened image, audit log, import files
-  coldforge verify hardened --source base.vhd   prove that bundle";
+  coldforge verify hardened --source base.vhd   prove that bundle
+  coldforge reg get base.vhd 'HKLM\\SYSTEM\\Select'   look into the registry of the image
+  coldforge put base.vhd new.cmd /Windows/Setup/Scripts/new.cmd   put a file into it";
 
 #[derive(Debug, Subcommand)]
 enum Verb {

@@ -607,6 +607,8 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
+            Self::IsDirectory { .. } => Some("name a file in it"),
+            Self::NotADirectory { .. } => Some("name the folder that it lies in"),
             Self::AmbiguousName { .. } => Some("rename all but one of them in a running Windows"),
             Self::BitLocker => Some("decrypt the volume in Windows with `manage-bde -off`, then make a new image"),
             Self::CaseSensitive { .. } => {

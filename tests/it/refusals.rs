@@ -337,3 +337,31 @@ fn an_unknown_build_is_refused_by_scan_unless_the_stig_is_named() {
     assert!(answer.err.contains("[E-NO-STIG]"), "{}", answer.err);
     coldforge(["scan", text(&image), "--stig", "ws2022", "--fail-on", "none"]).expect(0);
 }
+
+#[test]
+fn the_readme_tells_every_code() {
+    fn collect(folder: &Path, codes: &mut std::collections::BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                collect(&path, codes);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            for word in text.split('"').filter(|word| word.starts_with("E-") && word.len() > 4) {
+                if word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-') {
+                    codes.insert(word.to_owned());
+                }
+            }
+        }
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut codes = std::collections::BTreeSet::new();
+    collect(&root.join("src"), &mut codes);
+    assert!(codes.len() > 60, "{codes:?}");
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    // The paper machine of the unit tests has a code of its own.
+    let untold: Vec<_> =
+        codes.iter().filter(|code| *code != "E-PAPER" && !readme.contains(&format!("`{code}`"))).collect();
+    assert!(untold.is_empty(), "{untold:?}");
+}
