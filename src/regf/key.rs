@@ -2,7 +2,7 @@
 
 use super::bin::pointer;
 use super::layout::{KEY_COMPRESSED, KEY_LINK, KEY_NOT_ON_DISK, KEY_PREDEFINED, KEY_ROOT, KeyNode, KeySecurity};
-use super::list::Leaf;
+use super::list::{Leaf, List};
 use super::name::Name;
 use super::{Error, Hive, Result, Value, prefix, tail};
 use crate::base::time::FileTime;
@@ -88,8 +88,13 @@ impl<'h> Key<'h> {
     /// What contradicts the format in the list, and then in each key.
     pub fn subkeys(&self) -> Result<impl Iterator<Item = Result<Key<'h>>> + use<'h>> {
         let hive = self.hive;
-        let leaves = self.leaves()?;
-        Ok(leaves.into_iter().flat_map(|leaf| leaf.children()).map(move |(child, _)| Key::at(hive, child)))
+        let (first, rest) = match self.subkey_list().map(|at| hive.list(at)).transpose()? {
+            None => (None, Vec::new()),
+            Some(List::Leaf(leaf)) => (Some(leaf), Vec::new()),
+            Some(List::Index(_)) => (None, self.leaves()?),
+        };
+        let children = first.into_iter().chain(rest).flat_map(|leaf| leaf.children());
+        Ok(children.map(move |(child, _)| Key::at(hive, child)))
     }
 
     /// Returns the subkey of this name, ignoring case as Windows does.

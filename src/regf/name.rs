@@ -46,10 +46,7 @@ impl<'h> Name<'h> {
     /// Compares in the order of keys, which ignores case as Windows does.
     pub fn compare(self, other: Name<'_>) -> Ordering {
         match (self.is_ascii(), other.is_ascii()) {
-            (true, true) => {
-                let upper = |raw: &'h [u8]| raw.iter().map(u8::to_ascii_uppercase);
-                upper(self.raw).cmp(other.raw.iter().map(u8::to_ascii_uppercase))
-            }
+            (true, true) => compare_ascii(self.raw, other.raw),
             _ => upcase::compare(self.units(), other.units()),
         }
     }
@@ -61,11 +58,17 @@ impl<'h> Name<'h> {
 
     /// Tells whether `text` is this name, ignoring case as Windows does.
     pub fn is(self, text: &str) -> bool {
-        self.compare_text(text) == Ordering::Equal
+        match self.is_ascii() && text.is_ascii() {
+            true => self.raw.eq_ignore_ascii_case(text.as_bytes()),
+            false => self.compare_text(text) == Ordering::Equal,
+        }
     }
 
     /// Compares with a name that is not stored.
     pub(super) fn compare_text(self, text: &str) -> Ordering {
+        if self.is_ascii() && text.is_ascii() {
+            return compare_ascii(self.raw, text.as_bytes());
+        }
         upcase::compare(self.units(), text.encode_utf16())
     }
 
@@ -109,6 +112,10 @@ impl<'h> Name<'h> {
     fn is_ascii(self) -> bool {
         self.compressed && self.raw.is_ascii()
     }
+}
+
+fn compare_ascii(one: &[u8], two: &[u8]) -> Ordering {
+    one.iter().map(u8::to_ascii_uppercase).cmp(two.iter().map(u8::to_ascii_uppercase))
 }
 
 impl fmt::Display for Name<'_> {
