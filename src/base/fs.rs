@@ -85,24 +85,6 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.sync_all().map_err(failed("flush", path))
 }
 
-/// Replaces the content of a file as a whole: whoever looks finds the old content or the new, whatever fails when. The
-/// permissions stay; a link is followed.
-///
-/// # Errors
-/// The operating system's, with the path; the file is then what it was.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let path = &path.canonicalize().map_err(failed("find", path))?;
-    let permissions = std::fs::metadata(path).map_err(failed("examine", path))?.permissions();
-    let folder = path.parent().unwrap_or(path);
-    let mut file =
-        tempfile::Builder::new().prefix(".coldforge-").tempfile_in(folder).map_err(failed("create", path))?;
-    file.write_all(bytes).map_err(failed("write", path))?;
-    file.as_file().set_permissions(permissions).map_err(failed("change the permissions of", path))?;
-    file.as_file().sync_all().map_err(failed("flush", path))?;
-    file.persist(path).map_err(|error| failed("replace", path)(error.error))?;
-    sync_folder(folder)
-}
-
 /// A file that appears under its name only when it is whole; dropped before, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Fresh {

@@ -10,6 +10,7 @@ pub mod digest;
 pub mod failure;
 pub mod fs;
 pub mod guid;
+pub mod inherit;
 pub mod offset;
 pub mod progress;
 pub mod read;

@@ -364,6 +364,8 @@ impl<'t> Cursor<'t> {
     /// Reads bytes in hex digits between commas, over as many lines as end in a backslash.
     fn hex_digits(&mut self) -> Result<Vec<u8>, Error> {
         let mut data = Vec::new();
+        // Whether a byte must follow: behind a comma or a backslash.
+        let mut owed = false;
         // Each turn takes at least a character, or ends.
         loop {
             self.skip_spaces();
@@ -371,18 +373,23 @@ impl<'t> Cursor<'t> {
                 self.rest = rest;
                 self.end_of_line()?;
                 self.skip_blank();
+                owed = true;
                 continue;
             }
             let digits = self.rest.bytes().take_while(u8::is_ascii_hexdigit).count();
-            let Some(byte) = self.rest.get(..digits).filter(|_| digits > 0) else { return Ok(data) };
-            let byte = u8::from_str_radix(byte, 16).map_err(|_| self.wrong("bytes of two hex digits"))?;
-            data.push(byte);
+            let byte = match digits {
+                0 if !owed => return Ok(data),
+                1 | 2 => self.rest.get(..digits).and_then(|byte| u8::from_str_radix(byte, 16).ok()),
+                _ => None,
+            };
+            data.push(byte.ok_or(self.wrong("a byte of one or two hex digits"))?);
             self.rest = self.rest.get(digits..).unwrap_or_default();
             self.skip_spaces();
             match self.rest.strip_prefix(',') {
                 Some(rest) => self.rest = rest,
                 None => return Ok(data),
             }
+            owed = true;
         }
     }
 }
@@ -439,6 +446,9 @@ mod tests {
             ("[A]\n\"a\"=dword:", 3),
             ("[A]\n\"a\"=dword:123456789", 3),
             ("[A]\n\"a\"=hex:1ff", 3),
+            ("[A]\n\"a\"=hex:001", 3),
+            ("[A]\n\"a\"=hex:01,", 3),
+            ("[A]\n\"a\"=hex:01,\\\n", 4),
             ("[A]\n\"a\"=hex(+1):1", 3),
             ("[A]\n\"a\"=hex:1 x", 3),
             ("[A]\n\n\"a\"", 4),

@@ -13,7 +13,7 @@ use crate::base::fs;
 use crate::disk::Image;
 use crate::pipeline::{self, FileStep, Output};
 
-/// A file is held in memory once.
+/// Content is held in memory, twice while it is written.
 const CONTENT_LIMIT_BYTES: u64 = 2 << 30;
 
 /// Where the result goes.
@@ -26,7 +26,7 @@ struct Destination {
 
 /// Put a file into a volume of an image: its whole content, replaced or new
 ///
-/// A new file gets the security descriptor of a file beside it, else that of its folder. The whole volume is verified
+/// A new file gets the security descriptor that its folder passes on, as in Windows. The whole volume is verified
 /// before and after; IMAGE is then changed in place, with an undo journal beside it until everything is written, so that
 /// a run that is cut off can be taken back with `coldforge undo`.
 #[derive(Args, Debug)]
@@ -52,8 +52,7 @@ pub(super) struct Put {
 
 /// Make a folder in a volume of an image
 ///
-/// It gets the security descriptor of a folder beside it, else that of the one it lies in. As for all verbs that write,
-/// the volume is verified before and after.
+/// It gets the security descriptor that the folder it lies in passes on. As for all verbs that write, the volume is verified before and after.
 #[derive(Args, Debug)]
 pub(super) struct MakeDirectory {
     #[command(flatten)]
@@ -118,9 +117,12 @@ fn carry_out(place: &Place, destination: &Destination, step: FileStep, ui: &Ui) 
     };
     let written = pipeline::edit_files(&source.image, source.input_format, &partition, &[step], (&output, now), ui)
         .map_err(boxed)?;
-    let files: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
+    for warning in &written.warnings {
+        ui.status(&format!("warning: {}", plain(warning)));
+    }
+    let files: Vec<String> = written.files.iter().map(|path| path.display().to_string()).collect();
     if ui.json {
-        ui.document(&json!({"schema": "coldforge/file-edit/1", "partition": partition.number, "files": files}));
+        ui.document(&json!({"schema": "coldforge/file-edit/1", "partition": partition.number, "files": files, "warnings": written.warnings}));
     } else if files.is_empty() {
         ui.status("nothing had to be changed");
     } else {

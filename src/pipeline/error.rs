@@ -55,6 +55,13 @@ pub enum Error {
         first: String,
     },
 
+    /// A log beside a hive file would stay, and could be replayed over what is written.
+    #[error("the log `{}` lies beside the hive and is not among those named", path.display())]
+    OtherLog {
+        /// The log.
+        path: PathBuf,
+    },
+
     /// A path on a volume cannot be worked on.
     #[error("`{path}` cannot be changed")]
     Path {
@@ -62,6 +69,13 @@ pub enum Error {
         path: String,
         /// Why.
         source: ntfs::Error,
+    },
+
+    /// What a directory passes on to new files is not known, or of a kind that is not handled.
+    #[error("`{path}` cannot be made: what its folder passes on to new files is not understood")]
+    Inheritance {
+        /// The path.
+        path: String,
     },
 
     /// A volume has no such path.
@@ -158,10 +172,13 @@ impl Failure for Error {
             Self::File(error) => error.kind(),
             Self::Hive(error) => error.kind(),
             Self::RegText(error) => error.kind(),
+            Self::HiveFile { source, .. } if source.kind() == Kind::Corrupt => Kind::Refused,
             Self::HiveFile { source, .. } | Self::Step { source, .. } => source.kind(),
+            Self::OtherLog { .. } => Kind::Usage,
             Self::HiveDamaged { .. } => Kind::Refused,
             Self::Path { source, .. } => source.kind(),
             Self::NoPath { .. } => Kind::NotFound,
+            Self::Inheritance { .. } => Kind::Unsupported,
             Self::NotRelative { .. } | Self::Exists { .. } | Self::Prefix { .. } => Kind::Usage,
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } | Self::Evidence { .. } => {
                 Kind::Corrupt
@@ -179,9 +196,11 @@ impl Failure for Error {
             Self::Audit(error) => error.code(),
             Self::Hive(error) => error.code(),
             Self::RegText(error) => error.code(),
+            Self::HiveFile { source, .. } if source.kind() == Kind::Corrupt => Some("E-HIVE-CORRUPT"),
             Self::HiveFile { source, .. } | Self::Step { source, .. } => source.code(),
             Self::HiveDamaged { .. } => Some("E-HIVE-CORRUPT"),
             Self::Path { source, .. } => source.code(),
+            Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             _ => None,
         }
@@ -199,8 +218,10 @@ impl Failure for Error {
             Self::HiveFile { source, .. } | Self::Step { source, .. } => {
                 source.hint().or(Some("run `coldforge reg check` to see what is wrong"))
             }
+            Self::OtherLog { .. } => Some("name all logs of the hive, or none to take those beside it"),
             Self::HiveDamaged { .. } => Some("run `coldforge reg check` to see everything that is wrong"),
             Self::Path { source, .. } => source.hint(),
+            Self::Inheritance { .. } => Some("choose another folder: `coldforge ls --acl` shows what each has"),
             Self::NoPath { .. } => Some("run `coldforge ls` on the folder to see what it holds"),
             Self::NotRelative { .. } => Some("leave the root out: name the key as it stands below the hive's root"),
             Self::Exists { .. } => Some("choose another output, or remove it first"),

@@ -6,9 +6,10 @@ use super::output::Output;
 use super::{Error, Result};
 use crate::base::progress::Progress;
 use crate::base::time::FileTime;
+use crate::base::{Extent, Failure as _, Kind, inherit};
 use crate::disk::{BlockDevice, Format, Image, Overlay, Window};
 use crate::ntfs::verify::Check;
-use crate::ntfs::{self, File, Security, Volume};
+use crate::ntfs::{self, Changes, File, Security, Volume};
 use crate::partition::Partition;
 use crate::windows;
 
@@ -38,9 +39,18 @@ pub enum FileStep {
     },
 }
 
-/// Makes all changes on a volume of an image, or none; returns the files that were written.
+/// What an edit of a volume did.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct FilesWritten {
+    /// The files that were written; none if everything was so already.
+    pub files: Vec<PathBuf>,
+    /// What was noticed, each with its code.
+    pub warnings: Vec<String>,
+}
+
+/// Makes all changes on a volume of an image, or none.
 ///
-/// New files get the security descriptor of a neighbour of their kind, else that of their directory.
+/// New files and directories get the security descriptor that their directory passes on.
 ///
 /// # Errors
 /// Every refusal that applies to the volume, and [`windows::Error::VolumeCorrupt`] if it contradicts itself; what a step
@@ -52,12 +62,18 @@ pub fn edit_files(
     steps: &[FileStep],
     (output, now): (&Output, FileTime),
     progress: &dyn Progress,
-) -> Result<Vec<PathBuf>> {
+) -> Result<FilesWritten> {
     output.check()?;
     let image = Image::open(path, format)?;
     let failed = |source| windows::Error::Volume { partition: partition.number, source };
     let window = Window::open(Overlay::new(&image), partition.start, partition.length_bytes)?;
-    let mut volume = Volume::open(window).map_err(failed)?;
+    let mut volume = match Volume::open(window) {
+        Err(error) if error.kind() == Kind::Corrupt => {
+            let (partition, first) = (partition.number, error.to_string());
+            return Err(windows::Error::VolumeCorrupt { partition, findings: 1, first }.into());
+        }
+        opened => opened.map_err(failed)?,
+    };
     if let Some(refusal) = volume.refusals().map_err(failed)?.into_iter().next() {
         return Err(windows::Error::Refused(refusal).into());
     }
@@ -66,62 +82,92 @@ pub fn edit_files(
         let (findings, first) = (before.errors().count(), first.to_string());
         return Err(windows::Error::VolumeCorrupt { partition: partition.number, findings, first }.into());
     }
+    let mut changes = Changes::default();
     for step in steps {
-        step.apply(&mut volume, now)?;
+        step.apply(&mut volume, now, &mut changes)?;
     }
     let after = volume.verify(Check::Full, progress).map_err(failed)?;
     if let Some(first) = after.grown_from(&before).first() {
         return Err(windows::Error::VolumeWorse { partition: partition.number, first: first.to_string() }.into());
     }
-    output.emit(&volume.into_device().into_inner(), path, progress)
+    let shift = |extent: &Extent| Extent::new(partition.start.0.saturating_add(extent.offset), extent.length);
+    let order: Vec<Vec<Extent>> =
+        changes.steps().iter().map(|(_, extents)| extents.iter().map(shift).collect()).collect();
+    let warnings = volume.warnings().map_err(failed)?.iter().map(ToString::to_string).collect();
+    let files = output.emit(&volume.into_device().into_inner(), path, &order, progress)?;
+    Ok(FilesWritten { files, warnings })
 }
 
 impl FileStep {
-    fn apply<D: BlockDevice>(&self, volume: &mut Volume<D>, now: FileTime) -> Result<()> {
+    fn apply<D: BlockDevice>(&self, volume: &mut Volume<D>, now: FileTime, changes: &mut Changes) -> Result<()> {
         match self {
             Self::Put { path, content } => {
                 let failed = |source| Error::Path { path: path.clone(), source };
                 match volume.find(path).map_err(failed)? {
-                    Some(file) => volume.replace_stream(&file, content, now).map(drop).map_err(failed),
+                    Some(file) => changes.join(volume.replace_stream(&file, content, now).map_err(failed)?),
                     None => {
                         let (parent, name) = parent_of(volume, path)?;
-                        let like = neighbour(volume, &parent, false).map_err(failed)?;
-                        let made = volume.create_file(&parent, name, content, Security::SameAs(&like), now);
-                        made.map(drop).map_err(failed)
+                        let descriptor = passed_on(volume, &parent, path, false)?;
+                        let security = Security::Descriptor(&descriptor);
+                        let (_, made) = volume.create_file(&parent, name, content, security, now).map_err(failed)?;
+                        changes.join(made);
                     }
                 }
+                Ok(())
             }
-            Self::MakeDirectory { path, parents } => make_directory(volume, path, *parents, now),
-            Self::Remove { path, recursive } => remove(volume, path, *recursive, now),
+            Self::MakeDirectory { path, parents } => make_directory(volume, path, *parents, now, changes),
+            Self::Remove { path, recursive } => remove(volume, path, *recursive, now, changes),
         }
     }
 }
 
-fn make_directory<D: BlockDevice>(volume: &mut Volume<D>, path: &str, parents: bool, now: FileTime) -> Result<()> {
+fn make_directory<D: BlockDevice>(
+    volume: &mut Volume<D>,
+    path: &str,
+    parents: bool,
+    now: FileTime,
+    changes: &mut Changes,
+) -> Result<()> {
     let failed = |source| Error::Path { path: path.to_owned(), source };
     if let Some(found) = volume.find(path).map_err(failed)? {
         let record = found.reference().record();
-        return if found.is_directory() { Ok(()) } else { Err(failed(ntfs::Error::NotADirectory { record })) };
+        return match (found.is_directory(), parents) {
+            (true, true) => Ok(()),
+            (true, false) => Err(failed(ntfs::Error::NameTaken { directory: record })),
+            (false, _) => Err(failed(ntfs::Error::NotADirectory { record })),
+        };
     }
     if parents && let Some((above, _)) = path.rsplit_once('\\').filter(|(above, _)| !above.is_empty()) {
-        make_directory(volume, above, parents, now)?;
+        make_directory(volume, above, parents, now, changes)?;
     }
     let (parent, name) = parent_of(volume, path)?;
-    let like = neighbour(volume, &parent, true).map_err(failed)?;
-    volume.create_dir(&parent, name, Security::SameAs(&like), now).map(drop).map_err(failed)
+    let descriptor = passed_on(volume, &parent, path, true)?;
+    let (_, made) = volume.create_dir(&parent, name, Security::Descriptor(&descriptor), now).map_err(failed)?;
+    changes.join(made);
+    Ok(())
 }
 
-fn remove<D: BlockDevice>(volume: &mut Volume<D>, path: &str, recursive: bool, now: FileTime) -> Result<()> {
+fn remove<D: BlockDevice>(
+    volume: &mut Volume<D>,
+    path: &str,
+    recursive: bool,
+    now: FileTime,
+    changes: &mut Changes,
+) -> Result<()> {
     let failed = |source| Error::Path { path: path.to_owned(), source };
     let file = volume.find(path).map_err(failed)?.ok_or_else(|| Error::NoPath { path: path.to_owned() })?;
+    if file.is_system() {
+        return Err(failed(ntfs::Error::SystemFile { record: file.reference().record() }));
+    }
     // A link into another tree is refused below, before anything in it is looked at.
     if recursive && file.is_directory() && file.reparse_tag().is_none() {
         for entry in volume.list(&file).map_err(failed)? {
-            remove(volume, &format!(r"{path}\{}", entry.name), recursive, now)?;
+            remove(volume, &format!(r"{path}\{}", entry.name), recursive, now, changes)?;
         }
     }
     let (parent, name) = parent_of(volume, path)?;
-    volume.delete(&parent, name, now).map(drop).map_err(failed)
+    changes.join(volume.delete(&parent, name, now).map_err(failed)?);
+    Ok(())
 }
 
 /// Returns the directory that a path lies in, and its last name.
@@ -133,14 +179,10 @@ fn parent_of<'p, D: BlockDevice>(volume: &Volume<D>, path: &'p str) -> Result<(F
     Ok((parent, name))
 }
 
-/// Returns a file, or a directory, in `parent` that a new one is to be like, or else `parent`.
-fn neighbour<D: BlockDevice>(volume: &Volume<D>, parent: &File, directory: bool) -> ntfs::Result<File> {
-    for entry in volume.list(parent)? {
-        let file = volume.file(entry.reference)?;
-        let ordinary = file.reparse_tag().is_none() && !file.is_system();
-        if ordinary && file.is_directory() == directory {
-            return Ok(file);
-        }
-    }
-    volume.file(parent.reference())
+/// Returns the descriptor that a directory passes on to a new file or directory in it.
+fn passed_on<D: BlockDevice>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
+    let failed = |source| Error::Path { path: path.to_owned(), source };
+    let unknown = || Error::Inheritance { path: path.to_owned() };
+    let above = volume.security(parent).map_err(failed)?.ok_or_else(unknown)?;
+    inherit::inherited(&above, is_folder).ok().flatten().ok_or_else(unknown)
 }

@@ -14,7 +14,7 @@ mod verify;
 
 pub use demand::Demand;
 pub use error::Error;
-pub use files::{FileStep, edit_files};
+pub use files::{FileStep, FilesWritten, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
 pub use output::Output;
 pub use scan::{Document, Scan, scan};

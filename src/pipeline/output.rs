@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
+use crate::base::Extent;
 use crate::base::progress::Progress;
 use crate::disk::{self, Image, Overlay, UndoJournal};
 
@@ -28,15 +29,22 @@ impl Output {
     }
 
     /// Writes the disk that an overlay shows; in place with an undo journal, which is gone when everything is written.
-    /// Returns the files that were written: none if in place nothing differs.
+    /// `order` names ranges of the disk in the order in which they must reach it. Returns the files that were written:
+    /// none if in place nothing differs.
     ///
     /// # Errors
     /// Those of the export, or of writing in place; the image is then what it was.
-    pub(super) fn emit(&self, overlay: &Overlay<&Image>, path: &Path, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
+    pub(super) fn emit(
+        &self,
+        overlay: &Overlay<&Image>,
+        path: &Path,
+        order: &[Vec<Extent>],
+        progress: &dyn Progress,
+    ) -> Result<Vec<PathBuf>> {
         match self {
             Self::InPlace if overlay.changed()?.is_empty() => Ok(Vec::new()),
             Self::InPlace => {
-                disk::write_in_place(overlay, &[], UndoJournal::Remove, progress)?;
+                disk::write_in_place(overlay, order, UndoJournal::Remove, progress)?;
                 Ok(vec![path.to_owned()])
             }
             Self::File(out) => {

@@ -9,8 +9,8 @@ use super::{Demand, Result};
 use crate::base::time::Moment;
 use crate::disk::{Format, Image};
 use crate::policy::{self, Assessment};
-use crate::windows::View;
-use crate::windows::setting::{Identity, Readings as _};
+use crate::windows::setting::{Identity, Readings};
+use crate::windows::{Machine, Opening, View, VolumeCheck};
 
 /// What a scan found.
 #[derive(Debug)]
@@ -26,16 +26,28 @@ pub struct Scan {
 /// Assesses the Windows in the image at `path`.
 ///
 /// # Errors
-/// Every refusal by which the disk, the volume or a hive's head would stop a hardening run too. Hives are looked into,
-/// not verified: a rule whose setting cannot be read is `not_reviewed`, with the reason.
+/// Every refusal by which the disk, the volume or a hive would stop a hardening run too. Hives are only looked into, and
+/// loaded and verified as soon as one of them gives cause to.
 pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
-    let image = Image::open(path, format)?;
-    let machine = View::open(Arc::new(image), demand.opening(Moment(0)))?;
+    let image = Arc::new(Image::open(path, format)?);
+    let opening = demand.opening(Moment(0));
+    if let Ok(view) = View::open(Arc::clone(&image), opening) {
+        let scan = look(&view, view.warnings(), demand)?;
+        if !view.met_damage() {
+            return Ok(scan);
+        }
+    }
+    // Damage, or what looks like it to a reader that does not load the hives: they are loaded and verified.
+    let machine = Machine::open(&*image, Opening { check: VolumeCheck::Skip, ..opening })?;
+    look(&machine, machine.warnings(), demand)
+}
+
+fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand) -> Result<Scan> {
     let demand = demand.resolve(machine.identity())?;
     Ok(Scan {
         windows: machine.identity().clone(),
-        warnings: machine.warnings().to_vec(),
-        assessment: policy::assess(demand.catalog, &demand.selection, &demand.values, &machine),
+        warnings: warnings.to_vec(),
+        assessment: policy::assess(demand.catalog, &demand.selection, &demand.values, machine),
     })
 }
 

@@ -69,6 +69,11 @@ pub trait Lookup {
     /// # Errors
     /// What contradicts the format on the way.
     fn key(&self, path: &str) -> Result<Option<Key<'_>>>;
+
+    /// Tells whether what was asked so far met damage that only a loaded hive can judge: see [`Reader::met_damage`].
+    fn met_damage(&self) -> bool {
+        false
+    }
 }
 
 impl Lookup for Hive {
@@ -80,6 +85,10 @@ impl Lookup for Hive {
 impl Lookup for Reader {
     fn key(&self, path: &str) -> Result<Option<Key<'_>>> {
         self.key(path)
+    }
+
+    fn met_damage(&self) -> bool {
+        self.met_damage()
     }
 }
 

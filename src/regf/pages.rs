@@ -6,6 +6,7 @@
 
 use std::fmt;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use zerocopy::FromBytes;
@@ -55,7 +56,12 @@ impl Reader {
         fetch(&*source, 0, &mut base)?;
         let header = base_block::parse(&base, len)?;
         let bins = (header.bins_len / BIN_ALIGN) as usize;
-        let pages = Pages { source, bins_len: header.bins_len, bins: (0..bins).map(|_| OnceLock::new()).collect() };
+        let pages = Pages {
+            source,
+            bins_len: header.bins_len,
+            bins: (0..bins).map(|_| OnceLock::new()).collect(),
+            met_damage: AtomicBool::new(false),
+        };
         let hive = Hive::paged(header, pages);
         Key::at(&hive, header.root)?;
         Ok(Self(hive))
@@ -77,6 +83,14 @@ impl Reader {
         self.0.key(path)
     }
 
+    /// Tells whether a pointer led nowhere, in whatever was looked at so far.
+    ///
+    /// Data that a hostile writer made look like the head of a bin can hide cells from a reader, never change them: an
+    /// answer counts only if this is false, and otherwise [`Hive::parse`] has the last word.
+    pub fn met_damage(&self) -> bool {
+        self.0.paged.as_ref().is_some_and(|pages| pages.met_damage.load(Ordering::Relaxed))
+    }
+
     /// Returns the minor version: 3, 4 or 5.
     pub fn minor_version(&self) -> u32 {
         self.0.minor_version()
@@ -89,6 +103,8 @@ pub(super) struct Pages {
     bins_len: u32,
     /// A place for each page; that of a bin's every page holds the bin.
     bins: Vec<OnceLock<Arc<Bin>>>,
+    /// Whether a pointer led nowhere.
+    met_damage: AtomicBool,
 }
 
 /// A bin that was fetched.
@@ -102,6 +118,14 @@ struct Bin {
 impl Pages {
     /// Returns the payload of the allocated cell at `at`.
     pub(super) fn cell(&self, at: CellOffset) -> Result<&[u8]> {
+        let found = self.look(at);
+        if found.is_err() {
+            self.met_damage.store(true, Ordering::Relaxed);
+        }
+        found
+    }
+
+    fn look(&self, at: CellOffset) -> Result<&[u8]> {
         let missing = Error::NoCell { at };
         let slot = self.bins.get((at.0 / BIN_ALIGN) as usize).ok_or(missing.clone())?;
         let bin = match slot.get() {

@@ -14,7 +14,7 @@ use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, ImageOffset, read};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::verify::{Check, Report};
-use crate::ntfs::{self, Volume};
+use crate::ntfs::{self, Changes, Volume, WriteStep};
 
 /// A file of the volume whose content was replaced.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -31,6 +31,8 @@ pub struct FileChange {
     pub after: Digest,
     /// The bytes of the disk that were written.
     pub extents: Vec<Extent>,
+    /// The same, in the groups and in the order in which they must reach a disk that is in use.
+    pub order: Vec<(WriteStep, Vec<Extent>)>,
 }
 
 /// How much of the volume is verified before and after an edit.
@@ -136,24 +138,28 @@ pub(super) fn commit<D: BlockDevice>(
     let mut changes = Vec::new();
     for (file, sealed) in hives.iter().zip(sealed) {
         let Some((touched, after)) = sealed else { continue };
+        let order = write(volume, &file.path, &file.file, file.hive.bytes(), &touched, now)?;
         changes.push(FileChange {
             file: file.path.clone(),
             bytes_before: file.file.size(),
             bytes: file.hive.bytes().len() as u64,
             before: file.before,
             after,
-            extents: write(volume, &file.path, &file.file, file.hive.bytes(), &touched, now)?,
+            extents: on_disk(volume, order.extents()),
+            order: steps_on_disk(volume, &order),
         });
         for log in file.logs.iter().filter(|log| !log.log().is_blank()) {
             let blank = log.log().blanked();
             let whole = [Extent::new(0, blank.len() as u64)];
+            let order = write(volume, &log.path, &log.file, &blank, &whole, now)?;
             changes.push(FileChange {
                 file: log.path.clone(),
                 bytes_before: log.file.size(),
                 bytes: log.file.size(),
                 before: Digest::of(&log.bytes),
                 after: Digest::of(&blank),
-                extents: write(volume, &log.path, &log.file, &blank, &whole, now)?,
+                extents: on_disk(volume, order.extents()),
+                order: steps_on_disk(volume, &order),
             });
         }
     }
@@ -166,7 +172,7 @@ pub(super) fn commit<D: BlockDevice>(
     Ok(changes)
 }
 
-/// Writes a file's new content, of which these ranges changed, and returns the bytes of the disk that were written.
+/// Writes a file's new content, of which these ranges changed, and returns what was written of the volume.
 fn write<D: BlockDevice>(
     volume: &mut Volume<Window<D>>,
     path: &str,
@@ -174,11 +180,10 @@ fn write<D: BlockDevice>(
     content: &[u8],
     ranges: &[Extent],
     now: FileTime,
-) -> Result<Vec<Extent>> {
+) -> Result<Changes> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     if content.len() as u64 != file.size() {
-        let changes = volume.replace_stream(file, content, now).map_err(failed)?;
-        return Ok(on_disk(volume, changes.extents()));
+        return volume.replace_stream(file, content, now).map_err(failed);
     }
     let mut extents = Vec::new();
     for range in ranges {
@@ -187,7 +192,11 @@ fn write<D: BlockDevice>(
         let bytes = bytes.expect("the ranges of a content lie inside it");
         extents.extend(volume.overwrite(file, FileOffset(range.offset), bytes).map_err(failed)?);
     }
-    Ok(on_disk(volume, extents))
+    Ok(Changes::of_content(normalize(extents)))
+}
+
+fn steps_on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, changes: &Changes) -> Vec<(WriteStep, Vec<Extent>)> {
+    changes.steps().iter().map(|(step, extents)| (*step, on_disk(volume, extents.clone()))).collect()
 }
 
 /// Turns extents of the volume into extents of the disk.

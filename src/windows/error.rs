@@ -116,6 +116,13 @@ pub enum Error {
         key: String,
     },
 
+    /// A key begins with none of the roots that lie in files of an image.
+    #[error("`{key}` begins with no root that an image has")]
+    UnknownRoot {
+        /// The key.
+        key: String,
+    },
+
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
     Refused(Refusal),
@@ -133,6 +140,7 @@ impl Failure for Error {
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } => Kind::Unsupported,
+            Self::UnknownRoot { .. } => Kind::Usage,
         }
     }
 
@@ -150,6 +158,7 @@ impl Failure for Error {
             Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
             Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
             Self::UnknownHive { .. } => Some("E-SETTING-UNSUPPORTED"),
+            Self::UnknownRoot { .. } => None,
             Self::Refused(refusal) => Some(refusal.code),
         }
     }
@@ -177,6 +186,9 @@ impl Failure for Error {
                 Some("remove all but one installation: AWS imports no dual-boot image either")
             }
             Self::UnknownHive { .. } => Some("leave the rule out with --skip"),
+            Self::UnknownRoot { .. } => Some(
+                r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file",
+            ),
             Self::Refused(refusal) => Some(refusal.hint),
         }
     }

@@ -87,6 +87,20 @@ impl ControlSets {
     }
 }
 
+/// Returns the path in a SYSTEM hive that a path below its `CurrentControlSet` stands for: in the set that the next boot
+/// loads; `None` if the hive has no control sets, and is none of SYSTEM.
+///
+/// # Errors
+/// [`Error::NoIdentity`] if `Select` names sets that are not there.
+pub fn control_set(system: &dyn Lookup, path: &str) -> Result<Option<String>> {
+    if !matches!(system.key("Select"), Ok(Some(_))) {
+        return Ok(None);
+    }
+    let sets = ControlSets::read(system)?;
+    let rest = path.split_once('\\').map_or("", |(_, rest)| rest);
+    Ok(Some(format!(r"{}\{rest}", sets.key(sets.default))))
+}
+
 /// Reads the identity from SOFTWARE and SYSTEM, and the domain from SECURITY where that hive can be read.
 pub(super) fn read(
     software: &dyn Lookup,

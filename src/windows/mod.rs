@@ -19,6 +19,7 @@ mod view;
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
 pub use hives::HiveState;
+pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
 pub use machine::{Machine, Opening};
 pub use registry::Registry;

@@ -65,11 +65,11 @@ impl<D: BlockDevice> Registry<D> {
     /// The hive is not verified: [`Hive::verify`] is the caller's to ask before an edit.
     ///
     /// # Errors
-    /// [`Error::UnknownHive`] if no root fits; [`Error::NoHive`]; errors of the volume and the hive.
+    /// [`Error::UnknownRoot`] if no root fits; [`Error::NoHive`]; errors of the volume and the hive.
     pub fn locate(&mut self, key: &str) -> Result<(usize, String)> {
         let key = shortened(key);
         let root = ROOTS.iter().position(|(root, _)| hives::below(&key, root).is_some());
-        let root = root.ok_or_else(|| Error::UnknownHive { key: key.clone() })?;
+        let root = root.ok_or_else(|| Error::UnknownRoot { key: key.clone() })?;
         let (prefix, name) = ROOTS[root];
         let number = match self.roots.iter().position(|known| *known == root) {
             Some(number) => number,
@@ -139,10 +139,12 @@ impl<D: BlockDevice> Registry<D> {
 
 /// Returns a key with the short name of its root, and without a backslash at its end.
 fn shortened(key: &str) -> String {
-    let key = key.trim_end_matches('\\');
+    // No backslash too many may lead past the names that are looked for here.
+    let names: Vec<&str> = key.split('\\').filter(|name| !name.is_empty()).collect();
+    let key = names.join("\\");
     let short = LONG.iter().find_map(|(long, short)| {
         let head = key.get(..long.len()).filter(|head| head.eq_ignore_ascii_case(long))?;
         Some(format!("{short}{}", key.get(head.len()..)?))
     });
-    short.unwrap_or_else(|| key.to_owned())
+    short.unwrap_or(key)
 }

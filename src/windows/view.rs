@@ -13,9 +13,10 @@ use crate::disk::BlockDevice;
 /// A Windows in an image that is only looked at.
 ///
 /// What it costs does not grow with the hives: a clean hive is not loaded, and so not verified as a whole. What damage
-/// stands in the way of a setting becomes that setting's error.
+/// stands in the way of a setting becomes that setting's error, and is remembered ([`View::met_damage`]).
 pub struct View {
     hives: Vec<Glimpse>,
+    security: Option<Glimpse>,
     identity: Identity,
     sets: ControlSets,
     warnings: Vec<String>,
@@ -46,9 +47,15 @@ impl View {
         };
         let sets = ControlSets::read(&*system.hive)?;
         warnings.extend(sets.warnings());
-        let security = security.as_ref().map(|file| &*file.hive as _);
-        let identity = identity::read(&*software.hive, &*system.hive, security, sets)?;
-        Ok(Self { hives, identity, sets, warnings })
+        let domain = security.as_ref().map(|file| &*file.hive as _);
+        let identity = identity::read(&*software.hive, &*system.hive, domain, sets)?;
+        Ok(Self { hives, security, identity, sets, warnings })
+    }
+
+    /// Tells whether anything that was asked so far met damage in a hive. What was answered then does not count: a
+    /// [`super::Machine`] must be asked, which loads and verifies the hives.
+    pub fn met_damage(&self) -> bool {
+        self.hives.iter().chain(&self.security).any(|file| file.hive.met_damage())
     }
 
     /// Returns what was noticed and did not stop the machine from being looked at, each with its code.

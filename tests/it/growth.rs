@@ -144,6 +144,9 @@ fn files_and_folders_come_and_go_in_place_and_a_mount_agrees() {
     coldforge(["mkdir", text(&image), folder]).expect(4);
     coldforge(["mkdir", "-p", text(&image), folder]).expect(0);
     coldforge(["mkdir", "-p", text(&image), folder]).expect(0);
+    coldforge(["mkdir", text(&image), folder]).expect(3);
+    let made = coldforge(["ls", "--acl", text(&image), r"\Windows\Setup"]).expect(0).out;
+    assert!(made.contains("O:BAG:SYD:"), "{made}");
     let path = "/Windows/Setup/Scripts/SetupComplete.cmd";
     coldforge(["put", text(&image), text(&content), path]).expect(0);
     std::fs::write(&content, "short").unwrap();

@@ -275,6 +275,86 @@ fn a_dirty_hive_in_an_image_is_looked_into_without_changing_it() {
 }
 
 #[test]
+fn what_looks_like_the_head_of_a_bin_inside_a_value_hides_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", folder.path());
+    let hive = folder.path().join("SOFTWARE");
+    let path = r"\Windows\System32\config\SOFTWARE";
+    coldforge(["cat", text(&image), path, "-o", text(&hive)]).expect(0);
+    // A value over several pages, then, at each page that begins inside it, the head of a bin that lies there and has
+    // one free cell: the keys around it must be found all the same.
+    let key = r"Policies\Microsoft\Windows\LanmanWorkstation";
+    let zeros = "00".repeat(12_000);
+    coldforge(["reg", "set", text(&hive), key, "Blob", &zeros, "--type", "REG_BINARY"]).expect(0);
+    coldforge(["reg", "set", text(&hive), key, "AllowInsecureGuestAuth", "1", "--type", "REG_DWORD"]).expect(0);
+    let mut bytes = std::fs::read(&hive).unwrap();
+    let start = bytes.windows(12_000).position(|part| part.iter().all(|byte| *byte == 0)).unwrap();
+    for page in (start.next_multiple_of(0x1000)..start + 12_000 - 40).step_by(0x1000) {
+        bytes[page..page + 4].copy_from_slice(b"hbin");
+        bytes[page + 4..page + 8].copy_from_slice(&(page as u32 - 0x1000).to_le_bytes());
+        bytes[page + 8..page + 12].copy_from_slice(&0x1000u32.to_le_bytes());
+        bytes[page + 32..page + 36].copy_from_slice(&0xfe0u32.to_le_bytes());
+    }
+    std::fs::write(&hive, bytes).unwrap();
+    coldforge(["reg", "check", text(&hive)]).expect(0);
+    assert_eq!(coldforge(["reg", "get", text(&hive), key, "AllowInsecureGuestAuth"]).expect(0).out, "1\n");
+    coldforge(["put", text(&image), text(&hive), path]).expect(0);
+    let scan = coldforge(["scan", text(&image), "--only", "WN22-CC-000070", "--json"]).expect(1).json();
+    assert_eq!((&scan["totals"]["open"], &scan["totals"]["not_reviewed"]), (&1.into(), &0.into()));
+}
+
+#[test]
+fn the_link_to_the_control_set_is_never_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", folder.path());
+    let hive = folder.path().join("SYSTEM");
+    coldforge(["cat", text(&image), r"\Windows\System32\config\SYSTEM", "-o", text(&hive)]).expect(0);
+    let reg = folder.path().join("lsa.reg");
+    let lsa = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Lsa";
+    std::fs::write(&reg, format!("Windows Registry Editor Version 5.00\n\n[{lsa}]\n\"Mark\"=dword:7\n")).unwrap();
+    coldforge(["reg", "import", text(&hive), text(&reg), "--prefix", r"HKEY_LOCAL_MACHINE\SYSTEM"]).expect(0);
+    coldforge(["reg", "import", text(&image), text(&reg)]).expect(0);
+    let doubled = r"HKLM\SYSTEM\\CurrentControlSet\Control\Lsa";
+    coldforge(["reg", "set", text(&image), doubled, "Mark", "8", "--type", "REG_DWORD"]).expect(0);
+    for (target, root, mark) in [(&hive, "", "7\n"), (&image, r"HKLM\SYSTEM\", "8\n")] {
+        let concrete = format!(r"{root}ControlSet001\Control\Lsa");
+        assert_eq!(coldforge(["reg", "get", text(target), &concrete, "Mark"]).expect(0).out, mark);
+        let below = coldforge(["reg", "get", text(target), root.trim_end_matches('\\')]).expect(0).out;
+        assert!(!below.contains("CurrentControlSet"), "{below}");
+    }
+}
+
+#[test]
+fn a_hive_that_is_named_through_a_link_is_the_same_file_afterwards_and_its_logs_are_found() {
+    use std::os::unix::fs::MetadataExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let hive = dirty(folder.path());
+    let before = hive.metadata().unwrap();
+    let beside = tempfile::tempdir().unwrap();
+    let link = beside.path().join("SYSTEM");
+    std::os::unix::fs::symlink(&hive, &link).unwrap();
+    coldforge(["reg", "set", text(&link), "New", "Value", "1", "--type", "REG_DWORD"]).expect(0);
+    let after = hive.metadata().unwrap();
+    assert_eq!((before.ino(), before.mode(), before.uid()), (after.ino(), after.mode(), after.uid()));
+    for log in ["logged-1.5.LOG1", "logged-1.5.LOG2"] {
+        assert!(std::fs::read(folder.path().join(log)).unwrap().iter().all(|byte| *byte == 0), "{log}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 3, "no journal is left");
+}
+
+#[test]
+fn only_all_logs_of_a_hive_are_replayed_in_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let hive = dirty(folder.path());
+    let before = sha256(&hive);
+    let one = folder.path().join("logged-1.5.LOG1");
+    let refused = coldforge(["reg", "replay", text(&hive), text(&one)]).expect(2);
+    assert!(refused.err.contains("logged-1.5.LOG2"), "{}", refused.err);
+    assert_eq!(sha256(&hive), before);
+    coldforge(["reg", "replay", text(&hive), text(&one), "-o", text(&folder.path().join("out"))]).expect(0);
+}
+
+#[test]
 fn what_cannot_be_done_is_said_with_its_reason() {
     let hive = fixture("hives/minimal-1.5");
     let folder = tempfile::tempdir().unwrap();
@@ -287,6 +367,7 @@ fn what_cannot_be_done_is_said_with_its_reason() {
         (vec!["reg", "import", text(&hive), text(&wrong)], 2, "line 4"),
         (vec!["reg", "import", text(&hive), text(&wrong), "--prefix", "HKLM"], 2, "line 4"),
         (vec!["reg", "export", text(&hive), "Missing"], 1, "no such key"),
+        (vec!["reg", "diff", text(&hive), text(&hive), "Missing"], 1, "no such key"),
         (vec!["reg", "get", text(&wrong), "A"], 3, "E-NOT-AN-IMAGE"),
     ] {
         let answer = coldforge(&words);

@@ -142,7 +142,7 @@ pub(super) struct Replay {
 
 pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
     let (replay, reports, written) =
-        registry::replay(&arguments.hive, &arguments.logs, &arguments.destination.output()).map_err(boxed)?;
+        registry::replay(&arguments.hive, &arguments.logs, &arguments.destination.output(), ui).map_err(boxed)?;
     let files: Vec<String> = written.files.iter().map(|path| path.display().to_string()).collect();
     if ui.json {
         ui.document(&json!({
@@ -182,7 +182,7 @@ fn carry_out(source: &Source, destination: &Destination, steps: &[Step], ui: &Ui
         ui.document(
             &json!({"schema": "coldforge/registry-edit/1", "steps": steps.len(), "changed": changed, "files": files}),
         );
-    } else if changed == 0 {
+    } else if files.is_empty() {
         ui.status("nothing had to be changed");
     } else {
         let files: Vec<String> = files.iter().map(|path| plain(&path.display().to_string())).collect();

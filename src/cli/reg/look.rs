@@ -6,14 +6,15 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Reading, Source};
-use crate::base::fs;
 use crate::base::reg_file::{self, Writer};
 use crate::base::time::FileTime;
+use crate::base::{Failure as _, digest, fs, utf16};
 use crate::cli::ui::{Ui, columns, plain};
 use crate::cli::{Result, Verdict, boxed};
 use crate::pipeline::Error;
 use crate::pipeline::registry::{self, Difference, Target};
 use crate::regf::{Key, Severity};
+use crate::windows;
 use crate::windows::setting::{Value, ValueType};
 
 /// Show a key with its values and subkeys, or one value
@@ -68,7 +69,13 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
         let (value, warnings) = Target::look(target, *input_format, *accept_dirty_hive, key, look).map_err(boxed)?;
         warn(ui, &warnings);
         if ui.json {
-            ui.document(&json!({"schema": "coldforge/value/1", "key": key, "name": name, "value": value}));
+            ui.document(&json!({
+                "schema": "coldforge/value/1",
+                "key": key,
+                "name": name,
+                "value": value,
+                "hex": value.as_ref().map(|value| digest::hex(&value.data)),
+            }));
         } else if let Some(value) = &value {
             ui.data(&format!("{}\n", alone(value, "\n")));
         } else {
@@ -94,7 +101,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
             "found": true,
             "last_written": shown.written.to_string(),
             "class": shown.class,
-            "values": shown.values.iter().map(|(name, value)| json!({"name": name, "value": value})).collect::<Vec<_>>(),
+            "values": shown.values.iter().map(|(name, value)| json!({"name": name, "value": value, "hex": digest::hex(&value.data)})).collect::<Vec<_>>(),
             "subkeys": shown.subkeys,
         }));
         return Ok(Verdict::Done);
@@ -122,14 +129,19 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
 /// Returns a value's data as a script wants it: text without quotes, strings with `between` between them, numbers in
 /// decimal, hex digits for the rest.
 fn alone(value: &Value, between: &str) -> String {
-    if let Some(text) = value.as_text() {
+    // Text that says less than the bytes do is not shown as text.
+    if let Some(text) = value.as_text().filter(|text| utf16::encode_with_nul(text) == value.data) {
         return plain(&text);
     }
-    if let Some(texts) = value.as_texts() {
+    let whole = |texts: &Vec<String>| {
+        let strings: Vec<u8> = texts.iter().flat_map(|text| utf16::encode_with_nul(text)).collect();
+        [strings.as_slice(), &[0, 0]].concat() == value.data
+    };
+    if let Some(texts) = value.as_texts().filter(whole) {
         return texts.iter().map(|text| plain(text)).collect::<Vec<_>>().join(between);
     }
     let number = value.as_dword().map(u64::from).or_else(|| value.as_qword());
-    number.map_or_else(|| crate::base::digest::hex(&value.data), |number| number.to_string())
+    number.map_or_else(|| digest::hex(&value.data), |number| number.to_string())
 }
 
 /// How `.reg` text is written.
@@ -189,7 +201,14 @@ pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
     let text = registry::export(&key, &format!("{prefix}{path}"), arguments.style.into()).map_err(boxed)?;
     warn(ui, &opened.warnings());
     match &arguments.output {
-        Some(path) => fs::write_new(path, &text).map_err(boxed)?,
+        Some(path) => {
+            let write = || {
+                let mut file = fs::Fresh::create(path)?;
+                file.write(&text)?;
+                file.finish()
+            };
+            write().map_err(boxed)?;
+        }
         None => {
             ui.bytes(&text);
         }
@@ -208,7 +227,10 @@ pub(super) struct Check {
 
 pub(super) fn check(arguments: &Check, ui: &Ui) -> Result<Verdict> {
     let Source { target, reading: Reading { input_format, accept_dirty_hive } } = &arguments.source;
-    let mut opened = Target::open(target, *input_format, *accept_dirty_hive).map_err(boxed)?;
+    let mut opened = match Target::open(target, *input_format, *accept_dirty_hive) {
+        Err(error @ Error::HiveFile { .. }) => return Ok(unreadable(&target.display().to_string(), &error, ui)),
+        opened => opened.map_err(boxed)?,
+    };
     let keys: Vec<&str> = match &opened {
         Target::Hive(_) => vec![""],
         Target::Image(registry) => registry.roots().collect(),
@@ -219,9 +241,9 @@ pub(super) fn check(arguments: &Check, ui: &Ui) -> Result<Verdict> {
         ui.status(&format!("checking {}", plain(&shown)));
         let findings = match opened.hive(root) {
             Ok((hive, _)) => hive.verify(),
-            Err(error) if root.is_empty() => return Err(boxed(error)),
+            // An image need not have each of them.
+            Err(Error::Windows(windows::Error::NoHive { .. })) => continue,
             Err(error) => {
-                use crate::base::Failure as _;
                 errors += 1;
                 let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
                 let code = error.code().map(|code| format!(" [{code}]")).unwrap_or_default();
@@ -254,6 +276,19 @@ pub(super) fn check(arguments: &Check, ui: &Ui) -> Result<Verdict> {
         ui.data(&plain_lines(&text));
     }
     Ok(if errors == 0 { Verdict::Done } else { Verdict::Open })
+}
+
+/// Says of a hive file that it cannot be read as one.
+fn unreadable(hive: &str, error: &Error, ui: &Ui) -> Verdict {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+    if ui.json {
+        let listed = json!({"hive": hive, "readable": false, "code": error.code(), "text": format!("{error}{cause}"), "findings": []});
+        ui.document(&json!({"schema": "coldforge/hive-check/1", "errors": 1, "hives": [listed]}));
+    } else {
+        let code = error.code().map(|code| format!(" [{code}]")).unwrap_or_default();
+        ui.data(&format!("{}: unreadable{code}: {}\n", plain(hive), plain(&format!("{error}{cause}"))));
+    }
+    Verdict::Open
 }
 
 /// Show what differs between two hive files or images
@@ -289,6 +324,10 @@ pub(super) fn diff(arguments: &Diff, ui: &Ui) -> Result<Verdict> {
     let ((one, at_one), (two, at_two)) =
         (first.hive(&arguments.key).map_err(boxed)?, second.hive(&arguments.key).map_err(boxed)?);
     let keys = (one.key(&at_one).map_err(broken)?, two.key(&at_two).map_err(broken)?);
+    if keys.0.is_none() && keys.1.is_none() {
+        ui.status("there is no such key");
+        return Ok(Verdict::Open);
+    }
     let differences = registry::diff(keys.0, keys.1).map_err(boxed)?;
     warn(ui, &first.warnings());
     warn(ui, &second.warnings());

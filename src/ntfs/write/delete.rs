@@ -68,10 +68,14 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
         let meant = |value: &(Reference, Vec<u8>)| here(value) && upcase.compare(&parts(&value.1).1, name).is_eq();
         let chosen = names.iter().find(|value| meant(value));
         let (_, chosen) = chosen.ok_or(Error::NameMissing { directory: parent.record() })?;
-        // Twins of one directory: a file has at most one pair in each.
-        let is_twin = |value: &[u8]| matches!(parts(value).0, WIN32 | DOS);
+        // A long name and its 8.3 twin go together; a file has at most one such pair in a directory.
+        let twin = match parts(chosen).0 {
+            WIN32 => Some(DOS),
+            DOS => Some(WIN32),
+            _ => None,
+        };
         let (gone, kept): (Vec<_>, Vec<_>) = names.iter().partition(|value| {
-            value.1 == *chosen && here(value) || here(value) && is_twin(chosen) && is_twin(&value.1)
+            here(value) && (value.1 == *chosen || twin.is_some_and(|twin| parts(&value.1).0 == twin))
         });
         if gone.len() > 2 {
             return Err(Error::AmbiguousName { directory: parent.record() });

@@ -3,6 +3,8 @@
 //! The order is such that an interruption leaves clusters or records that are marked as used and are not, rather than
 //! some that are used and not marked; what is replaced is there until what replaces it can be found.
 
+use std::collections::BTreeMap;
+
 use crate::base::{Extent, offset};
 
 /// A step of a change; steps reach the disk in this order, each flushed before the next begins.
@@ -78,6 +80,21 @@ impl Changes {
     /// Returns all extents of all steps, in ascending order and apart.
     pub fn extents(&self) -> Vec<Extent> {
         offset::normalize(self.steps.iter().flat_map(|(_, extents)| extents.iter().copied()).collect())
+    }
+
+    /// Adds what another change wrote, step by step, so that both can reach a disk together in this order.
+    pub fn join(&mut self, other: Self) {
+        let mut steps: BTreeMap<WriteStep, Vec<Extent>> = BTreeMap::new();
+        for (step, extents) in std::mem::take(&mut self.steps).into_iter().chain(other.steps) {
+            steps.entry(step).or_default().extend(extents);
+        }
+        self.steps = steps.into_iter().collect();
+        self.normalize();
+    }
+
+    /// Returns a change that wrote content where a file had its clusters already.
+    pub fn of_content(extents: Vec<Extent>) -> Self {
+        Self { steps: vec![(WriteStep::Data, extents)] }
     }
 
     /// Adds an extent to a step, which is the last one or a later one.

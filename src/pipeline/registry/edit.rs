@@ -1,13 +1,17 @@
 //! Changing a registry: all steps in memory, verified before and after, then written as a whole.
 
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
-use super::target::{HiveFile, is_hive, relative};
-use crate::base::fs;
+use super::target::{HiveFile, is_hive, logs_beside, resolve};
+use crate::base::digest::Digest;
 use crate::base::progress::Progress;
 use crate::base::reg_file::Section;
 use crate::base::time::FileTime;
-use crate::disk::{Format, Image, Overlay};
+use crate::base::{Extent, fs, read};
+use crate::disk::{self, BlockDevice as _, Format, Image, Overlay, UndoJournal};
+use crate::ntfs::WriteStep;
 use crate::pipeline::{Error, Output, Result};
 use crate::regf::{self, Hive, LogReport, Replay, Severity};
 use crate::windows::{Opening, Registry};
@@ -122,7 +126,7 @@ pub fn edit(
 ) -> Result<Written> {
     output.check()?;
     if format.is_none() && is_hive(path)? {
-        return edit_hive(path, steps, output, opening);
+        return edit_hive(path, steps, output, opening, progress);
     }
     let image = Image::open(path, format)?;
     let mut registry = Registry::open(Overlay::new(&image), opening)?;
@@ -134,31 +138,56 @@ pub fn edit(
         let failed = |source| Error::Step { key: step.key().to_owned(), source };
         changed += usize::from(step.apply(registry.hive_mut(number), &at, opening.now).map_err(failed)?);
     }
-    registry.commit()?;
+    let mut order: BTreeMap<WriteStep, Vec<Extent>> = BTreeMap::new();
+    for (step, extents) in registry.commit()?.into_iter().flat_map(|change| change.order) {
+        order.entry(step).or_default().extend(extents);
+    }
+    let order: Vec<Vec<Extent>> = order.into_values().collect();
     let warnings = registry.warnings().to_vec();
-    let files = output.emit(&registry.into_device(), path, progress)?;
+    let files = output.emit(&registry.into_device(), path, &order, progress)?;
     Ok(Written { changed, files, warnings })
 }
 
-fn edit_hive(path: &Path, steps: &[Step], output: &Output, opening: Opening) -> Result<Written> {
+fn edit_hive(
+    path: &Path,
+    steps: &[Step],
+    output: &Output,
+    opening: Opening,
+    progress: &dyn Progress,
+) -> Result<Written> {
     let mut file = HiveFile::load(path, opening.accept_dirty_hive)?;
     check(path, &file.hive)?;
     let mut changed = 0;
     for step in steps {
         let failed = |source| Error::Step { key: step.key().to_owned(), source };
-        let at = relative(step.key())?;
-        changed += usize::from(step.apply(&mut file.hive, at, opening.now).map_err(failed)?);
+        let at = resolve(&file.hive, step.key())?;
+        changed += usize::from(step.apply(&mut file.hive, &at, opening.now).map_err(failed)?);
     }
     let warnings = file.warning().into_iter().collect();
-    let files = write(file, output)?;
+    let files = write(file, output, progress)?;
     Ok(Written { changed, files, warnings })
 }
 
 /// Recovers a dirty hive file from its logs, those beside it if none are given, and writes the clean one.
 ///
 /// # Errors
-/// As [`HiveFile::load`]; [`Error::HiveDamaged`] if what the logs make of it breaks the format's rules.
-pub fn replay(path: &Path, logs: &[PathBuf], output: &Output) -> Result<(Option<Replay>, Vec<LogReport>, Written)> {
+/// As [`HiveFile::load`]; [`Error::HiveDamaged`] if what the logs make of it breaks the format's rules;
+/// [`Error::OtherLog`] if in place a log beside the hive would be left that is not among those named.
+pub fn replay(
+    path: &Path,
+    logs: &[PathBuf],
+    output: &Output,
+    progress: &dyn Progress,
+) -> Result<(Option<Replay>, Vec<LogReport>, Written)> {
+    output.check()?;
+    if !logs.is_empty() && *output == Output::InPlace {
+        let named: Vec<PathBuf> = logs.iter().filter_map(|log| log.canonicalize().ok()).collect();
+        for (log, bytes) in logs_beside(path)? {
+            if !named.contains(&log) && bytes.iter().any(|byte| *byte != 0) {
+                return Err(Error::OtherLog { path: log });
+            }
+        }
+    }
     let file = match logs.is_empty() {
         true => HiveFile::load(path, false)?,
         false => {
@@ -168,34 +197,76 @@ pub fn replay(path: &Path, logs: &[PathBuf], output: &Output) -> Result<(Option<
     };
     check(path, &file.hive)?;
     let (replay, reports) = (file.replay.clone(), file.reports.clone());
-    let files = write(file, output)?;
+    let files = write(file, output, progress)?;
     Ok((replay, reports, Written { changed: 0, files, warnings: Vec::new() }))
 }
 
 /// Seals, verifies and writes a hive file; in place, its logs are zeroed behind it.
-fn write(mut file: HiveFile, output: &Output) -> Result<Vec<PathBuf>> {
+fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::HiveFile { path: file.path.clone(), source };
     file.hive.seal().map_err(failed)?;
     check(&file.path, &file.hive)?;
+    let touched = file.hive.touched();
     match output {
         Output::File(out) => {
-            fs::write_new(out, file.hive.bytes())?;
+            let permissions = std::fs::metadata(&file.path).map_err(fs::failed("examine", &file.path))?.permissions();
+            let mut fresh = fs::Fresh::create(out)?;
+            fresh.write(file.hive.bytes())?;
+            fresh.finish()?;
+            std::fs::set_permissions(out, permissions).map_err(fs::failed("change the permissions of", out))?;
             Ok(vec![out.clone()])
         }
-        Output::InPlace if file.hive.touched().is_empty() => Ok(Vec::new()),
+        Output::InPlace if touched.is_empty() => Ok(Vec::new()),
         Output::InPlace => {
-            fs::replace(&file.path, file.hive.bytes())?;
-            let mut files = vec![file.path];
+            let logs: Vec<_> = file.logs.iter().filter(|(_, log)| log.iter().any(|byte| *byte != 0)).collect();
+            for path in logs.iter().map(|(path, _)| path) {
+                OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
+            }
+            write_file(&file.path, file.before, file.hive.bytes(), &touched, progress)?;
+            let mut files = vec![file.path.clone()];
             // Behind the hive: a clean hive makes Windows ignore its logs, should this end here.
-            for (path, bytes) in file.logs {
-                if bytes.iter().any(|byte| *byte != 0) {
-                    fs::replace(&path, &vec![0; bytes.len()])?;
-                    files.push(path);
-                }
+            for (path, bytes) in logs {
+                let zeros = vec![0; bytes.len()];
+                write_file(path, Digest::of(bytes), &zeros, &[Extent::new(0, zeros.len() as u64)], progress)?;
+                files.push(path.clone());
             }
             Ok(files)
         }
     }
+}
+
+/// Writes the ranges of a file that changed since it was read, and the zeros behind its old end, under the protection
+/// of an undo journal. The file stays the same one: owner, descriptors and other names are not touched.
+fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], progress: &dyn Progress) -> Result<()> {
+    let changed = || disk::Error::SourceChanged { path: path.to_owned() };
+    let mut old = fs::read(path, content.len() as u64)?;
+    if Digest::of(&old) != before {
+        return Err(changed().into());
+    }
+    if old.len() < content.len() {
+        // Nothing counts what lies behind the last bin, so that this may be left behind.
+        let longer = OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
+        let made = longer.set_len(content.len() as u64).and_then(|()| longer.sync_all());
+        made.map_err(fs::failed("make longer", path))?;
+        old.resize(content.len(), 0);
+    }
+    let image = Image::open(path, Some(Format::Raw))?;
+    let mut now = vec![0; old.len()];
+    if image.len() != old.len() as u64 {
+        return Err(changed().into());
+    }
+    image.read_at(0, &mut now)?;
+    if now != old {
+        return Err(changed().into());
+    }
+    let mut overlay = Overlay::new(&image);
+    for range in touched {
+        let place = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
+        let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
+        overlay.write_at(range.offset, bytes.expect("the ranges of a content lie inside it"))?;
+    }
+    disk::write_in_place(&overlay, &[], UndoJournal::Remove, progress)?;
+    Ok(())
 }
 
 /// Runs the strict verifier.

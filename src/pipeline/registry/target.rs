@@ -4,11 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::base::digest::Digest;
 use crate::base::fs;
-use crate::disk::{Format, Image};
+use crate::disk::{self, Format, Image, Pending};
 use crate::pipeline::{Error, Result};
 use crate::regf::{self, Hive, Log, LogReport, Lookup, Reader, Replay};
-use crate::windows::{Opening, Registry};
+use crate::windows::{self, Opening, Registry};
 
 /// No hive of Windows is larger.
 const HIVE_LIMIT_BYTES: u64 = 1 << 31;
@@ -29,6 +30,8 @@ pub struct HiveFile {
     pub path: PathBuf,
     /// The hive, recovered if it was dirty.
     pub hive: Hive,
+    /// The digest of the file as it was read.
+    pub before: Digest,
     /// The transaction logs beside it, with their content.
     pub logs: Vec<(PathBuf, Vec<u8>)>,
     /// What a recovery did; `None` if the hive was clean.
@@ -52,18 +55,24 @@ impl HiveFile {
     /// # Errors
     /// As [`HiveFile::load`].
     pub fn load_with(path: &Path, logs: Vec<(PathBuf, Vec<u8>)>, accept_dirty: bool) -> Result<Self> {
+        if disk::pending(path)? == Some(Pending::Unfinished) {
+            return Err(disk::Error::UnfinishedRun { path: path.to_owned() }.into());
+        }
+        let path = &path.canonicalize().map_err(fs::failed("find", path))?;
         let failed = |source| Error::HiveFile { path: path.to_owned(), source };
         let names: Vec<String> = logs.iter().map(|(path, _)| name_of(path)).collect();
         let known: Vec<Log<'_>> =
             names.iter().zip(&logs).map(|(name, (_, bytes))| Log { name, bytes: bytes.as_slice() }).collect();
-        let recovered = match Hive::recover(fs::read(path, HIVE_LIMIT_BYTES)?, &known) {
+        let bytes = fs::read(path, HIVE_LIMIT_BYTES)?;
+        let before = Digest::of(&bytes);
+        let recovered = match Hive::recover(bytes, &known) {
             Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => {
                 Hive::accept_dirty(fs::read(path, HIVE_LIMIT_BYTES)?)
             }
             answer => answer,
         };
         let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
-        Ok(Self { path: path.to_owned(), hive, logs, replay, reports })
+        Ok(Self { path: path.to_owned(), hive, before, logs, replay, reports })
     }
 
     /// Returns what was done to a dirty hive, as a warning with its code; `None` if it was clean.
@@ -99,7 +108,7 @@ impl Target {
     /// [`Error::NotRelative`] for a root such as `HKLM` in a hive file, otherwise as [`Registry::locate`].
     pub fn hive(&mut self, key: &str) -> Result<(&Hive, String)> {
         match self {
-            Self::Hive(file) => Ok((&file.hive, relative(key)?.to_owned())),
+            Self::Hive(file) => Ok((&file.hive, resolve(&file.hive, key)?)),
             Self::Image(registry) => {
                 let (number, below) = registry.locate(key)?;
                 Ok((registry.hive(number), below))
@@ -124,16 +133,19 @@ impl Target {
         format: Option<Format>,
         accept_dirty: bool,
         key: &str,
-        look: impl FnOnce(Option<regf::Key<'_>>) -> regf::Result<T>,
+        look: impl Fn(Option<regf::Key<'_>>) -> regf::Result<T>,
     ) -> Result<(T, Vec<String>)> {
         let failed = |source| Error::HiveFile { path: path.to_owned(), source };
         if format.is_none() && is_hive(path)? {
             let file = fs::open(path)?;
             let len = file.metadata().map_err(fs::failed("examine", path))?.len();
             // What is not clean needs its logs, and so the whole.
-            if let Ok(reader) = Reader::open(Box::new(file), len) {
-                let found = Lookup::key(&reader, relative(key)?).map_err(failed)?;
-                return Ok((look(found).map_err(failed)?, Vec::new()));
+            if let Ok(reader) = Reader::open(Box::new(file), len)
+                && let Ok(below) = resolve(&reader, key)
+                && let Ok(found) = Lookup::key(&reader, &below).and_then(&look)
+                && !reader.met_damage()
+            {
+                return Ok((found, Vec::new()));
             }
         }
         let mut target = Self::open(path, format, accept_dirty)?;
@@ -143,7 +155,8 @@ impl Target {
     }
 }
 
-/// Tells whether a file begins as a hive.
+/// Tells whether a file begins as a hive, or has the transaction logs of one beside it: its first bytes may be what was
+/// lost.
 pub(super) fn is_hive(path: &Path) -> Result<bool> {
     let metadata = std::fs::metadata(path).map_err(fs::failed("open", path))?;
     if !metadata.is_file() {
@@ -151,20 +164,29 @@ pub(super) fn is_hive(path: &Path) -> Result<bool> {
     }
     let mut head = [0; 4];
     let length = fs::open(path)?.take(4).read(&mut head).map_err(fs::failed("read", path))?;
-    Ok(length == 4 && &head == b"regf")
+    Ok(length == 4 && &head == b"regf" || logs_beside(path)?.iter().any(|(_, log)| log.starts_with(b"regf")))
 }
 
-/// Returns a key's path inside a hive file.
-pub(super) fn relative(key: &str) -> Result<&str> {
-    let root = key.split('\\').next().unwrap_or_default().to_ascii_uppercase();
-    if matches!(root.as_str(), "HKLM" | "HKU" | "HKCU" | "HKCR") || root.starts_with("HKEY_") {
+/// Returns a key's path inside a hive file. `CurrentControlSet` of a SYSTEM hive, a link that lies on no disk, is the
+/// set that the next boot loads.
+pub(super) fn resolve(hive: &dyn Lookup, key: &str) -> Result<String> {
+    let root = key.split('\\').find(|name| !name.is_empty()).unwrap_or_default();
+    let upper = root.to_ascii_uppercase();
+    if matches!(upper.as_str(), "HKLM" | "HKU" | "HKCU" | "HKCR") || upper.starts_with("HKEY_") {
         return Err(Error::NotRelative { key: key.to_owned() });
     }
-    Ok(key.trim_matches('\\'))
+    let names: Vec<&str> = key.split('\\').filter(|name| !name.is_empty()).collect();
+    let below = names.join("\\");
+    match root.eq_ignore_ascii_case("CurrentControlSet") {
+        true => Ok(windows::control_set(hive, &below)?.unwrap_or(below)),
+        false => Ok(below),
+    }
 }
 
 /// Reads the transaction logs that lie beside a hive file.
-fn logs_beside(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+pub(super) fn logs_beside(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
+    // Beside the file itself, wherever the link to it lies.
+    let path = &path.canonicalize().map_err(fs::failed("find", path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = name_of(path);
     let mut logs = Vec::new();
