@@ -3,6 +3,8 @@
 //! Data goes to stdout, status to stderr. Exit codes: 0 done and nothing open at or above `--fail-on`, 1 done with
 //! findings open (or a bundle that does not verify), 2 usage, 3 refused, 4 failed.
 
+mod convert;
+mod diff;
 mod harden;
 mod inspect;
 mod options;
@@ -55,6 +57,8 @@ enum Verb {
     Harden(harden::Arguments),
     Verify(verify::Arguments),
     Rules(rules::Arguments),
+    Convert(convert::Arguments),
+    Diff(diff::Arguments),
     Undo(undo::Arguments),
 }
 
@@ -83,6 +87,8 @@ pub fn main() -> ExitCode {
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+        Verb::Convert(arguments) => convert::run(arguments, &ui),
+        Verb::Diff(arguments) => diff::run(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
     let verdict = match ui.broken() {
