@@ -12,6 +12,7 @@ mod walk;
 
 pub(super) use delta::emit_delta;
 
+use super::digest::is_zero;
 use super::vhd::fresh;
 use super::{BlockDevice, Error, Format, Image, Result};
 use crate::base::digest::Digest;
@@ -119,7 +120,7 @@ fn id(purpose: &str, identity: &Digest) -> Guid {
 /// Writes only those pages of a table that hold anything but zeros.
 fn put_table(sink: &dyn Sink, at: u64, table: &[u8]) -> Result<()> {
     for (i, page) in (0u64..).zip(table.chunks(64 << 10)) {
-        if !walk::is_zero(page) {
+        if !is_zero(page) {
             sink.put(at.saturating_add(i.saturating_mul(64 << 10)), page)?;
         }
     }

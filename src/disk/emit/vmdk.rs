@@ -2,11 +2,12 @@
 
 use miniz_oxide::deflate::compress_to_vec_zlib;
 
+use super::super::digest::is_zero;
 use super::super::vmdk::layout::{
     AT_END, COMPRESSED, DEFLATE, Header, MARKERS, Marker, NEWLINE_TEST, NEWLINES, SECTOR, TABLE_ENTRIES, marker,
 };
 use super::super::{BlockDevice, Error, Result};
-use super::walk::{is_zero, walk};
+use super::walk::walk;
 use super::{Emitted, Progress, Sink, id};
 
 const GRAIN_SECTORS: u64 = 128;
@@ -18,7 +19,7 @@ const DESCRIPTOR_SECTORS: u64 = 20;
 /// Where the first grain lies, in sectors.
 const OVERHEAD: u64 = 128;
 /// Fast, and most of what there is to win.
-const LEVEL: u8 = 3;
+const LEVEL: u8 = 1;
 /// Tables and grains are found by 32-bit sector numbers.
 const LARGEST_DISK_BYTES: u64 = 2 << 40;
 

@@ -3,10 +3,13 @@
 //! The SHA-256 digests of the disk's 512 KiB blocks fall out on the way. They give the EBS LINEAR checksum, and an
 //! identity of the contents from which new containers take their ids: no clock, no chance.
 
+use std::ops::Range;
+use std::sync::Mutex;
+
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::super::digest::{EBS_BLOCK_BYTES, hash_block};
+use super::super::digest::{EBS_BLOCK_BYTES, hash_block, is_zero};
 use super::super::{BlockDevice, Result};
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
@@ -14,7 +17,7 @@ use crate::base::progress::Progress;
 /// Bytes of a piece: a block of every container is one or several.
 pub(super) const PIECE_BYTES: u64 = 2 << 20;
 /// How many pieces are in memory at once, twice.
-const PIECES_AT_ONCE: usize = 8;
+const PIECES_AT_ONCE: usize = 16;
 /// What is looked at as a whole when zeros are left out.
 const PAGE_BYTES: usize = 4096;
 /// Shorter gaps of zeros are written: a call costs more.
@@ -28,7 +31,7 @@ pub(super) struct Piece {
     /// Its bytes; the last piece of a disk may be short.
     pub bytes: Vec<u8>,
     /// The parts of it that are not all zero, apart by enough to be worth it.
-    pub runs: Vec<std::ops::Range<usize>>,
+    pub runs: Vec<Range<usize>>,
     /// What the writer made of it beside other pieces: compressed grains.
     pub packed: Vec<(usize, Vec<u8>)>,
     blocks: Vec<(u64, Digest)>,
@@ -61,7 +64,8 @@ pub(super) fn walk(
     identity.update(size.to_le_bytes());
     let mut ebs_blocks = 0u64;
     let mut places = Places { device, at: 0 };
-    let read = |at: &u64| read_piece(device, *at, pack);
+    let spare = Mutex::new(Vec::new());
+    let read = |at: &u64| read_piece(device, *at, pack, &spare);
     let batch = |batch: &[u64]| batch.par_iter().map(read).collect::<Result<Vec<_>>>();
     let mut next = batch(&places.take()?)?;
     let mut told = 0;
@@ -87,6 +91,9 @@ pub(super) fn walk(
             });
         });
         written?;
+        if let Ok(mut spare) = spare.lock() {
+            spare.extend(current.into_iter().flatten().map(|piece| piece.bytes));
+        }
         next = following?;
     }
     progress.advance(size.saturating_sub(told));
@@ -114,21 +121,34 @@ impl Places<'_> {
     }
 }
 
-/// Reads a piece; `None` if it is all zero.
-fn read_piece(device: &dyn BlockDevice, at: u64, pack: Option<Pack>) -> Result<Option<Piece>> {
+/// Reads a piece; `None` if it is all zero. Memory of pieces that are written is in `spare`, and is used again.
+fn read_piece(
+    device: &dyn BlockDevice,
+    at: u64,
+    pack: Option<Pack>,
+    spare: &Mutex<Vec<Vec<u8>>>,
+) -> Result<Option<Piece>> {
     let length = device.len().saturating_sub(at).min(PIECE_BYTES);
-    let mut bytes = vec![0; usize::try_from(length).expect("a piece is small")];
+    let mut bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
+    bytes.resize(usize::try_from(length).expect("a piece is small"), 0);
     let end = at.saturating_add(length);
     let mut from = at;
+    let mut runs = Vec::new();
     // Holes inside the piece need not be read; each round passes an extent.
-    while let Some(data) = device.next_data(from)?.filter(|data| data.offset < end) {
-        let (start, stop) = (data.offset.max(from), data.end().min(end));
+    while from < end {
+        let data = device.next_data(from)?.filter(|data| data.offset < end);
+        let (start, stop) = data.map_or((end, end), |data| (data.offset.max(from), data.end().min(end)));
+        bytes.get_mut(offset(at, from)..offset(at, start)).expect("the range lies in the piece").fill(0);
         let range = offset(at, start)..offset(at, stop);
-        device.read_at(start, bytes.get_mut(range).expect("the range lies in the piece"))?;
+        let read = bytes.get_mut(range.clone()).expect("the range lies in the piece");
+        device.read_at(start, read)?;
+        add_runs(&mut runs, range.start, read);
         from = stop;
     }
-    let runs = runs(&bytes);
     if runs.is_empty() {
+        if let Ok(mut spare) = spare.lock() {
+            spare.push(bytes);
+        }
         return Ok(None);
     }
     let first = at / EBS_BLOCK_BYTES;
@@ -144,25 +164,17 @@ fn offset(piece_at: u64, at: u64) -> usize {
     usize::try_from(at.saturating_sub(piece_at)).expect("a piece is small")
 }
 
-/// Returns the parts of some bytes that are not all zero, in whole pages; close ones are one.
-fn runs(bytes: &[u8]) -> Vec<std::ops::Range<usize>> {
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-    for (i, page) in bytes.chunks(PAGE_BYTES).enumerate() {
-        if is_zero(page) {
-            continue;
-        }
-        let start = i.saturating_mul(PAGE_BYTES);
+/// Adds the parts of some bytes that are not all zero, in whole pages from `at` on; close ones are one.
+fn add_runs(runs: &mut Vec<Range<usize>>, at: usize, bytes: &[u8]) {
+    let mut start = at;
+    for page in bytes.chunks(PAGE_BYTES) {
         let end = start.saturating_add(page.len());
-        match runs.last_mut() {
-            Some(last) if start.saturating_sub(last.end) < GAP_BYTES => last.end = end,
-            _ => runs.push(start..end),
+        if !is_zero(page) {
+            match runs.last_mut() {
+                Some(last) if start.saturating_sub(last.end) < GAP_BYTES => last.end = end,
+                _ => runs.push(start..end),
+            }
         }
+        start = end;
     }
-    runs
-}
-
-/// Tells whether all bytes are zero, many at a time.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    let (words, rest) = bytes.as_chunks::<16>();
-    words.iter().all(|word| u128::from_ne_bytes(*word) == 0) && rest.iter().all(|byte| *byte == 0)
 }

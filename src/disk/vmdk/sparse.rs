@@ -48,6 +48,12 @@ impl Sparse {
             if (Header { directory_at: AT_END, ..footer }) != header || footer.directory_at == AT_END {
                 return Err(field("footer, unlike the header,", at, "directory", footer.directory_at));
             }
+            let end = raw.len().saturating_sub(SECTOR);
+            let mut last = [0; SECTOR_BYTES];
+            raw.read_at(end, &mut last)?;
+            if last != [0; SECTOR_BYTES] {
+                return Err(Error::Signature { container: NAME, structure: "end-of-stream marker", at: end });
+            }
             header = footer;
         }
         let tables = header.capacity.div_ceil(header.grain_sectors.max(1)).div_ceil(TABLE_ENTRIES);

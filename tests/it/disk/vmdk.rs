@@ -167,3 +167,35 @@ fn no_cut_flip_or_bomb_of_a_streamed_disk_panics_or_passes_unseen() {
         assert!(survey(&path, None).expect_err("a cut VMDK").code().is_some(), "{length}");
     }
 }
+
+#[test]
+fn a_grain_that_inflates_without_end_or_names_another_is_refused() {
+    let place = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let raw = place.path().join("raw");
+    let mut random = Seeded(12);
+    std::fs::write(&raw, (0..65_536).map(|_| random.next() as u8).collect::<Vec<_>>()).unwrap();
+    let path = place.path().join("a.vmdk");
+    convert(&Image::open(&raw, Some(Format::Raw)).unwrap(), &path, Format::Vmdk, &Silent).unwrap();
+    let file = File::options().write(true).open(&path).unwrap();
+    let read = || Image::open(&path, None).unwrap().read_at(0, &mut [0; 512]).map_err(|error| error.code());
+    read().unwrap();
+    let put = |sector: u64, length: u32, packed: &[u8]| {
+        file.write_all_at(&[&sector.to_le_bytes()[..], &length.to_le_bytes(), packed].concat(), 65_536).unwrap();
+    };
+    let bomb = miniz_oxide::deflate::compress_to_vec_zlib(&vec![0; 32 << 20], 6);
+    let honest = miniz_oxide::deflate::compress_to_vec_zlib(&[7; 65_536], 6);
+    let short = miniz_oxide::deflate::compress_to_vec_zlib(&[7; 65_535], 6);
+    put(0, honest.len() as u32, &honest);
+    read().unwrap();
+    for (sector, length, packed) in [
+        (0, bomb.len() as u32, &bomb),
+        (128, honest.len() as u32, &honest),
+        (0, short.len() as u32, &short),
+        (0, honest.len() as u32 - 1, &honest),
+        (0, 0, &honest),
+        (0, u32::MAX, &honest),
+    ] {
+        put(sector, length, packed);
+        assert_eq!(read(), Err(Some("E-VMDK-CORRUPT")), "sector {sector}, {length} bytes");
+    }
+}
