@@ -1,6 +1,6 @@
 //! coldforge hardens Windows disk images without booting them.
 //!
-//! It opens a raw or VHD image, finds the Windows in it, reads NTFS and the registry hives, applies a DISA STIG, proves
+//! It opens an image (raw, VHD, VHDX, VMDK), finds the Windows in it, reads NTFS and the registry hives, applies a DISA STIG, proves
 //! the result, and emits a hardened image with a checksummed audit log. No virtual machine, no root, no mount, no network.
 //!
 //! # Floors
@@ -13,7 +13,7 @@
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
 //! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
 //! partition  ntfs  regf     MBR and GPT  |  a volume  |  a hive, bytes in and bytes out
-//! disk        bytes of a virtual disk: raw, VHD, window, copy-on-write overlay, export, digest
+//! disk        bytes of a virtual disk: raw, VHD, VHDX, VMDK, window, copy-on-write overlay, export, undo journal, digest
 //! base        checked byte cuts, address newtypes, failures, digests, times, SIDs and descriptors, `.reg` text, progress
 //! ```
 //!

@@ -62,7 +62,9 @@ pub fn import_image(import: &Import<'_>) -> Value {
 fn container(import: &Import<'_>) -> Value {
     let format = match import.format {
         Format::Raw => "raw",
-        Format::VhdFixed | Format::VhdDynamic => "vhd",
+        Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => "vhd",
+        Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => "vhdx",
+        Format::Vmdk => "vmdk",
     };
     json!({
         "Description": description(import),

@@ -3,11 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::options::Source;
+use super::options::{Parent, Source};
 use super::ui::{Ui, bytes, columns, plain};
 use super::{Result, Verdict, boxed, scan};
 use crate::base::{Failure, Refusal};
-use crate::disk::{BlockDevice as _, Image};
+use crate::disk::BlockDevice as _;
 use crate::pipeline;
 use crate::policy::Catalog;
 use crate::windows::setting::Readings as _;
@@ -20,10 +20,14 @@ use crate::windows::{Depth, Machine, Opening, Site, Survey};
 pub(super) struct Arguments {
     #[command(flatten)]
     source: Source,
+
+    #[command(flatten)]
+    parent: Parent,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let image = Image::open(&arguments.source.image, arguments.source.input_format).map_err(boxed)?;
+    let image = arguments.source.open(&arguments.parent)?;
+    let health = image.health();
     let survey = Survey::of(&image, Depth::Hives).map_err(boxed)?;
     let refusals = survey.refusals();
     let machine = if refusals.is_empty() { Some(Machine::open(&image, Opening::default())) } else { None };
@@ -48,6 +52,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 "format": image.format().to_string(),
                 "disk_bytes": image.len(),
                 "file_bytes": image.file_len(),
+                "health": health,
             },
             "scheme": survey.table.scheme.to_string(),
             "sector_bytes": survey.table.sector_bytes,
@@ -65,6 +70,16 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         bytes(image.len()),
         bytes(image.file_len())
     );
+    if let Some(block) = health.block_bytes {
+        let stored = health.stored_blocks.map(|stored| format!(", {stored} of them stored")).unwrap_or_default();
+        text.push_str(&format!("blocks of {}{stored}\n", bytes(block)));
+    }
+    for parent in &health.parents {
+        text.push_str(&format!("stands on {}\n", plain(&parent.display().to_string())));
+    }
+    for note in &health.notes {
+        text.push_str(&format!("note: {}\n", plain(note)));
+    }
     let boots = survey.boot_mode().map_or_else(|| "boot mode unknown".to_owned(), |mode| format!("boots by {mode}"));
     text.push_str(&format!("{}, {}-byte sectors, {boots}\n\n", survey.table.scheme, survey.table.sector_bytes));
     let mut rows = vec![["#", "start", "size", "type", "holds"].map(str::to_owned).to_vec()];

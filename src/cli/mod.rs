@@ -5,6 +5,8 @@
 
 mod cat;
 mod check;
+mod convert;
+mod diff;
 mod harden;
 mod inspect;
 mod ls;
@@ -27,7 +29,7 @@ use ui::Ui;
 
 /// Harden Windows disk images without booting them
 ///
-/// coldforge opens a raw or VHD image, finds the Windows in it, and applies a DISA STIG to its registry hives. It writes
+/// coldforge opens an image (raw, VHD, VHDX, VMDK), finds the Windows in it, and applies a DISA STIG to its registry hives. It writes
 /// a hardened image and a checksummed audit log; the source is never written to.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = AFTER_HELP)]
@@ -72,6 +74,8 @@ enum Verb {
     MakeDirectory(put::MakeDirectory),
     #[command(name = "rm")]
     Remove(put::Remove),
+    Convert(convert::Arguments),
+    Diff(diff::Arguments),
     Undo(undo::Arguments),
 }
 
@@ -109,6 +113,8 @@ pub fn main() -> ExitCode {
         Verb::Put(arguments) => put::put(arguments, &ui),
         Verb::MakeDirectory(arguments) => put::make_directory(arguments, &ui),
         Verb::Remove(arguments) => put::remove(arguments, &ui),
+        Verb::Convert(arguments) => convert::run(arguments, &ui),
+        Verb::Diff(arguments) => diff::run(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
     let verdict = match ui.broken() {

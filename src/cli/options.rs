@@ -10,7 +10,7 @@ use thiserror::Error;
 use super::{Result, boxed};
 use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
-use crate::disk::Format;
+use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
 use crate::policy::{Assessment, Level, RoleChoice, Severity, Status};
 
@@ -20,7 +20,7 @@ const VALUES_LIMIT_BYTES: u64 = 1 << 20;
 /// The image and how to read it.
 #[derive(Args, Debug)]
 pub(super) struct Source {
-    /// The disk image: raw, or VHD (fixed or dynamic)
+    /// The disk image: raw, VHD, VHDX or VMDK; of a differencing disk the parents are looked for in its folder
     #[arg(value_name = "IMAGE")]
     pub(super) image: PathBuf,
 
@@ -29,8 +29,27 @@ pub(super) struct Source {
     pub(super) input_format: Option<Format>,
 }
 
+/// Where a differencing disk's parent is.
+#[derive(Args, Debug)]
+pub(super) struct Parent {
+    /// The parent of a differencing disk, where it is not in the disk's own folder
+    #[arg(long, value_name = "FILE")]
+    parent: Option<PathBuf>,
+}
+
+impl Source {
+    /// Opens the image.
+    pub(super) fn open(&self, Parent { parent }: &Parent) -> Result<Image> {
+        match parent {
+            None => Image::open(&self.image, self.input_format),
+            Some(parent) => Image::open_over(&self.image, self.input_format, parent),
+        }
+        .map_err(boxed)
+    }
+}
+
 pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
-    text.parse().map_err(|_| "expected raw, vhd or vhd-dynamic".to_owned())
+    text.parse().map_err(|unknown: crate::disk::UnknownFormat| unknown.to_string())
 }
 
 /// What is demanded of the machine.

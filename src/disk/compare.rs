@@ -23,13 +23,14 @@ pub fn differences(a: &dyn BlockDevice, b: &dyn BlockDevice, progress: &dyn Prog
     let chunks: Vec<Extent> = data.into_iter().flat_map(chunks).collect();
     let found: Vec<Vec<Extent>> = chunks
         .par_iter()
-        .map(|chunk| {
+        .map_init(Default::default, |(left, right): &mut (Vec<u8>, Vec<u8>), chunk| {
             let length = usize::try_from(chunk.length).expect("a chunk is at most 1 MiB");
-            let (mut left, mut right) = (vec![0u8; length], vec![0u8; length]);
-            a.read_at(chunk.offset, &mut left)?;
-            b.read_at(chunk.offset, &mut right)?;
+            left.resize(length, 0);
+            right.resize(length, 0);
+            a.read_at(chunk.offset, left)?;
+            b.read_at(chunk.offset, right)?;
             progress.advance(chunk.length);
-            Ok(unequal(&left, &right, chunk.offset))
+            Ok(unequal(left, right, chunk.offset))
         })
         .collect::<Result<_>>()?;
     let mut differing: Vec<Extent> = found.into_iter().flatten().collect();

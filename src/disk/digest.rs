@@ -5,8 +5,8 @@
 //! base64 (the EBS direct APIs; `coldsnap` sends exactly these blocks).
 //!
 //! Both are made in one pass: while one thread hashes a piece of the file, which has to go in order, the others load
-//! the next piece and hash the blocks of this one. Holes are not read. A dynamic VHD, whose disk lies in another order
-//! than its file, is walked twice at the same time.
+//! the next piece and hash the blocks of this one. Holes are not read. A container whose disk lies in another order than
+//! its file is walked twice at the same time.
 
 use rayon::prelude::*;
 use serde::Serialize;
@@ -67,16 +67,29 @@ pub fn digest_blocks(image: &Image, progress: &dyn Progress, visit: impl FnMut(u
         Format::Raw | Format::VhdFixed => {
             hash_file(raw, progress, image.len(), |found| found.into_iter().for_each(|block| linear.add(block)))?
         }
-        Format::VhdDynamic => {
+        _ => {
             let whole = || hash_file(raw, progress, 0, |_| {});
             let (file, disk) = rayon::join(whole, || hash_disk(image, &mut linear));
             disk?;
             file?
         }
     };
-    raw.unchanged()?;
+    image.unchanged()?;
     let ebs_linear = base64(&linear.hasher.finalize());
     Ok(Digests { file, file_bytes: raw.len(), disk_bytes: image.len(), ebs_linear, ebs_blocks: linear.blocks })
+}
+
+/// Returns the EBS LINEAR checksum of an image's disk in base64, and how many blocks it is about. The file is not
+/// digested: its holes cost nothing.
+///
+/// # Errors
+/// Those of [`digest`].
+pub fn linear(image: &Image, progress: &dyn Progress) -> Result<(String, u64)> {
+    progress.start("digest", 0);
+    let mut linear = Linear { hasher: Sha256::new(), blocks: 0, visit: |_, _| {} };
+    hash_disk(image, &mut linear)?;
+    image.unchanged()?;
+    Ok((base64(&linear.hasher.finalize()), linear.blocks))
 }
 
 /// The LINEAR checksum in the making.
@@ -95,14 +108,20 @@ impl<V: FnMut(u64, Digest)> Linear<V> {
 }
 
 /// Returns a block's digest, padded with zeros, or `None` if it is all zero.
-fn hash_block(block: &[u8]) -> Option<Digest> {
-    if block.iter().all(|byte| *byte == 0) {
+pub(super) fn hash_block(block: &[u8]) -> Option<Digest> {
+    if is_zero(block) {
         return None;
     }
     let mut hasher = Sha256::new();
     hasher.update(block);
     hasher.update(ZEROS.get(block.len()..).unwrap_or_default());
     Some(Digest(hasher.finalize().into()))
+}
+
+/// Tells whether all bytes are zero, many at a time.
+pub(super) fn is_zero(bytes: &[u8]) -> bool {
+    let (wide, rest) = bytes.as_chunks::<64>();
+    wide.iter().all(|bytes| bytes.iter().fold(0, |sum, byte| sum | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// A range of the file with its bytes.
@@ -347,6 +366,7 @@ mod tests {
             assert_eq!(digests.file, Digest::of(&bytes), "{format}");
             assert_eq!((&digests.ebs_linear, digests.ebs_blocks), (&linear, count), "{format}");
             assert_eq!(seen, listed, "{format}");
+            assert_eq!(super::linear(&image, &Silent).unwrap(), (linear.clone(), count), "{format}");
             let pieces = Pieces::new(image.raw(), false);
             assert_eq!(hash_pieces(pieces, &Silent, 0, |_| {}).unwrap(), Digest::of(&bytes), "{format} without a map");
         }

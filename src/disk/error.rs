@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::Format;
+use crate::base::guid::Guid;
 use crate::base::{Failure, Kind, fs};
 
 /// A failure of this floor.
@@ -40,15 +41,33 @@ pub enum Error {
         hint: &'static str,
     },
 
-    /// The VHD holds only the changes against another one.
-    #[error("the disk is a differencing VHD, which holds only the changes against its parent")]
-    Differencing,
+    /// The image's container cannot be the parent of a differencing disk.
+    #[error("a differencing disk needs a VHD or a VHDX as its parent, and the image is {format}")]
+    Delta {
+        /// The image's format.
+        format: Format,
+    },
 
     /// The file has no bytes.
     #[error("`{}` is empty", path.display())]
     Empty {
         /// The file.
         path: PathBuf,
+    },
+
+    /// A field of a structure has a value that it cannot have.
+    #[error("the {container} {structure} at {at:#x} has the {field} {actual:#x}, which is impossible or unknown")]
+    Field {
+        /// Which format.
+        container: &'static str,
+        /// Which structure.
+        structure: &'static str,
+        /// Where it begins in the file.
+        at: u64,
+        /// Which field.
+        field: &'static str,
+        /// The value.
+        actual: u64,
     },
 
     /// The operating system failed.
@@ -105,6 +124,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// The disk's size is no whole number of sectors.
+    #[error("the disk has {size:#x} bytes, which is no whole number of {unit}-byte sectors")]
+    OddSize {
+        /// Size of the disk in bytes.
+        size: u64,
+        /// Bytes of a sector.
+        unit: u64,
+    },
+
     /// The file to write exists.
     #[error("`{}` exists already", path.display())]
     OutputExists {
@@ -123,6 +151,45 @@ pub enum Error {
         size: u64,
     },
 
+    /// Two structures of a container share bytes of the file.
+    #[error("two structures of the {container} overlap at {at:#x}")]
+    Overlap {
+        /// Which format.
+        container: &'static str,
+        /// The first shared byte of the file.
+        at: u64,
+    },
+
+    /// The parent is not in the state that its child was made from.
+    #[error("`{}` is not the disk that its child was made from, or was changed since", path.display())]
+    ParentChanged {
+        /// The parent.
+        path: PathBuf,
+    },
+
+    /// The chain of parents comes back to itself, or is too long.
+    #[error("the chain of parents leads to `{}` again, or is too long", path.display())]
+    ParentLoop {
+        /// The file at which it was left.
+        path: PathBuf,
+    },
+
+    /// The parent of a differencing disk is not beside it.
+    #[error("the parent of `{}`, which it calls {name:?}, is not in its folder", path.display())]
+    ParentMissing {
+        /// The child.
+        path: PathBuf,
+        /// What the child calls its parent.
+        name: String,
+    },
+
+    /// The parent is a link to another folder.
+    #[error("the parent `{}` is a link that leads out of its folder", path.display())]
+    ParentOutside {
+        /// The link.
+        path: PathBuf,
+    },
+
     /// What was written does not read back as it should.
     #[error("the written image does not hold at {at:#x} what was written there")]
     ReadBack {
@@ -138,11 +205,57 @@ pub enum Error {
     #[error("the VHD belongs to a machine in saved state")]
     SavedState,
 
+    /// The disk's sectors are of another size than the format can say.
+    #[error("the disk has sectors of {actual} bytes, which {format} cannot say")]
+    SectorSize {
+        /// Bytes of a sector.
+        actual: u32,
+        /// The format.
+        format: Format,
+    },
+
+    /// A structure does not begin with its signature, or has a wrong checksum.
+    #[error("there is no {container} {structure} at {at:#x}")]
+    Signature {
+        /// Which format.
+        container: &'static str,
+        /// Which structure.
+        structure: &'static str,
+        /// Where it should begin in the file.
+        at: u64,
+    },
+
     /// The image was changed by someone else after it was opened.
     #[error("`{}` was changed by another program while it was read", path.display())]
     SourceChanged {
         /// The file.
         path: PathBuf,
+    },
+
+    /// The disk is too large for the format.
+    #[error("the disk has {size:#x} bytes, and a {container} has at most {limit:#x}")]
+    TooLarge {
+        /// Which format.
+        container: &'static str,
+        /// Size of the disk in bytes.
+        size: u64,
+        /// The largest size.
+        limit: u64,
+    },
+
+    /// A structure leaves the file.
+    #[error("the {container} {structure} of {length:#x} bytes at {at:#x} leaves the file of {size:#x} bytes")]
+    Truncated {
+        /// Which format.
+        container: &'static str,
+        /// Which structure.
+        structure: &'static str,
+        /// Where it begins in the file.
+        at: u64,
+        /// Its length in bytes.
+        length: u64,
+        /// The file's length in bytes.
+        size: u64,
     },
 
     /// The undo journal is damaged.
@@ -173,6 +286,17 @@ pub enum Error {
     UndoStale {
         /// The image.
         path: PathBuf,
+    },
+
+    /// A structure that must be understood is not.
+    #[error("the {container} has the {structure} {id}, which must be understood and is not")]
+    Unknown {
+        /// Which format.
+        container: &'static str,
+        /// Which kind of structure.
+        structure: &'static str,
+        /// Its id.
+        id: Guid,
     },
 
     /// A run that wrote into the image did not end.
@@ -261,6 +385,28 @@ pub enum Error {
         /// The file's length in bytes.
         size: u64,
     },
+
+    /// A VHDX has too many fragments.
+    #[error("the VHDX lies in more than four million fragments")]
+    VhdxFragments,
+
+    /// The log of a VHDX cannot be replayed.
+    #[error("the log of the VHDX at {at:#x} {what}")]
+    VhdxLog {
+        /// Where it begins in the file.
+        at: u64,
+        /// What is wrong.
+        what: &'static str,
+    },
+}
+
+/// Returns the stable code of what contradicts a format.
+fn corrupt(container: &str) -> &'static str {
+    match container {
+        "VHDX" => "E-VHDX-CORRUPT",
+        "VMDK" => "E-VMDK-CORRUPT",
+        _ => "E-VHD-CORRUPT",
+    }
 }
 
 impl Failure for Error {
@@ -273,7 +419,12 @@ impl Failure for Error {
             | Self::Linked { .. }
             | Self::NotAFile { .. }
             | Self::NotAnImage { .. }
+            | Self::OddSize { .. }
             | Self::OutputExists { .. }
+            | Self::ParentChanged { .. }
+            | Self::ParentLoop { .. }
+            | Self::ParentMissing { .. }
+            | Self::ParentOutside { .. }
             | Self::SavedState
             | Self::SourceChanged { .. }
             | Self::UndoExists { .. }
@@ -281,11 +432,21 @@ impl Failure for Error {
             | Self::UndoStale { .. }
             | Self::UnfinishedRun { .. }
             | Self::VhdBitmap { .. } => Kind::Refused,
-            Self::ContainerUnsupported { .. } | Self::Differencing | Self::InPlace { .. } => Kind::Unsupported,
+            Self::ContainerUnsupported { .. }
+            | Self::Delta { .. }
+            | Self::InPlace { .. }
+            | Self::SectorSize { .. }
+            | Self::TooLarge { .. }
+            | Self::Unknown { .. } => Kind::Unsupported,
             Self::NoUndo { .. } => Kind::NotFound,
             Self::File(error) => error.kind(),
-            Self::OutOfRange { .. }
+            Self::Field { .. }
+            | Self::OutOfRange { .. }
+            | Self::Overlap { .. }
+            | Self::Signature { .. }
+            | Self::Truncated { .. }
             | Self::UndoCorrupt { .. }
+            | Self::VhdxLog { .. }
             | Self::VhdChecksum { .. }
             | Self::VhdCookie { .. }
             | Self::VhdField { .. }
@@ -293,7 +454,7 @@ impl Failure for Error {
             | Self::VhdOverlap { .. }
             | Self::VhdTruncated { .. } => Kind::Corrupt,
             Self::ReadBack { .. } | Self::ReadOnly => Kind::Io,
-            Self::VhdFull { .. } => Kind::Limit,
+            Self::VhdFull { .. } | Self::VhdxFragments => Kind::Limit,
         }
     }
 
@@ -302,7 +463,21 @@ impl Failure for Error {
             Self::Ambiguous { .. } => Some("E-IMAGE-AMBIGUOUS"),
             Self::Busy { .. } => Some("E-IMAGE-BUSY"),
             Self::ContainerUnsupported { .. } => Some("E-CONTAINER-UNSUPPORTED"),
-            Self::Differencing => Some("E-DIFFERENCING"),
+            Self::Delta { .. } => Some("E-DELTA"),
+            Self::Field { container, .. }
+            | Self::Overlap { container, .. }
+            | Self::Signature { container, .. }
+            | Self::Truncated { container, .. } => Some(corrupt(container)),
+            Self::OddSize { .. } => Some("E-DISK-SIZE"),
+            Self::ParentChanged { .. } => Some("E-PARENT-CHANGED"),
+            Self::ParentLoop { .. } => Some("E-PARENT-LOOP"),
+            Self::ParentMissing { .. } => Some("E-PARENT-MISSING"),
+            Self::ParentOutside { .. } => Some("E-PARENT-OUTSIDE"),
+            Self::SectorSize { .. } => Some("E-SECTOR-SIZE"),
+            Self::TooLarge { .. } => Some("E-DISK-TOO-LARGE"),
+            Self::Unknown { .. } => Some("E-CONTAINER-UNKNOWN-PART"),
+            Self::VhdxFragments => Some("E-VHDX-FRAGMENTS"),
+            Self::VhdxLog { .. } => Some("E-VHDX-LOG"),
             Self::Empty { .. } => Some("E-IMAGE-EMPTY"),
             Self::File(error) => error.code(),
             Self::FormatMismatch { .. } => Some("E-FORMAT-MISMATCH"),
@@ -338,7 +513,25 @@ impl Failure for Error {
                 Some("shut the machine that uses the image down, or wait for the program that writes it")
             }
             Self::ContainerUnsupported { hint, .. } => Some(hint),
-            Self::Differencing => Some("merge the disk with its parents into one VHD, and use that"),
+            Self::Delta { .. } => Some("convert the image to a VHD or a VHDX first, and harden that"),
+            Self::OddSize { .. } => Some("the disk was cut, or is no disk: make the image again"),
+            Self::ParentChanged { .. } => {
+                Some("restore the parent from a copy: a parent that was written to has lost its children")
+            }
+            Self::ParentLoop { .. } | Self::ParentMissing { .. } | Self::ParentOutside { .. } => Some(
+                "put the parent into the folder of the child, or run `coldforge convert --parent PARENT CHILD OUT`",
+            ),
+            Self::SectorSize { .. } => Some("choose `--format vhdx`, `vhdx-dynamic` or `raw`"),
+            Self::TooLarge { .. } => Some("choose `--format vhdx-dynamic` or `raw`"),
+            Self::VhdxFragments => Some("convert the VHDX to a new one on the machine that made it"),
+            Self::Field { .. }
+            | Self::Overlap { .. }
+            | Self::Signature { .. }
+            | Self::Truncated { .. }
+            | Self::Unknown { .. }
+            | Self::VhdxLog { .. } => {
+                Some("have the machine that made the image check it, or convert it there to a new one")
+            }
             Self::Empty { .. } => Some("check that the download or the copy of the image is complete"),
             Self::File(error) => error.hint(),
             Self::FormatMismatch { .. } => Some("leave the format out to have it found by its signature"),

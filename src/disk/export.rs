@@ -1,9 +1,9 @@
-//! A new image file that holds the disk as an overlay shows it, in the container of the source.
+//! A new image file that holds the disk as an overlay shows it, in the container of the source or in another one.
 //!
-//! The source's file is cloned where the file system can, otherwise copied without its holes; then the changed extents
-//! are written into the copy, which is flushed, opened again and compared, and only then gets its name. Until that
-//! moment the output has a temporary name in the same folder; after a failure neither name exists. An existing file is
-//! never replaced.
+//! In the same container the source's file is cloned where the file system can, otherwise copied without its holes; then
+//! the changed extents are written into the copy. Other containers are made anew from the disk's contents. What was
+//! written is flushed, opened again and compared, and only then gets its name. Until that moment the output has a
+//! temporary name in the same folder; after a failure neither name exists. An existing file is never replaced.
 
 use std::fs::{File, Permissions};
 use std::io;
@@ -13,8 +13,11 @@ use std::path::Path;
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
+use super::compare::differences;
+use super::emit::{self, Sink, Traits};
+use super::parent::Lineage;
 use super::plan::Step;
-use super::{BlockDevice, Error, Image, Overlay, Raw, Result};
+use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result};
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read};
 
@@ -23,17 +26,33 @@ const COPIED_AT_ONCE: u64 = 16 << 20;
 /// Memory for what passes through this process.
 const BUFFER_BYTES: usize = 1 << 20;
 
+/// The container that an export writes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Target {
+    /// The source's; that of a differencing disk, which needs its parents, becomes a dynamic one.
+    Same,
+    /// A named one. A differencing format is written as [`Format::alone`] of it: what needs a parent is asked for by
+    /// [`Target::Delta`].
+    Format(Format),
+    /// A differencing disk with the source as its parent: only what changed.
+    Delta,
+}
+
 /// What an export wrote.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Exported {
     /// The ranges of the disk that differ from the source, in bytes of the disk.
     pub changed: Vec<Extent>,
+    /// The format of the new file.
+    pub format: Format,
     /// Length of the new file in bytes.
     pub file_bytes: u64,
     /// How many blocks a dynamic VHD gained.
     pub added_blocks: u64,
     /// Whether the file system shares the unchanged bytes with the source.
     pub cloned: bool,
+    /// The EBS LINEAR checksum of the disk in base64 and the number of its blocks, where it fell out on the way.
+    pub ebs: Option<(String, u64)>,
 }
 
 /// Writes the disk that `overlay` shows to the new file `out`, in the container format of the image below it.
@@ -43,7 +62,24 @@ pub struct Exported {
 /// [`Error::VhdFull`], [`Error::ReadBack`] if the written file does not hold what it should, otherwise the operating
 /// system's. After an error there is no file at `out` that was not there before, and no temporary file.
 pub fn export(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress) -> Result<Exported> {
-    write(overlay, out, progress, &Allowed)
+    write(overlay, out, Target::Same, progress, &Allowed)
+}
+
+/// Writes the disk that `overlay` shows to the new file `out`, in a container of choice.
+///
+/// # Errors
+/// Those of [`export`], and for what the container cannot hold [`Error::TooLarge`], [`Error::OddSize`],
+/// [`Error::SectorSize`], [`Error::Delta`].
+pub fn export_as(overlay: &Overlay<&Image>, out: &Path, target: Target, progress: &dyn Progress) -> Result<Exported> {
+    write(overlay, out, target, progress, &Allowed)
+}
+
+/// Writes the disk of an image to the new file `out`, in another container.
+///
+/// # Errors
+/// Those of [`export_as`].
+pub fn convert(image: &Image, out: &Path, format: Format, progress: &dyn Progress) -> Result<Exported> {
+    export_as(&Overlay::new(image), out, Target::Format(format), progress)
 }
 
 /// Is asked before each deed on the output, so that tests can let any of them fail.
@@ -60,33 +96,60 @@ impl Permit for Allowed {
     }
 }
 
-fn write(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress, permit: &dyn Permit) -> Result<Exported> {
+fn write(
+    overlay: &Overlay<&Image>,
+    out: &Path,
+    target: Target,
+    progress: &dyn Progress,
+    permit: &dyn Permit,
+) -> Result<Exported> {
     let image = *overlay.base();
-    let source = image.raw();
     if out.symlink_metadata().is_ok() {
         return Err(Error::OutputExists { path: out.to_owned() });
     }
-    source.unchanged()?;
+    image.unchanged()?;
     let changed = overlay.changed()?;
-    let plan = image.plan(&changed)?;
-
     let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let output = Output::create(folder, source, permit)?;
+    let format = match target {
+        Target::Same => image.format().alone(),
+        Target::Format(format) => format.alone(),
+        Target::Delta => image.delta_format().ok_or(Error::Delta { format: image.format() })?,
+    };
+    let output = Output::create(folder, image.raw(), permit)?;
+    let exported = if target != Target::Delta && format == image.format() && image.can_be_patched() {
+        patch(overlay, changed, &output, progress)?
+    } else {
+        remake(overlay, changed, &output, format, folder, progress)?
+    };
+    image.unchanged()?;
+    output.publish(folder, out)?;
+    Ok(exported)
+}
+
+/// Copies the source's file, and writes what changed into the copy.
+fn patch(
+    overlay: &Overlay<&Image>,
+    changed: Vec<Extent>,
+    output: &Output<'_>,
+    progress: &dyn Progress,
+) -> Result<Exported> {
+    let image = *overlay.base();
+    let source = image.raw();
+    let plan = image.plan(&changed)?;
     progress.start("copy", source.len());
     let cloned = output.copy(source, progress)?;
     source.unchanged()?;
 
     progress.start("write changes", changed.iter().fold(0, |sum, extent| sum.saturating_add(extent.length)));
-    output.deed("resize", |file| file.set_len(plan.file_bytes))?;
+    output.resize(plan.file_bytes)?;
     let mut buf = vec![0; BUFFER_BYTES];
     for step in &plan.steps {
         match step {
-            Step::Own { at, bytes } => output.deed("write", |file| file.write_all_at(bytes, *at))?,
+            Step::Own { at, bytes } => output.put(*at, bytes)?,
             Step::Guest { at, extent } => {
                 for_each_piece(*extent, &mut buf, |piece, buf| {
                     overlay.read_at(piece.offset, buf)?;
-                    let at = at.saturating_add(piece.offset.saturating_sub(extent.offset));
-                    output.deed("write", |file| file.write_all_at(buf, at))?;
+                    output.put(at.saturating_add(piece.offset.saturating_sub(extent.offset)), buf)?;
                     progress.advance(piece.length);
                     Ok(())
                 })?;
@@ -96,9 +159,53 @@ fn write(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress, permit:
     output.deed("flush", File::sync_all)?;
     let written = Image::open(output.path(), Some(image.format()))?;
     compare(overlay, &written, &changed, &mut buf)?;
-    source.unchanged()?;
-    output.publish(folder, out)?;
-    Ok(Exported { changed, file_bytes: plan.file_bytes, added_blocks: plan.added_blocks, cloned })
+    let (format, file_bytes, added_blocks) = (image.format(), plan.file_bytes, plan.added_blocks);
+    Ok(Exported { changed, format, file_bytes, added_blocks, cloned, ebs: None })
+}
+
+/// Makes a new container.
+fn remake(
+    overlay: &Overlay<&Image>,
+    changed: Vec<Extent>,
+    output: &Output<'_>,
+    format: Format,
+    folder: &Path,
+    progress: &dyn Progress,
+) -> Result<Exported> {
+    let image = *overlay.base();
+    let is_delta = format != format.alone();
+    let emitted = if is_delta {
+        let path = windows_path(folder, image.path())?;
+        emit::emit_delta(overlay, &changed, path, output, progress)?
+    } else {
+        emit::emit(overlay, format, Traits::of(image), output, progress)?
+    };
+    output.deed("flush", File::sync_all)?;
+    let lineage = &mut Lineage::new(is_delta.then_some(image.path()));
+    let written = Image::open_in(output.path(), Some(format), lineage)?;
+    if written.len() != overlay.len() {
+        return Err(Error::ReadBack { at: written.len() });
+    }
+    if is_delta {
+        // What is not in the child is read from the source itself.
+        compare(overlay, &written, &changed, &mut vec![0; BUFFER_BYTES])?;
+    } else if let Some(differs) = differences(overlay, &written, progress)?.first() {
+        return Err(Error::ReadBack { at: differs.offset });
+    }
+    let ebs = (!is_delta).then_some((emitted.ebs_linear, emitted.ebs_blocks));
+    let file_bytes = emitted.file_bytes;
+    Ok(Exported { changed, format, file_bytes, added_blocks: 0, cloned: false, ebs })
+}
+
+/// Returns the relative path from a folder to a file, as Windows writes it.
+fn windows_path(folder: &Path, file: &Path) -> Result<String> {
+    let absolute = |path: &Path| path.canonicalize().map_err(fs::failed("open", path));
+    let (folder, file) = (absolute(folder)?, absolute(file)?);
+    let shared = folder.components().zip(file.components()).take_while(|(one, other)| one == other).count();
+    let up = folder.components().skip(shared).map(|_| "..".to_owned());
+    let down = file.components().skip(shared).map(|part| part.as_os_str().to_string_lossy().into_owned());
+    let parts: Vec<String> = up.chain(down).collect();
+    Ok(if folder.components().count() == shared { format!(".\\{}", parts.join("\\")) } else { parts.join("\\") })
 }
 
 /// Compares the changed ranges of what was written with what they should hold.
@@ -142,6 +249,16 @@ pub(super) fn for_each_piece(
     Ok(())
 }
 
+impl Sink for Output<'_> {
+    fn put(&self, at: u64, bytes: &[u8]) -> Result<()> {
+        self.deed("write", |file| file.write_all_at(bytes, at))
+    }
+
+    fn resize(&self, length: u64) -> Result<()> {
+        self.deed("resize", |file| file.set_len(length))
+    }
+}
+
 /// The new file under its temporary name, which dies with this value.
 struct Output<'a> {
     temporary: NamedTempFile,
@@ -173,7 +290,7 @@ impl<'a> Output<'a> {
             progress.advance(source.len());
             return Ok(true);
         }
-        self.deed("resize", |file| file.set_len(source.len()))?;
+        self.resize(source.len())?;
         let mut by_kernel = true;
         let mut at = 0;
         // Each round passes an extent of the file system or ends.
@@ -204,7 +321,7 @@ impl<'a> Output<'a> {
                 let length = length.min(BUFFER_BYTES as u64);
                 buf.resize(usize::try_from(length).expect("not longer than the buffer"), 0);
                 source.read_at(at, &mut buf)?;
-                self.deed("write", |file| file.write_all_at(&buf, at))?;
+                self.put(at, &buf)?;
                 length
             };
             progress.advance(copied);
@@ -251,8 +368,8 @@ mod tests {
     use std::cell::RefCell;
     use std::path::PathBuf;
 
+    use super::super::vhd::Footer;
     use super::super::vhd::sample::{self, BLOCK};
-    use super::super::{Format, vhd::Footer};
     use super::*;
     use crate::base::Failure as _;
     use crate::base::progress::Silent;
@@ -376,7 +493,7 @@ mod tests {
             let mut failed = Vec::new();
             for deed in 0.. {
                 let permit = Failing { deed, deeds: RefCell::default() };
-                let outcome = write(&overlay, &place.out, &Silent, &permit);
+                let outcome = write(&overlay, &place.out, Target::Same, &Silent, &permit);
                 let Some(name) = permit.deeds.borrow().get(deed).copied() else {
                     outcome.unwrap();
                     break;
@@ -421,7 +538,7 @@ mod tests {
         let place = Place::new(&samples()[0].0);
         let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
         let thief = Thief(place.out.clone());
-        let error = write(&Overlay::new(&image), &place.out, &Silent, &thief).unwrap_err();
+        let error = write(&Overlay::new(&image), &place.out, Target::Same, &Silent, &thief).unwrap_err();
         assert_eq!(error.code(), Some("E-OUTPUT-EXISTS"));
         assert_eq!(std::fs::read(&place.out).unwrap(), b"first");
         assert_eq!(place.names(), ["out", "source"]);
@@ -449,7 +566,7 @@ mod tests {
             // In the dynamic disk the same byte lies behind footer, header, table, block 2 and two bitmaps.
             let at = if format == Format::VhdDynamic { 4_100 + 2048 + BLOCK + 1024 } else { 4_100 };
             let permit = BadDisk(place.folder.path().to_owned(), at);
-            let error = write(&overlay, &place.out, &Silent, &permit).unwrap_err();
+            let error = write(&overlay, &place.out, Target::Same, &Silent, &permit).unwrap_err();
             assert!(matches!(error, Error::ReadBack { at: 4_100 }), "{format}: {error}");
             assert_eq!(place.names(), ["source"]);
         }

@@ -5,14 +5,18 @@
 //! guest wrote into its first sector, and a VHD that lost its footer must not be taken for a raw disk.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use serde::{Serialize, Serializer};
 
+use super::parent::Lineage;
 use super::plan::Plan;
+use super::signature::Handled;
 use super::vhd::{Footer, Vhd};
-use super::{BlockDevice, Error, Raw, Result, signature};
+use super::vhdx::Vhdx;
+use super::vmdk::Vmdk;
+use super::{BlockDevice, Error, Raw, Result, in_place, signature};
 use crate::base::Extent;
 
 /// A format of disk images that is read and written.
@@ -24,26 +28,74 @@ pub enum Format {
     VhdFixed,
     /// A dynamic VHD: `vhd-dynamic`.
     VhdDynamic,
+    /// A differencing VHD, the changes against a parent: `vhd-delta`.
+    VhdDelta,
+    /// A fixed VHDX: `vhdx`.
+    VhdxFixed,
+    /// A dynamic VHDX: `vhdx-dynamic`.
+    VhdxDynamic,
+    /// A differencing VHDX: `vhdx-delta`.
+    VhdxDelta,
+    /// A VMDK; `streamOptimized` if it is written: `vmdk`.
+    Vmdk,
 }
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::Raw, Self::VhdFixed, Self::VhdDynamic];
+    pub const ALL: [Self; 8] = [
+        Self::Raw,
+        Self::VhdFixed,
+        Self::VhdDynamic,
+        Self::VhdDelta,
+        Self::VhdxFixed,
+        Self::VhdxDynamic,
+        Self::VhdxDelta,
+        Self::Vmdk,
+    ];
+
+    /// Returns the word that names the format.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::VhdFixed => "vhd",
+            Self::VhdDynamic => "vhd-dynamic",
+            Self::VhdDelta => "vhd-delta",
+            Self::VhdxFixed => "vhdx",
+            Self::VhdxDynamic => "vhdx-dynamic",
+            Self::VhdxDelta => "vhdx-delta",
+            Self::Vmdk => "vmdk",
+        }
+    }
+
+    /// Returns the ending of a file of this format, without the dot.
+    pub const fn ending(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::VhdFixed | Self::VhdDynamic | Self::VhdDelta => "vhd",
+            Self::VhdxFixed | Self::VhdxDynamic | Self::VhdxDelta => "vhdx",
+            Self::Vmdk => "vmdk",
+        }
+    }
+
+    /// Returns the format that a disk of this one has once it needs no parent.
+    pub const fn alone(self) -> Self {
+        match self {
+            Self::VhdDelta => Self::VhdDynamic,
+            Self::VhdxDelta => Self::VhdxDynamic,
+            other => other,
+        }
+    }
 }
 
 impl fmt::Display for Format {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Raw => "raw",
-            Self::VhdFixed => "vhd",
-            Self::VhdDynamic => "vhd-dynamic",
-        })
+        f.pad(self.word())
     }
 }
 
 /// A word that names no format.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the image formats are `raw`, `vhd` and `vhd-dynamic`")]
+#[error("the image formats are raw, vhd, vhd-dynamic, vhd-delta, vhdx, vhdx-dynamic, vhdx-delta and vmdk")]
 pub struct UnknownFormat;
 
 impl FromStr for Format {
@@ -70,29 +122,49 @@ pub struct Image {
 enum Container {
     Raw(Raw),
     Vhd(Vhd),
+    Vhdx(Box<Vhdx>),
+    Vmdk(Vmdk),
 }
 
 impl Image {
-    /// Opens an image of the named format, or of the format that its signatures tell.
+    /// Opens an image of the named format, or of the format that its signatures tell. The parents of a differencing
+    /// disk are looked for in its own folder.
     ///
     /// # Errors
     /// Refusals by name ([`Error::NotAFile`], [`Error::Empty`], [`Error::Busy`], [`Error::NotAnImage`],
-    /// [`Error::ContainerUnsupported`], [`Error::Ambiguous`], [`Error::FormatMismatch`], [`Error::Differencing`],
-    /// [`Error::SavedState`]), what contradicts the format, otherwise the operating system's.
+    /// [`Error::ContainerUnsupported`], [`Error::Ambiguous`], [`Error::FormatMismatch`], [`Error::SavedState`],
+    /// [`Error::UnfinishedRun`], those of parents), what contradicts the format, otherwise the operating system's.
     pub fn open(path: &Path, format: Option<Format>) -> Result<Self> {
+        Self::open_in(path, format, &mut Lineage::default())
+    }
+
+    /// Opens an image as [`Image::open`] does; if it is a differencing disk, `parent` is the file that it stands on,
+    /// wherever that lies.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub fn open_over(path: &Path, format: Option<Format>, parent: &Path) -> Result<Self> {
+        Self::open_in(path, format, &mut Lineage::new(Some(parent)))
+    }
+
+    pub(super) fn open_in(path: &Path, format: Option<Format>, lineage: &mut Lineage<'_>) -> Result<Self> {
         let raw = Raw::open(path)?;
         match format {
-            None => Ok(Self { container: detect(raw)? }),
-            Some(format) => Self::of(raw, format),
+            None => Ok(Self { container: detect(raw, lineage)? }),
+            Some(format) => Self::of(raw, format, lineage),
         }
     }
 
     /// Opens a file as an image of one format.
-    pub(super) fn of(raw: Raw, expected: Format) -> Result<Self> {
+    pub(super) fn of(raw: Raw, expected: Format, lineage: &mut Lineage<'_>) -> Result<Self> {
         let path = raw.path().to_owned();
         let container = match expected {
             Format::Raw => Container::Raw(raw),
-            Format::VhdFixed | Format::VhdDynamic => Container::Vhd(Vhd::open(raw)?),
+            Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => Container::Vhd(Vhd::open(raw, lineage)?),
+            Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => {
+                Container::Vhdx(Box::new(Vhdx::open(raw, lineage)?))
+            }
+            Format::Vmdk => Container::Vmdk(Vmdk::open(raw)?),
         };
         let image = Self { container };
         match image.format() {
@@ -112,6 +184,11 @@ impl Image {
             Container::Raw(_) => Format::Raw,
             Container::Vhd(Vhd::Fixed(_)) => Format::VhdFixed,
             Container::Vhd(Vhd::Dynamic(_)) => Format::VhdDynamic,
+            Container::Vhd(Vhd::Differencing(_)) => Format::VhdDelta,
+            Container::Vhdx(vhdx) if vhdx.parent().is_some() => Format::VhdxDelta,
+            Container::Vhdx(vhdx) if vhdx.is_fixed() => Format::VhdxFixed,
+            Container::Vhdx(_) => Format::VhdxDynamic,
+            Container::Vmdk(_) => Format::Vmdk,
         }
     }
 
@@ -120,38 +197,130 @@ impl Image {
         self.raw().len()
     }
 
-    /// Checks that no other program has changed the file since it was opened.
+    /// Returns the parent of a differencing disk.
+    pub fn parent(&self) -> Option<&Self> {
+        match &self.container {
+            Container::Vhd(Vhd::Differencing(differencing)) => Some(differencing.parent()),
+            Container::Vhdx(vhdx) => vhdx.parent(),
+            Container::Raw(_) | Container::Vhd(_) | Container::Vmdk(_) => None,
+        }
+    }
+
+    /// Returns the bytes of the disk's logical sectors, if its container says so.
+    pub fn sector_bytes(&self) -> Option<u32> {
+        self.vhdx().map(|vhdx| vhdx.sectors().0)
+    }
+
+    /// Returns what is known of the container, beyond its format and sizes.
+    pub fn health(&self) -> Health {
+        let (block_bytes, stored_blocks) = match &self.container {
+            Container::Raw(_) | Container::Vhd(Vhd::Fixed(_)) => (None, None),
+            Container::Vhd(Vhd::Dynamic(dynamic)) => (Some(dynamic.block_bytes()), Some(dynamic.stored())),
+            Container::Vhd(Vhd::Differencing(differencing)) => {
+                (Some(differencing.child().block_bytes()), Some(differencing.child().stored()))
+            }
+            Container::Vhdx(vhdx) => {
+                let (block_bytes, stored) = vhdx.blocks();
+                (Some(block_bytes), Some(stored))
+            }
+            Container::Vmdk(vmdk) => (vmdk.grain_bytes(), None),
+        };
+        let mut notes = match &self.container {
+            Container::Vhdx(vhdx) => vhdx.notes(),
+            Container::Vmdk(vmdk) => vmdk.notes(),
+            Container::Raw(_) | Container::Vhd(_) => Vec::new(),
+        };
+        if matches!(in_place::pending(self.path()), Ok(Some(in_place::Pending::Finished))) {
+            notes.push("a run in place can be taken back: its undo journal is there".to_owned());
+        }
+        let parents = std::iter::successors(self.parent(), |image| image.parent());
+        let parents = parents.map(|parent| parent.path().to_owned()).collect();
+        Health { sector_bytes: self.sector_bytes(), block_bytes, stored_blocks, parents, notes }
+    }
+
+    /// Checks that no other program has changed the file, or a parent's, since it was opened.
     ///
     /// # Errors
     /// [`Error::SourceChanged`] if one has, otherwise the operating system's.
     pub fn unchanged(&self) -> Result<()> {
-        self.raw().unchanged()
+        let mut images = std::iter::successors(Some(self), |image| image.parent());
+        images.try_for_each(|image| match &image.container {
+            Container::Vmdk(vmdk) => vmdk.files().try_for_each(Raw::unchanged),
+            _ => image.raw().unchanged(),
+        })
     }
 
     /// Returns the container file.
     pub(super) fn raw(&self) -> &Raw {
         match &self.container {
             Container::Raw(raw) => raw,
-            Container::Vhd(Vhd::Fixed(fixed)) => fixed.raw(),
-            Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic.raw(),
+            Container::Vhd(vhd) => vhd.raw(),
+            Container::Vhdx(vhdx) => vhdx.raw(),
+            Container::Vmdk(vmdk) => vmdk.raw(),
         }
     }
 
+    /// Returns the VHD, if the image is one.
+    pub(super) fn vhd(&self) -> Option<&Vhd> {
+        if let Container::Vhd(vhd) = &self.container { Some(vhd) } else { None }
+    }
+
+    /// Returns the VHDX, if the image is one.
+    pub(super) fn vhdx(&self) -> Option<&Vhdx> {
+        if let Container::Vhdx(vhdx) = &self.container { Some(vhdx) } else { None }
+    }
+
+    /// Returns the format of a differencing disk that has this image as its parent; `None` if there can be none.
+    pub fn delta_format(&self) -> Option<Format> {
+        match &self.container {
+            Container::Raw(_) | Container::Vmdk(_) => None,
+            Container::Vhd(_) => Some(Format::VhdDelta),
+            Container::Vhdx(_) => Some(Format::VhdxDelta),
+        }
+    }
+
+    /// Tells whether a copy of the file is brought to a changed disk by few writes.
+    pub(super) fn can_be_patched(&self) -> bool {
+        matches!(self.format(), Format::Raw | Format::VhdFixed | Format::VhdDynamic)
+    }
+
     /// Returns the writes that bring `changed` extents of the disk, which are normalized, into a copy of the file.
+    ///
+    /// # Errors
+    /// [`Error::InPlace`] for a container of which that is not known, otherwise what the container answers.
     pub(super) fn plan(&self, changed: &[Extent]) -> Result<Plan> {
         match &self.container {
             Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic.plan(changed),
             Container::Raw(_) | Container::Vhd(Vhd::Fixed(_)) => Ok(Plan::in_order(self.file_len(), changed)),
+            Container::Vhd(Vhd::Differencing(_)) => Err(Error::InPlace { container: "a differencing VHD" }),
+            Container::Vhdx(_) => Err(Error::InPlace { container: "a VHDX" }),
+            Container::Vmdk(_) => Err(Error::InPlace { container: "a VMDK" }),
         }
     }
 
     fn device(&self) -> &dyn BlockDevice {
         match &self.container {
             Container::Raw(raw) => raw,
-            Container::Vhd(Vhd::Fixed(fixed)) => fixed,
-            Container::Vhd(Vhd::Dynamic(dynamic)) => dynamic,
+            Container::Vhd(vhd) => vhd.device(),
+            Container::Vhdx(vhdx) => &**vhdx,
+            Container::Vmdk(vmdk) => vmdk,
         }
     }
+}
+
+/// What is known of a container beyond its format and sizes.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Health {
+    /// Bytes of the disk's logical sectors, if the container says so.
+    pub sector_bytes: Option<u32>,
+    /// Bytes of a block, if the disk is stored in blocks.
+    pub block_bytes: Option<u64>,
+    /// How many blocks the file holds.
+    pub stored_blocks: Option<u64>,
+    /// The files that a differencing disk stands on, the nearest first.
+    pub parents: Vec<PathBuf>,
+    /// What is noteworthy, one sentence each.
+    pub notes: Vec<String>,
 }
 
 impl BlockDevice for Image {
@@ -180,7 +349,7 @@ impl BlockDevice for Image {
 const OLD_FOOTER_BYTES: u64 = 511;
 
 /// Opens the container that a file's signatures tell.
-fn detect(raw: Raw) -> Result<Container> {
+fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
     let path = raw.path().to_owned();
     let head = head(&raw)?;
     let foreign = signature::container(&head);
@@ -190,6 +359,11 @@ fn detect(raw: Raw) -> Result<Container> {
         return Err(Error::Ambiguous { path, first: "its end calls it a VHD", second: foreign.name });
     }
     if let Some(foreign) = foreign {
+        match foreign.handled {
+            Handled::No => {}
+            Handled::Vhdx => return Ok(Container::Vhdx(Box::new(Vhdx::open(raw, lineage)?))),
+            Handled::Vmdk => return Vmdk::open(raw).map(Container::Vmdk),
+        }
         return Err(Error::ContainerUnsupported { path, container: foreign.name, hint: foreign.hint });
     }
     if !ends && has_cookie_at(&raw, raw.len().checked_sub(OLD_FOOTER_BYTES))? {
@@ -199,7 +373,7 @@ fn detect(raw: Raw) -> Result<Container> {
     }
     let name = named(&path);
     if begins || ends || name == Some(Named::Vhd) {
-        return Vhd::open(raw).map(Container::Vhd);
+        return Vhd::open(raw, lineage).map(Container::Vhd);
     }
     if !signature::is_disk(&raw)? {
         return Err(Error::NotAnImage { path });
@@ -295,8 +469,13 @@ mod tests {
                 }
             }
             for asked in Format::ALL.into_iter().filter(|asked| *asked != format && *asked != Format::Raw) {
-                let expected = if format == Format::Raw { "E-VHD-CORRUPT" } else { "E-FORMAT-MISMATCH" };
-                assert_eq!(code("disk", &bytes, Some(asked)), expected);
+                let expected = match (format, asked.ending()) {
+                    (_, "vhdx") => "E-VHDX-CORRUPT",
+                    (_, "vmdk") => "E-VMDK-CORRUPT",
+                    (Format::Raw, _) => "E-VHD-CORRUPT",
+                    _ => "E-FORMAT-MISMATCH",
+                };
+                assert_eq!(code("disk", &bytes, Some(asked)), expected, "{format} as {asked}");
             }
         }
     }
@@ -331,7 +510,9 @@ mod tests {
         assert_eq!(code("a", &[0; 4096], None), "E-NOT-AN-IMAGE");
         assert_eq!(code("a", b"x", None), "E-NOT-AN-IMAGE");
         assert_eq!(code("a", b"", None), "E-IMAGE-EMPTY");
-        for magic in ["vhdxfile", "KDMV", "QFI\u{fb}"] {
+        assert_eq!(code("a", &[&b"vhdxfile"[..], &[0; 4096]].concat(), None), "E-VHDX-CORRUPT");
+        assert_eq!(code("a", &[&b"KDMV"[..], &[0; 4096]].concat(), None), "E-VMDK-CORRUPT");
+        for magic in ["COWD", "QFI\u{fb}"] {
             let mut bytes: Vec<u8> = magic.chars().map(|c| c as u8).collect();
             bytes.resize(4096, 0);
             let error = open_as("a", &bytes, None).unwrap_err();
@@ -357,6 +538,6 @@ mod tests {
             assert_eq!(format.to_string().parse(), Ok(format));
             assert_eq!(serde_json::to_value(format).unwrap(), format.to_string());
         }
-        assert_eq!("vhdx".parse::<Format>(), Err(UnknownFormat));
+        assert_eq!("qcow2".parse::<Format>(), Err(UnknownFormat));
     }
 }

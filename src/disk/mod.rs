@@ -6,6 +6,7 @@
 
 mod compare;
 mod digest;
+mod emit;
 mod error;
 mod export;
 mod image;
@@ -13,16 +14,19 @@ mod in_place;
 mod map;
 mod memory;
 mod overlay;
+mod parent;
 mod plan;
 mod raw;
 mod signature;
 mod vhd;
+mod vhdx;
+mod vmdk;
 mod window;
 
 pub use compare::differences;
-pub use digest::{Digests, EBS_BLOCK_BYTES, digest, digest_blocks};
+pub use digest::{Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
-pub use export::{Exported, export};
+pub use export::{Exported, Target, convert, export, export_as};
 pub use image::{Format, Image, UnknownFormat};
 pub use in_place::{InPlace, Pending, UndoJournal, Undone, forget, pending, undo, write_in_place};
 pub use memory::Memory;

@@ -6,15 +6,25 @@
 use super::{BlockDevice, Result};
 use crate::base::read;
 
-/// A container format that is recognised and not handled.
+/// A container format that is recognised by its first bytes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Container {
+    /// Who reads it, if anybody here does.
+    pub handled: Handled,
     /// Its name with an article.
     pub name: &'static str,
     /// What to do about it.
     pub hint: &'static str,
     at: usize,
     magic: &'static [u8],
+}
+
+/// Which reader a container has.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Handled {
+    No,
+    Vhdx,
+    Vmdk,
 }
 
 const CONVERT: &str = "convert it to a raw disk or a VHD, for example with `qemu-img convert -O raw`";
@@ -24,32 +34,40 @@ const UNPACK: &str = "unpack it, and name the disk image inside";
 pub(super) const CONTAINER_HEAD_BYTES: usize = 512;
 
 const CONTAINERS: &[Container] = &[
-    Container { name: "a VHDX", hint: CONVERT, at: 0, magic: b"vhdxfile" },
-    Container { name: "a VMDK", hint: CONVERT, at: 0, magic: b"KDMV" },
-    Container { name: "a VMDK of the old COWD kind", hint: CONVERT, at: 0, magic: b"COWD" },
+    Container { handled: Handled::Vhdx, name: "a VHDX", hint: CONVERT, at: 0, magic: b"vhdxfile" },
+    Container { handled: Handled::Vmdk, name: "a VMDK", hint: CONVERT, at: 0, magic: b"KDMV" },
+    Container { handled: Handled::No, name: "a VMDK of the old COWD kind", hint: CONVERT, at: 0, magic: b"COWD" },
     Container {
+        handled: Handled::Vmdk,
         name: "a VMDK descriptor",
         hint: "convert the VMDK and its extents to a raw disk or a VHD, for example with `qemu-img convert -O raw`",
         at: 0,
         magic: b"# Disk DescriptorFile",
     },
-    Container { name: "a QCOW image", hint: CONVERT, at: 0, magic: b"QFI\xfb" },
-    Container { name: "a QED image", hint: CONVERT, at: 0, magic: b"QED\0" },
-    Container { name: "a VDI", hint: CONVERT, at: 64, magic: b"\x7f\x10\xda\xbe" },
-    Container { name: "an Expert Witness (E01) image", hint: CONVERT, at: 0, magic: b"EVF\x09\x0d\x0a\xff\x00" },
+    Container { handled: Handled::No, name: "a QCOW image", hint: CONVERT, at: 0, magic: b"QFI\xfb" },
+    Container { handled: Handled::No, name: "a QED image", hint: CONVERT, at: 0, magic: b"QED\0" },
+    Container { handled: Handled::No, name: "a VDI", hint: CONVERT, at: 64, magic: b"\x7f\x10\xda\xbe" },
     Container {
+        handled: Handled::No,
+        name: "an Expert Witness (E01) image",
+        hint: CONVERT,
+        at: 0,
+        magic: b"EVF\x09\x0d\x0a\xff\x00",
+    },
+    Container {
+        handled: Handled::No,
         name: "a WIM archive",
         hint: "apply the WIM to a disk, and name that disk's image",
         at: 0,
         magic: b"MSWIM\0\0\0",
     },
-    Container { name: "an OVA or another tar archive", hint: UNPACK, at: 257, magic: b"ustar" },
-    Container { name: "a ZIP archive", hint: UNPACK, at: 0, magic: b"PK\x03\x04" },
-    Container { name: "a gzip file", hint: UNPACK, at: 0, magic: b"\x1f\x8b\x08" },
-    Container { name: "an xz file", hint: UNPACK, at: 0, magic: b"\xfd7zXZ\0" },
-    Container { name: "a zstd file", hint: UNPACK, at: 0, magic: b"\x28\xb5\x2f\xfd" },
-    Container { name: "a bzip2 file", hint: UNPACK, at: 0, magic: b"BZh" },
-    Container { name: "a 7z archive", hint: UNPACK, at: 0, magic: b"7z\xbc\xaf\x27\x1c" },
+    Container { handled: Handled::No, name: "an OVA or another tar archive", hint: UNPACK, at: 257, magic: b"ustar" },
+    Container { handled: Handled::No, name: "a ZIP archive", hint: UNPACK, at: 0, magic: b"PK\x03\x04" },
+    Container { handled: Handled::No, name: "a gzip file", hint: UNPACK, at: 0, magic: b"\x1f\x8b\x08" },
+    Container { handled: Handled::No, name: "an xz file", hint: UNPACK, at: 0, magic: b"\xfd7zXZ\0" },
+    Container { handled: Handled::No, name: "a zstd file", hint: UNPACK, at: 0, magic: b"\x28\xb5\x2f\xfd" },
+    Container { handled: Handled::No, name: "a bzip2 file", hint: UNPACK, at: 0, magic: b"BZh" },
+    Container { handled: Handled::No, name: "a 7z archive", hint: UNPACK, at: 0, magic: b"7z\xbc\xaf\x27\x1c" },
 ];
 
 /// Returns the container whose signature stands in a file's first bytes.

@@ -241,9 +241,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         || Ok(record(&image, &name, &disk::digest(&image, progress)?)),
         || -> Result<_> {
             let begun = (job.elapsed)();
-            disk::export(&overlay, &written, &Silent)?;
+            let format = disk::export(&overlay, &written, &Silent)?.format;
             let exported = (job.elapsed)().saturating_sub(begun);
-            let output = Image::open(&written, Some(image.format()))?;
+            let output = Image::open(&written, Some(format))?;
             let (digests, second_opinion) = rayon::join(
                 || disk::digest(&output, &Silent),
                 || look_again(&output, job.demand.opening(job.now), &overlay, &edit, &outcome.after, &assess),
@@ -293,7 +293,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     staging.write("audit.jsonl", log(header, &edit, trailer).as_bytes())?;
     let import = Import {
         image: &name,
-        format: image.format(),
+        format: image.format().alone(),
         sha256: output.sha256,
         identity: &outcome.windows,
         boot_mode,

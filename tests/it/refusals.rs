@@ -269,7 +269,7 @@ fn two_installations_are_refused() {
 }
 
 #[test]
-fn a_differencing_vhd_is_refused() {
+fn a_differencing_vhd_without_its_parent_is_refused() {
     let home = tempfile::tempdir().unwrap();
     let image = copy_of("ws2022.vhd", home.path());
     let mut bytes = std::fs::read(&image).unwrap();
@@ -281,14 +281,13 @@ fn a_differencing_vhd_is_refused() {
         bytes[footer + 64..footer + 68].copy_from_slice(&sum.to_be_bytes());
     }
     std::fs::write(&image, bytes).unwrap();
-    refused(&image, home.path(), "E-DIFFERENCING");
+    refused(&image, home.path(), "E-PARENT-MISSING");
 }
 
 #[test]
 fn another_container_is_refused_by_its_name() {
     let home = tempfile::tempdir().unwrap();
-    for (magic, name) in [(b"vhdxfile".as_slice(), "VHDX"), (b"KDMV\x01\0\0\0", "VMDK"), (b"QFI\xfb\0\0\0\x03", "QCOW")]
-    {
+    for (magic, name) in [(b"COWD\x01\0\0\0".as_slice(), "VMDK"), (b"QFI\xfb\0\0\0\x03", "QCOW")] {
         let image = home.path().join("disk.raw"); // the name lies, the signature does not
         let mut bytes = vec![0u8; 1 << 20];
         bytes[..8].copy_from_slice(magic);

@@ -27,6 +27,7 @@ use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
 use super::export::{compare, for_each_piece};
+use super::parent::Lineage;
 use super::plan::Step;
 use super::{BlockDevice as _, Error, Image, Overlay, Raw, Result};
 use crate::base::digest::Digest;
@@ -390,7 +391,8 @@ impl Run<'_> {
             })?;
         }
         let again = file.try_clone().map_err(fs::failed("open", path))?;
-        let written = Image::of(Raw::of_file(again, path)?, self.overlay.base().format())?;
+        let format = self.overlay.base().format();
+        let written = Image::of(Raw::of_file(again, path)?, format, &mut Lineage::default())?;
         compare(self.overlay, &written, changed, &mut found)
     }
 }

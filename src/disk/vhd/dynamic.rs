@@ -42,6 +42,11 @@ impl Dynamic {
     /// # Errors
     /// The `Vhd...` errors for what contradicts the format, in the order footer, copy, header, table, blocks.
     pub(super) fn open(raw: Raw) -> Result<Self> {
+        Ok(Self::open_structures(raw)?.0)
+    }
+
+    /// Opens the structures that dynamic and differencing disks share; the header comes along.
+    pub(super) fn open_structures(raw: Raw) -> Result<(Self, DynamicHeader)> {
         let (footer_at, bytes) = footer_bytes(&raw)?;
         let footer = Footer::check(&bytes, footer_at)?;
         let mut copy = [0; Footer::BYTES];
@@ -83,7 +88,7 @@ impl Dynamic {
 
         let agrees = table.iter().map(|_| AtomicBool::new(false)).collect();
         let (size, footer) = (footer.current_size, Box::new(bytes));
-        Ok(Self { raw, size, block_bytes, bitmap_bytes, table_at, table, agrees, footer_at, footer })
+        Ok((Self { raw, size, block_bytes, bitmap_bytes, table_at, table, agrees, footer_at, footer }, header))
     }
 
     /// Returns the bytes of a block, a power of two.
@@ -115,6 +120,11 @@ impl Dynamic {
     pub fn block_at(&self, index: u64) -> Option<u64> {
         let place = *self.table.get(usize::try_from(index).ok()?)?;
         (place != UNALLOCATED).then(|| u64::from(place).saturating_mul(SECTOR))
+    }
+
+    /// Returns how many blocks have a place.
+    pub(in super::super) fn stored(&self) -> u64 {
+        self.table.iter().filter(|place| **place != UNALLOCATED).count() as u64
     }
 
     /// Reads the bitmap that begins at `block_at` of the file.
@@ -304,6 +314,7 @@ impl BlockDevice for Dynamic {
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
+    use super::super::super::parent::Lineage;
     use super::super::sample::{self, BLOCK};
     use super::super::{Vhd, layout};
     use super::*;
@@ -323,9 +334,9 @@ mod tests {
         }
 
         fn open(&self) -> Result<Dynamic> {
-            match Vhd::open(Raw::open(self.file.path())?)? {
+            match Vhd::open(Raw::open(self.file.path())?, &mut Lineage::default())? {
                 Vhd::Dynamic(dynamic) => Ok(dynamic),
-                Vhd::Fixed(_) => panic!("a dynamic disk"),
+                _ => panic!("a dynamic disk"),
             }
         }
 

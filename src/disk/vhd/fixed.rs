@@ -66,6 +66,7 @@ impl BlockDevice for Fixed {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
+    use super::super::super::parent::Lineage;
     use super::super::{Vhd, sample};
     use super::*;
     use crate::base::Failure as _;
@@ -73,7 +74,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<Vhd> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        Vhd::open(Raw::open(file.path())?)
+        Vhd::open(Raw::open(file.path())?, &mut Lineage::default())
     }
 
     #[test]

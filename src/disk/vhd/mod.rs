@@ -1,21 +1,27 @@
 //! VHD (`conectix`): disks of Virtual PC, Hyper-V, Azure, Xen and qemu.
 //!
-//! [`Fixed`] disks are their sectors and a footer; [`Dynamic`] ones hold blocks that a table finds. Differencing disks
-//! and disks of machines in saved state are refused by name. The size of a disk is the footer's current size: the
-//! geometry beside it is rounded, and programs differ about which of them counts.
+//! [`Fixed`] disks are their sectors and a footer; [`Dynamic`] ones hold blocks that a table finds; [`Differencing`]
+//! ones hold what differs from a parent. Disks of machines in saved state are refused by name. The size of a disk is
+//! the footer's current size: the geometry beside it is rounded, and programs differ about which of them counts.
 
+mod differencing;
 mod dynamic;
 mod fixed;
+pub(super) mod fresh;
 pub(super) mod layout;
+mod locator;
 #[cfg(test)]
 pub(super) mod sample;
 mod write;
 
+pub use differencing::Differencing;
 pub use dynamic::Dynamic;
 pub use fixed::Fixed;
 pub use layout::Footer;
+pub(super) use locator::Locators;
 
-use super::{BlockDevice as _, Error, Raw, Result};
+use super::parent::Lineage;
+use super::{BlockDevice, Error, Raw, Result};
 use layout::SECTOR;
 
 /// The largest disk: 2040 GiB, the limit of Windows and of qemu.
@@ -28,20 +34,51 @@ pub enum Vhd {
     Fixed(Fixed),
     /// Blocks found through a table.
     Dynamic(Dynamic),
+    /// Changes against a parent.
+    Differencing(Differencing),
 }
 
 impl Vhd {
     /// Opens the VHD that a file holds, by the kind that its footer names.
     ///
     /// # Errors
-    /// [`Error::Differencing`], [`Error::SavedState`], the `Vhd...` errors for what contradicts the format, otherwise
-    /// the operating system's.
-    pub fn open(raw: Raw) -> Result<Self> {
+    /// [`Error::SavedState`], the `Vhd...` errors for what contradicts the format, the `Parent...` errors for a
+    /// differencing disk, otherwise the operating system's.
+    pub(super) fn open(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Self> {
         let footer = Footer::open(&raw)?;
         match footer.disk_type {
             Footer::DYNAMIC => Dynamic::open(raw).map(Self::Dynamic),
+            Footer::DIFFERENCING => Differencing::open(raw, lineage).map(Self::Differencing),
             _ => Fixed::open(raw).map(Self::Fixed),
         }
+    }
+
+    /// Returns the container file.
+    pub(super) fn raw(&self) -> &Raw {
+        match self {
+            Self::Fixed(fixed) => fixed.raw(),
+            Self::Dynamic(dynamic) => dynamic.raw(),
+            Self::Differencing(differencing) => differencing.child().raw(),
+        }
+    }
+
+    /// Returns the disk.
+    pub(super) fn device(&self) -> &dyn BlockDevice {
+        match self {
+            Self::Fixed(fixed) => fixed,
+            Self::Dynamic(dynamic) => dynamic,
+            Self::Differencing(differencing) => differencing,
+        }
+    }
+
+    /// Returns what identifies the disk to its children.
+    pub(super) fn unique_id(&self) -> Result<[u8; 16]> {
+        Ok(Footer::open(self.raw())?.unique_id)
+    }
+
+    /// Returns the footer's time stamp, in seconds since 2000.
+    pub(super) fn time_stamp(&self) -> Result<u32> {
+        Ok(Footer::open(self.raw())?.time_stamp)
     }
 }
 
@@ -68,8 +105,7 @@ impl Footer {
             return field("version", footer.file_format_version.into());
         }
         match footer.disk_type {
-            Self::FIXED | Self::DYNAMIC => {}
-            Self::DIFFERENCING => return Err(Error::Differencing),
+            Self::FIXED | Self::DYNAMIC | Self::DIFFERENCING => {}
             other => return field("disk type", other.into()),
         }
         match footer.saved_state {
@@ -119,7 +155,7 @@ mod tests {
         for disk_type in [0, 1, 5, 6, u32::MAX] {
             assert_eq!(code(|f| f.disk_type = disk_type), Some("E-VHD-CORRUPT"));
         }
-        assert_eq!(code(|f| f.disk_type = Footer::DIFFERENCING), Some("E-DIFFERENCING"));
+        assert_eq!(code(|f| f.disk_type = Footer::DIFFERENCING), None);
         assert_eq!(code(|f| f.saved_state = 1), Some("E-SAVED-STATE"));
         for size in [0, 511, 513, LARGEST_DISK_BYTES + 512, u64::MAX] {
             assert_eq!(code(|f| f.current_size = size), Some("E-VHD-CORRUPT"));
