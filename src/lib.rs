@@ -1,7 +1,8 @@
 //! coldforge hardens Windows disk images without booting them.
 //!
-//! It opens an image (raw, VHD, VHDX, VMDK), finds the Windows in it, reads NTFS and the registry hives, applies a DISA STIG, proves
-//! the result, and emits a hardened image with a checksummed audit log. No virtual machine, no root, no mount, no network.
+//! It opens an image (raw, VHD, VHDX, VMDK), finds the Windows in it, reads NTFS and the registry hives, applies a DISA
+//! STIG, proves the result, and emits a hardened image with a checksummed audit log. No virtual machine, no root, no mount,
+//! no network.
 //!
 //! # Floors
 //! The crate is a house: each module is a floor and imports only lower ones, siblings never meet, and a test holds it so.
