@@ -14,7 +14,7 @@
 //! times, log sequence numbers, the change journal, the meaning of object ids, quotas and reparse points.
 //!
 //! # Bounds
-//! Memory: what [`table`] says, a set of the blocks of each index that is being walked, pieces of a megabyte, and at
+//! Memory: what `table.rs` says, a set of the blocks of each index that is being walked, pieces of a megabyte, and at
 //! most 1,000 findings a rule in the end. Time: each record is read three times at most, each index block once (and
 //! all together not more than the device has room for), each byte of `$Bitmap` once.
 
