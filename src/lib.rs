@@ -10,7 +10,8 @@
 //! ```text
 //! cli         one verb, one file; the only floor that prints
 //! pipeline    the jobs: scan, harden, verify, and hands-on work on registry and files
-//! audit  aws  the evidence: records, hash chain, bundle  |  the files that `aws ec2 import-image` reads
+//! report  aws  checklists, results and a page, made of the evidence  |  the files that `aws ec2 import-image` reads
+//! audit       the evidence: records, hash chain, bundle
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
 //! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
 //! partition  ntfs  regf     MBR and GPT  |  a volume  |  a hive, bytes in and bytes out
@@ -70,4 +71,5 @@ pub mod partition;
 pub mod pipeline;
 pub mod policy;
 pub mod regf;
+pub mod report;
 pub mod windows;

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::Digest;
 use crate::base::time::Moment;
 use crate::base::{CellOffset, Extent};
-use crate::policy::Summary;
+use crate::policy::{Held, Summary};
 use crate::windows::setting::{Identity, Setting, Value};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
@@ -155,6 +155,10 @@ pub struct Trailer {
     pub before: Summary,
     /// The assessment after, made anew through the written image.
     pub after: Summary,
+    /// What the rules demanded and was not done on purpose, with the reason.
+    pub held_back: Vec<Held>,
+    /// What the rules demanded and nothing could be done about there, with the reason.
+    pub left_open: Vec<Held>,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
     /// The benchmark's title with version and release, as the import files name it.

@@ -75,6 +75,17 @@ pub fn read(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     Ok(bytes)
 }
 
+/// Makes a folder; one that is there already is taken as it is.
+///
+/// # Errors
+/// The operating system's, with the path.
+pub fn create_folder(path: &Path) -> Result<(), Error> {
+    match std::fs::create_dir(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        answer => answer.map_err(failed("create", path)),
+    }
+}
+
 /// Writes a new file and flushes it to the disk; an existing file is an error.
 ///
 /// # Errors

@@ -13,6 +13,7 @@ mod ls;
 mod options;
 mod put;
 mod reg;
+mod report;
 mod rules;
 mod scan;
 mod ui;
@@ -65,6 +66,7 @@ enum Verb {
     Scan(scan::Arguments),
     Harden(harden::Arguments),
     Verify(verify::Arguments),
+    Report(report::Arguments),
     Rules(rules::Arguments),
     Reg(reg::Arguments),
     Check(check::Arguments),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Verb::Scan(arguments) => scan::run(arguments, &ui),
         Verb::Harden(arguments) => harden::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
+        Verb::Report(arguments) => report::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
         Verb::Reg(arguments) => reg::run(arguments, &ui),
         Verb::Check(arguments) => check::run(arguments, &ui),

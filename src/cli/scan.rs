@@ -1,5 +1,7 @@
 //! `coldforge scan`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 
 use super::options::{Policy, Source};
@@ -20,6 +22,10 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     policy: Policy,
+
+    /// Write reports (HTML, CKLB, CKL, XCCDF, HDF, OSCAL, SARIF, JUnit, CSV, Markdown) into this new folder
+    #[arg(long, value_name = "DIR")]
+    reports: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
@@ -30,9 +36,14 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     for warning in &scan.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
+    let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
+    let document = Document::new(&name, &scan.windows, &scan.assessment);
+    if let Some(folder) = &arguments.reports {
+        let files = pipeline::write_reports(folder, &document.to_bytes()).map_err(boxed)?;
+        ui.status(&format!("{} files in {}", files.len(), folder.display()));
+    }
     if ui.json {
-        let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
-        ui.document(&Document::new(&name, &scan.windows, &scan.assessment));
+        ui.document(&document);
     } else {
         let mut text = machine(&scan.windows);
         text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));

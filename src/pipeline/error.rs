@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use crate::base::{Failure, Kind, fs, reg_file};
+use crate::report::{Format, Unreadable};
 use crate::{audit, disk, ntfs, policy, regf, windows};
 
 /// A failure of a job.
@@ -154,6 +155,17 @@ pub enum Error {
     #[error("the partition table does not tell how the machine boots")]
     BootModeUnknown,
 
+    /// No report can be made of a bundle's documents.
+    #[error("no report can be made")]
+    Report(#[from] Unreadable),
+
+    /// A report tells of a run, and there was none.
+    #[error("there is nothing that a report of format {format} could tell")]
+    NoReport {
+        /// The format.
+        format: Format,
+    },
+
     /// The header of a bundle's log does not say what was demanded, or when.
     #[error("the header of the bundle's audit.jsonl has no usable member `{member}`")]
     Evidence {
@@ -180,9 +192,12 @@ impl Failure for Error {
             Self::NoPath { .. } => Kind::NotFound,
             Self::Inheritance { .. } => Kind::Unsupported,
             Self::NotRelative { .. } | Self::Exists { .. } | Self::Prefix { .. } => Kind::Usage,
-            Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } | Self::Evidence { .. } => {
-                Kind::Corrupt
-            }
+            Self::NoReport { .. } => Kind::Usage,
+            Self::NotClosed { .. }
+            | Self::WrittenOtherwise
+            | Self::SecondOpinion { .. }
+            | Self::Report(_)
+            | Self::Evidence { .. } => Kind::Corrupt,
             Self::BootModeUnknown => Kind::Refused,
             Self::ImageName { .. } => Kind::Usage,
         }
@@ -231,7 +246,8 @@ impl Failure for Error {
             }
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
-            Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),
+            Self::NoReport { .. } => Some("leave the format out"),
+            Self::Report(_) | Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),
         }
     }
 }

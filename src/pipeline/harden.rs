@@ -9,12 +9,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Demand, Document, Error, Result};
+use super::{Demand, Document, Error, Result, reports};
 use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool, Trailer,
 };
 use crate::aws::{self, Import};
 use crate::base::Extent;
+use crate::base::digest::Digest;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
@@ -273,14 +274,17 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("writing evidence", 0);
     let document = Document::new(&name, &outcome.windows, &outcome.after);
-    let assessment_sha256 = staging.write_json("reports/assessment.json", &document)?;
+    let assessment = document.to_bytes();
+    staging.write(reports::ASSESSMENT, &assessment)?;
     let trailer = Trailer {
         output: output.clone(),
         changes: edit.applied.len(),
         files: edit.files.len(),
         before: outcome.before.totals,
         after: outcome.after.totals,
-        assessment_sha256,
+        assessment_sha256: Digest::of(&assessment),
+        held_back: outcome.held_back.clone(),
+        left_open: outcome.left_open.clone(),
         benchmark: outcome.after.benchmark.to_string(),
         second_opinion,
     };
@@ -293,7 +297,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         policy: job.demand.record(demand.catalog),
         warnings: outcome.warnings.clone(),
     };
-    staging.write("audit.jsonl", log(header, &edit, trailer).as_bytes())?;
+    let log = log(header, &edit, trailer);
+    staging.write(reports::LOG, log.as_bytes())?;
+    reports::write_all(&mut staging, &assessment, &log, demand.catalog)?;
     let import = Import {
         image: &name,
         format: image.format().alone(),

@@ -9,6 +9,7 @@ mod files;
 mod harden;
 mod output;
 pub mod registry;
+mod reports;
 mod scan;
 mod verify;
 
@@ -17,6 +18,7 @@ pub use error::Error;
 pub use files::{FileStep, FilesWritten, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
 pub use output::Output;
+pub use reports::{report, write_reports};
 pub use scan::{Document, Scan, scan};
 pub use verify::{Problem, Proof, verify};
 

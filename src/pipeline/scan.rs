@@ -66,4 +66,11 @@ impl<'a> Document<'a> {
     pub fn new(image: &'a str, windows: &'a Identity, assessment: &'a Assessment) -> Self {
         Self { schema: "coldforge/assessment/1", image, windows, assessment }
     }
+
+    /// Returns the document as a file holds it.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut bytes = serde_json::to_vec_pretty(self).expect("a document of texts, numbers and lists is JSON");
+        bytes.push(b'\n');
+        bytes
+    }
 }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
 use super::harden::{self, Edit};
-use super::{Demand, Document, Error, Result};
+use super::{Demand, Document, Error, Result, reports};
 use crate::audit::{self, Bundle, Line};
 use crate::aws::{self, Import};
 use crate::base::digest::Digest;
@@ -19,6 +19,7 @@ use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, Image, Overlay};
 use crate::policy::{self, HoldBack};
+use crate::report::Format;
 use crate::windows::setting::{Readings as _, Setting};
 use crate::windows::{BootMode, Machine};
 
@@ -92,6 +93,7 @@ pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> 
         }
     };
     proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
+    prove_reports(&bundle, &mut proof)?;
     let log = Log { lines: &lines };
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
@@ -145,6 +147,31 @@ impl Log<'_> {
         let lists = self.of("file").filter_map(|(_, object)| object.get("extents"));
         normalize(lists.filter_map(|list| serde_json::from_value::<Vec<Extent>>(list.clone()).ok()).flatten().collect())
     }
+}
+
+/// Proves that every report is what the bundle's documents give.
+fn prove_reports(bundle: &Bundle, proof: &mut Proof) -> Result<()> {
+    let formats: Vec<Format> = Format::all().collect();
+    let rendered = match reports::report(&bundle.folder, &formats) {
+        Ok(rendered) => rendered,
+        Err(error @ (Error::Report(_) | Error::NoReport { .. })) => {
+            proof.deny(reports::ASSESSMENT, chain_of(&error));
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
+    let mut wrong = 0;
+    for (path, report) in &rendered {
+        let stands = fs::read(&bundle.path(path), LOG_LIMIT_BYTES).ok();
+        if stands.as_ref() != Some(report) {
+            wrong += 1;
+            proof.deny(*path, "it is not what the assessment and the audit log give");
+        }
+    }
+    if wrong == 0 {
+        proof.proven.push(format!("{} reports are what the assessment and the audit log give", rendered.len()));
+    }
+    Ok(())
 }
 
 /// Proves what the log says of the image that lies in the bundle.
@@ -252,7 +279,7 @@ fn prove_assessment(
     machine: &Machine<&Image>,
     proof: &mut Proof,
 ) -> Result<()> {
-    const REPORT: &str = "reports/assessment.json";
+    const REPORT: &str = reports::ASSESSMENT;
     let listed = bundle.files.iter().find(|file| file.path == REPORT);
     let digest = listed.map(|file| json!(file.sha256));
     proof.hold(

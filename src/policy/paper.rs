@@ -30,6 +30,7 @@ pub(super) fn member_server() -> Identity {
         role: Role::MemberServer,
         domain_joined: Some(true),
         domain: Some("EXAMPLE".into()),
+        computer_name: None,
         machine_sid: None,
         domain_sid: None,
         control_set: 1,

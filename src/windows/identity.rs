@@ -119,6 +119,7 @@ pub(super) fn read(
         .map_err(|_| Error::NoIdentity { key: format!(r"HKLM\SOFTWARE\{VERSION_KEY}"), name: "CurrentBuildNumber" })?;
     let options = format!(r"{}\Control\ProductOptions", sets.key(sets.default));
     let environment = format!(r"{}\Control\Session Manager\Environment", sets.key(sets.default));
+    let name = format!(r"{}\Control\ComputerName\ComputerName", sets.key(sets.default));
     let role = match value(system, &options, "ProductType").and_then(|value| value.as_text()).as_deref() {
         Some("WinNT") => Role::Workstation,
         Some("ServerNT") => Role::MemberServer,
@@ -136,6 +137,7 @@ pub(super) fn read(
         role,
         domain_joined: security.and_then(domain_joined),
         domain: security.and_then(domain_name),
+        computer_name: value(system, &name, "ComputerName").and_then(|value| value.as_text()),
         machine_sid: security.and_then(|security| sid(security, r"Policy\PolAcDmS")),
         domain_sid: security.and_then(|security| sid(security, r"Policy\PolPrDmS")),
         control_set: sets.default,

@@ -582,6 +582,8 @@ pub struct Identity {
     pub domain_joined: Option<bool>,
     /// The primary domain's or workgroup's name.
     pub domain: Option<String>,
+    /// The machine's name, such as `WIN-2U8ARKL5GQ4`.
+    pub computer_name: Option<String>,
     /// The SID that the machine's own accounts begin with; `None` if the SECURITY hive could not tell.
     pub machine_sid: Option<Sid>,
     /// The SID of its primary domain; `None` if it belongs to none.

@@ -14,9 +14,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("windows", &["base", "disk", "partition", "ntfs", "regf"]),
     ("policy", &["base", "windows::setting"]),
     ("audit", &["base", "windows", "policy"]),
+    ("report", &["base", "windows::setting", "policy", "audit"]),
     ("aws", &["base", "disk", "windows"]),
-    ("pipeline", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "aws"]),
-    ("cli", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "aws", "pipeline"]),
+    ("pipeline", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "report", "aws"]),
+    ("cli", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "report", "aws", "pipeline"]),
 ];
 
 #[test]

@@ -1,0 +1,61 @@
+//! `coldforge report`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde_json::json;
+
+use super::ui::Ui;
+use super::{Result, Verdict, boxed};
+use crate::base::fs;
+use crate::pipeline;
+use crate::report::Format;
+
+/// Render the reports of a bundle again
+///
+/// Reports come from the bundle's assessment and audit log alone: the same bundle gives the same bytes. With one format
+/// and no -o, the report goes to stdout.
+#[derive(Args, Debug)]
+pub(super) struct Arguments {
+    /// The folder that `coldforge harden -o` wrote
+    #[arg(value_name = "BUNDLE")]
+    bundle: PathBuf,
+
+    /// html, cklb, ckl, xccdf, hdf, oscal, sarif, junit, csv, markdown or provenance; several with commas; all if it is
+    /// left out
+    #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = format)]
+    format: Vec<Format>,
+
+    /// The folder to write them to; it is made if it is not there, and no file in it is overwritten
+    #[arg(long, short, value_name = "DIR", required_unless_present = "format")]
+    output: Option<PathBuf>,
+}
+
+pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
+    let known = || Format::all().map(|format| format.to_string()).collect::<Vec<_>>().join(", ");
+    text.parse().map_err(|_| format!("the formats are {}", known()))
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let formats = if arguments.format.is_empty() { Format::all().collect() } else { arguments.format.clone() };
+    let reports = pipeline::report(&arguments.bundle, &formats).map_err(boxed)?;
+    let Some(folder) = &arguments.output else {
+        for report in reports.values() {
+            ui.bytes(report);
+        }
+        return Ok(Verdict::Done);
+    };
+    fs::create_folder(folder).map_err(boxed)?;
+    let mut written = Vec::new();
+    for (path, report) in &reports {
+        let path = folder.join(path.rsplit('/').next().unwrap_or(path));
+        fs::write_new(&path, report).map_err(boxed)?;
+        written.push(path.display().to_string());
+    }
+    if ui.json {
+        ui.document(&json!({ "schema": "coldforge/reports/1", "files": written }));
+    } else {
+        ui.data(&written.iter().map(|path| format!("{path}\n")).collect::<String>());
+    }
+    Ok(Verdict::Done)
+}

@@ -1,0 +1,77 @@
+//! Reports, from what a job has written down.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::{Error, Result};
+use crate::audit::{Bundle, Staging};
+use crate::base::fs;
+use crate::policy::Catalog;
+use crate::report::{Evidence, Format};
+
+/// The assessment document of a bundle.
+pub(super) const ASSESSMENT: &str = "reports/assessment.json";
+
+/// The audit log of a bundle.
+pub(super) const LOG: &str = "audit.jsonl";
+
+/// Documents are text, some kilobytes a rule; a stranger's must not fill our memory.
+const LIMIT_BYTES: u64 = 256 << 20;
+
+/// Writes every report about these documents into a bundle.
+pub(super) fn write_all(staging: &mut Staging, assessment: &[u8], log: &str, catalog: &Catalog) -> Result<()> {
+    let evidence = Evidence::read(&String::from_utf8_lossy(assessment), Some(log), Some(catalog))?;
+    for format in Format::all() {
+        if let Some(report) = format.render(&evidence) {
+            staging.write(format.path(), &report)?;
+        }
+    }
+    Ok(())
+}
+
+/// Renders reports again from the documents of a bundle, each with its place in the bundle.
+///
+/// # Errors
+/// If there is no bundle, or its documents cannot be read; [`Error::NoReport`] if a format tells of what did not happen.
+pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str, Vec<u8>>> {
+    let bundle = Bundle::open(folder)?;
+    let read = |file: &str| -> Result<String> {
+        Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
+    };
+    let assessment = read(ASSESSMENT)?;
+    let evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog_of(&assessment))?;
+    let render = |format: &Format| {
+        let report = format.render(&evidence).ok_or(Error::NoReport { format: *format })?;
+        Ok((format.path(), report))
+    };
+    formats.iter().map(render).collect()
+}
+
+/// Writes every report about an assessment into a new folder; returns the files.
+///
+/// # Errors
+/// The operating system's, and [`Error::Output`] if something stands there already.
+pub fn write_reports(folder: &Path, assessment: &[u8]) -> Result<Vec<PathBuf>> {
+    let text = String::from_utf8_lossy(assessment);
+    let evidence = Evidence::read(&text, None, catalog_of(&text))?;
+    let reports = Format::all().filter_map(|format| {
+        let name = format.path().rsplit('/').next()?;
+        Some((folder.join(name), format.render(&evidence)?))
+    });
+    let files: Vec<(PathBuf, Vec<u8>)> =
+        reports.chain([(folder.join("assessment.json"), assessment.to_vec())]).collect();
+    fs::create_folder(folder)?;
+    for (path, report) in &files {
+        fs::write_new(path, report)?;
+    }
+    Ok(files.into_iter().map(|(path, _)| path).collect())
+}
+
+/// Returns the built-in catalog that an assessment names, if it is of the same release.
+fn catalog_of(assessment: &str) -> Option<&'static Catalog> {
+    let document: serde_json::Value = serde_json::from_str(assessment).ok()?;
+    let benchmark = &document["benchmark"];
+    let catalog = Catalog::named(benchmark["id"].as_str()?).ok()?;
+    let same = benchmark["version"] == catalog.version && benchmark["release"] == catalog.release;
+    same.then_some(catalog)
+}

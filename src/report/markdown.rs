@@ -1,0 +1,82 @@
+//! A summary for a job's page or a pull request.
+
+use super::evidence::{Evidence, Finding, Status};
+use super::text::line;
+use crate::policy::Severity;
+
+/// Returns the summary.
+pub(super) fn render(evidence: &Evidence) -> String {
+    let mut text = format!("# {}\n\n", cell(&evidence.benchmark.to_string()));
+    text.push_str(&format!("{} · `{}`\n\n", cell(&evidence.product), code(&evidence.image)));
+    text.push_str("| | Not a Finding | Open | Not Applicable | Not Reviewed |\n|---|---:|---:|---:|---:|\n");
+    let row = |name: &str, counts: [usize; 4]| {
+        format!("| {name} | {} |\n", counts.map(|count| count.to_string()).join(" | "))
+    };
+    for severity in [Severity::High, Severity::Medium, Severity::Low] {
+        let before = evidence.run.as_ref().and_then(|run| run.before.iter().find(|(of, _)| *of == severity));
+        if let Some((_, counts)) = before {
+            text.push_str(&row(&format!("{} before", severity.category()), *counts));
+        }
+        text.push_str(&row(severity.category(), evidence.counts(Some(severity))));
+    }
+    text.push_str(&row("**all**", evidence.counts(None)));
+
+    let open: Vec<&Finding> = evidence.findings.iter().filter(|finding| finding.status == Status::Open).collect();
+    if !open.is_empty() {
+        text.push_str("\n## Open\n\n| rule | | title | found | required | why |\n|---|---|---|---|---|---|\n");
+        for finding in open {
+            let why = evidence.held(finding).or(finding.reason.as_deref()).unwrap_or_default();
+            text.push_str(&format!(
+                "| {} | {} | {} | {} | {} | {} |\n",
+                finding.stig_id,
+                finding.severity.category(),
+                cell(&finding.title),
+                cell(finding.found.as_deref().unwrap_or_default()),
+                cell(finding.required.as_deref().unwrap_or_default()),
+                cell(why),
+            ));
+        }
+    }
+    if let Some(run) = &evidence.run {
+        text.push_str(&format!("\n## Image\n\n{} settings were changed.\n\n", run.changes.len()));
+        text.push_str("| | file | format | SHA-256 |\n|---|---|---|---|\n");
+        for (name, image) in [("source", &run.source), ("hardened", &run.output)] {
+            text.push_str(&format!("| {name} | `{}` | {} | `{}` |\n", code(&image.name), image.format, image.sha256));
+        }
+        for warning in &run.warnings {
+            text.push_str(&format!("\n> {}\n", cell(warning)));
+        }
+    }
+    text
+}
+
+/// Returns a text that stays a text inside a table: no mark-up, no HTML, one line.
+fn cell(text: &str) -> String {
+    let mut cell = String::new();
+    for c in shortened(text).chars() {
+        match c {
+            '<' => cell.push_str("&lt;"),
+            '>' => cell.push_str("&gt;"),
+            '&' => cell.push_str("&amp;"),
+            '|' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '#' | '!' | '\\' | '~' | '$' | '{' | '}' => {
+                cell.extend(['\\', c])
+            }
+            c => cell.push(c),
+        }
+    }
+    cell
+}
+
+/// Returns a text that stays inside its back ticks.
+fn code(text: &str) -> String {
+    shortened(text).replace(['`', '<', '>', '|'], "?")
+}
+
+fn shortened(text: &str) -> String {
+    const LONGEST_CHARS: usize = 300;
+    let text = line(text);
+    match text.char_indices().nth(LONGEST_CHARS) {
+        Some((end, _)) => format!("{}...", &text[..end]),
+        None => text,
+    }
+}
