@@ -92,11 +92,10 @@ impl Staging {
         if !parent.is_dir() {
             return Err(fs::failed("find the folder", parent)(std::io::ErrorKind::NotFound.into()).into());
         }
-        let folder = tempfile::Builder::new()
-            .prefix(&format!(".{}.partial-", name.to_string_lossy()))
-            .tempdir_in(parent)
-            .map_err(fs::failed("create a folder in", parent))?;
-        let passing = Passing::note(folder.path());
+        let prefix = format!(".{}.partial-", name.to_string_lossy());
+        let make = || tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        let made = Passing::make(make, |folder| folder.path().to_owned());
+        let (folder, passing) = made.map_err(fs::failed("create a folder in", parent))?;
         Ok(Self { folder, output: output.to_owned(), files: Vec::new(), _passing: passing })
     }
 

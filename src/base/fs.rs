@@ -106,9 +106,9 @@ impl Fresh {
         }
         // As any new file: the user's mask takes its part.
         let permissions = std::fs::Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
-        let file = file.map_err(failed("create", path))?;
-        let passing = Passing::note(file.path());
+        let make = || tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
+        let made = Passing::make(make, |file| file.path().to_owned());
+        let (file, passing) = made.map_err(failed("create", path))?;
         Ok(Self { file, path: path.to_owned(), _passing: passing })
     }
 

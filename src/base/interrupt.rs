@@ -7,7 +7,7 @@
 //! This is the one place with a state of the whole process, because a signal is sent to the whole process.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -33,10 +33,16 @@ fn state() -> MutexGuard<'static, State> {
 pub struct Passing(PathBuf);
 
 impl Passing {
-    /// Notes a path that is about to be made, or was just made.
-    pub fn note(path: &Path) -> Self {
-        state().passing.insert(path.to_owned());
-        Self(path.to_owned())
+    /// Makes a file or folder and notes its path; nobody is told to stop between the two.
+    ///
+    /// # Errors
+    /// What making it answers.
+    pub fn make<T, E>(make: impl FnOnce() -> Result<T, E>, path: impl FnOnce(&T) -> PathBuf) -> Result<(T, Self), E> {
+        let mut state = state();
+        let made = make()?;
+        let path = path(&made);
+        state.passing.insert(path.clone());
+        Ok((made, Self(path)))
     }
 }
 

@@ -274,8 +274,8 @@ impl<'a> Output<'a> {
         permit.ask("create").map_err(fs::failed("create a file in", folder))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".coldforge-").suffix(".part").permissions(Permissions::from_mode(mode));
-        let temporary = builder.tempfile_in(folder).map_err(fs::failed("create a file in", folder))?;
-        let passing = Passing::note(temporary.path());
+        let made = Passing::make(|| builder.tempfile_in(folder), |file| file.path().to_owned());
+        let (temporary, passing) = made.map_err(fs::failed("create a file in", folder))?;
         Ok(Self { temporary, permit, _passing: passing })
     }
 

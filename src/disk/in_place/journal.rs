@@ -180,8 +180,9 @@ impl<'a> Writer<'a> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(fs::failed("remove", &path)(error).into()),
             _ => {}
         }
-        let passing = Some(Passing::note(&path));
-        let file = files.create(&path).map_err(fs::failed("create", &path))?;
+        let made = Passing::make(|| files.create(&path), |_| path.clone());
+        let (file, passing) = made.map_err(fs::failed("create", &path))?;
+        let passing = Some(passing);
         Ok(Self { files, file, path, at: ENTRIES_AT, entries: 0, old: Sha256::new(), sums: Vec::new(), passing })
     }
 
