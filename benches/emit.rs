@@ -120,7 +120,7 @@ fn in_place(criterion: &mut Criterion) {
                 for i in 0..100 {
                     overlay.write_at(i * 9_000_000, &[i as u8 | 1; 3_000]).unwrap();
                 }
-                write_in_place(&overlay, &[], UndoJournal::Keep, &Silent).unwrap();
+                write_in_place(&overlay, &[], &[], UndoJournal::Keep, &Silent).unwrap();
                 drop(image);
                 undo(&raw, &Silent).unwrap();
             });

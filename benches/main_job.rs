@@ -11,8 +11,8 @@ use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_mai
 
 use coldforge::base::progress::Silent;
 use coldforge::base::time::Moment;
-use coldforge::disk::{Image, Overlay};
-use coldforge::pipeline::{Demand, Harden, harden};
+use coldforge::disk::{Image, Overlay, Target};
+use coldforge::pipeline::{Demand, Emission, Harden, harden};
 use coldforge::regf::Hive;
 use coldforge::windows::{Machine, Opening};
 
@@ -104,6 +104,8 @@ fn whole_run(criterion: &mut Criterion) {
             let job = Harden {
                 source: path.clone(),
                 format: None,
+                parent: None,
+                emission: Emission::New(Target::Same),
                 output,
                 demand: Demand::default(),
                 now: NOW,

@@ -10,6 +10,7 @@ use super::record::LinearChecksum;
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::fs;
+use crate::base::interrupt::{Passing, Whole};
 
 const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
@@ -17,6 +18,8 @@ const SUMS: &str = "SHA256SUMS";
 const RESERVED: [&str; 5] = ["audit.jsonl", "aws", "reports", MANIFEST, SUMS];
 /// Files that a bundle must list to be one.
 const DEMANDED: [&str; 4] = ["audit.jsonl", "aws/containers.json", "aws/import-image.json", "reports/assessment.json"];
+/// Begins those of them that are about an upload, which a differencing disk is not fit for.
+const UPLOAD: &str = "aws/";
 /// A manifest or a list of sums is small; a stranger's bundle must not make us read more.
 const LIST_LIMIT_BYTES: u64 = 16 << 20;
 
@@ -26,6 +29,20 @@ pub struct Staging {
     folder: tempfile::TempDir,
     output: PathBuf,
     files: Vec<Listed>,
+    _passing: Passing,
+}
+
+/// What a bundle holds of the image that it is about.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Holds {
+    /// The image.
+    #[default]
+    Image,
+    /// A differencing disk whose parent is the source.
+    Delta,
+    /// Nothing: the source itself was written to.
+    Nothing,
 }
 
 /// A file of a bundle.
@@ -43,6 +60,7 @@ pub struct Listed {
 struct Manifest<'a> {
     schema: &'static str,
     image: &'a str,
+    holds: Holds,
     ebs_linear: &'a LinearChecksum,
     files: &'a [Listed],
 }
@@ -74,11 +92,11 @@ impl Staging {
         if !parent.is_dir() {
             return Err(fs::failed("find the folder", parent)(std::io::ErrorKind::NotFound.into()).into());
         }
-        let folder = tempfile::Builder::new()
-            .prefix(&format!(".{}.partial-", name.to_string_lossy()))
-            .tempdir_in(parent)
-            .map_err(fs::failed("create a folder in", parent))?;
-        Ok(Self { folder, output: output.to_owned(), files: Vec::new() })
+        let prefix = format!(".{}.partial-", name.to_string_lossy());
+        let make = || tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
+        let made = Passing::make(make, |folder| folder.path().to_owned());
+        let (folder, passing) = made.map_err(fs::failed("create a folder in", parent))?;
+        Ok(Self { folder, output: output.to_owned(), files: Vec::new(), _passing: passing })
     }
 
     /// Returns where the file `path` of the bundle has to be written, its folders made.
@@ -122,9 +140,9 @@ impl Staging {
     ///
     /// # Errors
     /// The operating system's. Nothing stands at the place then, unless only the last flush of its folder failed.
-    pub fn finish(mut self, image: &str, ebs_linear: &LinearChecksum) -> Result<Bundle> {
+    pub fn finish(mut self, image: &str, holds: Holds, ebs_linear: &LinearChecksum) -> Result<Bundle> {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { schema: "coldforge/manifest/1", image, ebs_linear, files: &self.files };
+        let manifest = Manifest { schema: "coldforge/manifest/1", image, holds, ebs_linear, files: &self.files };
         let text = json(&manifest);
         self.write(MANIFEST, &text)?;
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -146,6 +164,8 @@ impl Staging {
             std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755))
                 .map_err(fs::failed("set the permissions of", &folder))?;
         }
+        // A signal that removes the folder meanwhile would leave a bundle that is not whole.
+        let whole = Whole::begin();
         if let Err(error) = std::fs::rename(&folder, &self.output) {
             // Another run was faster: the place is not empty any more.
             return Err(match error.kind() {
@@ -157,7 +177,9 @@ impl Staging {
         }
         let _ = self.folder.keep(); // it stands under its own name now
         fs::sync_folder(parent(&self.output))?;
-        Ok(Bundle { folder: self.output, image: image.to_owned(), ebs_linear: ebs_linear.clone(), files: self.files })
+        drop(whole);
+        let (image, ebs_linear) = (image.to_owned(), ebs_linear.clone());
+        Ok(Bundle { folder: self.output, image, holds, ebs_linear, files: self.files })
     }
 }
 
@@ -177,8 +199,10 @@ fn json(document: &impl Serialize) -> Vec<u8> {
 pub struct Bundle {
     /// The folder.
     pub folder: PathBuf,
-    /// The image's file name inside it.
+    /// The image's file name.
     pub image: String,
+    /// What the bundle holds of it.
+    pub holds: Holds,
     /// The image's checksum, as the manifest has it.
     pub ebs_linear: LinearChecksum,
     /// Every file that `SHA256SUMS` names.
@@ -201,6 +225,8 @@ pub const UNLISTED: &str = "is not listed in the manifest";
 struct ReadManifest {
     schema: String,
     image: String,
+    #[serde(default)]
+    holds: Holds,
     ebs_linear: LinearChecksum,
     files: Vec<Listed>,
 }
@@ -238,7 +264,7 @@ impl Bundle {
         if manifest.schema != "coldforge/manifest/1" {
             return Err(wrong(MANIFEST, "an unknown schema"));
         }
-        let mut files = manifest.files;
+        let mut files = manifest.files.clone();
         files.push(Listed { path: MANIFEST.into(), bytes: text.len() as u64, sha256: Digest::of(&text) });
         if files.iter().any(|file| !plain(&file.path)) || !plain(&manifest.image) {
             return Err(wrong(MANIFEST, "a path that leaves the bundle"));
@@ -254,10 +280,11 @@ impl Bundle {
             return Err(wrong(SUMS, "another number of files than in the manifest"));
         }
         let listed = |path: &str| files.iter().any(|file| file.path == path);
-        if !listed(&manifest.image) {
-            return Err(wrong(MANIFEST, "no entry for the image"));
+        if listed(&manifest.image) == (manifest.holds == Holds::Nothing) {
+            return Err(wrong(MANIFEST, "no entry for the image, or one for an image that lies elsewhere"));
         }
-        Ok(Self { folder: folder.to_owned(), image: manifest.image, ebs_linear: manifest.ebs_linear, files })
+        let ReadManifest { image, holds, ebs_linear, .. } = manifest;
+        Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, files })
     }
 
     /// Returns the path of a file of the bundle.
@@ -271,7 +298,8 @@ impl Bundle {
     /// The operating system's, other than a missing file.
     pub fn check(&self, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
         let mut damages = Vec::new();
-        for demanded in DEMANDED.iter().filter(|path| !self.files.iter().any(|file| file.path == **path)) {
+        let demanded = DEMANDED.iter().filter(|path| self.holds != Holds::Delta || !path.starts_with(UPLOAD));
+        for demanded in demanded.filter(|path| !self.files.iter().any(|file| file.path == **path)) {
             damages
                 .push(Damage { path: (*demanded).to_owned(), what: "is not listed, and every bundle has it".into() });
         }
@@ -356,7 +384,7 @@ mod tests {
         for file in DEMANDED {
             staging.write(file, b"{}").unwrap();
         }
-        staging.finish("disk.vhd", &linear()).unwrap()
+        staging.finish("disk.vhd", Holds::Image, &linear()).unwrap()
     }
 
     #[test]

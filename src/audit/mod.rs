@@ -8,7 +8,7 @@ mod chain;
 mod error;
 mod record;
 
-pub use bundle::{Bundle, Damage, Listed, Staging, UNLISTED};
+pub use bundle::{Bundle, Damage, Holds, Listed, Staging, UNLISTED};
 pub use chain::{Chain, Fault, Line, read};
 pub use error::Error;
 pub use record::{

@@ -60,14 +60,14 @@ impl Tool {
 pub struct ImageRecord {
     /// The file's name without folders.
     pub name: String,
-    /// The container: `raw`, `vhd` or `vhd-dynamic`.
+    /// The container: a word of `--format`, or `vhd-delta` or `vhdx-delta`.
     pub format: String,
     /// The length of the file.
     pub file_bytes: u64,
     /// The size of the disk that a guest sees.
     pub disk_bytes: u64,
-    /// SHA-256 of the file.
-    pub sha256: Digest,
+    /// SHA-256 of the file; `None` of an image that was written in place, which is not read as a whole.
+    pub sha256: Option<Digest>,
     /// The checksum of the disk's contents that EBS computes.
     pub ebs_linear: LinearChecksum,
 }

@@ -16,8 +16,8 @@ pub struct Import<'a> {
     pub image: &'a str,
     /// Its container.
     pub format: Format,
-    /// Its SHA-256, which becomes a tag.
-    pub sha256: Digest,
+    /// Its SHA-256, which becomes a tag, if it is known.
+    pub sha256: Option<Digest>,
     /// The machine in it.
     pub identity: &'a Identity,
     /// How firmware starts it.
@@ -35,10 +35,9 @@ pub fn containers(import: &Import<'_>) -> Value {
 
 /// Returns the request for `aws ec2 import-image --cli-input-json file://import-image.json`.
 pub fn import_image(import: &Import<'_>) -> Value {
-    let tags = json!([
-        {"Key": "coldforge:image-sha256", "Value": import.sha256},
-        {"Key": "coldforge:benchmark", "Value": import.benchmark},
-    ]);
+    let digest = import.sha256.map(|digest| json!({"Key": "coldforge:image-sha256", "Value": digest}));
+    let benchmark = json!({"Key": "coldforge:benchmark", "Value": import.benchmark});
+    let tags: Vec<Value> = digest.into_iter().chain([benchmark]).collect();
     let mut request = json!({
         "Description": description(import),
         "Platform": "Windows",

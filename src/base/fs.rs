@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::failure::{Failure, Kind};
+use super::interrupt::Passing;
 
 /// A file operation that the operating system failed.
 #[derive(Debug, Error)]
@@ -101,6 +102,7 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 pub struct Fresh {
     file: tempfile::NamedTempFile,
     path: PathBuf,
+    _passing: Passing,
 }
 
 impl Fresh {
@@ -115,8 +117,10 @@ impl Fresh {
         }
         // As any new file: the user's mask takes its part.
         let permissions = std::fs::Permissions::from_mode(0o666);
-        let file = tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
-        Ok(Self { file: file.map_err(failed("create", path))?, path: path.to_owned() })
+        let make = || tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
+        let made = Passing::make(make, |file| file.path().to_owned());
+        let (file, passing) = made.map_err(failed("create", path))?;
+        Ok(Self { file, path: path.to_owned(), _passing: passing })
     }
 
     /// Appends bytes.

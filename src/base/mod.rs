@@ -11,6 +11,7 @@ pub mod failure;
 pub mod fs;
 pub mod guid;
 pub mod inherit;
+pub mod interrupt;
 pub mod offset;
 pub mod progress;
 pub mod read;

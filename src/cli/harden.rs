@@ -5,21 +5,26 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::options::{self, Policy, Source};
+use super::options::{self, Parent, Policy, Source};
 use super::scan;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::{self, Demand, Harden, Outcome};
+use crate::audit::Holds;
+use crate::disk::{Format, Target};
+use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
 use crate::windows::{BootMode, VolumeCheck};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
 ///
-/// The source is opened for reading only. The bundle appears whole or not at all: it is made under a temporary name
-/// beside its place and renamed when every check has passed.
+/// The source is opened for reading only, unless --in-place is given. The bundle appears whole or not at all: it is made
+/// under a temporary name beside its place and renamed when every check has passed.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     #[command(flatten)]
     source: Source,
+
+    #[command(flatten)]
+    parent: Parent,
 
     /// The folder to make; it must not exist, or be empty
     #[arg(long, short, value_name = "DIR", required_unless_present = "dry_run")]
@@ -28,6 +33,17 @@ pub(super) struct Arguments {
     /// Do everything but write: shows what would be changed
     #[arg(long, conflicts_with = "output")]
     dry_run: bool,
+
+    /// The container of the new image: raw, vhd, vhd-dynamic, vhdx, vhdx-dynamic, vmdk, or delta (a differencing VHD or
+    /// VHDX that holds only the changes, with the source as its parent); without it that of the source
+    #[arg(long, value_name = "FORMAT", value_parser = target)]
+    format: Option<Target>,
+
+    /// Write into the image itself; what it was lies in an undo journal beside it, for `coldforge undo`
+    ///
+    /// The bundle in DIR has everything but the image, and no digest of the whole file: only what holds data is read.
+    #[arg(long, conflicts_with_all = ["format", "dry_run"])]
+    in_place: bool,
 
     #[command(flatten)]
     policy: Policy,
@@ -50,6 +66,14 @@ fn check(text: &str) -> std::result::Result<VolumeCheck, String> {
     text.parse().map_err(|_| "expected full or touched".to_owned())
 }
 
+fn target(text: &str) -> std::result::Result<Target, String> {
+    match text.parse::<Format>() {
+        Ok(format) if format == format.alone() => Ok(Target::Format(format)),
+        _ if text == "delta" => Ok(Target::Delta),
+        _ => Err("expected raw, vhd, vhd-dynamic, vhdx, vhdx-dynamic, vmdk or delta".to_owned()),
+    }
+}
+
 fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
     match text {
         "legacy-bios" => Ok(BootMode::LegacyBios),
@@ -62,6 +86,11 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let job = Harden {
         source: arguments.source.image.clone(),
         format: arguments.source.input_format,
+        parent: arguments.parent.file.clone(),
+        emission: match (arguments.in_place, arguments.format) {
+            (true, _) => Emission::InPlace,
+            (false, target) => Emission::New(target.unwrap_or(Target::Same)),
+        },
         output: arguments.output.clone(),
         demand: Demand { check: arguments.check, ..arguments.policy.demand()? },
         now: options::now()?,
@@ -100,9 +129,14 @@ fn document(outcome: &Outcome) -> serde_json::Value {
         "left_open": outcome.left_open,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
-            "image": bundle.image,
+            "image": match bundle.holds {
+                Holds::Nothing => bundle.image.display().to_string(),
+                _ => bundle.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            },
+            "holds": bundle.holds,
             "files": bundle.files,
         })),
+        "journal": outcome.journal.as_ref().map(|journal| journal.display().to_string()),
         "second_opinion": outcome.second_opinion,
         "digests": outcome.output.as_ref().map(|output| json!({
             "source_sha256": outcome.source.as_ref().map(|source| source.sha256),
@@ -144,11 +178,25 @@ fn report(outcome: &Outcome) -> String {
     }
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
-            text.push_str(&format!("\n{}\n", bundle.folder.join(&bundle.image).display()));
-            text.push_str(&format!("  sha256      {}\n", output.sha256));
+            text.push_str(&format!("\n{}\n", bundle.image.display()));
+            text.push_str(&format!("  container   {}\n", output.format));
+            if let Some(sha256) = output.sha256 {
+                text.push_str(&format!("  sha256      {sha256}\n"));
+            }
             let linear = &output.ebs_linear;
             text.push_str(&format!("  EBS LINEAR  {} ({} blocks)\n", linear.sha256_base64, linear.blocks));
-            text.push_str(&format!("\nProve it: coldforge verify {}\n", bundle.folder.display()));
+            let (image, folder) = (bundle.image.display(), bundle.folder.display());
+            let with = match bundle.holds {
+                Holds::Image => String::new(),
+                Holds::Delta => " --source SOURCE".to_owned(),
+                Holds::Nothing => format!(" --image {image}"),
+            };
+            text.push_str(&format!("\nProve it: coldforge verify {folder}{with}\n"));
+            if outcome.journal.is_some() {
+                text.push_str(&format!(
+                    "Take it back: coldforge undo {image}\nKeep it: coldforge undo --forget {image}\n"
+                ));
+            }
         }
         _ => text.push_str("\nDry run: nothing was written.\n"),
     }

@@ -16,6 +16,7 @@ mod reg;
 mod report;
 mod rules;
 mod scan;
+mod signals;
 mod ui;
 mod undo;
 mod verify;
@@ -50,7 +51,7 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, nothing open at or above --fail-on · 1 done, findings open · 2 usage · 3 refused (with a code such \
-as E-VOLUME-DIRTY) · 4 failed
+as E-VOLUME-DIRTY) · 4 failed · 130 stopped by Ctrl-C (143 by SIGTERM), nothing left behind
 
 Examples:
   coldforge inspect base.vhd                 what the image holds, and what would stand against editing it
@@ -103,6 +104,7 @@ pub fn main() -> ExitCode {
         Err(error) => return misused(&error),
     };
     let ui = Ui::new(arguments.json, arguments.quiet);
+    signals::watch();
     let verdict = match &arguments.verb {
         Verb::Inspect(arguments) => inspect::run(arguments, &ui),
         Verb::Scan(arguments) => scan::run(arguments, &ui),
@@ -121,6 +123,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::run(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
     };
+    signals::heed();
     let verdict = match ui.broken() {
         Some(broken) => Err(boxed(broken)),
         None => verdict,

@@ -33,18 +33,14 @@ pub(super) struct Source {
 #[derive(Args, Debug)]
 pub(super) struct Parent {
     /// The parent of a differencing disk, where it is not in the disk's own folder
-    #[arg(long, value_name = "FILE")]
-    parent: Option<PathBuf>,
+    #[arg(long = "parent", value_name = "FILE")]
+    pub(super) file: Option<PathBuf>,
 }
 
 impl Source {
     /// Opens the image.
-    pub(super) fn open(&self, Parent { parent }: &Parent) -> Result<Image> {
-        match parent {
-            None => Image::open(&self.image, self.input_format),
-            Some(parent) => Image::open_over(&self.image, self.input_format, parent),
-        }
-        .map_err(boxed)
+    pub(super) fn open(&self, parent: &Parent) -> Result<Image> {
+        Image::open_as(&self.image, self.input_format, parent.file.as_deref()).map_err(boxed)
     }
 }
 

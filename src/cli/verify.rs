@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline;
+use crate::pipeline::{self, Given};
 
 /// Prove a bundle: digests, audit chain, values in the image, and with --source every changed byte
 ///
@@ -18,18 +18,29 @@ pub(super) struct Arguments {
     #[arg(value_name = "BUNDLE")]
     bundle: PathBuf,
 
-    /// The image that the bundle was made from: proves that nothing differs but what the log lists
+    /// The image that the bundle was made from, as it was: proves that nothing differs but what the log lists. A
+    /// differencing image in a bundle cannot be read without it
     #[arg(long, value_name = "IMAGE")]
     source: Option<PathBuf>,
+
+    /// The image that a run with --in-place wrote into, which is not in the bundle
+    #[arg(long, value_name = "IMAGE")]
+    image: Option<PathBuf>,
+
+    /// The parent of a source that is a differencing disk, where it is not in the source's own folder
+    #[arg(long, value_name = "FILE", requires = "source")]
+    parent: Option<PathBuf>,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let proof = pipeline::verify(&arguments.bundle, arguments.source.as_deref(), ui).map_err(boxed)?;
+    let Arguments { bundle, source, image, parent } = arguments;
+    let given = Given { source: source.as_deref(), image: image.as_deref(), parent: parent.as_deref() };
+    let proof = pipeline::verify(bundle, given, ui).map_err(boxed)?;
     let intact = proof.problems.is_empty();
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/proof/1",
-            "bundle": arguments.bundle.display().to_string(),
+            "bundle": bundle.display().to_string(),
             "intact": intact,
             "proven": proof.proven,
             "problems": proof.problems,
@@ -47,7 +58,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             text.push_str(&format!("PROBLEM  {}: {}\n", plain(&problem.place), plain(&problem.what)));
         }
         let verdict = if intact { "is intact" } else { "is NOT intact" };
-        text.push_str(&format!("\n{} {verdict}\n", arguments.bundle.display()));
+        text.push_str(&format!("\n{} {verdict}\n", bundle.display()));
         ui.data(&text);
     }
     Ok(if intact { Verdict::Done } else { Verdict::Open })

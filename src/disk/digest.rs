@@ -8,6 +8,8 @@
 //! the next piece and hash the blocks of this one. Holes are not read. A container whose disk lies in another order than
 //! its file is walked twice at the same time.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use rayon::prelude::*;
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
@@ -90,6 +92,54 @@ pub fn linear(image: &Image, progress: &dyn Progress) -> Result<(String, u64)> {
     hash_disk(image, &mut linear)?;
     image.unchanged()?;
     Ok((base64(&linear.hasher.finalize()), linear.blocks))
+}
+
+/// The digests of a disk's blocks, kept so that what changes in few of them is read from those alone.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Blocks(BTreeMap<u64, Digest>);
+
+impl Blocks {
+    /// Reads a disk, except for its holes.
+    ///
+    /// # Errors
+    /// Those of [`digest`].
+    pub fn of(image: &Image) -> Result<Self> {
+        let mut blocks = BTreeMap::new();
+        let visit = |index, digest| {
+            blocks.insert(index, digest);
+        };
+        hash_disk(image, &mut Linear { hasher: Sha256::new(), blocks: 0, visit })?;
+        image.unchanged()?;
+        Ok(Self(blocks))
+    }
+
+    /// Reads again the blocks that some ranges of the disk touch.
+    ///
+    /// # Errors
+    /// What the disk answers.
+    pub fn refresh(&mut self, device: &dyn BlockDevice, changed: &[Extent]) -> Result<()> {
+        let touched =
+            changed.iter().flat_map(|extent| extent.offset / EBS_BLOCK_BYTES..extent.end().div_ceil(EBS_BLOCK_BYTES));
+        let mut buf = Vec::new();
+        for index in touched.collect::<BTreeSet<u64>>() {
+            let start = index.saturating_mul(EBS_BLOCK_BYTES);
+            let length = device.len().saturating_sub(start).min(EBS_BLOCK_BYTES);
+            buf.resize(usize::try_from(length).expect("a block is small"), 0);
+            device.read_at(start, &mut buf)?;
+            match hash_block(&buf) {
+                Some(digest) => self.0.insert(index, digest),
+                None => self.0.remove(&index),
+            };
+        }
+        Ok(())
+    }
+
+    /// Returns the EBS LINEAR checksum in base64, and how many blocks it is about.
+    pub fn linear(&self) -> (String, u64) {
+        let mut hasher = Sha256::new();
+        self.0.values().for_each(|digest| hasher.update(digest.0));
+        (base64(&hasher.finalize()), self.0.len() as u64)
+    }
 }
 
 /// The LINEAR checksum in the making.

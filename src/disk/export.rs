@@ -18,6 +18,7 @@ use super::emit::{self, Sink, Traits};
 use super::parent::Lineage;
 use super::plan::Step;
 use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result};
+use crate::base::interrupt::Passing;
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read};
 
@@ -263,6 +264,7 @@ impl Sink for Output<'_> {
 struct Output<'a> {
     temporary: NamedTempFile,
     permit: &'a dyn Permit,
+    _passing: Passing,
 }
 
 impl<'a> Output<'a> {
@@ -272,7 +274,9 @@ impl<'a> Output<'a> {
         permit.ask("create").map_err(fs::failed("create a file in", folder))?;
         let mut builder = tempfile::Builder::new();
         builder.prefix(".coldforge-").suffix(".part").permissions(Permissions::from_mode(mode));
-        Ok(Self { temporary: builder.tempfile_in(folder).map_err(fs::failed("create a file in", folder))?, permit })
+        let made = Passing::make(|| builder.tempfile_in(folder), |file| file.path().to_owned());
+        let (temporary, passing) = made.map_err(fs::failed("create a file in", folder))?;
+        Ok(Self { temporary, permit, _passing: passing })
     }
 
     fn path(&self) -> &Path {

@@ -147,6 +147,14 @@ impl Image {
         Self::open_in(path, format, &mut Lineage::new(Some(parent)))
     }
 
+    /// Opens an image as [`Image::open`] or, where a parent is named, as [`Image::open_over`] does.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub fn open_as(path: &Path, format: Option<Format>, parent: Option<&Path>) -> Result<Self> {
+        Self::open_in(path, format, &mut Lineage::new(parent))
+    }
+
     pub(super) fn open_in(path: &Path, format: Option<Format>, lineage: &mut Lineage<'_>) -> Result<Self> {
         let raw = Raw::open(path)?;
         match format {
@@ -204,11 +212,6 @@ impl Image {
             Container::Vhdx(vhdx) => vhdx.parent(),
             Container::Raw(_) | Container::Vhd(_) | Container::Vmdk(_) => None,
         }
-    }
-
-    /// Returns the bytes of the disk's logical sectors, if its container says so.
-    pub fn sector_bytes(&self) -> Option<u32> {
-        self.vhdx().map(|vhdx| vhdx.sectors().0)
     }
 
     /// Returns what is known of the container, beyond its format and sizes.
@@ -298,6 +301,15 @@ impl Image {
         }
     }
 
+    /// Checks that the image can be written in place, as far as that is known before anything is to be written.
+    ///
+    /// # Errors
+    /// [`Error::InPlace`] for a container that is not, [`Error::UndoExists`] if the journal of an earlier run is there.
+    pub fn check_in_place(&self) -> Result<()> {
+        self.plan(&[])?;
+        in_place::refuse_finished(self.path())
+    }
+
     fn device(&self) -> &dyn BlockDevice {
         match &self.container {
             Container::Raw(raw) => raw,
@@ -338,6 +350,10 @@ impl BlockDevice for Image {
 
     fn flush(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn sector_bytes(&self) -> Option<u32> {
+        self.vhdx().map(|vhdx| vhdx.sectors().0)
     }
 
     fn next_data(&self, from: u64) -> Result<Option<Extent>> {

@@ -24,11 +24,11 @@ mod vmdk;
 mod window;
 
 pub use compare::differences;
-pub use digest::{Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
+pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};
 pub use image::{Format, Image, UnknownFormat};
-pub use in_place::{InPlace, Pending, UndoJournal, Undone, forget, pending, undo, write_in_place};
+pub use in_place::{InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, write_in_place};
 pub use memory::Memory;
 pub use overlay::Overlay;
 pub use raw::Raw;
@@ -63,6 +63,11 @@ pub trait BlockDevice: Send + Sync {
     /// # Errors
     /// [`Error::OutOfRange`] if the range leaves the device, [`Error::ReadOnly`] if the device takes no writes.
     fn write_at(&mut self, at: u64, buf: &[u8]) -> Result<()>;
+
+    /// Returns the bytes of the disk's logical sectors, if its container says so.
+    fn sector_bytes(&self) -> Option<u32> {
+        None
+    }
 
     /// Makes everything written so far durable.
     ///
@@ -113,6 +118,10 @@ macro_rules! forward {
 
             fn next_data(&self, from: u64) -> Result<Option<Extent>> {
                 (**self).next_data(from)
+            }
+
+            fn sector_bytes(&self) -> Option<u32> {
+                (**self).sector_bytes()
             }
         }
     };

@@ -131,6 +131,10 @@ impl<B: BlockDevice> BlockDevice for Overlay<B> {
         Ok(())
     }
 
+    fn sector_bytes(&self) -> Option<u32> {
+        self.base.sector_bytes()
+    }
+
     fn next_data(&self, from: u64) -> Result<Option<Extent>> {
         if from >= self.len() {
             return Ok(None);

@@ -63,6 +63,10 @@ impl<D: BlockDevice> BlockDevice for Window<D> {
         self.device.flush()
     }
 
+    fn sector_bytes(&self) -> Option<u32> {
+        self.device.sector_bytes()
+    }
+
     fn next_data(&self, from: u64) -> Result<Option<Extent>> {
         if from >= self.length {
             return Ok(None);

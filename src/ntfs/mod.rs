@@ -27,6 +27,7 @@ mod index;
 mod layout;
 mod log_file;
 mod lznt1;
+mod mark;
 mod overwrite;
 mod path;
 mod record;

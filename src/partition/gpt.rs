@@ -1,7 +1,7 @@
 //! The GUID partition table, with sectors of 512 or 4096 bytes.
 //!
-//! The container does not tell the size of a sector; the first copy of the table does, because it lies in sector 1 and
-//! says so. If that copy is unusable the last one is read, which lies in the last sector, and the disk is refused for
+//! A VHDX tells the size of a sector. Elsewhere the first copy of the table does, because it lies in sector 1 and says
+//! so. If that copy is unusable the last one is read, which lies in the last sector, and the disk is refused for
 //! writing. The two copies have to say the same.
 
 use std::fmt;
@@ -14,8 +14,14 @@ use crate::base::guid::Guid;
 use crate::base::{ImageOffset, Refusal, read, utf16};
 use crate::disk::BlockDevice;
 
-/// The sizes of a sector that are tried, in this order.
+/// The sizes of a sector that are tried, in this order, where the container does not tell it.
 const SECTOR_SIZES: [u32; 2] = [512, 4096];
+
+/// Returns the sizes that a disk's sectors can have.
+fn sector_sizes(device: &dyn BlockDevice) -> impl Iterator<Item = u32> + use<> {
+    let told = device.sector_bytes();
+    SECTOR_SIZES.into_iter().filter(move |size| told.is_none_or(|told| told == *size))
+}
 /// The header of revision 1.0.
 const REVISION: u32 = 0x0001_0000;
 /// Every table in use has 16 KiB of entries; this bounds the memory for hostile ones.
@@ -63,7 +69,7 @@ struct Copy {
 /// What reading the disk answers.
 pub fn find(device: &dyn BlockDevice) -> Result<Option<Tables>> {
     let mut found = Vec::new();
-    for sector_bytes in SECTOR_SIZES {
+    for sector_bytes in sector_sizes(device) {
         found.extend(Copy::read(device, sector_bytes, 1)?.ok());
     }
     let mut found = found.into_iter();
@@ -92,7 +98,7 @@ pub fn find(device: &dyn BlockDevice) -> Result<Option<Tables>> {
 /// [`Error::GptUnsound`] if the last copy is not sound either; what reading the disk answers.
 pub fn find_backup(device: &dyn BlockDevice) -> Result<Tables> {
     let mut worst = (Defect::Absent, Defect::Absent);
-    for sector_bytes in SECTOR_SIZES {
+    for sector_bytes in sector_sizes(device) {
         let primary = Copy::read(device, sector_bytes, 1)?.err().unwrap_or(Defect::Absent);
         let Some(last) = last_lba(device, sector_bytes) else { continue };
         match Copy::read(device, sector_bytes, last)? {

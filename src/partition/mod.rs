@@ -175,6 +175,8 @@ pub fn scan(device: &dyn BlockDevice) -> Result<Table> {
             }
             (Some(record), tables) => {
                 let mut table = mbr::read(device, record)?;
+                let told = device.sector_bytes().filter(|told| *told != layout::MBR_SECTOR_BYTES);
+                table.refusals.extend(told.map(refusal::large_sectors));
                 if tables.is_some() {
                     table.refusals.push(refusal::gpt_ambiguous(
                         "there is a GUID table behind a master boot record that does not protect it",

@@ -30,6 +30,17 @@ pub fn hybrid() -> Refusal {
     }
 }
 
+/// A master boot record on a disk whose container tells of larger sectors than the record is known to count in.
+pub fn large_sectors(sector_bytes: u32) -> Refusal {
+    Refusal {
+        code: "E-SECTOR-SIZE",
+        reason: format!(
+            "the disk has sectors of {sector_bytes} bytes, and a master boot record instead of a GUID table"
+        ),
+        hint: "use an image with a GUID partition table, or one with sectors of 512 bytes",
+    }
+}
+
 /// A volume begins in sector 0, and the same sector lists partitions.
 pub fn table_ambiguous() -> Refusal {
     Refusal {

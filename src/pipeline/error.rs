@@ -144,6 +144,13 @@ pub enum Error {
         first: String,
     },
 
+    /// A bundle is about an image that lies elsewhere.
+    #[error("the run wrote into the image `{name}` itself, which is not in the bundle")]
+    ImageElsewhere {
+        /// The image's file name.
+        name: String,
+    },
+
     /// The image's name cannot stand in a list of files.
     #[error("the image's name `{name}` is not UTF-8")]
     ImageName {
@@ -199,7 +206,7 @@ impl Failure for Error {
             | Self::Report(_)
             | Self::Evidence { .. } => Kind::Corrupt,
             Self::BootModeUnknown => Kind::Refused,
-            Self::ImageName { .. } => Kind::Usage,
+            Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
         }
     }
 
@@ -244,6 +251,7 @@ impl Failure for Error {
             Self::NotClosed { .. } | Self::WrittenOtherwise | Self::SecondOpinion { .. } => {
                 Some("the source is untouched; report this with the output of `coldforge inspect --json`")
             }
+            Self::ImageElsewhere { .. } => Some("name that image with --image"),
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::output::Output;
+use super::output::{Edited, Output};
 use super::{Error, Result};
 use crate::base::progress::Progress;
 use crate::base::time::FileTime;
@@ -93,8 +93,9 @@ pub fn edit_files(
     let shift = |extent: &Extent| Extent::new(partition.start.0.saturating_add(extent.offset), extent.length);
     let order: Vec<Vec<Extent>> =
         changes.steps().iter().map(|(_, extents)| extents.iter().map(shift).collect()).collect();
+    let edited = Edited { partition: partition.number, volume: Extent::new(partition.start.0, partition.length_bytes) };
     let warnings = volume.warnings().map_err(failed)?.iter().map(ToString::to_string).collect();
-    let files = output.emit(&volume.into_device().into_inner(), path, &order, progress)?;
+    let files = output.emit(&volume.into_device().into_inner(), path, (edited, &order), progress)?;
     Ok(FilesWritten { files, warnings })
 }
 

@@ -1,24 +1,28 @@
 //! The main job: an image goes in, a bundle with a hardened image and its evidence comes out.
 //!
 //! Everything is written to a copy-on-write overlay first. The machine is opened again through the overlay and assessed
-//! anew; then the image is exported, opened from its new file, and assessed a third time, and readers that this project
-//! did not write look at every changed value. Only then does the bundle appear under its name.
+//! anew; then the image is written (as a new file of any container, or in place), opened from its file, and assessed a
+//! third time, and readers that this project did not write look at every changed value. Only then does the bundle appear
+//! under its name. A run in place that fails behind its last write takes that write back.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Demand, Document, Error, Result, reports};
+use super::output::{self, Edited, TakeBack};
+use super::{Demand, Document, Emission, Error, Result, reports};
 use crate::audit::{
-    Chain, ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool, Trailer,
+    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
+    Trailer,
 };
 use crate::aws::{self, Import};
 use crate::base::Extent;
 use crate::base::digest::Digest;
+use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
-use crate::disk::{self, Format, Image, Overlay};
+use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
@@ -26,10 +30,14 @@ use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
 /// A hardening job.
 #[derive(Clone, Debug)]
 pub struct Harden {
-    /// The image; it is opened for reading only.
+    /// The image; it is opened for reading only, unless it is written in place.
     pub source: PathBuf,
     /// The container, or `None` to recognise it.
     pub format: Option<Format>,
+    /// The parent of a differencing disk that does not lie beside it.
+    pub parent: Option<PathBuf>,
+    /// What becomes of the changed disk.
+    pub emission: Emission,
     /// Where the bundle will stand, or `None` for a dry run.
     pub output: Option<PathBuf>,
     /// What is demanded.
@@ -67,6 +75,8 @@ pub struct Outcome {
     pub output: Option<ImageRecord>,
     /// What readers that this project did not write found in the image; `None` in a dry run.
     pub second_opinion: Option<SecondOpinion>,
+    /// The undo journal beside an image that was written in place.
+    pub journal: Option<PathBuf>,
     /// The bundle; `None` in a dry run.
     pub bundle: Option<BundleSummary>,
     /// How long each stage took.
@@ -78,8 +88,10 @@ pub struct Outcome {
 pub struct BundleSummary {
     /// The folder.
     pub folder: PathBuf,
-    /// The image's file name in it.
-    pub image: String,
+    /// The changed image: in the bundle, or the source itself.
+    pub image: PathBuf,
+    /// What the bundle holds of the image.
+    pub holds: Holds,
     /// Every file in it.
     pub files: Vec<String>,
 }
@@ -108,9 +120,7 @@ pub(super) struct Edit {
     applied: Vec<Applied>,
     extents: Vec<Vec<Extent>>,
     files: Vec<FileChange>,
-    /// Where the second readers find the volume.
-    #[cfg_attr(not(feature = "second-opinion"), expect(dead_code, reason = "this build has no second readers"))]
-    volume: Extent,
+    place: Edited,
 }
 
 impl Edit {
@@ -120,7 +130,8 @@ impl Edit {
         let files = machine.commit()?;
         let extents = applied.iter().map(|applied| machine.extents(&applied.change));
         let extents = extents.collect::<std::result::Result<_, _>>()?;
-        Ok(Self { applied, extents, files, volume: machine.volume_extent() })
+        let place = Edited { partition: machine.partition(), volume: machine.volume_extent() };
+        Ok(Self { applied, extents, files, place })
     }
 
     /// Asks readers that this project did not write for every changed value.
@@ -132,7 +143,7 @@ impl Edit {
         use crate::windows::second_opinion;
         let wanted: Vec<_> =
             self.applied.iter().map(|Applied { change, .. }| (change.setting.clone(), change.after.clone())).collect();
-        let opinion = second_opinion::ask(image, self.volume, &wanted);
+        let opinion = second_opinion::ask(image, self.place.volume, &wanted);
         match opinion.disagreed.first() {
             Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
             None => Ok(SecondOpinion {
@@ -185,9 +196,11 @@ impl Edit {
 /// Every refusal of the floors below, and this job's own checks; nothing stands at the output then.
 pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let mut clock = Stopwatch::start(job.elapsed);
-    let image = Image::open(&job.source, job.format)?;
+    let image = Image::open_as(&job.source, job.format, job.parent.as_deref())?;
+    let source_name = file_name(&job.source)?;
+    let format = job.emission.format(&image)?;
+    let name = job.emission.name(&source_name, image.format(), format);
     // The place is looked at before the work, and taken after it.
-    let name = file_name(&job.source)?;
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
     progress.start("reading", 0);
@@ -230,6 +243,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         source: None,
         output: None,
         second_opinion: None,
+        journal: None,
         bundle: None,
         timings_ms: Timings::default(),
     };
@@ -239,23 +253,56 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         return Ok(outcome);
     };
 
-    let written = staging.place(&name)?;
-    // Two files are digested from end to end, which a core each can do at once; the source's digest tells how far.
-    let (source, output) = rayon::join(
-        || Ok(record(&image, &name, &disk::digest(&image, progress)?)),
-        || -> Result<_> {
-            let begun = (job.elapsed)();
-            let format = disk::export(&overlay, &written, &Silent)?.format;
-            let exported = (job.elapsed)().saturating_sub(begun);
-            let output = Image::open(&written, Some(format))?;
-            let (digests, second_opinion) = rayon::join(
-                || disk::digest(&output, &Silent),
-                || look_again(&output, job.demand.opening(job.now), &overlay, &edit, &outcome.after, &assess),
+    let source_record = |digests: &Sums| record(&image, &source_name, digests);
+    let mut take_back = None;
+    let (source, output, second_opinion, exported) = match job.emission {
+        Emission::New(target) => {
+            let written = staging.place(&name)?;
+            // Two files are digested from end to end, which a core each can do at once; the source's digest tells how
+            // far.
+            let (source, output) = rayon::join(
+                || disk::digest(&image, progress).map(|digests| source_record(&digests.into())),
+                || -> Result<_> {
+                    let begun = (job.elapsed)();
+                    let format = disk::export_as(&overlay, &written, target, &Silent)?.format;
+                    let exported = (job.elapsed)().saturating_sub(begun);
+                    let parent = (target == Target::Delta).then_some(&*job.source);
+                    let output = Image::open_as(&written, Some(format), parent)?;
+                    // The copy is the file system's work, and nobody else's: it is not taken on trust.
+                    let same = || Ok(disk::differences(&overlay, &output, &Silent)?.is_empty());
+                    let (digests, second_opinion) = rayon::join(
+                        || disk::digest(&output, &Silent),
+                        || look_again(&output, job.demand.opening(job.now), same, &edit, &outcome.after, &assess),
+                    );
+                    Ok((record(&output, &name, &digests?.into()), second_opinion?, exported))
+                },
             );
-            Ok((record(&output, &name, &digests?), second_opinion?, exported))
-        },
-    );
-    let (output, second_opinion, exported) = output?;
+            let (output, second_opinion, exported) = output?;
+            (source?, output, second_opinion, exported)
+        }
+        Emission::InPlace => {
+            progress.start("digesting", 0);
+            let mut blocks = Blocks::of(&image)?;
+            let source = source_record(&(&blocks).into());
+            let marks = edit.place.marks(&image)?;
+            let order = output::order(edit.files.iter().flat_map(|file| &file.order));
+            let begun = (job.elapsed)();
+            let whole = Whole::begin();
+            let done = disk::write_in_place(&overlay, &order, &marks, UndoJournal::Keep, progress)?;
+            let exported = (job.elapsed)().saturating_sub(begun);
+            take_back = done.journal.is_some().then(|| TakeBack::new(&job.source, whole));
+            // The old view is of no use any more, and its lock would stand in the way of an undo.
+            drop(overlay);
+            drop(image);
+            let output = Image::open_as(&job.source, Some(format), None)?;
+            blocks.refresh(&output, &done.changed)?;
+            // What was written was read back and compared while it was written.
+            let opening = job.demand.opening(job.now);
+            let second_opinion = look_again(&output, opening, || Ok(true), &edit, &outcome.after, &assess)?;
+            outcome.journal = done.journal;
+            (source, record(&output, &name, &(&blocks).into()), second_opinion, exported)
+        }
+    };
     if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
         outcome.warnings.push(format!(
             "W-SECOND-OPINION: {} of {} changes were read again by {}; the log says why the others were not",
@@ -265,8 +312,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         ));
     }
     outcome.second_opinion = Some(second_opinion.clone());
-    let source = source.map_err(Error::Disk)?;
-    staging.list(&name, output.file_bytes, output.sha256);
+    let holds = match output.sha256 {
+        None => Holds::Nothing,
+        Some(sha256) => {
+            staging.list(&name, output.file_bytes, sha256);
+            if format == format.alone() { Holds::Image } else { Holds::Delta }
+        }
+    };
     clock.lap(|t, ms| {
         t.export = milliseconds(exported);
         t.digest = ms.saturating_sub(t.export);
@@ -302,22 +354,29 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     reports::write_all(&mut staging, &assessment, &log, demand.catalog)?;
     let import = Import {
         image: &name,
-        format: image.format().alone(),
+        format,
         sha256: output.sha256,
         identity: &outcome.windows,
         boot_mode,
         benchmark: &outcome.after.benchmark.to_string(),
         bucket: &job.bucket,
     };
-    staging.write_json("aws/containers.json", &aws::containers(&import))?;
-    staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
-    let bundle = staging.finish(&name, &output.ebs_linear)?;
+    // Amazon takes no differencing disks.
+    if holds != Holds::Delta {
+        staging.write_json("aws/containers.json", &aws::containers(&import))?;
+        staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
+    }
+    let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
+    if let Some(take_back) = take_back {
+        take_back.keep();
+    }
     clock.lap(|t, ms| t.reports = ms);
     progress.finish();
 
     outcome.bundle = Some(BundleSummary {
+        image: if holds == Holds::Nothing { job.source.clone() } else { bundle.path(&bundle.image) },
+        holds,
         folder: bundle.folder,
-        image: bundle.image,
         files: bundle.files.into_iter().map(|file| file.path).collect(),
     });
     outcome.source = Some(source);
@@ -356,18 +415,17 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
     }
 }
 
-/// Opens the written image as a stranger would: compares every byte of its disk with the overlay, verifies its hives,
-/// assesses it anew and asks the second readers.
+/// Looks at the written image as a stranger would: asks whether its disk is the one that was to be written, verifies its
+/// hives, assesses it anew and asks the second readers.
 fn look_again(
     image: &Image,
     opening: Opening,
-    overlay: &Overlay<&Image>,
+    same: impl FnOnce() -> Result<bool>,
     edit: &Edit,
     expected: &Assessment,
     assess: &(dyn Fn(&dyn Readings) -> Assessment + Sync),
 ) -> Result<SecondOpinion> {
-    // The copy is the file system's work, and nobody else's: it is not taken on trust.
-    if !disk::differences(overlay, image, &Silent)?.is_empty() {
+    if !same()? {
         return Err(Error::WrittenOtherwise);
     }
     let machine = Machine::open(image, Opening { check: VolumeCheck::Skip, ..opening })?;
@@ -387,20 +445,41 @@ fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
     chain.into_text()
 }
 
+/// The digests of an image that evidence names.
+pub(super) struct Sums {
+    /// SHA-256 of the file, unless only its blocks were read.
+    pub file: Option<Digest>,
+    ebs_linear: LinearChecksum,
+}
+
+impl From<disk::Digests> for Sums {
+    fn from(digests: disk::Digests) -> Self {
+        let ebs_linear = LinearChecksum { sha256_base64: digests.ebs_linear, blocks: digests.ebs_blocks };
+        Self { file: Some(digests.file), ebs_linear }
+    }
+}
+
+impl From<&Blocks> for Sums {
+    fn from(blocks: &Blocks) -> Self {
+        let (sha256_base64, blocks) = blocks.linear();
+        Self { file: None, ebs_linear: LinearChecksum { sha256_base64, blocks } }
+    }
+}
+
 /// Returns the evidence's words for an image and its digests.
-pub(super) fn record(image: &Image, name: &str, digests: &disk::Digests) -> ImageRecord {
+pub(super) fn record(image: &Image, name: &str, sums: &Sums) -> ImageRecord {
     use crate::disk::BlockDevice as _;
     ImageRecord {
         name: name.to_owned(),
         format: image.format().to_string(),
         file_bytes: image.file_len(),
         disk_bytes: image.len(),
-        sha256: digests.file,
-        ebs_linear: LinearChecksum { sha256_base64: digests.ebs_linear.clone(), blocks: digests.ebs_blocks },
+        sha256: sums.file,
+        ebs_linear: sums.ebs_linear.clone(),
     }
 }
 
-/// Returns the name that the image will have in the bundle: that of the source.
+/// Returns the name of the source without its folders.
 fn file_name(path: &Path) -> Result<String> {
     let name = path.file_name().and_then(|name| name.to_str());
     name.map(str::to_owned).ok_or_else(|| Error::ImageName { name: path.display().to_string() })
@@ -474,7 +553,8 @@ mod tests {
         let (before, _, edit, mut overlay) = edited(&image);
         // As if the copy had missed a byte that no setting depends on: the boot code.
         overlay.write_at(0, &[0x5a]).unwrap();
-        let looked = look_again(&image, Opening::default(), &overlay, &edit, &before, &assess);
+        let same = || Ok(disk::differences(&overlay, &image, &Silent)?.is_empty());
+        let looked = look_again(&image, Opening::default(), same, &edit, &before, &assess);
         assert!(matches!(looked, Err(Error::WrittenOtherwise)));
     }
 
@@ -483,8 +563,7 @@ mod tests {
         let image = fixture();
         let (_, _, edit, overlay) = edited(&image);
         let after = assess(&Machine::open(&overlay, Opening::default()).unwrap());
-        let untouched = Overlay::new(&image);
-        let looked = look_again(&image, Opening::default(), &untouched, &edit, &after, &assess);
+        let looked = look_again(&image, Opening::default(), || Ok(true), &edit, &after, &assess);
         assert!(matches!(looked, Err(Error::WrittenOtherwise)));
     }
 

@@ -17,10 +17,10 @@ pub use demand::Demand;
 pub use error::Error;
 pub use files::{FileStep, FilesWritten, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
-pub use output::Output;
+pub use output::{Emission, Output};
 pub use reports::{report, write_reports};
 pub use scan::{Document, Scan, scan};
-pub use verify::{Problem, Proof, verify};
+pub use verify::{Given, Problem, Proof, verify};
 
 /// The answer of every job.
 pub type Result<T> = std::result::Result<T, Error>;

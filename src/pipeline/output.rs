@@ -1,11 +1,15 @@
 //! Where an edited image goes.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
-use crate::base::Extent;
-use crate::base::progress::Progress;
-use crate::disk::{self, Image, Overlay, UndoJournal};
+use crate::base::interrupt::Whole;
+use crate::base::progress::{Progress, Silent};
+use crate::base::{Extent, ImageOffset};
+use crate::disk::{self, Format, Image, Mark, Overlay, Target, UndoJournal, Window};
+use crate::ntfs::{Volume, WriteStep};
+use crate::windows;
 
 /// Where the result of hands-on work goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -14,6 +18,111 @@ pub enum Output {
     InPlace,
     /// Into a new file; the one that was read stays as it is.
     File(PathBuf),
+}
+
+/// What becomes of the disk that a hardening run has changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Emission {
+    /// A new image in the bundle; the source stays as it is.
+    New(Target),
+    /// The source itself, with an undo journal beside it that is kept.
+    InPlace,
+}
+
+impl Emission {
+    /// Returns the container that the changed disk will be in.
+    ///
+    /// # Errors
+    /// [`disk::Error::Delta`] if the image cannot have children, [`disk::Error::InPlace`] if it is not written in place,
+    /// [`disk::Error::UndoExists`] if the journal of an earlier run is still beside it.
+    pub(super) fn format(self, image: &Image) -> Result<Format> {
+        Ok(match self {
+            Self::New(Target::Same) => image.format().alone(),
+            Self::New(Target::Format(format)) => format.alone(),
+            Self::New(Target::Delta) => {
+                image.delta_format().ok_or(disk::Error::Delta { format: image.format() }).map_err(Error::Disk)?
+            }
+            Self::InPlace => {
+                image.check_in_place()?;
+                image.format()
+            }
+        })
+    }
+
+    /// Returns the name of the changed image, whose source is called `name`.
+    ///
+    /// It keeps its ending where that fits the container. A differencing disk needs another name than its parent.
+    pub(super) fn name(self, name: &str, from: Format, to: Format) -> String {
+        const ENDINGS: [&str; 6] = ["raw", "img", "dd", "vhd", "vhdx", "vmdk"];
+        let (stem, ending) = match name.rsplit_once('.') {
+            Some((stem, ending)) if !stem.is_empty() && ENDINGS.contains(&&*ending.to_ascii_lowercase()) => {
+                (stem, ending)
+            }
+            _ => (name, ""),
+        };
+        match self {
+            Self::New(Target::Delta) => format!("{stem}.delta.{}", to.ending()),
+            _ if from.alone() == to || ending.eq_ignore_ascii_case(to.ending()) => name.to_owned(),
+            _ => format!("{stem}.{}", to.ending()),
+        }
+    }
+}
+
+/// The volume of an image that an edit is about.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Edited {
+    /// The number of its partition.
+    pub partition: u32,
+    /// Where it lies on the disk.
+    pub volume: Extent,
+}
+
+impl Edited {
+    /// Returns what calls the volume dirty while it is written to in place.
+    pub(super) fn marks(self, image: &Image) -> Result<Vec<Mark>> {
+        let Self { partition, volume: Extent { offset, length } } = self;
+        let failed = |source| windows::Error::Volume { partition, source };
+        let volume = Volume::open(Window::open(image, ImageOffset(offset), length)?).map_err(failed)?;
+        let marks = volume.dirty_marks().map_err(failed)?;
+        Ok(marks.into_iter().map(|(at, byte)| Mark { at: offset.saturating_add(at.0), byte }).collect())
+    }
+}
+
+/// Joins the ranges of several changes of a volume step by step, in the order in which they must reach the disk.
+pub(super) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Extent>)>) -> Vec<Vec<Extent>> {
+    let mut order: BTreeMap<WriteStep, Vec<Extent>> = BTreeMap::new();
+    for (step, extents) in steps {
+        order.entry(*step).or_default().extend(extents);
+    }
+    order.into_values().collect()
+}
+
+/// Takes a run in place back, unless it is told that all is well.
+#[derive(Debug)]
+pub(super) struct TakeBack<'p> {
+    image: Option<&'p Path>,
+    _whole: Whole,
+}
+
+impl<'p> TakeBack<'p> {
+    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it.
+    pub(super) fn new(image: &'p Path, whole: Whole) -> Self {
+        Self { image: Some(image), _whole: whole }
+    }
+
+    /// Leaves the image as it is now.
+    pub(super) fn keep(mut self) {
+        self.image = None;
+    }
+}
+
+impl Drop for TakeBack<'_> {
+    fn drop(&mut self) {
+        if let Some(image) = self.image {
+            // Where this fails, the journal stays for `coldforge undo`.
+            let _ = disk::undo(image, &Silent);
+        }
+    }
 }
 
 impl Output {
@@ -38,13 +147,14 @@ impl Output {
         &self,
         overlay: &Overlay<&Image>,
         path: &Path,
-        order: &[Vec<Extent>],
+        (edited, order): (Edited, &[Vec<Extent>]),
         progress: &dyn Progress,
     ) -> Result<Vec<PathBuf>> {
         match self {
             Self::InPlace if overlay.changed()?.is_empty() => Ok(Vec::new()),
             Self::InPlace => {
-                disk::write_in_place(overlay, order, UndoJournal::Remove, progress)?;
+                let marks = edited.marks(overlay.base())?;
+                disk::write_in_place(overlay, order, &marks, UndoJournal::Remove, progress)?;
                 Ok(vec![path.to_owned()])
             }
             Self::File(out) => {
@@ -52,5 +162,25 @@ impl Output {
                 Ok(vec![out.clone()])
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_image_keeps_its_ending_where_that_fits() {
+        let name = |name, from, to| Emission::New(Target::Format(to)).name(name, from, to);
+        assert_eq!(name("base.vhd", Format::VhdDynamic, Format::VhdxFixed), "base.vhdx");
+        assert_eq!(name("base.VHD", Format::VhdFixed, Format::VhdDynamic), "base.VHD");
+        assert_eq!(name("base.img", Format::Raw, Format::Raw), "base.img");
+        assert_eq!(name("base.v1", Format::Raw, Format::Vmdk), "base.v1.vmdk");
+        assert_eq!(name("vhd", Format::VhdFixed, Format::Raw), "vhd.raw");
+        assert_eq!(name(".vhd", Format::VhdFixed, Format::Raw), ".vhd.raw");
+        let delta = Emission::New(Target::Delta).name("base.vhdx", Format::VhdxDynamic, Format::VhdxDelta);
+        assert_eq!(delta, "base.delta.vhdx");
+        let same = Emission::New(Target::Same).name("child", Format::VhdDelta, Format::VhdDynamic);
+        assert_eq!(same, "child");
     }
 }

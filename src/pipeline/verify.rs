@@ -8,18 +8,18 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::harden::{self, Edit};
+use super::harden::{self, Edit, Sums};
 use super::{Demand, Document, Error, Result, reports};
-use crate::audit::{self, Bundle, Line};
+use crate::audit::{self, Bundle, Holds, Line};
 use crate::aws::{self, Import};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::{Extent, fs};
-use crate::disk::{self, Image, Overlay};
+use crate::disk::{self, Blocks, Format, Image, Overlay};
 use crate::policy::{self, HoldBack};
-use crate::report::Format;
+use crate::report;
 use crate::windows::setting::{Readings as _, Setting};
 use crate::windows::{BootMode, Machine};
 
@@ -35,6 +35,30 @@ pub struct Proof {
     pub problems: Vec<Problem>,
     /// What was noticed and proves nothing either way.
     pub notes: Vec<String>,
+}
+
+/// What is given beside a bundle.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Given<'a> {
+    /// The source: it proves that nothing else was changed.
+    pub source: Option<&'a Path>,
+    /// The image of a run in place, which lies in no bundle.
+    pub image: Option<&'a Path>,
+    /// The parent of a source that is a differencing disk and has its parent elsewhere.
+    pub parent: Option<&'a Path>,
+}
+
+impl Given<'_> {
+    /// Opens the image that a bundle is about, of the container that its log names.
+    fn open(&self, bundle: &Bundle, recorded: &Json) -> Result<Image> {
+        let format: Option<Format> = recorded["format"].as_str().and_then(|text| text.parse().ok());
+        Ok(match (bundle.holds, self.image) {
+            (Holds::Nothing, None) => return Err(Error::ImageElsewhere { name: bundle.image.clone() }),
+            (Holds::Nothing, Some(image)) => Image::open_as(image, format, None)?,
+            (Holds::Delta, _) => Image::open_as(&bundle.path(&bundle.image), format, self.source)?,
+            (Holds::Image, _) => Image::open_as(&bundle.path(&bundle.image), format, None)?,
+        })
+    }
 }
 
 /// Something that does not hold.
@@ -60,12 +84,17 @@ impl Proof {
     }
 }
 
-/// Proves the bundle in `folder`, and with `source` also that the image differs from it only where the log says.
+/// Proves the bundle in `folder`, and with the source also that the image differs from it only where the log says.
 ///
 /// # Errors
-/// If there is no bundle to judge, or the operating system fails. Everything that is merely wrong is a [`Problem`].
-pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> Result<Proof> {
+/// If there is no bundle to judge, if its image needs something that was not given ([`Error::ImageElsewhere`], or
+/// [`disk::Error::ParentMissing`] for a differencing disk without its source), or the operating system fails. Everything
+/// that is merely wrong is a [`Problem`].
+pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Result<Proof> {
     let bundle = Bundle::open(folder)?;
+    if bundle.holds == Holds::Nothing && given.image.is_none() {
+        return Err(Error::ImageElsewhere { name: bundle.image });
+    }
     let mut proof = Proof { proven: Vec::new(), problems: Vec::new(), notes: Vec::new() };
     progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
     for damage in bundle.check(&|bytes| progress.advance(bytes))? {
@@ -99,12 +128,16 @@ pub fn verify(folder: &Path, source: Option<&Path>, progress: &dyn Progress) -> 
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
     }
     progress.start("assessing", 0);
-    if let Err(error) = prove_image(&bundle, &log, &mut proof) {
-        proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
-        return Ok(proof);
+    match prove_image(&bundle, &log, given, &mut proof) {
+        Ok(()) => {}
+        Err(error @ Error::Disk(disk::Error::ParentMissing { .. })) if given.source.is_none() => return Err(error),
+        Err(error) => {
+            proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
+            return Ok(proof);
+        }
     }
-    if let Some(source) = source {
-        prove_difference(&bundle, &log, source, progress, &mut proof)?;
+    if let Some(source) = given.source {
+        prove_difference(&bundle, &log, (source, given), progress, &mut proof)?;
     } else {
         proof.notes.push("without --source it is not proven that nothing else differs from the source".to_owned());
     }
@@ -151,7 +184,7 @@ impl Log<'_> {
 
 /// Proves that every report is what the bundle's documents give.
 fn prove_reports(bundle: &Bundle, proof: &mut Proof) -> Result<()> {
-    let formats: Vec<Format> = Format::all().collect();
+    let formats: Vec<report::Format> = report::Format::all().collect();
     let rendered = match reports::report(&bundle.folder, &formats) {
         Ok(rendered) => rendered,
         Err(error @ (Error::Report(_) | Error::NoReport { .. })) => {
@@ -174,19 +207,34 @@ fn prove_reports(bundle: &Bundle, proof: &mut Proof) -> Result<()> {
     Ok(())
 }
 
-/// Proves what the log says of the image that lies in the bundle.
-fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> {
+/// Makes the digests that a record has: without SHA-256 only the blocks are read, and no holes.
+fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums> {
+    if recorded["sha256"].is_null() {
+        return Ok((&Blocks::of(image)?).into());
+    }
+    Ok(disk::digest(image, progress)?.into())
+}
+
+/// Proves what the log says of the image.
+fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<()> {
     let (header, trailer) = (log.header(), log.trailer());
-    let path = bundle.path(&bundle.image);
-    let format = trailer["output"]["format"].as_str().and_then(|text| text.parse().ok());
-    let image = Image::open(&path, format)?;
-    let digests = disk::digest(&image, &Silent)?;
-    let record = json!(harden::record(&image, &bundle.image, &digests));
-    proof.hold(
-        "audit.jsonl",
-        "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
-        record == trailer["output"],
-    );
+    let image = given.open(bundle, &trailer["output"])?;
+    let sums = sums(&image, &trailer["output"], &Silent)?;
+    let record = json!(harden::record(&image, &bundle.image, &sums));
+    let claim = match sums.file {
+        Some(_) => "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
+        None => "the trailer describes this image: format, sizes and EBS checksum",
+    };
+    proof.hold("audit.jsonl", claim, record == trailer["output"]);
+    let delta = image.format() != image.format().alone();
+    let holds = match (sums.file, delta) {
+        (None, _) => Holds::Nothing,
+        (Some(_), true) => Holds::Delta,
+        (Some(_), false) => Holds::Image,
+    };
+    if holds != bundle.holds {
+        proof.deny("manifest.json", "it says otherwise than the log what the bundle holds of the image");
+    }
     let manifest = json!(bundle.ebs_linear) == record["ebs_linear"];
     proof.hold("manifest.json", "its EBS checksum is the image's", manifest);
     let count = |kind: &str| json!(log.of(kind).count());
@@ -226,7 +274,9 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) -> Result<()> 
             .proven
             .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
-    prove_import_files(bundle, &trailer, &machine, &image, &digests, proof);
+    if bundle.holds != Holds::Delta {
+        prove_import_files(bundle, &trailer, &machine, (&image, sums.file), proof);
+    }
     prove_assessment(bundle, &demand, &header, &trailer, &machine, proof)
 }
 
@@ -237,8 +287,7 @@ fn prove_import_files(
     bundle: &Bundle,
     trailer: &Json,
     machine: &Machine<&Image>,
-    image: &Image,
-    digests: &disk::Digests,
+    (image, sha256): (&Image, Option<Digest>),
     proof: &mut Proof,
 ) {
     const REQUEST: &str = "aws/import-image.json";
@@ -255,7 +304,7 @@ fn prove_import_files(
     let import = Import {
         image: &bundle.image,
         format: image.format(),
-        sha256: digests.file,
+        sha256,
         identity: machine.identity(),
         // A table that does not tell leaves it to the user's word.
         boot_mode: machine.boot_mode().unwrap_or(said),
@@ -321,21 +370,28 @@ fn prove_assessment(
 fn prove_difference(
     bundle: &Bundle,
     log: &Log<'_>,
-    source: &Path,
+    (source, given): (&Path, Given<'_>),
     progress: &dyn Progress,
     proof: &mut Proof,
 ) -> Result<()> {
     let header = log.header();
     let place = source.display().to_string();
-    let before = Image::open(source, None)?;
+    let format = header["source"]["format"].as_str().and_then(|text| text.parse().ok());
+    let before = match Image::open_as(source, format, given.parent) {
+        Err(error @ disk::Error::FormatMismatch { .. }) => {
+            proof.deny(place, format!("it is not the source that the header describes: {error}"));
+            return Ok(());
+        }
+        opened => opened?,
+    };
     let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
-    let record = json!(harden::record(&before, &name, &disk::digest(&before, progress)?));
+    let record = json!(harden::record(&before, &name, &sums(&before, &header["source"], progress)?));
     if record != header["source"] {
         proof.deny(place, "it is not the source that the header describes: name another file with --source");
         return Ok(());
     }
     proof.proven.push(format!("{place}: it is the source that the header describes"));
-    let after = Image::open(&bundle.path(&bundle.image), Some(before.format()))?;
+    let after = given.open(bundle, &log.trailer()["output"])?;
     let explained = log.extents();
     let differing = disk::differences(&before, &after, progress)?;
     let unexplained: Vec<&Extent> = differing

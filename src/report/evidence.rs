@@ -146,8 +146,20 @@ pub struct Image {
     pub file_bytes: u64,
     /// The size of the disk that a guest sees.
     pub disk_bytes: u64,
-    /// SHA-256 of the file.
-    pub sha256: String,
+    /// SHA-256 of the file; a run in place does not make it.
+    pub sha256: Option<String>,
+    /// The checksum of the disk's contents that EBS computes.
+    pub ebs_linear: audit::LinearChecksum,
+}
+
+impl Image {
+    /// Returns the strongest digest that is known, with the name of its kind.
+    pub fn digest(&self) -> (&'static str, &str) {
+        match &self.sha256 {
+            Some(sha256) => ("sha256", sha256),
+            None => ("ebsLinearSha256Base64", &self.ebs_linear.sha256_base64),
+        }
+    }
 }
 
 /// A changed setting.
@@ -569,8 +581,9 @@ pub(super) mod sample {
             "findings": findings,
         });
         let mut evidence = Evidence::read(&assessment.to_string(), None, None).unwrap();
+        let ebs_linear = audit::LinearChecksum { sha256_base64: "AA==".into(), blocks: 1 };
         let image =
-            Image { name: text.into(), format: "vhd".into(), file_bytes: 1, disk_bytes: 1, sha256: "00".into() };
+            Image { name: text.into(), format: "vhd".into(), file_bytes: 1, disk_bytes: 1, sha256: None, ebs_linear };
         evidence.started = Some("2026-01-01T00:00:00Z".into());
         evidence.run = Some(Run {
             source: image.clone(),

@@ -257,16 +257,17 @@ fn changes(run: &Run) -> String {
 }
 
 fn images(run: &Run) -> String {
-    let mut html = format!("<section><h2>Image</h2>{}", table_head(&["", "File", "Format", "Bytes", "SHA-256"]));
-    for (name, Image { name: file, format, file_bytes, sha256, .. }) in
+    let mut html = format!("<section><h2>Image</h2>{}", table_head(&["", "File", "Format", "Bytes", "Digest"]));
+    for (name, image @ Image { name: file, format, file_bytes, .. }) in
         [("source", &run.source), ("hardened", &run.output)]
     {
+        let (kind, digest) = image.digest();
         html.push_str(&row(&[
             ("", name, false),
             ("File", file, true),
             ("Format", format, false),
             ("Bytes", &file_bytes.to_string(), true),
-            ("SHA-256", sha256, true),
+            ("Digest", &format!("{kind} {digest}"), true),
         ]));
     }
     html.push_str("</tbody></table></div>\n<p class=\"soft\">The same in other formats: ");

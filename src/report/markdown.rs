@@ -39,9 +39,10 @@ pub(super) fn render(evidence: &Evidence) -> String {
     }
     if let Some(run) = &evidence.run {
         text.push_str(&format!("\n## Image\n\n{} settings were changed.\n\n", run.changes.len()));
-        text.push_str("| | file | format | SHA-256 |\n|---|---|---|---|\n");
+        text.push_str("| | file | format | digest |\n|---|---|---|---|\n");
         for (name, image) in [("source", &run.source), ("hardened", &run.output)] {
-            text.push_str(&format!("| {name} | `{}` | {} | `{}` |\n", code(&image.name), image.format, image.sha256));
+            let (kind, digest) = image.digest();
+            text.push_str(&format!("| {name} | `{}` | {} | {kind} `{digest}` |\n", code(&image.name), image.format));
         }
         for warning in &run.warnings {
             text.push_str(&format!("\n> {}\n", cell(warning)));

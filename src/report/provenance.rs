@@ -9,9 +9,10 @@ use super::text::line;
 /// Returns the statement; `None` if no image was written.
 pub(super) fn document(evidence: &Evidence) -> Option<Value> {
     let run = evidence.run.as_ref()?;
+    let (source, output) = (run.source.digest(), run.output.digest());
     Some(json!({
         "_type": "https://in-toto.io/Statement/v1",
-        "subject": [{ "name": line(&run.output.name), "digest": { "sha256": run.output.sha256 } }],
+        "subject": [{ "name": line(&run.output.name), "digest": { output.0: output.1 } }],
         "predicateType": "https://slsa.dev/provenance/v1",
         "predicate": {
             "buildDefinition": {
@@ -19,7 +20,7 @@ pub(super) fn document(evidence: &Evidence) -> Option<Value> {
                 "externalParameters": run.policy,
                 "internalParameters": {},
                 "resolvedDependencies": [
-                    { "name": line(&run.source.name), "digest": { "sha256": run.source.sha256 } },
+                    { "name": line(&run.source.name), "digest": { source.0: source.1 } },
                     { "name": evidence.benchmark.id, "digest": { "sha256": run.catalog_sha256 } },
                 ],
             },

@@ -5,6 +5,7 @@ use super::hives::{self, CONFIG, HiveFile};
 use super::identity::{CURRENT, ControlSets};
 use super::locate::{self, Entered};
 use super::{Error, Opening, Result};
+use crate::base::Extent;
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
@@ -129,6 +130,17 @@ impl<D: BlockDevice> Registry<D> {
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
         let before = (self.report.as_ref(), self.opening.check);
         commit::commit(&mut self.volume, self.partition, &mut self.hives, self.opening.now, before)
+    }
+
+    /// Returns the number of the partition that holds the Windows.
+    pub fn partition(&self) -> u32 {
+        self.partition
+    }
+
+    /// Returns where the Windows volume lies on the disk, and its length.
+    pub fn volume_extent(&self) -> Extent {
+        let window = self.volume.device();
+        Extent::new(window.start().0, window.len())
     }
 
     /// Returns the device, with everything that was committed.

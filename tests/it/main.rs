@@ -4,6 +4,7 @@
 mod support;
 
 mod disk;
+mod emission;
 mod files;
 mod floors;
 mod growth;

@@ -5,8 +5,8 @@
 use std::cell::{Cell, RefCell};
 use std::io;
 
-use super::super::Format;
 use super::super::vhd::sample::{self, BLOCK};
+use super::super::{Format, Memory};
 use super::*;
 use crate::base::Failure as _;
 use crate::base::progress::Silent;
@@ -137,6 +137,10 @@ impl Files for Faulty {
         file.set_len(length)
     }
 
+    fn reserve(&self, _: &File, _: u64, _: u64) -> io::Result<()> {
+        if self.ask()? { Ok(()) } else { no_power() }
+    }
+
     fn sync(&self, file: &File) -> io::Result<()> {
         if !self.ask()? {
             return no_power();
@@ -176,6 +180,9 @@ impl Files for Faulty {
         Ok(())
     }
 }
+
+/// In the first block and in the third, where nothing else changes.
+const MARKS: [Mark; 2] = [Mark { at: 200_000, byte: 0xd1 }, Mark { at: 2 * BLOCK + 70_500, byte: 0xd2 }];
 
 /// An image of four blocks, the second and the fourth all zero, in a folder of its own.
 struct Place {
@@ -228,7 +235,32 @@ impl Place {
         overlay.write_at(BLOCK - 3, &[8; 6])?;
         overlay.write_at(4 * BLOCK - 1, &[9])?;
         let order = [vec![Extent::new(BLOCK, 600)], vec![Extent::new(3 * BLOCK, BLOCK), Extent::new(4_096, 5)]];
-        write(&overlay, &order, keep, &Silent, files)
+        write(&overlay, (&order, &MARKS), keep, &Silent, files)
+    }
+
+    /// Tells whether both marks stand in the image.
+    fn is_marked(&self) -> bool {
+        let bytes = self.bytes();
+        self.marks_at().iter().zip(MARKS).all(|(at, mark)| bytes[*at] == mark.byte)
+    }
+
+    /// Returns where the marks lie in the file.
+    fn marks_at(&self) -> [usize; 2] {
+        let [one, other] = MARKS.map(|mark| mark.at as usize);
+        match self.format {
+            Format::VhdDynamic => [2048 + 512 + BLOCK as usize + 512 + one, 2048 + 512 + other - 2 * BLOCK as usize],
+            _ => [one, other],
+        }
+    }
+
+    /// Demands the marks if the image is neither what it was nor what it is to be, apart from them.
+    #[track_caller]
+    fn assert_marked_between(&self, after: &[u8], what: &str) {
+        let mut now = self.bytes();
+        for at in self.marks_at() {
+            now[at] = self.before[at];
+        }
+        assert!(now == self.before || now == after || self.is_marked(), "{:?}: {what}", self.format);
     }
 
     /// Leaves the image as a run does that is broken off right before it removes its journal.
@@ -264,7 +296,7 @@ fn a_run_changes_the_image_and_undo_brings_every_byte_back() {
         assert_eq!(bytes, [7; 200]);
         let mut overlay = Overlay::new(&image);
         overlay.write_at(0, b"again").unwrap();
-        let again = write_in_place(&overlay, &[], UndoJournal::Keep, &Silent).unwrap_err();
+        let again = write_in_place(&overlay, &[], &[], UndoJournal::Keep, &Silent).unwrap_err();
         assert_eq!(again.code(), Some("E-UNDO-EXISTS"));
         drop(image);
         let undone = undo(&place.path, &Silent).unwrap();
@@ -284,7 +316,7 @@ fn a_run_without_changes_writes_nothing_and_needs_no_journal() {
         let image = Image::open(&place.path, Some(place.format)).unwrap();
         let mut overlay = Overlay::new(&image);
         overlay.write_at(0, &[1; 512]).unwrap();
-        let done = write_in_place(&overlay, &[], UndoJournal::Keep, &Silent).unwrap();
+        let done = write_in_place(&overlay, &[], &[], UndoJournal::Keep, &Silent).unwrap();
         assert_eq!((done.changed, done.journal), (Vec::new(), None));
         place.assert_restored("nothing to do");
     }
@@ -317,6 +349,7 @@ fn wherever_a_run_is_broken_off_the_image_is_old_or_new_or_undo_makes_it_old() {
                     let what = format!("{fault:?} at deed {deed}, seed {seed}");
                     assert!(outcome.is_err(), "{what}");
                     files.lose();
+                    place.assert_marked_between(&after, &what);
                     match pending(&place.path).unwrap() {
                         Some(Pending::Unfinished) => {
                             unfinished += 1;
@@ -359,6 +392,7 @@ fn wherever_an_undo_is_broken_off_the_next_one_ends_it() {
                 } else {
                     place.break_off_late();
                 }
+                let after = place.bytes();
                 let files = Faulty::new(deed, Fault::PowerCut, deed as u64);
                 let outcome = roll_back(&place.path, &Silent, &files);
                 if !files.struck() {
@@ -369,6 +403,7 @@ fn wherever_an_undo_is_broken_off_the_next_one_ends_it() {
                 }
                 assert!(outcome.is_err());
                 files.lose();
+                place.assert_marked_between(&after, &format!("deed {deed}"));
                 match undo(&place.path, &Silent) {
                     Ok(_) => {}
                     // The journal was gone, for all was done.
@@ -439,18 +474,12 @@ fn pieces_are_written_in_the_order_that_was_asked_for() {
         Step::Own { at: 4_000, bytes: vec![2] },
     ];
     let order = [vec![Extent::new(90, 20), Extent::new(10, 5)], vec![Extent::new(0, 12)]];
-    let phases: Vec<Vec<(u64, u64)>> = phases(&steps, 4_000, &order)
-        .iter()
-        .map(|phase| {
-            let places = phase.iter().map(|write| match write {
-                Write::Own(at, bytes) => (*at, bytes.len() as u64),
-                Write::Guest(at, extent) => (*at, extent.length),
-            });
-            places.collect()
-        })
-        .collect();
+    let places = |phase: &Vec<Write<'_>>| phase.iter().map(|write| (write.place(), write.length())).collect();
+    let none = Marks::default();
+    let Phases { mark, body, unmark } = phases(&steps, 4_000, &order, &none);
+    assert!(mark.is_empty() && unmark.is_empty());
     assert_eq!(
-        phases,
+        body.iter().map(places).collect::<Vec<Vec<(u64, u64)>>>(),
         [
             vec![(5_000, 10), (4_000, 1)],
             vec![(100, 1)],
@@ -459,4 +488,74 @@ fn pieces_are_written_in_the_order_that_was_asked_for() {
             vec![(1_000, 10)],
         ]
     );
+}
+
+#[test]
+fn marks_come_first_and_go_last_and_one_in_a_changed_sector_is_not_set() {
+    let steps = [Step::Guest { at: 1_000, extent: Extent::new(0, 2_048) }];
+    let disk = Memory((0..4_096).map(|at| at as u8).collect());
+    let marks = Marks::beside(&[Extent::new(512, 512)], &[Mark { at: 1_500, byte: 7 }], &disk).unwrap();
+    assert_eq!((marks.plain[0][1_500 - 1_024], marks.marked[0][1_500 - 1_024]), (1_500u32 as u8, 7));
+    let Phases { mark, body, unmark } = phases(&steps, 9_000, &[], &marks);
+    let places = |phase: &[Write<'_>]| phase.iter().map(|write| (write.place(), write.length())).collect::<Vec<_>>();
+    assert_eq!(places(&mark), [(2_024, 512)]);
+    assert_eq!(places(&body.concat()), [(1_000, 1_024), (2_536, 512)]);
+    assert_eq!(places(&unmark), [(2_024, 512)]);
+    for at in [1_000, 600, 5_000] {
+        let marks = [Mark { at: 1_500, byte: 7 }, Mark { at, byte: 7 }];
+        let marks = Marks::beside(&[Extent::new(512, 512)], &marks, &disk).unwrap();
+        assert!(marks.marked.is_empty() && marks.sectors.is_empty(), "{at}");
+    }
+}
+
+/// Says that there is no room left.
+struct Full<'a>(&'a str, Cell<bool>);
+
+impl Full<'_> {
+    fn answer(&self, deed: &str) -> io::Result<()> {
+        if deed == self.0 {
+            self.1.set(true);
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
+    }
+}
+
+impl Files for Full<'_> {
+    fn create(&self, path: &Path) -> io::Result<File> {
+        Real.create(path)
+    }
+    fn write(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.answer("write").and_then(|()| Real.write(file, at, bytes))
+    }
+    fn resize(&self, file: &File, length: u64) -> io::Result<()> {
+        Real.resize(file, length)
+    }
+    fn reserve(&self, file: &File, at: u64, length: u64) -> io::Result<()> {
+        self.answer("reserve").and_then(|()| Real.reserve(file, at, length))
+    }
+    fn sync(&self, file: &File) -> io::Result<()> {
+        Real.sync(file)
+    }
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        Real.rename(from, to)
+    }
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        Real.remove(path)
+    }
+    fn sync_folder(&self, folder: &Path) -> io::Result<()> {
+        Real.sync_folder(folder)
+    }
+}
+
+#[test]
+fn on_a_full_file_system_nothing_is_written_and_no_journal_is_left() {
+    for place in Place::all() {
+        for deed in ["write", "reserve"] {
+            let files = Full(deed, Cell::new(false));
+            let error = place.run(UndoJournal::Keep, &files).unwrap_err();
+            assert!(files.1.get() && error.hint().is_some_and(|hint| hint.contains("free space")), "{error}");
+            place.assert_restored(deed);
+        }
+    }
 }

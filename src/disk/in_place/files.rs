@@ -5,6 +5,9 @@ use std::io;
 use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
+use rustix::fs::FallocateFlags;
+use rustix::io::Errno;
+
 /// The deeds of a run on the image, on its journal and on their folder.
 pub(super) trait Files {
     /// Creates a file that must not exist, readable by its owner alone.
@@ -13,6 +16,8 @@ pub(super) trait Files {
     fn write(&self, file: &File, at: u64, bytes: &[u8]) -> io::Result<()>;
     /// Gives a file another length.
     fn resize(&self, file: &File, length: u64) -> io::Result<()>;
+    /// Makes sure that a range of a file can be written, also where it is a hole or behind the end; no byte changes.
+    fn reserve(&self, file: &File, at: u64, length: u64) -> io::Result<()>;
     /// Makes what was written to a file durable.
     fn sync(&self, file: &File) -> io::Result<()>;
     /// Gives a file another name.
@@ -38,6 +43,14 @@ impl Files for Real {
 
     fn resize(&self, file: &File, length: u64) -> io::Result<()> {
         file.set_len(length)
+    }
+
+    fn reserve(&self, file: &File, at: u64, length: u64) -> io::Result<()> {
+        match rustix::fs::fallocate(file, FallocateFlags::KEEP_SIZE, at, length) {
+            // A file system that cannot say so beforehand says it when it is written to.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL | Errno::NODEV) => Ok(()),
+            answer => Ok(answer?),
+        }
     }
 
     fn sync(&self, file: &File) -> io::Result<()> {

@@ -4,12 +4,14 @@
 //! 0       header   512 bytes: magic, version, number of entries, lengths of the image before and after, length of the
 //!                  journal, SHA-256 of all old bytes in order, CRC-32C
 //! 512     state    512 bytes: RUNNING or FINISHED; if finished, the time that the image had then; CRC-32C
-//! 1024    entries  24 bytes (place in the image file, length, CRC-32C), the old bytes, the new bytes
+//! 1024    entries  24 bytes (place in the image file, length, CRC-32C, kind), the old bytes, the new bytes
 //! end-16  mark     magic, CRC-32C of the entries' checksums
 //! ```
 //! All numbers are little-endian; places are those of the container file, not of the disk. The journal is written under
 //! another name (`.part`), flushed, and renamed: what has the journal's name is whole. A journal that is not whole all
 //! the same was damaged, and nothing is done with it.
+//!
+//! An entry of kind 1 is about a mark: the new bytes stand there while the run works, and the old ones again at its end.
 //!
 //! The new bytes are there so that [`undo`](super::undo) can tell a half-written image from one that somebody else has
 //! written to since.
@@ -25,6 +27,7 @@ use super::super::{Error, Result};
 use super::files::Files;
 use crate::base::crc32c::{crc32c, crc32c_of};
 use crate::base::digest::Digest;
+use crate::base::interrupt::Passing;
 use crate::base::{fs, read};
 
 /// What the journal's name adds to the image's.
@@ -33,7 +36,7 @@ const ENDING: &str = ".coldforge-undo";
 const PART: &str = ".part";
 
 const MAGIC: [u8; 8] = *b"CFUNDO\r\n";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const MARK: [u8; 8] = *b"COMMIT\r\n";
 const RUNNING: [u8; 8] = *b"RUNNING\n";
 const FINISHED: [u8; 8] = *b"FINISHED";
@@ -71,6 +74,15 @@ pub(super) struct Entry {
     pub at: u64,
     pub old: Vec<u8>,
     pub new: Vec<u8>,
+    /// Whether the new bytes are there only while the run works.
+    pub passing: bool,
+}
+
+impl Entry {
+    /// Returns the bytes that are there when the run has ended.
+    pub fn at_the_end(&self) -> &[u8] {
+        if self.passing { &self.old } else { &self.new }
+    }
 }
 
 /// Returns where the journal of an image lies, whatever link leads to the image.
@@ -148,6 +160,16 @@ pub(super) struct Writer<'a> {
     entries: u32,
     old: Sha256,
     sums: Vec<u8>,
+    passing: Option<Passing>,
+}
+
+/// A journal that was not finished is of no use: nothing was written yet.
+impl Drop for Writer<'_> {
+    fn drop(&mut self) {
+        if self.passing.is_some() {
+            let _ = self.files.remove(&self.path); // the next run removes it otherwise
+        }
+    }
 }
 
 impl<'a> Writer<'a> {
@@ -158,15 +180,18 @@ impl<'a> Writer<'a> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(fs::failed("remove", &path)(error).into()),
             _ => {}
         }
-        let file = files.create(&path).map_err(fs::failed("create", &path))?;
-        Ok(Self { files, file, path, at: ENTRIES_AT, entries: 0, old: Sha256::new(), sums: Vec::new() })
+        let made = Passing::make(|| files.create(&path), |_| path.clone());
+        let (file, passing) = made.map_err(fs::failed("create", &path))?;
+        let passing = Some(passing);
+        Ok(Self { files, file, path, at: ENTRIES_AT, entries: 0, old: Sha256::new(), sums: Vec::new(), passing })
     }
 
     /// Adds an entry; old and new bytes are of one length, at most [`ENTRY_BYTES_MAX`].
     pub fn add(&mut self, entry: &Entry) -> Result<()> {
         let length = (entry.old.len() as u64).to_le_bytes();
         let sum = entry_sum(entry).to_le_bytes();
-        let bytes = [&entry.at.to_le_bytes()[..], &length, &sum, &[0; 4], &entry.old, &entry.new].concat();
+        let kind = u32::from(entry.passing).to_le_bytes();
+        let bytes = [&entry.at.to_le_bytes()[..], &length, &sum, &kind, &entry.old, &entry.new].concat();
         self.files.write(&self.file, self.at, &bytes).map_err(fs::failed("write", &self.path))?;
         self.at = self.at.saturating_add(bytes.len() as u64);
         self.entries = self.entries.saturating_add(1);
@@ -176,10 +201,10 @@ impl<'a> Writer<'a> {
     }
 
     /// Writes mark and head, flushes everything, and gives the journal its name.
-    pub fn commit(self, journal: &Path, length_before: u64, length_after: u64) -> Result<Journal> {
+    pub fn commit(mut self, journal: &Path, length_before: u64, length_after: u64) -> Result<Journal> {
         let mark = [&MARK[..], &crc32c(&self.sums).to_le_bytes(), &[0; 4]].concat();
         let journal_bytes = self.at.saturating_add(MARK_BYTES);
-        let old = Digest(self.old.finalize().into());
+        let old = Digest(std::mem::take(&mut self.old).finalize().into());
         let header = Header { entries: self.entries, length_before, length_after, journal_bytes, old };
         let head = [header_bytes(&header), state_bytes(State::Running)].concat();
         let folder = folder_of(journal);
@@ -187,11 +212,16 @@ impl<'a> Writer<'a> {
             self.files.write(&self.file, self.at, &mark)?;
             self.files.write(&self.file, 0, &head)?;
             self.files.sync(&self.file)?;
-            self.files.rename(&self.path, journal)?;
-            self.files.sync_folder(folder)
+            self.files.rename(&self.path, journal)
         };
         write().map_err(fs::failed("write", journal))?;
-        Ok(Journal { file: self.file, path: journal.to_owned(), header })
+        self.passing = None;
+        let file = self.file.try_clone().map_err(fs::failed("write", journal))?;
+        if let Err(error) = self.files.sync_folder(folder) {
+            let _ = self.files.remove(journal); // nothing was written: without it the image is what it is
+            return Err(fs::failed("write", journal)(error).into());
+        }
+        Ok(Journal { file, path: journal.to_owned(), header })
     }
 }
 
@@ -202,7 +232,8 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 
 fn entry_sum(entry: &Entry) -> u32 {
     let length = (entry.old.len() as u64).to_le_bytes();
-    crc32c_of(&[&entry.at.to_le_bytes(), &length, &entry.old, &entry.new])
+    let kind = u32::from(entry.passing).to_le_bytes();
+    crc32c_of(&[&entry.at.to_le_bytes(), &length, &kind, &entry.old, &entry.new])
 }
 
 fn header_bytes(header: &Header) -> [u8; SECTOR] {
@@ -290,13 +321,18 @@ impl Journal {
         self.file.read_exact_at(&mut head, at).ok()?;
         let (place, length, sum) = (read::u64_le(&head, 0), read::u64_le(&head, 8), read::u32_le(&head, 16));
         let (place, length, sum) = (place.ok()?, length.ok()?, sum.ok()?);
+        let passing = match read::u32_le(&head, 20).ok()? {
+            0 => false,
+            1 => true,
+            _ => return None,
+        };
         if length > ENTRY_BYTES_MAX || place.checked_add(length)? > self.header.length_before {
             return None;
         }
         let mut bytes = vec![0; usize::try_from(length.checked_mul(2)?).ok()?];
         self.file.read_exact_at(&mut bytes, at.checked_add(ENTRY_HEAD_BYTES as u64)?).ok()?;
         let (old, new) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-        let entry = Entry { at: place, old: old.to_vec(), new: new.to_vec() };
+        let entry = Entry { at: place, old: old.to_vec(), new: new.to_vec(), passing };
         (entry_sum(&entry) == sum).then_some(entry)
     }
 
@@ -330,8 +366,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.coldforge-undo");
         let mut writer = Writer::create(&Real, &path).unwrap();
-        writer.add(&Entry { at: 512, old: vec![1; 512], new: vec![2; 512] }).unwrap();
-        writer.add(&Entry { at: 4096, old: vec![3; 7], new: vec![4; 7] }).unwrap();
+        writer.add(&Entry { at: 512, old: vec![1; 512], new: vec![2; 512], passing: false }).unwrap();
+        writer.add(&Entry { at: 4096, old: vec![3; 7], new: vec![4; 7], passing: true }).unwrap();
         writer.commit(&path, 8192, 9000).unwrap();
         (folder, path)
     }

@@ -6,12 +6,14 @@
 //! journal after success; the image can then be read as any other, and [`undo`] rolls the whole run back as long as
 //! nobody has written to the image since.
 //!
-//! The order of writing: what lies behind the old end of the file (new blocks of a dynamic VHD and its moved footer),
-//! the container's tables, then the disk's bytes in the steps that the caller names, each step flushed before the next.
+//! The order of writing: the marks that the caller names (a volume's dirty flag), what lies behind the old end of the
+//! file (new blocks of a dynamic VHD and its moved footer), the container's tables, then the disk's bytes in the steps
+//! that the caller names, each step flushed before the next; all is read back, and then the marks are taken away. An
+//! undo sets and takes them away likewise.
 //!
-//! While a run or an undo works it holds an exclusive `flock` on the image and a record lock on all of it, which qemu
-//! heeds. Not handled here: VHDX, differencing and VMDK files, which are refused, and what a volume wants to have
-//! marked before its bytes change.
+//! Room for everything is reserved before the first byte changes, so that a full file system is no reason to stop half
+//! way. While a run or an undo works it holds an exclusive `flock` on the image and a record lock on all of it, which
+//! qemu heeds; a signal waits for its end. Not handled here: VHDX, differencing and VMDK files, which are refused.
 
 #[cfg(test)]
 mod faults;
@@ -29,11 +31,12 @@ use sha2::{Digest as _, Sha256};
 use super::export::{compare, for_each_piece};
 use super::parent::Lineage;
 use super::plan::Step;
-use super::{BlockDevice as _, Error, Image, Overlay, Raw, Result};
+use super::{BlockDevice, Error, Image, Overlay, Raw, Result};
 use crate::base::digest::Digest;
+use crate::base::interrupt::Whole;
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
-use crate::base::{Extent, fs};
+use crate::base::{Extent, fs, read};
 use files::{Files, Real};
 use journal::{ENTRY_BYTES_MAX, Entry, Journal, State, Writer};
 
@@ -49,6 +52,15 @@ pub enum UndoJournal {
     Keep,
     /// It is removed.
     Remove,
+}
+
+/// A byte of the disk that has another value while a run writes: a volume's mark that it is not to be trusted.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Mark {
+    /// Where it lies on the disk.
+    pub at: u64,
+    /// The value that it has meanwhile.
+    pub byte: u8,
 }
 
 /// What a run in place wrote.
@@ -87,7 +99,8 @@ pub struct Undone {
 /// Writes the disk that `overlay` shows into the image file below it.
 ///
 /// `order` names ranges of the disk in the order in which they must reach the medium; each group is flushed before the
-/// next is written. What is in no group is written before the first. The image must not be read through the overlay any
+/// next is written. What is in no group is written before the first. `marks` are set before everything else and taken
+/// away last; where one lies in a sector that changes, none is set. The image must not be read through the overlay any
 /// more: open it again.
 ///
 /// # Errors
@@ -98,10 +111,11 @@ pub struct Undone {
 pub fn write_in_place(
     overlay: &Overlay<&Image>,
     order: &[Vec<Extent>],
+    marks: &[Mark],
     keep: UndoJournal,
     progress: &dyn Progress,
 ) -> Result<InPlace> {
-    write(overlay, order, keep, progress, &Real)
+    write(overlay, (order, marks), keep, progress, &Real)
 }
 
 /// Tells what stands beside an image.
@@ -148,9 +162,15 @@ pub(super) fn refuse_unfinished(image: &Path) -> Result<()> {
     }
 }
 
+/// Refuses an image beside which any run's journal stands.
+pub(super) fn refuse_finished(image: &Path) -> Result<()> {
+    let path = journal::path_of(image)?;
+    if journal::state_of(&path)?.is_some() { Err(Error::UndoExists { path }) } else { Ok(()) }
+}
+
 fn write(
     overlay: &Overlay<&Image>,
-    order: &[Vec<Extent>],
+    (order, marks): (&[Vec<Extent>], &[Mark]),
     keep: UndoJournal,
     progress: &dyn Progress,
     files: &dyn Files,
@@ -162,25 +182,27 @@ fn write(
     if changed.is_empty() {
         return Ok(InPlace { changed, file_bytes: length_before, added_blocks: 0, journal: None });
     }
-    let plan = image.plan(&whole_sectors(&changed, overlay.len()))?;
+    let sectors = whole_sectors(&changed, overlay.len());
+    let marks = Marks::beside(&sectors, marks, overlay)?;
+    let plan = image.plan(&normalize([&sectors[..], &marks.sectors].concat()))?;
+    refuse_finished(raw.path())?;
     let journal_path = journal::path_of(raw.path())?;
-    if journal::state_of(&journal_path)?.is_some() {
-        return Err(Error::UndoExists { path: journal_path });
-    }
     let target = Target::claim(raw)?;
     raw.unchanged()?;
 
-    let phases = phases(&plan.steps, length_before, order);
-    let total = phases.iter().flatten().fold(0u64, |sum, write| sum.saturating_add(write.length()));
+    let _whole = Whole::begin();
+    let phases = phases(&plan.steps, length_before, order, &marks);
+    let total = phases.body.iter().flatten().fold(0u64, |sum, write| sum.saturating_add(write.length()));
     progress.start("write changes", total);
     let mut writer = Writer::create(files, &journal_path)?;
-    for write in phases.iter().flatten() {
+    let own = phases.body.iter().flatten().map(|write| (write, false));
+    for (write, passing) in own.chain(phases.mark.iter().map(|write| (write, true))) {
         write.for_each_piece(overlay, |at, new| match inside(at, new, length_before) {
             None => Ok(()),
             Some(new) => {
                 let mut old = vec![0; new.len()];
                 raw.read_at(at, &mut old)?;
-                writer.add(&Entry { at, old, new: new.to_vec() })
+                writer.add(&Entry { at, old, new: new.to_vec(), passing })
             }
         })?;
     }
@@ -188,6 +210,10 @@ fn write(
     let journal = writer.commit(&journal_path, length_before, plan.file_bytes)?;
 
     let run = Run { overlay, target: &target, files };
+    if let Err(error) = run.reserve(&phases) {
+        let _ = journal.remove(files); // not a byte of the image has changed
+        return Err(error);
+    }
     let finish = || match keep {
         UndoJournal::Keep => {
             let (seconds, nanoseconds) = target.time()?;
@@ -223,7 +249,7 @@ fn roll_back(image: &Path, progress: &dyn Progress, files: &dyn Files) -> Result
         State::Finished(seconds, nanoseconds) => {
             let as_written =
                 target.length()? == journal.header.length_after && target.time()? == (seconds, nanoseconds);
-            if !as_written || !target.holds(&journal, |entry, found| entry.new == found)? {
+            if !as_written || !target.holds(&journal, |entry, found| entry.at_the_end() == found)? {
                 return Err(Error::UndoStale { path: image.to_owned() });
             }
             Pending::Finished
@@ -239,6 +265,7 @@ fn roll_back(image: &Path, progress: &dyn Progress, files: &dyn Files) -> Result
         return Err(Error::UndoForeign { path: image.to_owned() });
     }
     // From here on the image may be half old.
+    let _whole = Whole::begin();
     if run == Pending::Finished {
         journal.set_state(files, State::Running)?;
     }
@@ -265,6 +292,55 @@ fn inside(at: u64, bytes: &[u8], length: u64) -> Option<&[u8]> {
     bytes.get(..bytes.len().min(room)).filter(|bytes| !bytes.is_empty())
 }
 
+/// The sectors that hold the marks of a run: what they are, and what they are with the marks.
+///
+/// Both are kept, because a disk that is written to is read no more.
+#[derive(Clone, Debug, Default)]
+struct Marks {
+    sectors: Vec<Extent>,
+    plain: Vec<Vec<u8>>,
+    marked: Vec<Vec<u8>>,
+}
+
+impl Marks {
+    /// Takes marks in if none of them lies in the sectors of the disk that change.
+    fn beside(changed: &[Extent], marks: &[Mark], disk: &dyn BlockDevice) -> Result<Self> {
+        let places: Vec<Extent> = marks.iter().map(|mark| Extent::new(mark.at, 1)).collect();
+        let meets = |mark: &Mark| changed.iter().any(|extent| extent.offset <= mark.at && mark.at < extent.end());
+        if marks.iter().any(|mark| mark.at >= disk.len() || meets(mark)) {
+            return Ok(Self::default());
+        }
+        let mut held = Self { sectors: whole_sectors(&places, disk.len()), ..Self::default() };
+        for sector in &held.sectors {
+            // As few sectors as marks.
+            let mut bytes = vec![0; usize::try_from(sector.length).expect("a few sectors are small")];
+            disk.read_at(sector.offset, &mut bytes)?;
+            held.plain.push(bytes.clone());
+            for mark in marks {
+                let within = mark.at.checked_sub(sector.offset).and_then(|within| usize::try_from(within).ok());
+                if let Some(byte) = within.and_then(|within| bytes.get_mut(within)) {
+                    *byte = mark.byte;
+                }
+            }
+            held.marked.push(bytes);
+        }
+        Ok(held)
+    }
+
+    /// Returns the writes of `contents` (one for each sector) to where pieces of the sectors lie in the file.
+    fn writes<'a>(&self, pieces: &[Placed], contents: &'a [Vec<u8>]) -> Vec<Write<'a>> {
+        let held = || self.sectors.iter().zip(contents);
+        let write = |(file_at, piece): &Placed| {
+            let (sector, bytes) =
+                held().find(|(sector, _)| sector.offset <= piece.offset && piece.end() <= sector.end())?;
+            let within = usize::try_from(piece.offset.checked_sub(sector.offset)?).ok()?;
+            let bytes = read::slice(bytes, within, usize::try_from(piece.length).ok()?).ok()?;
+            Some(Write::Own(*file_at, bytes))
+        };
+        pieces.iter().filter_map(write).collect()
+    }
+}
+
 /// One write into the image file.
 #[derive(Clone, Copy, Debug)]
 enum Write<'a> {
@@ -279,6 +355,12 @@ impl Write<'_> {
         match self {
             Self::Own(_, bytes) => bytes.len() as u64,
             Self::Guest(_, extent) => extent.length,
+        }
+    }
+
+    fn place(&self) -> u64 {
+        match self {
+            Self::Own(at, _) | Self::Guest(at, _) => *at,
         }
     }
 
@@ -303,8 +385,19 @@ impl Write<'_> {
 }
 const _: () = assert!(BUFFER_BYTES as u64 <= ENTRY_BYTES_MAX);
 
-/// Sorts the writes of a plan into phases, each of which is flushed before the next begins.
-fn phases<'a>(steps: &'a [Step], length_before: u64, order: &[Vec<Extent>]) -> Vec<Vec<Write<'a>>> {
+/// The writes of a run.
+#[derive(Debug)]
+struct Phases<'a> {
+    /// Sets the marks.
+    mark: Vec<Write<'a>>,
+    /// Everything else, in groups, each of which is flushed before the next begins.
+    body: Vec<Vec<Write<'a>>>,
+    /// Takes the marks away.
+    unmark: Vec<Write<'a>>,
+}
+
+/// Sorts the writes of a plan.
+fn phases<'a>(steps: &'a [Step], length_before: u64, order: &[Vec<Extent>], marks: &'a Marks) -> Phases<'a> {
     let (mut behind, mut own, mut guest) = (Vec::new(), Vec::new(), Vec::new());
     for step in steps {
         match step {
@@ -314,6 +407,7 @@ fn phases<'a>(steps: &'a [Step], length_before: u64, order: &[Vec<Extent>]) -> V
             Step::Guest { at, extent } => guest.push((*at, *extent)),
         }
     }
+    let (marked, mut guest) = split(guest, &marks.sectors);
     let mut groups = Vec::new();
     for group in order {
         let (inside, outside) = split(guest, &normalize(group.clone()));
@@ -321,8 +415,12 @@ fn phases<'a>(steps: &'a [Step], length_before: u64, order: &[Vec<Extent>]) -> V
         guest = outside;
     }
     let writes = |pieces: Vec<Placed>| pieces.into_iter().map(|(at, extent)| Write::Guest(at, extent)).collect();
-    let phases = [behind, own].into_iter().chain([guest].into_iter().chain(groups).map(writes));
-    phases.filter(|phase| !phase.is_empty()).collect()
+    let body = [behind, own].into_iter().chain([guest].into_iter().chain(groups).map(writes));
+    Phases {
+        mark: marks.writes(&marked, &marks.marked),
+        body: body.filter(|phase| !phase.is_empty()).collect(),
+        unmark: marks.writes(&marked, &marks.plain),
+    }
 }
 
 /// A range of the disk behind its place in the file.
@@ -361,39 +459,62 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Writes all phases, reads them back, and opens the file as the container that it is.
-    fn write(
-        &self,
-        phases: &[Vec<Write<'_>>],
-        file_bytes: u64,
-        changed: &[Extent],
-        progress: &dyn Progress,
-    ) -> Result<()> {
+    /// Makes sure that everything that is to be written has room.
+    fn reserve(&self, phases: &Phases<'_>) -> Result<()> {
         let Target { file, path } = self.target;
+        for write in phases.mark.iter().chain(phases.body.iter().flatten()) {
+            let reserved = self.files.reserve(file, write.place(), write.length());
+            reserved.map_err(fs::failed("reserve space in", path))?;
+        }
+        Ok(())
+    }
+
+    /// Writes all phases, reads them back, and opens the file as the container that it is.
+    fn write(&self, phases: &Phases<'_>, file_bytes: u64, changed: &[Extent], progress: &dyn Progress) -> Result<()> {
+        let Target { file, path } = self.target;
+        self.put(&phases.mark, progress)?;
         if file_bytes != self.target.length()? {
             self.files.resize(file, file_bytes).map_err(fs::failed("resize", path))?;
         }
-        for phase in phases {
-            for write in phase {
-                write.for_each_piece(self.overlay, |at, bytes| {
-                    Ok(self.files.write(file, at, bytes).map_err(fs::failed("write", path))?)
-                })?;
-                progress.advance(write.length());
-            }
-            self.files.sync(file).map_err(fs::failed("flush", path))?;
+        for phase in &phases.body {
+            self.put(phase, progress)?;
         }
         let mut found = vec![0; BUFFER_BYTES];
-        for write in phases.iter().flatten() {
+        self.check(phases.body.iter().flatten(), &mut found)?;
+        self.put(&phases.unmark, progress)?;
+        self.check(phases.unmark.iter(), &mut found)?;
+        let again = file.try_clone().map_err(fs::failed("open", path))?;
+        let format = self.overlay.base().format();
+        let written = Image::of(Raw::of_file(again, path)?, format, &mut Lineage::default())?;
+        compare(self.overlay, &written, changed, &mut found)
+    }
+
+    /// Writes a group and flushes it.
+    fn put(&self, phase: &[Write<'_>], progress: &dyn Progress) -> Result<()> {
+        let Target { file, path } = self.target;
+        for write in phase {
+            write.for_each_piece(self.overlay, |at, bytes| {
+                Ok(self.files.write(file, at, bytes).map_err(fs::failed("write", path))?)
+            })?;
+            progress.advance(write.length());
+        }
+        if phase.is_empty() {
+            return Ok(());
+        }
+        Ok(self.files.sync(file).map_err(fs::failed("flush", path))?)
+    }
+
+    /// Reads back what was written.
+    fn check<'w>(&self, writes: impl Iterator<Item = &'w Write<'w>>, found: &mut [u8]) -> Result<()> {
+        let Target { file, path } = self.target;
+        for write in writes {
             write.for_each_piece(self.overlay, |at, bytes| {
                 let found = found.get_mut(..bytes.len()).expect("a piece fits into the buffer");
                 file.read_exact_at(found, at).map_err(fs::failed("read", path))?;
                 if found == bytes { Ok(()) } else { Err(Error::ReadBack { at }) }
             })?;
         }
-        let again = file.try_clone().map_err(fs::failed("open", path))?;
-        let format = self.overlay.base().format();
-        let written = Image::of(Raw::of_file(again, path)?, format, &mut Lineage::default())?;
-        compare(self.overlay, &written, changed, &mut found)
+        Ok(())
     }
 }
 
@@ -477,16 +598,29 @@ impl Target {
 
     /// Puts all old bytes and the old length back, flushes, and reads them again; returns how many there were.
     fn restore(&self, journal: &Journal, files: &dyn Files) -> Result<u64> {
-        let mut bytes = 0u64;
+        let (mut bytes, mut marked) = (0u64, false);
+        let write = |at, bytes: &[u8]| files.write(&self.file, at, bytes).map_err(fs::failed("write", &self.path));
+        let flush = || files.sync(&self.file).map_err(fs::failed("flush", &self.path));
+        journal.for_each_entry(|entry| {
+            marked |= entry.passing;
+            if entry.passing { Ok(write(entry.at, &entry.new)?) } else { Ok(()) }
+        })?;
+        if marked {
+            flush()?;
+        }
         journal.for_each_entry(|entry| {
             bytes = bytes.saturating_add(entry.old.len() as u64);
-            Ok(files.write(&self.file, entry.at, &entry.old).map_err(fs::failed("write", &self.path))?)
+            if entry.passing { Ok(()) } else { Ok(write(entry.at, &entry.old)?) }
         })?;
         let header = &journal.header;
         if self.length()? != header.length_before {
             files.resize(&self.file, header.length_before).map_err(fs::failed("resize", &self.path))?;
         }
-        files.sync(&self.file).map_err(fs::failed("flush", &self.path))?;
+        flush()?;
+        if marked {
+            journal.for_each_entry(|entry| if entry.passing { Ok(write(entry.at, &entry.old)?) } else { Ok(()) })?;
+            flush()?;
+        }
         let mut old = Sha256::new();
         journal.for_each_entry(|entry| {
             let mut found = vec![0; entry.old.len()];

@@ -1,6 +1,5 @@
 //! Changing a registry: all steps in memory, verified before and after, then written as a whole.
 
-use std::collections::BTreeMap;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
@@ -11,7 +10,7 @@ use crate::base::reg_file::Section;
 use crate::base::time::FileTime;
 use crate::base::{Extent, fs, read};
 use crate::disk::{self, BlockDevice as _, Format, Image, Overlay, UndoJournal};
-use crate::ntfs::WriteStep;
+use crate::pipeline::output::{Edited, order};
 use crate::pipeline::{Error, Output, Result};
 use crate::regf::{self, Hive, LogReport, Replay, Severity};
 use crate::windows::{Opening, Registry};
@@ -138,13 +137,10 @@ pub fn edit(
         let failed = |source| Error::Step { key: step.key().to_owned(), source };
         changed += usize::from(step.apply(registry.hive_mut(number), &at, opening.now).map_err(failed)?);
     }
-    let mut order: BTreeMap<WriteStep, Vec<Extent>> = BTreeMap::new();
-    for (step, extents) in registry.commit()?.into_iter().flat_map(|change| change.order) {
-        order.entry(step).or_default().extend(extents);
-    }
-    let order: Vec<Vec<Extent>> = order.into_values().collect();
+    let order = order(registry.commit()?.iter().flat_map(|change| &change.order));
+    let edited = Edited { partition: registry.partition(), volume: registry.volume_extent() };
     let warnings = registry.warnings().to_vec();
-    let files = output.emit(&registry.into_device(), path, &order, progress)?;
+    let files = output.emit(&registry.into_device(), path, (edited, &order), progress)?;
     Ok(Written { changed, files, warnings })
 }
 
@@ -265,7 +261,7 @@ fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], p
         let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
         overlay.write_at(range.offset, bytes.expect("the ranges of a content lie inside it"))?;
     }
-    disk::write_in_place(&overlay, &[], UndoJournal::Remove, progress)?;
+    disk::write_in_place(&overlay, &[], &[], UndoJournal::Remove, progress)?;
     Ok(())
 }
 

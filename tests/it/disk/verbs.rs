@@ -51,7 +51,7 @@ fn a_run_in_place_is_undone_by_the_verb_and_an_unfinished_one_stops_every_other(
         let mut overlay = Overlay::new(&opened);
         overlay.write_at(1_000_000, b"changed in place").unwrap();
         overlay.write_at(opened.len() - 3, b"end").unwrap();
-        write_in_place(&overlay, &[vec![Extent::new(1_000_000, 4)]], UndoJournal::Keep, &Silent).unwrap()
+        write_in_place(&overlay, &[vec![Extent::new(1_000_000, 4)]], &[], UndoJournal::Keep, &Silent).unwrap()
     };
     let done = write();
     assert!(done.journal.is_some() && crate::support::sha256(&image) != before);

@@ -1,0 +1,99 @@
+//! What a run that is broken off must not leave behind, and what it must bring to an end.
+//!
+//! Whoever makes a file or folder under a temporary name says so with [`Passing`]; whoever writes where half of it would
+//! do harm holds [`Whole`] meanwhile. A program that is told to stop calls [`break_off`], which waits for the latter,
+//! removes the former, and lets nothing of either kind begin any more: the process is to end then.
+//!
+//! This is the one place with a state of the whole process, because a signal is sent to the whole process.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+
+/// A thread that does not know yet may go on making files in a folder that is removed; it cannot go on for long.
+const ATTEMPTS: usize = 1_000;
+
+static STATE: Mutex<State> = Mutex::new(State { passing: BTreeSet::new(), whole: 0 });
+static ENDED: Condvar = Condvar::new();
+static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
+
+struct State {
+    passing: BTreeSet<PathBuf>,
+    /// How much work is going on that has to end.
+    whole: usize,
+}
+
+fn state() -> MutexGuard<'static, State> {
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A file or folder under a temporary name; it counts as one as long as this value lives.
+#[derive(Debug)]
+pub struct Passing(PathBuf);
+
+impl Passing {
+    /// Makes a file or folder and notes its path; nobody is told to stop between the two.
+    ///
+    /// # Errors
+    /// What making it answers.
+    pub fn make<T, E>(make: impl FnOnce() -> Result<T, E>, path: impl FnOnce(&T) -> PathBuf) -> Result<(T, Self), E> {
+        let mut state = state();
+        let made = make()?;
+        let path = path(&made);
+        state.passing.insert(path.clone());
+        Ok((made, Self(path)))
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        state().passing.remove(&self.0);
+    }
+}
+
+/// Work that has to end before the process does.
+#[derive(Debug)]
+pub struct Whole(());
+
+impl Whole {
+    /// Begins such work, which ends with this value.
+    pub fn begin() -> Self {
+        let mut state = state();
+        state.whole = state.whole.saturating_add(1);
+        Self(())
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        let mut state = state();
+        state.whole = state.whole.saturating_sub(1);
+        ENDED.notify_all();
+    }
+}
+
+/// Nothing that is temporary is there any more, and nothing begins as long as this value lives.
+#[must_use = "what it holds back goes on when it is dropped"]
+pub struct BrokenOff(#[expect(dead_code, reason = "held, never read")] MutexGuard<'static, State>);
+
+/// Waits for the work that has to end, and removes everything that is temporary.
+pub fn break_off() -> BrokenOff {
+    BROKEN_OFF.store(true, Ordering::SeqCst);
+    let state = ENDED.wait_while(state(), |state| state.whole > 0).unwrap_or_else(PoisonError::into_inner);
+    for path in &state.passing {
+        for _ in 0..ATTEMPTS {
+            let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
+            // What cannot be removed at all is left: there is nobody to tell who could do better.
+            if removed.is_ok() || path.symlink_metadata().is_err() {
+                break;
+            }
+        }
+    }
+    BrokenOff(state)
+}
+
+/// Tells whether the process was told to stop.
+pub fn is_broken_off() -> bool {
+    BROKEN_OFF.load(Ordering::SeqCst)
+}
