@@ -4,10 +4,12 @@
 //! and changes them; [`View`] only answers, without loading them; [`Registry`]
 //! gives hands-on access to each hive; [`second_opinion`] reads the result again through crates that this project did not write.
 
+pub mod certificates;
 mod commit;
 mod error;
 mod hives;
 mod identity;
+pub mod local_policy;
 mod locate;
 mod machine;
 mod registry;
