@@ -3,9 +3,11 @@
 
 mod support;
 
+mod certificates;
 mod disk;
 mod files;
 mod floors;
+mod group_policy;
 mod growth;
 mod harden;
 mod hostile;

@@ -6,9 +6,9 @@
 
 use thiserror::Error;
 
-use super::PolicyScope;
 use crate::base::guid::Guid;
 use crate::base::{Failure, Kind};
+use crate::windows::setting::PolicyScope;
 
 const VERSION: &str = "Version";
 

@@ -13,21 +13,13 @@ pub mod gpt_ini;
 use thiserror::Error;
 
 use self::gpt_ini::{AUDIT, GptIni, REGISTRY_MACHINE, REGISTRY_USER};
+use super::setting::{AuditFlags, PolicyScope};
 use crate::base::audit_csv::{self, AuditCsv, Audited, Subcategory};
 use crate::base::registry_pol::{self, Effect, RegistryPol};
 use crate::base::{Failure, Kind};
 
 /// The folder of local group policy on the Windows volume.
 pub const FOLDER: &str = r"\Windows\System32\GroupPolicy";
-
-/// Whose policy an entry of local group policy is.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum PolicyScope {
-    /// The machine's.
-    Machine,
-    /// Every user's.
-    User,
-}
 
 /// A file of local group policy.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -230,15 +222,17 @@ impl LocalPolicy {
     ///
     /// # Errors
     /// [`Error::Subcategory`], [`Error::AuditCsv`].
-    pub fn audited(&self, subcategory: &str) -> Result<Option<Audited>, Error> {
-        Ok(self.audit.content.audited(known(subcategory)?)?)
+    pub fn audited(&self, subcategory: &str) -> Result<Option<AuditFlags>, Error> {
+        let audited = self.audit.content.audited(known(subcategory)?)?;
+        Ok(audited.map(|Audited { success, failure }| AuditFlags { success, failure }))
     }
 
     /// Makes the policy audit a subcategory so, or with `None` leave it alone; returns whether it was changed.
     ///
     /// # Errors
     /// [`Error::Subcategory`], [`Error::AuditCsv`]; nothing is changed then.
-    pub fn set_audited(&mut self, subcategory: &str, to: Option<Audited>) -> Result<bool, Error> {
+    pub fn set_audited(&mut self, subcategory: &str, to: Option<AuditFlags>) -> Result<bool, Error> {
+        let to = to.map(|AuditFlags { success, failure }| Audited { success, failure });
         let is_changed = self.audit.content.set(known(subcategory)?, to)?;
         self.audit.is_edited |= is_changed;
         Ok(is_changed)
@@ -303,7 +297,7 @@ mod tests {
     use PolicyScope::{Machine, User};
 
     const KEY: &str = r"SOFTWARE\Policies\Microsoft\Windows\System";
-    const BOTH: Audited = Audited { success: true, failure: true };
+    const BOTH: AuditFlags = AuditFlags { success: true, failure: true };
 
     fn opened(files: &[(PolicyFile, Vec<u8>)]) -> LocalPolicy {
         let read = |file| Ok(files.iter().find(|(known, _)| *known == file).map(|(_, bytes)| bytes.clone()));
