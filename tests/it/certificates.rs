@@ -17,8 +17,8 @@ use crate::support::{Seeded, ask, corpus, fixture, oracle, shared, text};
 /// The blobs of a real SOFTWARE hive and of real group policy objects.
 fn blobs() -> Vec<Blob> {
     let mut blobs = Vec::new();
-    let Some(folder) = corpus("^hives/dfwinreg__SOFTWARE$") else { return blobs };
-    let hive = Hive::parse(std::fs::read(folder.join("hives/dfwinreg__SOFTWARE")).unwrap()).unwrap();
+    let Some(folder) = corpus("^hives/dfwinreg__SOFTWARE") else { return blobs };
+    let hive = Hive::accept_dirty(std::fs::read(folder.join("hives/dfwinreg__SOFTWARE")).unwrap()).unwrap().hive;
     for store in ["AuthRoot", "ROOT", "CA", "Disallowed", "TrustedPublisher"] {
         blobs.extend(list(&hive, store).unwrap().into_iter().map(|found| found.blob));
     }
@@ -195,8 +195,8 @@ fn a_certificate_is_installed_found_by_others_and_removed() {
 #[test]
 fn what_group_policy_keeps_is_found_and_removed_and_damage_is_refused_by_name() {
     let now = Moment(1_767_225_600).filetime();
-    let Some(folder) = corpus("^hives/dfwinreg__SOFTWARE$") else { return };
-    let mut hive = Hive::parse(std::fs::read(folder.join("hives/dfwinreg__SOFTWARE")).unwrap()).unwrap();
+    let Some(folder) = corpus("^hives/dfwinreg__SOFTWARE") else { return };
+    let mut hive = Hive::accept_dirty(std::fs::read(folder.join("hives/dfwinreg__SOFTWARE")).unwrap()).unwrap().hive;
     let found = list(&hive, "AuthRoot").unwrap().remove(0);
     let certificate = Certificate::parse(found.blob.certificate()).unwrap();
     let thumbprint = certificate.thumbprint();
