@@ -17,6 +17,20 @@ impl Guid {
     }
 }
 
+impl Guid {
+    /// Parses `c12a7328-f81f-11d2-ba4b-00a0c93ec93b`, in any case of letters.
+    pub fn from_text(text: &str) -> Option<Self> {
+        let groups: Vec<&str> = text.split('-').collect();
+        let is_hex = |group: &&str| group.bytes().all(|digit| digit.is_ascii_hexdigit());
+        if !groups.iter().map(|group| group.len()).eq([8, 4, 4, 4, 12]) || !groups.iter().all(is_hex) {
+            return None;
+        }
+        let number = |group: usize| u64::from_str_radix(groups[group], 16).ok();
+        let (a, b, c) = (u32::try_from(number(0)?), u16::try_from(number(1)?), u16::try_from(number(2)?));
+        Some(Self::new(a.ok()?, b.ok()?, c.ok()?, (number(3)? << 48 | number(4)?).to_be_bytes()))
+    }
+}
+
 impl fmt::Display for Guid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let g = &self.0;
@@ -37,5 +51,9 @@ mod tests {
         let esp = Guid::new(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);
         assert_eq!(esp.to_string(), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
         assert_eq!(esp.0[..4], [0x28, 0x73, 0x2a, 0xc1]);
+        assert_eq!(Guid::from_text("C12A7328-F81F-11D2-BA4B-00A0C93EC93B"), Some(esp));
+        for text in ["", "c12a7328", "{c12a7328-f81f-11d2-ba4b-00a0c93ec93b}", "+12a7328-f81f-11d2-ba4b-00a0c93ec93b"] {
+            assert_eq!(Guid::from_text(text), None);
+        }
     }
 }

@@ -1,9 +1,12 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
-//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors, times,
-//! UTF-16, `.reg` text, progress, and file helpers that name the path in their errors. Nothing here reads a clock or
+//! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors and what
+//! they grant, times, UTF-16, `.reg` text, the files of group policy, progress, and file helpers that name the path in
+//! their errors. Nothing here reads a clock or
 //! draws a random number.
 
+pub mod access;
+pub mod audit_csv;
 pub mod crc32c;
 pub mod descriptor;
 pub mod digest;
@@ -16,6 +19,9 @@ pub mod offset;
 pub mod progress;
 pub mod read;
 pub mod reg_file;
+pub mod registry_pol;
+pub mod sddl;
+pub mod security_template;
 pub mod sid;
 pub mod time;
 pub mod utf16;

@@ -71,6 +71,12 @@ impl Sid {
             .map(|(.., name)| *name)
     }
 
+    /// Returns the SID that two letters of SDDL mean on every machine (MS-DTYP 2.5.1.1), in upper case.
+    pub fn from_abbreviation(letters: &str) -> Option<Self> {
+        let named = WELL_KNOWN.iter().find(|(.., known)| *known == letters);
+        named.map(|(authority, parts, _)| Self::new(*authority, parts))
+    }
+
     /// Returns the two letters that SDDL has for it (MS-DTYP 2.5.1.1), if it is the same on every machine.
     pub fn abbreviation(&self) -> Option<&'static str> {
         let parts = self.parts.as_slice();

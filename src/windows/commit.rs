@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use rayon::prelude::*;
 
+use super::files::Staged;
 use super::hives::{self, HiveFile};
 use super::{Error, Result};
 use crate::base::digest::Digest;
@@ -111,7 +112,7 @@ fn look_over<D: BlockDevice>(
 
 /// Seals and verifies every hive that was edited or recovered, in parallel, and writes what changed to the volume: in
 /// place, or where the file became longer, as new content. The logs of such a hive are zeroed: an old entry in them
-/// must never be replayed over the edit. Then the volume is verified again.
+/// must never be replayed over the edit. Then the files that are staged are written, and the volume is verified again.
 ///
 /// # Errors
 /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. [`Error::VolumeWorse`] if the
@@ -120,6 +121,7 @@ pub(super) fn commit<D: BlockDevice>(
     volume: &mut Volume<Window<D>>,
     partition: u32,
     hives: &mut [HiveFile],
+    staged: Option<&mut Staged>,
     now: FileTime,
     (before, check): (Option<&Report>, VolumeCheck),
 ) -> Result<Vec<FileChange>> {
@@ -163,6 +165,9 @@ pub(super) fn commit<D: BlockDevice>(
             });
         }
     }
+    if let Some(staged) = staged {
+        changes.extend(staged.write(volume, now)?);
+    }
     if !changes.is_empty()
         && let (Some(before), Some(after)) = (before, look_over(volume, partition, hives, check)?)
         && let Some(first) = after.grown_from(before).first()
@@ -195,7 +200,10 @@ fn write<D: BlockDevice>(
     Ok(Changes::of_content(normalize(extents)))
 }
 
-fn steps_on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, changes: &Changes) -> Vec<(WriteStep, Vec<Extent>)> {
+pub(super) fn steps_on_disk<D: BlockDevice>(
+    volume: &Volume<Window<D>>,
+    changes: &Changes,
+) -> Vec<(WriteStep, Vec<Extent>)> {
     changes.steps().iter().map(|(step, extents)| (*step, on_disk(volume, extents.clone()))).collect()
 }
 

@@ -3,6 +3,9 @@
 use thiserror::Error;
 
 use super::setting::{Form, Setting};
+use super::{certificates, local_policy};
+use crate::base::descriptor::Malformed;
+use crate::base::sddl;
 use crate::base::{CellOffset, Failure, Kind, Refusal};
 use crate::{disk, ntfs, partition, regf};
 
@@ -138,6 +141,48 @@ pub enum Error {
         key: String,
     },
 
+    /// Local group policy is damaged, or has an order that is not understood.
+    #[error(transparent)]
+    LocalPolicy(#[from] local_policy::Error),
+
+    /// A certificate is damaged, or cannot be stored.
+    #[error(transparent)]
+    Certificate(#[from] certificates::Error),
+
+    /// A text is no security descriptor.
+    #[error(transparent)]
+    Sddl(#[from] sddl::Error),
+
+    /// A security descriptor is damaged.
+    #[error("the permissions of `{path}` cannot be read")]
+    Descriptor {
+        /// The key or file.
+        path: String,
+        /// What is wrong.
+        source: Malformed,
+    },
+
+    /// A folder passes on permissions of a kind that is not handled to what is new in it.
+    #[error("what permissions `{path}` would inherit is not known")]
+    Inheritance {
+        /// The path of the new file or folder.
+        path: String,
+    },
+
+    /// A key is not there.
+    #[error("there is no key `{key}`")]
+    NoKey {
+        /// The key.
+        key: String,
+    },
+
+    /// What tells whether a feature is installed is missing, or contradicts itself.
+    #[error("whether the feature `{name}` is installed cannot be told")]
+    FeatureUnclear {
+        /// The feature.
+        name: String,
+    },
+
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
     Refused(Refusal),
@@ -156,6 +201,11 @@ impl Failure for Error {
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Kind::Unsupported,
             Self::UnknownRoot { .. } => Kind::Usage,
+            Self::LocalPolicy(source) => source.kind(),
+            Self::Certificate(source) => source.kind(),
+            Self::Sddl(source) => source.kind(),
+            Self::Descriptor { .. } | Self::NoKey { .. } => Kind::Refused,
+            Self::Inheritance { .. } | Self::FeatureUnclear { .. } => Kind::Unsupported,
         }
     }
 
@@ -174,6 +224,13 @@ impl Failure for Error {
             Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
             Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Some("E-SETTING-UNSUPPORTED"),
             Self::UnknownRoot { .. } => None,
+            Self::LocalPolicy(source) => source.code(),
+            Self::Certificate(source) => source.code(),
+            Self::Sddl(source) => source.code(),
+            Self::Descriptor { .. } => Some("E-DESCRIPTOR"),
+            Self::NoKey { .. } => Some("E-NO-KEY"),
+            Self::Inheritance { .. } => Some("E-INHERITANCE"),
+            Self::FeatureUnclear { .. } => Some("E-FEATURE-UNCLEAR"),
             Self::Refused(refusal) => Some(refusal.code),
         }
     }
@@ -206,6 +263,13 @@ impl Failure for Error {
             Self::UnknownRoot { .. } => Some(
                 r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file",
             ),
+            Self::LocalPolicy(source) => source.hint(),
+            Self::Certificate(source) => source.hint(),
+            Self::Sddl(source) => source.hint(),
+            Self::Descriptor { .. } => Some("set the permissions anew on a booted Windows"),
+            Self::NoKey { .. } => Some("check the key's spelling, or leave the rule out with --skip"),
+            Self::Inheritance { .. } => Some("let a booted Windows make the folder, or leave the rule out with --skip"),
+            Self::FeatureUnclear { .. } => Some("check the feature on a booted Windows"),
             Self::Refused(refusal) => Some(refusal.hint),
         }
     }

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
+use super::certificates::{self, Installed};
 use super::identity::CURRENT;
 use super::setting::{Found, Setting, SettingError, Value, ValueType};
-use super::{Error, Result};
+use super::{Error, Result, acl};
 use crate::base::digest::Digest;
 use crate::base::{CellOffset, Failure as _, FileOffset};
 use crate::disk::BlockDevice;
@@ -21,6 +22,10 @@ pub(super) const CONFIG: &str = r"\Windows\System32\config";
 
 /// The parts of the registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
+
+/// The place of SOFTWARE, and of SYSTEM, in [`ROOTS`].
+pub(super) const SOFTWARE: usize = 0;
+pub(super) const SYSTEM: usize = 1;
 
 /// An opened hive and the files it came from.
 #[derive(Debug)]
@@ -171,7 +176,8 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
 /// Returns the number of the hive that holds a setting.
 pub(super) fn holder(setting: &Setting) -> Result<usize> {
     match setting {
-        Setting::Registry { key, .. } => locate(key).map(|(index, _)| index),
+        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => locate(key).map(|(index, _)| index),
+        Setting::Certificate { .. } => Ok(SOFTWARE),
         _ => Err(Error::NoPlace { setting: setting.clone() }),
     }
 }
@@ -197,6 +203,15 @@ pub(super) fn get<'h>(
             let (_, below) = locate(key).map_err(failed)?;
             let read = value(hive, below, name);
             read.map_err(|source| failed(Error::Hive { path: path.to_owned(), source }))?
+        }
+        Setting::RegistryAcl { key } => {
+            let (_, below) = locate(key).map_err(failed)?;
+            acl::read_key(hive, path, below).map_err(failed)?
+        }
+        Setting::Certificate { store, thumbprint } => {
+            let found = certificates::find(hive, store, thumbprint).map_err(|source| failed(source.into()))?;
+            let value = |found: &Installed| Value::Certificate(found.blob.certificate().to_vec());
+            (found.as_ref().map(value), found.map(|found| found.cell))
         }
         _ => return Err(failed(Error::NoPlace { setting: setting.clone() })),
     };

@@ -7,12 +7,14 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
+use super::certificates::{self, Certificate};
 use super::commit::{self, FileChange, VolumeCheck};
+use super::files::Staged;
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
 use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
-use super::{Error, Result};
+use super::{Error, Result, acl, features};
 use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset};
 use crate::disk::{BlockDevice, Window};
@@ -45,6 +47,8 @@ pub struct Machine<D> {
     /// What the verifier found on the volume before any edit.
     report: Option<Report>,
     check: VolumeCheck,
+    /// The settings that are files.
+    files: Staged,
 }
 
 impl<D: BlockDevice> Machine<D> {
@@ -87,7 +91,8 @@ impl<D: BlockDevice> Machine<D> {
         warnings.extend(sets.warnings());
         let identity = identity::read(&software.hive, &system.hive, security.as_ref().map(|hive| hive as _), sets)?;
         let Opening { now, check, .. } = opening;
-        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now, report, check })
+        let files = Staged::open(&volume)?;
+        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now, report, check, files })
     }
 
     /// Returns the number of the partition that holds the Windows.
@@ -133,7 +138,7 @@ impl<D: BlockDevice> Machine<D> {
     /// the volume has a finding that it had not when it was opened. Errors of the volume.
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
         let before = (self.report.as_ref(), self.check);
-        commit::commit(&mut self.volume, self.partition, &mut self.hives, self.now, before)
+        commit::commit(&mut self.volume, self.partition, &mut self.hives, Some(&mut self.files), self.now, before)
     }
 
     /// Returns the bytes of the disk that hold the bytes of a file that a change touched.
@@ -164,12 +169,30 @@ impl<D: BlockDevice> Readings for Machine<D> {
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
+        let failed = |source| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+        if let Some(found) = self.files.get(&self.volume, setting).map_err(failed)? {
+            return Ok(found);
+        }
+        if let Setting::Feature { name } = setting {
+            let [software, system] = [hives::SOFTWARE, hives::SYSTEM].map(|index| &self.hives[index].hive);
+            let sought = features::Sought {
+                software,
+                system,
+                control_set: self.sets.key(self.sets.default),
+                build: self.identity.build,
+            };
+            return features::read(name, &sought, &self.volume).map_err(failed);
+        }
         hives::get(setting, |index| (&self.hives[index].path, &self.hives[index].hive))
     }
 }
 
 impl<D: BlockDevice> Settings for Machine<D> {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Answer {
+        let staged = self.files.set(&self.volume, setting, to).map_err(|source| unchanged(setting, source))?;
+        if let Some(answer) = staged {
+            return Ok(answer);
+        }
         let now = self.now;
         let set = hives::holder(setting).and_then(|index| set(&mut self.hives[index], setting, to, now));
         set.map_err(|source| unchanged(setting, source))
@@ -179,7 +202,18 @@ impl<D: BlockDevice> Settings for Machine<D> {
     fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Answer> {
         let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
         let mut work: Vec<Vec<usize>> = vec![Vec::new(); self.hives.len()];
-        for (number, (setting, _)) in steps.iter().enumerate() {
+        for (number, (setting, to)) in steps.iter().enumerate() {
+            match self.files.set(&self.volume, setting, to.as_ref()) {
+                Ok(None) => {}
+                Ok(Some(answer)) => {
+                    answers.insert(number, Ok(answer));
+                    continue;
+                }
+                Err(source) => {
+                    answers.insert(number, Err(unchanged(setting, source)));
+                    continue;
+                }
+            }
             match hives::holder(setting) {
                 Ok(index) => work[index].push(number),
                 Err(source) => {
@@ -212,13 +246,38 @@ fn unchanged(setting: &Setting, source: Error) -> SettingError {
 
 /// Sets or removes one setting of one hive.
 fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Option<Change>> {
-    let edit = match setting {
-        Setting::Registry { key, name } => set_value(file, hives::locate(key)?.1, name, to, now)?,
+    let mut told = None;
+    let edit = match (setting, to) {
+        (Setting::Registry { key, name }, to) => set_value(file, hives::locate(key)?.1, name, to, now)?,
+        (Setting::RegistryAcl { key }, Some(Value::Sddl(text))) => {
+            let (before, edit) = acl::write_key(&mut file.hive, &file.path, hives::locate(key)?.1, text, now)?;
+            told = Some(before);
+            Some(edit)
+        }
+        (Setting::Certificate { store, thumbprint }, Some(Value::Certificate(der))) => {
+            let certificate = Certificate::parse(der)?;
+            let actual = certificate.thumbprint();
+            if !actual.eq_ignore_ascii_case(thumbprint) {
+                return Err(certificates::Error::Other { expected: thumbprint.clone(), actual }.into());
+            }
+            Some(certificates::install(&mut file.hive, store, &certificate, now)?)
+        }
+        (Setting::Certificate { store, thumbprint }, None) => {
+            let found = certificates::find(&file.hive, store, thumbprint)?;
+            told = found.map(|found| Value::Certificate(found.blob.certificate().to_vec()));
+            certificates::remove(&mut file.hive, store, thumbprint, now)?
+        }
+        (Setting::RegistryAcl { .. } | Setting::Certificate { .. }, Some(other)) => {
+            return Err(Error::Misfit { form: other.form() });
+        }
         _ => return Err(Error::NoPlace { setting: setting.clone() }),
     };
     Ok(edit.filter(|edit| !edit.touched.is_empty()).map(|edit| Change {
         setting: setting.clone(),
-        before: edit.before.map(|(kind, data)| Value::data(ValueType(kind), data)),
+        before: match setting {
+            Setting::Registry { .. } => edit.before.map(|(kind, data)| Value::data(ValueType(kind), data)),
+            _ => told,
+        },
         after: to.cloned(),
         file: file.path.clone(),
         cell: Some(edit.cell),

@@ -4,16 +4,24 @@
 //! and changes them; [`View`] only answers, without loading them; [`Registry`]
 //! gives hands-on access to each hive; [`second_opinion`] reads the result again through crates that this project did not write.
 
+mod acl;
+pub mod boot;
+pub mod certificates;
 mod commit;
 mod error;
+pub mod features;
+mod files;
 mod hives;
 mod identity;
+pub mod local_policy;
 mod locate;
 mod machine;
+pub mod profiles;
 mod registry;
 #[cfg(feature = "second-opinion")]
 pub mod second_opinion;
 pub mod setting;
+pub mod setup_state;
 mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};

@@ -129,7 +129,7 @@ impl<D: BlockDevice> Registry<D> {
     /// As [`super::Machine::commit`].
     pub fn commit(&mut self) -> Result<Vec<FileChange>> {
         let before = (self.report.as_ref(), self.opening.check);
-        commit::commit(&mut self.volume, self.partition, &mut self.hives, self.opening.now, before)
+        commit::commit(&mut self.volume, self.partition, &mut self.hives, None, self.opening.now, before)
     }
 
     /// Returns the number of the partition that holds the Windows.

@@ -3,11 +3,12 @@
 use std::fmt;
 use std::sync::Arc;
 
+use super::files::{Files, Staged};
 use super::hives::{self, CONFIG, Glimpse, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, Entered};
 use super::setting::{Found, Identity, Readings, Setting, SettingError};
-use super::{Error, Opening, Result};
+use super::{Error, Opening, Result, features};
 use crate::disk::BlockDevice;
 
 /// A Windows in an image that is only looked at.
@@ -20,6 +21,9 @@ pub struct View {
     identity: Identity,
     sets: ControlSets,
     warnings: Vec<String>,
+    volume: Arc<dyn Files>,
+    /// The settings that are files.
+    files: Staged,
 }
 
 impl View {
@@ -49,7 +53,8 @@ impl View {
         warnings.extend(sets.warnings());
         let domain = security.as_ref().map(|file| &*file.hive as _);
         let identity = identity::read(&*software.hive, &*system.hive, domain, sets)?;
-        Ok(Self { hives, security, identity, sets, warnings })
+        let files = Staged::open(&*volume)?;
+        Ok(Self { hives, security, identity, sets, warnings, volume, files })
     }
 
     /// Tells whether anything that was asked so far met damage in a hive. What was answered then does not count: a
@@ -74,6 +79,20 @@ impl Readings for View {
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
+        let failed = |source| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+        if let Some(found) = self.files.get(&*self.volume, setting).map_err(failed)? {
+            return Ok(found);
+        }
+        if let Setting::Feature { name } = setting {
+            let [software, system] = [hives::SOFTWARE, hives::SYSTEM].map(|index| &*self.hives[index].hive);
+            let sought = features::Sought {
+                software,
+                system,
+                control_set: self.sets.key(self.sets.default),
+                build: self.identity.build,
+            };
+            return features::read(name, &sought, &*self.volume).map_err(failed);
+        }
         hives::get(setting, |index| (&self.hives[index].path, &*self.hives[index].hive))
     }
 }

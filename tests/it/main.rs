@@ -3,10 +3,12 @@
 
 mod support;
 
+mod certificates;
 mod disk;
 mod emission;
 mod files;
 mod floors;
+mod group_policy;
 mod growth;
 mod harden;
 mod hostile;

@@ -1,0 +1,266 @@
+//! Settings that are files of the Windows volume: local group policy, permissions, and whether a file is there.
+//!
+//! Nothing is written when a setting is set: [`Staged`] keeps the content and the descriptors that are wanted, answers
+//! with them, and [`Staged::write`] is the commit's.
+
+use std::collections::BTreeMap;
+
+use super::commit::{FileChange, on_disk, steps_on_disk};
+use super::local_policy::{self, LocalPolicy, PolicyFile};
+use super::setting::{Change, Data, Found, Setting, Value, ValueType};
+use super::{Error, Result, acl, hives};
+use crate::base::digest::Digest;
+use crate::base::inherit;
+use crate::base::time::FileTime;
+use crate::disk::{BlockDevice, Window};
+use crate::ntfs::{self, Changes, File, Security, Volume};
+
+/// No file of local group policy, and no registry of one, is longer.
+const MOST_POLICY_BYTES: u64 = 64 << 20;
+
+/// What can be asked of the files of a volume.
+pub(super) trait Files: Send + Sync {
+    /// Returns a file's content; `None` if it is not there.
+    fn content(&self, path: &str) -> Result<Option<Vec<u8>>>;
+    /// Tells whether a file or folder is there.
+    fn is_there(&self, path: &str) -> Result<bool>;
+    /// Returns the descriptor of a file or folder; `None` if it is not there.
+    fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>>;
+}
+
+impl<D: BlockDevice> Files for Volume<D> {
+    fn content(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        let Some(file) = self.find(path).map_err(failed)? else { return Ok(None) };
+        self.read(&file, MOST_POLICY_BYTES).map(Some).map_err(failed)
+    }
+
+    fn is_there(&self, path: &str) -> Result<bool> {
+        Ok(self.find(path).map_err(|source| Error::File { path: path.to_owned(), source })?.is_some())
+    }
+
+    fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        let Some(file) = self.find(path).map_err(failed)? else { return Ok(None) };
+        self.security(&file).map_err(failed)
+    }
+}
+
+/// The settings of a volume's files, as they are and as they are wanted.
+#[derive(Debug)]
+pub(super) struct Staged {
+    /// Local group policy, or why it cannot be used: that matters only when it is asked for.
+    policy: std::result::Result<LocalPolicy, local_policy::Error>,
+    /// The descriptors that files and folders shall have, by path.
+    descriptors: BTreeMap<String, Vec<u8>>,
+}
+
+impl Staged {
+    /// Reads local group policy.
+    ///
+    /// # Errors
+    /// [`Error::File`] if the volume fails; what is wrong inside a file is kept for when it is asked for.
+    pub(super) fn open(files: &dyn Files) -> Result<Self> {
+        let mut contents = BTreeMap::new();
+        for file in PolicyFile::ALL {
+            contents.insert(file, files.content(file.path())?);
+        }
+        let policy = LocalPolicy::open(|file| Ok(contents.remove(&file).flatten()));
+        Ok(Self { policy, descriptors: BTreeMap::new() })
+    }
+
+    /// Reads a setting; `None` if it is none of files.
+    ///
+    /// # Errors
+    /// [`Error::LocalPolicy`], [`Error::File`], [`Error::Descriptor`].
+    pub(super) fn get(&self, files: &dyn Files, setting: &Setting) -> Result<Option<Found>> {
+        let (value, file) = match setting {
+            Setting::LocalPolicy { scope, key, name } => {
+                let entry = self.policy()?.value(*scope, key, name)?;
+                let value = entry.map(|(kind, data)| Value::data(ValueType(kind), data.to_vec()));
+                (value, PolicyFile::of(*scope).path())
+            }
+            Setting::LocalAuditPolicy { subcategory } => {
+                (self.policy()?.audited(subcategory)?.map(Value::Audit), PolicyFile::Audit.path())
+            }
+            Setting::File { path } => (Some(Value::Flag(files.is_there(path)?)), path.as_str()),
+            Setting::FileAcl { path } => {
+                let staged = self.descriptors.get(path).cloned();
+                let found = staged.map_or_else(|| files.descriptor(path), |staged| Ok(Some(staged)))?;
+                (found.map(|found| acl::text(path, &found).map(Value::Sddl)).transpose()?, path.as_str())
+            }
+            _ => return Ok(None),
+        };
+        Ok(Some(Found { value, file: file.to_owned(), cell: None }))
+    }
+
+    /// Keeps what a setting shall be; `None` if it is none of files, `Some(None)` if it is so already.
+    ///
+    /// # Errors
+    /// As [`Staged::get`]; [`Error::Misfit`] for a value of another form, [`Error::NoPlace`] for what can be read only or
+    /// is not there; [`Error::Sddl`].
+    pub(super) fn set(
+        &mut self,
+        files: &dyn Files,
+        setting: &Setting,
+        to: Option<&Value>,
+    ) -> Result<Option<Option<Change>>> {
+        let Some(Found { value: before, file, .. }) = self.get(files, setting)? else { return Ok(None) };
+        let misfit = |value: &Value| Error::Misfit { form: value.form() };
+        let is_changed = match (setting, to) {
+            (Setting::LocalPolicy { scope, key, name }, to) => {
+                let to = match to {
+                    Some(Value::Data(Data { kind, data })) => Some((kind.0, data.as_slice())),
+                    Some(other) => return Err(misfit(other)),
+                    None => None,
+                };
+                self.policy_mut()?.set_value(*scope, key, name, to)?
+            }
+            (Setting::LocalAuditPolicy { subcategory }, to) => {
+                let to = match to {
+                    Some(Value::Audit(flags)) => Some(*flags),
+                    Some(other) => return Err(misfit(other)),
+                    None => None,
+                };
+                self.policy_mut()?.set_audited(subcategory, to)?
+            }
+            (Setting::FileAcl { path }, Some(Value::Sddl(text))) => {
+                let staged = self.descriptors.get(path).cloned();
+                let current = staged.map_or_else(|| files.descriptor(path), |staged| Ok(Some(staged)))?;
+                let current = current.ok_or_else(|| Error::NoPlace { setting: setting.clone() })?;
+                let wanted = acl::joined(path, text, &current)?;
+                let is_changed = wanted != current;
+                if is_changed {
+                    self.descriptors.insert(path.clone(), wanted);
+                }
+                is_changed
+            }
+            (Setting::FileAcl { .. }, Some(other)) => return Err(misfit(other)),
+            _ => return Err(Error::NoPlace { setting: setting.clone() }),
+        };
+        Ok(Some(is_changed.then(|| Change {
+            setting: setting.clone(),
+            before,
+            after: to.cloned(),
+            file,
+            cell: None,
+            touched: Vec::new(),
+        })))
+    }
+
+    /// Writes what is wanted to the volume, and forgets that it was wanted.
+    ///
+    /// # Errors
+    /// [`Error::File`], [`Error::Inheritance`] for a new file in a folder whose descriptor passes on what is not
+    /// understood, [`Error::LocalPolicy`].
+    pub(super) fn write<D: BlockDevice>(
+        &mut self,
+        volume: &mut Volume<Window<D>>,
+        now: FileTime,
+    ) -> Result<Vec<FileChange>> {
+        let mut written = Vec::new();
+        let contents = match &self.policy {
+            Ok(policy) => policy.staged()?,
+            Err(_) => Vec::new(),
+        };
+        let has_policy = !contents.is_empty();
+        for (file, content) in contents {
+            written.push(put(volume, file.path(), &content, now)?);
+        }
+        for (path, descriptor) in std::mem::take(&mut self.descriptors) {
+            let failed = |source| Error::File { path: path.clone(), source };
+            let Some(file) = volume.find(&path).map_err(failed)? else { continue };
+            let changes = volume.set_security(&file, &descriptor, now).map_err(failed)?;
+            // A folder has no content of its own.
+            let content = match file.is_directory() {
+                true => Vec::new(),
+                false => volume.read(&file, hives::HIVE_LIMIT_BYTES).map_err(failed)?,
+            };
+            let digest = Digest::of(&content);
+            let bytes = content.len() as u64;
+            written.push(told(volume, &path, (bytes, digest), (bytes, digest), &changes));
+        }
+        if has_policy {
+            self.policy = Self::open(volume)?.policy;
+        }
+        Ok(written)
+    }
+
+    fn policy(&self) -> Result<&LocalPolicy> {
+        self.policy.as_ref().map_err(|error| error.clone().into())
+    }
+
+    fn policy_mut(&mut self) -> Result<&mut LocalPolicy> {
+        self.policy.as_mut().map_err(|error| error.clone().into())
+    }
+}
+
+/// Gives a file this content, and makes it, and the folders above it, where they are not there.
+fn put<D: BlockDevice>(
+    volume: &mut Volume<Window<D>>,
+    path: &str,
+    content: &[u8],
+    now: FileTime,
+) -> Result<FileChange> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let after = (content.len() as u64, Digest::of(content));
+    if let Some(file) = volume.find(path).map_err(failed)? {
+        let before = volume.read(&file, MOST_POLICY_BYTES).map_err(failed)?;
+        let changes = volume.replace_stream(&file, content, now).map_err(failed)?;
+        return Ok(told(volume, path, (before.len() as u64, Digest::of(&before)), after, &changes));
+    }
+    let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let mut changes = Changes::default();
+    let folder = folder(volume, above, now, &mut changes)?;
+    let descriptor = passed_on(volume, &folder, path, false)?;
+    let security = Security::Descriptor(&descriptor);
+    let (_, made) = volume.create_file(&folder, name, content, security, now).map_err(failed)?;
+    changes.join(made);
+    Ok(told(volume, path, (0, Digest::of(&[])), after, &changes))
+}
+
+/// Returns a folder, which is made where it is not there.
+fn folder<D: BlockDevice>(
+    volume: &mut Volume<Window<D>>,
+    path: &str,
+    now: FileTime,
+    changes: &mut Changes,
+) -> Result<File> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let rooted = if path.is_empty() { r"\" } else { path };
+    if let Some(found) = volume.find(rooted).map_err(failed)? {
+        let record = found.reference().record();
+        return if found.is_directory() { Ok(found) } else { Err(failed(ntfs::Error::NotADirectory { record })) };
+    }
+    let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let parent = folder(volume, above, now, changes)?;
+    let descriptor = passed_on(volume, &parent, path, true)?;
+    let (made, written) = volume.create_dir(&parent, name, Security::Descriptor(&descriptor), now).map_err(failed)?;
+    changes.join(written);
+    Ok(made)
+}
+
+/// Returns the descriptor that a folder passes on to what is new in it.
+fn passed_on<D: BlockDevice>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
+    let unknown = || Error::Inheritance { path: path.to_owned() };
+    let above = volume.security(parent).map_err(|source| Error::File { path: path.to_owned(), source })?;
+    inherit::inherited(&above.ok_or_else(unknown)?, is_folder).ok().flatten().ok_or_else(unknown)
+}
+
+fn told<D: BlockDevice>(
+    volume: &Volume<Window<D>>,
+    path: &str,
+    (bytes_before, before): (u64, Digest),
+    (bytes, after): (u64, Digest),
+    changes: &Changes,
+) -> FileChange {
+    FileChange {
+        file: path.to_owned(),
+        bytes_before,
+        bytes,
+        before,
+        after,
+        extents: on_disk(volume, changes.extents()),
+        order: steps_on_disk(volume, changes),
+    }
+}
