@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::Unusable;
 use crate::base::{CellOffset, Failure, Kind, Refusal};
 use crate::{disk, ntfs, partition, regf};
 
@@ -123,6 +124,17 @@ pub enum Error {
         key: String,
     },
 
+    /// Something in SAM or SECURITY cannot be used, or cannot be made what is asked for.
+    #[error("`{key}` of the hive `{path}` cannot be used")]
+    Unusable {
+        /// The path on the volume.
+        path: String,
+        /// The key inside the hive.
+        key: String,
+        /// What is wrong.
+        source: Unusable,
+    },
+
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
     Refused(Refusal),
@@ -140,6 +152,7 @@ impl Failure for Error {
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } => Kind::Unsupported,
+            Self::Unusable { source, .. } => source.kind(),
             Self::UnknownRoot { .. } => Kind::Usage,
         }
     }
@@ -159,6 +172,7 @@ impl Failure for Error {
             Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
             Self::UnknownHive { .. } => Some("E-SETTING-UNSUPPORTED"),
             Self::UnknownRoot { .. } => None,
+            Self::Unusable { source, .. } => Some(source.code()),
             Self::Refused(refusal) => Some(refusal.code),
         }
     }
@@ -189,6 +203,7 @@ impl Failure for Error {
             Self::UnknownRoot { .. } => Some(
                 r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file",
             ),
+            Self::Unusable { source, .. } => Some(source.hint()),
             Self::Refused(refusal) => Some(refusal.hint),
         }
     }

@@ -2,7 +2,8 @@
 //!
 //! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
 //! and changes them; [`View`] only answers, without loading them; [`Registry`]
-//! gives hands-on access to each hive; [`second_opinion`] reads the result again through crates that this project did not write.
+//! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
+//! [`second_opinion`] reads the result again through crates that this project did not write.
 
 mod commit;
 mod error;
@@ -11,9 +12,13 @@ mod identity;
 mod locate;
 mod machine;
 mod registry;
+pub mod sam;
 #[cfg(feature = "second-opinion")]
 pub mod second_opinion;
+pub mod security;
 pub mod setting;
+mod stored;
+mod unusable;
 mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
@@ -23,6 +28,8 @@ pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
 pub use machine::{Machine, Opening};
 pub use registry::Registry;
+pub use stored::Written;
+pub use unusable::{Structure, Unusable};
 pub use view::View;
 
 /// The answer of every function of this floor.

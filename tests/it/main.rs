@@ -3,6 +3,7 @@
 
 mod support;
 
+mod accounts;
 mod disk;
 mod files;
 mod floors;
