@@ -11,6 +11,7 @@ mod hives;
 mod identity;
 mod locate;
 mod machine;
+mod policies;
 mod registry;
 pub mod sam;
 #[cfg(feature = "second-opinion")]

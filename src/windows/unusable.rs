@@ -99,9 +99,9 @@ pub enum Unusable {
     #[error("this can only be read")]
     ReadOnly,
 
-    /// The value that was asked for is of another form than the setting, or would remove it.
-    #[error("no such value can be stored here")]
-    Form,
+    /// The setting was to be removed, which is always there.
+    #[error("this is always there and cannot be removed")]
+    Removal,
 }
 
 /// A structure that lies in a value of SAM or SECURITY.
@@ -194,7 +194,7 @@ impl Unusable {
             Self::AuditLayout { .. } => "E-AUDIT-LAYOUT",
             Self::NoSubcategory { .. } => "E-AUDIT-SUBCATEGORY",
             Self::NoRight { .. } => "E-RIGHT-UNKNOWN",
-            Self::Range { .. } | Self::Contradiction { .. } | Self::Form => "E-POLICY-RANGE",
+            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => "E-POLICY-RANGE",
             Self::NoAccount { .. } => "E-NO-ACCOUNT",
             Self::Name { .. } => "E-ACCOUNT-NAME",
             Self::NameTaken { .. } => "E-ACCOUNT-NAME-TAKEN",
@@ -214,7 +214,7 @@ impl Unusable {
             }
             Self::NoSubcategory { .. } => "name a subcategory as `auditpol /list /subcategory:*` prints it",
             Self::NoRight { .. } => "name a right by its constant, such as SeDebugPrivilege",
-            Self::Range { .. } | Self::Contradiction { .. } | Self::Form => {
+            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => {
                 "give another value for it with --values, as secpol.msc would accept it"
             }
             Self::NoAccount { .. } => "leave the rule out with --skip: the account was removed from this image",

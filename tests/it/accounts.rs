@@ -1,14 +1,15 @@
 //! What SAM and SECURITY hold: read as an independent decoder reads it, written so that it and foreign tools agree.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use coldforge::base::Failure as _;
 use coldforge::base::sid::Sid;
 use coldforge::base::time::FileTime;
+use coldforge::base::time::Moment;
+use coldforge::disk::{Image, Overlay};
 use coldforge::regf::Hive;
-use coldforge::windows::Error;
 use coldforge::windows::sam::accounts::Flag;
 use coldforge::windows::sam::groups::Domain;
 use coldforge::windows::sam::user_f::Control;
@@ -16,28 +17,18 @@ use coldforge::windows::sam::{self, account_policy, accounts, groups};
 use coldforge::windows::security::audit_policy::{self, AuditPolicy, Layout, Subcategory};
 use coldforge::windows::security::lsa;
 use coldforge::windows::security::user_rights::{self, Right};
+use coldforge::windows::setting::{
+    AccountPolicyField as Field, AccountProperty, AuditFlags, Readings as _, SecurityOption, Setting, Settings as _,
+    Value,
+};
+use coldforge::windows::{Error, Machine, Opening, View};
 use serde_json::Value as Json;
 
-use crate::support::{self, Seeded, ask, oracle, text};
+use crate::support::{self, Seeded, ask, fixture, oracle, real_image, text};
 
 const NOW: FileTime = FileTime(0x01dc_0000_0000_0000);
 const SAMS: [&str; 3] = ["velociraptor__SAM", "dfwinreg__SAM", "Registry__SAM_hasBigEndianDWord"];
 const SECURITIES: [&str; 2] = ["regipy__SECURITY", "dfwinreg__SECURITY"];
-
-use account_policy::AccountPolicyField as Field;
-use audit_policy::AuditFlags;
-
-const FIELDS: [Field; 9] = [
-    Field::PasswordHistory,
-    Field::MaximumPasswordAge,
-    Field::MinimumPasswordAge,
-    Field::MinimumPasswordLength,
-    Field::PasswordComplexity,
-    Field::ReversibleEncryption,
-    Field::LockoutDuration,
-    Field::LockoutThreshold,
-    Field::LockoutWindow,
-];
 
 /// Returns one real hive, with a dirty one taken as it lies there.
 fn hive(name: &str) -> Option<Hive> {
@@ -237,7 +228,7 @@ fn same_policy(judges: &Judges, hive: &Hive) {
     let known = judges.decoded("account", hive);
     let properties = sids(&known["password_properties"]);
     let endless = |member: &str| known[member].as_u64().map_or(0, |number| u32::try_from(number).unwrap());
-    for field in FIELDS {
+    for &field in Field::ALL {
         let expected = match field {
             Field::PasswordHistory => endless("password_history_length"),
             Field::MaximumPasswordAge => endless("maximum_password_age_days"),
@@ -367,7 +358,7 @@ fn every_field_of_the_policy_is_set_and_the_ties_between_them_hold() {
             [1, 999, 0, 7, 1, 1, 99_999, 0, 1],
         ];
         for numbers in rounds {
-            let fields: Vec<(Field, u32)> = FIELDS.into_iter().zip(numbers).collect();
+            let fields: Vec<(Field, u32)> = Field::ALL.iter().copied().zip(numbers).collect();
             for (answer, (field, number)) in account_policy::set_all(&mut hive, &fields, NOW).into_iter().zip(&fields) {
                 answer.unwrap_or_else(|error| panic!("{field:?} {number}: {error:?}"));
             }
@@ -379,8 +370,10 @@ fn every_field_of_the_policy_is_set_and_the_ties_between_them_hold() {
         }
         judges.sound(&hive);
         assert_eq!(changed(&original, &hive), BTreeSet::from([r"SAM\Domains\Account!F".to_owned()]));
-        let back: Vec<(Field, u32)> =
-            FIELDS.iter().map(|field| (*field, account_policy::get(&original, *field).unwrap().0.unwrap())).collect();
+        let back: Vec<(Field, u32)> = Field::ALL
+            .iter()
+            .map(|field| (*field, account_policy::get(&original, *field).unwrap().0.unwrap()))
+            .collect();
         for answer in account_policy::set_all(&mut hive, &back, NOW) {
             answer.unwrap();
         }
@@ -658,9 +651,9 @@ fn a_name_that_is_taken_forbidden_or_contradicted_is_refused() {
     let Some(good) = hive("velociraptor__SAM") else { return };
     let refused = |hive: &Hive, rid: u32, to: &str| {
         let mut hive = hive.clone();
-        let before = hive.bytes().to_vec();
+        let before = (hive.bytes().to_vec(), hive.touched());
         let error = accounts::rename(&mut hive, rid, to, NOW).unwrap_err();
-        assert!(hive.bytes() == before && hive.touched().is_empty(), "a refusal changes nothing");
+        assert!((hive.bytes(), hive.touched()) == (&before.0, before.1), "a refusal changes nothing");
         code(&error)
     };
     for name in ["test", "TEST", "Guest", "administrators", "None", "Device Owners"] {
@@ -709,10 +702,14 @@ fn a_full_hive_grows_for_a_name_and_for_rights() {
     for number in 0..400 {
         user_rights::grant(&mut security, "SeDebugPrivilege", &Sid::new(5, &[21, 1, 2, 3, number]), NOW).unwrap();
     }
-    while sam.set_value("Filler", &format!("{}", sam.touched().len()), 3, &[1; 900], NOW).is_ok() {}
-    while sam.set_value("Filler", "", 3, &[2; 16], NOW).is_ok_and(|edit| !edit.touched.is_empty()) {}
+    // Until neither a large nor a small value finds room.
+    for length in [900, 16] {
+        let full = (0..4000)
+            .any(|number| sam.set_value("Filler", &format!("{length}-{number}"), 3, &vec![1; length], NOW).is_err());
+        assert!(full);
+    }
     accounts::rename(&mut sam, 500, "A rather longer name", NOW).unwrap();
-    assert!(security.bytes().len() > security_len && sam.bytes().len() >= sam_len);
+    assert!(security.bytes().len() > security_len && sam.bytes().len() > sam_len);
     assert_eq!(user_rights::holders(&security, "SeDebugPrivilege").unwrap().len(), 401);
     if let Some(judges) = Judges::new() {
         judges.sound(&security);
@@ -790,4 +787,161 @@ fn a_hive_of_another_kind_answers_that_nothing_is_there() {
     ];
     assert!(errors.iter().all(|error| code(error) == "E-POLICY-MISSING"), "{errors:?}");
     assert_eq!(code(&audit_policy::get(&security, "No Such Thing").unwrap_err()), "E-AUDIT-SUBCATEGORY");
+}
+
+/// Returns one step of every kind, in an order in which some would be refused if each was taken by itself.
+fn every_kind() -> Vec<(Setting, Option<Value>)> {
+    let sids = |sids: &[Sid]| Value::Sids(sids.iter().cloned().collect());
+    let field = |field, number| (Setting::AccountPolicy { field }, Some(Value::Number(number)));
+    let right = |right: &str, to| (Setting::UserRight { right: right.into() }, Some(to));
+    let account = |rid, property, to| (Setting::Account { rid: Some(rid), property }, Some(to));
+    let audit = |subcategory: &str, success, failure| {
+        let to = Value::Audit(AuditFlags { success, failure });
+        (Setting::AuditPolicy { subcategory: subcategory.into() }, Some(to))
+    };
+    let option = SecurityOption::AnonymousNameTranslation;
+    vec![
+        field(Field::LockoutWindow, 45),
+        field(Field::LockoutDuration, 60),
+        field(Field::LockoutThreshold, 3),
+        field(Field::MinimumPasswordAge, 50),
+        field(Field::MaximumPasswordAge, 60),
+        field(Field::MinimumPasswordLength, 14),
+        field(Field::PasswordHistory, 24),
+        field(Field::PasswordComplexity, 1),
+        field(Field::ReversibleEncryption, 1),
+        audit("Credential Validation", true, true),
+        audit("Process Creation", true, false),
+        audit("Logon", false, true),
+        audit("Group Membership", true, false),
+        right("SeDebugPrivilege", sids(&[])),
+        right("SeBackupPrivilege", sids(&[Sid::new(5, &[32, 544])])),
+        right("SeDenyNetworkLogonRight", sids(&[Sid::new(5, &[32, 546]), Sid::new(5, &[113])])),
+        account(500, AccountProperty::Name, Value::Text("X_Admin".into())),
+        account(501, AccountProperty::Name, Value::Text("Visitor".into())),
+        account(500, AccountProperty::Enabled, Value::Flag(true)),
+        account(501, AccountProperty::Enabled, Value::Flag(true)),
+        account(501, AccountProperty::PasswordRequired, Value::Flag(true)),
+        account(501, AccountProperty::PasswordExpires, Value::Flag(true)),
+        (Setting::SecurityOption { option }, Some(Value::Flag(true))),
+    ]
+}
+
+/// Sets every kind of setting on an image and reads it back: through a fresh machine, and by the judges.
+fn set_all_and_read_back(image: &Path) {
+    let opening = Opening { now: Moment(1_767_225_600).filetime(), accept_dirty_hive: true, ..Opening::default() };
+    let image = Image::open(image, None).unwrap();
+    let mut machine = Machine::open(Overlay::new(&image), opening).unwrap();
+    let steps = every_kind();
+    let answers = machine.set_all(&steps);
+    let mut changes = Vec::new();
+    for (answer, (setting, to)) in answers.into_iter().zip(&steps) {
+        let error = |error| panic!("{setting}: {:?}", std::error::Error::source(&error));
+        let Some(change) = answer.unwrap_or_else(error) else { continue };
+        assert_eq!((&change.setting, &change.after, change.before == *to), (setting, to, false));
+        assert!(!change.touched.is_empty() && !machine.extents(&change).unwrap().is_empty());
+        changes.push(change);
+    }
+    assert!(changes.len() > 15, "{changes:?}");
+    let refusals: [(Setting, Option<Value>, &str); 6] = [
+        (Setting::AccountPolicy { field: Field::LockoutWindow }, Some(Value::Number(61)), "E-POLICY-RANGE"),
+        (Setting::AccountPolicy { field: Field::LockoutWindow }, Some(Value::Flag(true)), "E-SETTING-UNSUPPORTED"),
+        (Setting::AuditPolicy { subcategory: "Logon".into() }, None, "E-POLICY-RANGE"),
+        (Setting::GroupMembers { rid: 544 }, Some(Value::Sids(BTreeSet::new())), "E-SETTING-READ-ONLY"),
+        (
+            Setting::Account { rid: None, property: AccountProperty::Enabled },
+            Some(Value::Flag(true)),
+            "E-SETTING-UNSUPPORTED",
+        ),
+        (Setting::UserRight { right: "SeNoPrivilege".into() }, Some(Value::Sids(BTreeSet::new())), "E-RIGHT-UNKNOWN"),
+    ];
+    for (setting, to, expected) in refusals {
+        let error = machine.set(&setting, to.as_ref()).unwrap_err();
+        assert_eq!((error.code(), error.hint().is_some()), (Some(expected), true), "{setting}");
+    }
+    let written = machine.commit().unwrap();
+    for name in ["SAM", "SECURITY"] {
+        assert!(written.iter().any(|file| file.file.ends_with(&format!(r"\config\{name}"))), "{name}");
+    }
+    let disk = machine.into_device();
+    let mut again = Machine::open(&disk, opening).unwrap();
+    for (setting, to) in &steps {
+        assert_eq!(again.get(setting).unwrap().value, *to, "{setting}");
+        assert!(again.get(setting).unwrap().file.contains("config"));
+    }
+    let administrators = again.get(&Setting::GroupMembers { rid: 544 }).unwrap().value;
+    assert!(matches!(administrators, Some(Value::Sids(sids)) if !sids.is_empty()));
+    let enabled = again.places(&Setting::Account { rid: None, property: AccountProperty::PasswordExpires });
+    let has = |rid| enabled.contains(&Setting::Account { rid: Some(rid), property: AccountProperty::PasswordExpires });
+    assert!(has(500) && has(501) && !has(504), "{enabled:?}");
+    for name in ["SAM", "SECURITY"] {
+        let bytes = again.read_file(&format!(r"\Windows\System32\config\{name}")).unwrap().unwrap();
+        let hive = Hive::parse(bytes).unwrap();
+        let Some(judges) = Judges::new() else { continue };
+        judges.sound(&hive);
+        if name == "SAM" {
+            same_policy(&judges, &hive);
+            same_users(&judges, &hive);
+            let known = judges.decoded("account", &hive);
+            assert_eq!(
+                (&known["lockout_duration_minutes"], &known["minimum_password_age_days"]),
+                (&60.into(), &50.into())
+            );
+        } else {
+            let rights = &judges.decoded("rights", &hive)["rights"];
+            assert_eq!(rights["SeDebugPrivilege"], serde_json::json!([]));
+            assert_eq!(
+                sids(&rights["SeDenyNetworkLogonRight"]),
+                ["S-1-5-113", "S-1-5-32-546"].map(str::to_owned).into()
+            );
+            assert_eq!(judges.decoded("lsa", &hive)["anonymous_lookup_denied"], false);
+            let audit = judges.decoded("audit", &hive);
+            let row = |name: &str| {
+                audit["subcategories"].as_array().unwrap().iter().find(|row| row["name"] == name).unwrap()["setting"]
+                    .clone()
+            };
+            assert_eq!(
+                [row("Credential Validation"), row("Process Creation"), row("Logon")],
+                ["both", "success", "failure"]
+            );
+        }
+    }
+    assert!(again.set_all(&steps).into_iter().all(|answer| answer.unwrap().is_none()), "all of it is so already");
+    assert_eq!(again.commit().unwrap(), []);
+}
+
+#[test]
+fn every_kind_is_set_on_an_image_and_read_back() {
+    set_all_and_read_back(&fixture("ws2022.vhd"));
+}
+
+#[test]
+fn every_kind_is_set_on_an_image_around_real_hives_and_read_back() {
+    let home = tempfile::tempdir().unwrap();
+    let Some(image) = real_image(home.path(), "real.raw", &["--os", "ws2022", "--size", "1G"]) else { return };
+    set_all_and_read_back(&image.path);
+}
+
+#[test]
+fn a_view_answers_what_a_machine_answers() {
+    let opening = Opening::default();
+    let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
+    let machine = Machine::open(Overlay::new(&image), opening).unwrap();
+    let view = View::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();
+    let rights = Right::all().iter().map(|right| Setting::UserRight { right: right.name().into() });
+    let audit = Subcategory::all().iter().map(|known| Setting::AuditPolicy { subcategory: known.name().into() });
+    let fields = Field::ALL.iter().map(|field| Setting::AccountPolicy { field: *field });
+    let groups = [544, 545, 4711].map(|rid| Setting::GroupMembers { rid });
+    let accounts = AccountProperty::ALL
+        .iter()
+        .flat_map(|property| [None, Some(500), Some(4711)].map(|rid| Setting::Account { rid, property: *property }));
+    let mut asked = 0;
+    for setting in rights.chain(audit).chain(fields).chain(groups).chain(accounts) {
+        assert_eq!(machine.places(&setting), view.places(&setting));
+        for place in machine.places(&setting) {
+            asked += 1;
+            assert_eq!(machine.get(&place).unwrap(), view.get(&place).unwrap(), "{place}");
+        }
+    }
+    assert!(asked > 110 && !view.met_damage(), "{asked}");
 }

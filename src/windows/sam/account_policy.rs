@@ -8,6 +8,7 @@
 //!
 //! Source: MS-SAMR 2.2.3 (the fields), real hives of Windows 7 to 11 (their places).
 
+use super::super::setting::AccountPolicyField as Field;
 use super::super::stored::{self, SAM, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
@@ -15,31 +16,6 @@ use super::ACCOUNT;
 use crate::base::time::FileTime;
 use crate::base::{CellOffset, read};
 use crate::regf::{Hive, Lookup};
-
-/// A field of the password and lockout policy, in the units in which Windows shows it.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub enum AccountPolicyField {
-    /// How many passwords are remembered.
-    PasswordHistory,
-    /// Days until a password must be changed; 0 for never.
-    MaximumPasswordAge,
-    /// Days until a password may be changed again.
-    MinimumPasswordAge,
-    /// Characters.
-    MinimumPasswordLength,
-    /// Whether passwords must be complex: 1 or 0.
-    PasswordComplexity,
-    /// Whether passwords are stored so that they can be read: 1 or 0.
-    ReversibleEncryption,
-    /// Minutes for which an account stays locked; 0 until an administrator unlocks it.
-    LockoutDuration,
-    /// Failed logons until an account is locked; 0 for never.
-    LockoutThreshold,
-    /// Minutes until failed logons are forgotten.
-    LockoutWindow,
-}
-
-use AccountPolicyField as Field;
 
 /// 100 ns in a day and in a minute.
 const DAY: u64 = 864_000_000_000;
@@ -280,18 +256,6 @@ fn policy(sam: &Hive) -> Result<(AccountPolicy, u32)> {
 mod tests {
     use super::*;
 
-    const FIELDS: [Field; 9] = [
-        Field::PasswordHistory,
-        Field::MaximumPasswordAge,
-        Field::MinimumPasswordAge,
-        Field::MinimumPasswordLength,
-        Field::PasswordComplexity,
-        Field::ReversibleEncryption,
-        Field::LockoutDuration,
-        Field::LockoutThreshold,
-        Field::LockoutWindow,
-    ];
-
     /// Returns a value of this revision whose every other byte tells where it is.
     fn value(revision: u32, length: usize) -> Vec<u8> {
         let mut bytes: Vec<u8> = (0..length).map(|at| at as u8 ^ 0x5a).collect();
@@ -313,7 +277,7 @@ mod tests {
         for (revision, length) in REVISIONS {
             let original = value(revision, length);
             let policy = AccountPolicy::decode(&original).unwrap();
-            for field in FIELDS {
+            for &field in Field::ALL {
                 let (place, least, most) = place(field);
                 let (start, width) = match place {
                     Place::Interval { at, .. } => (at, 8),

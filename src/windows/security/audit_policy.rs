@@ -9,6 +9,7 @@
 
 use std::fmt;
 
+use super::super::setting::AuditFlags;
 use super::super::stored::{self, SECURITY, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
@@ -19,15 +20,6 @@ use crate::regf::{Hive, Lookup};
 
 /// The key whose unnamed value holds the audit policy.
 pub const KEY: &str = r"Policy\PolAdtEv";
-
-/// What success and failure a subcategory records.
-#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct AuditFlags {
-    /// Attempts that succeeded.
-    pub success: bool,
-    /// Attempts that failed.
-    pub failure: bool,
-}
 
 /// A subcategory of the audit policy.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
