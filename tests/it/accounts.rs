@@ -619,12 +619,16 @@ fn a_renamed_account_is_found_by_everybody_and_gets_its_name_back() {
             (500, ["X_Admin", "x_ADMIN", "Жуковский", "a", "Administrador de red", "Administrator"]),
             (501, ["Visitor", "Gast", "12345678901234567890", "guest", "ÄÖÜ\u{1F600}", "Guest"]),
         ] {
-            for to in names {
+            for (number, to) in names.into_iter().enumerate() {
                 let before = accounts::name(&hive, rid).unwrap().0;
                 let done = accounts::rename(&mut hive, rid, to, NOW).unwrap();
                 assert_eq!((done.before, done.touched.is_empty()), (before, false));
                 assert_eq!(accounts::name(&hive, rid).unwrap().0.as_deref(), Some(to));
                 assert!(accounts::rename(&mut hive, rid, to, NOW).unwrap().touched.is_empty());
+                // Others take their time: they see every name in one hive, and the last one in each.
+                if name != SAMS[0] && number + 1 < names.len() {
+                    continue;
+                }
                 let row = judges.decoded("users", &hive);
                 let row = row["users"].as_array().unwrap().iter().find(|row| row["rid"] == rid).unwrap().clone();
                 assert_eq!(row["name"], to);
