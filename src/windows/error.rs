@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::Unusable;
 use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
 use crate::base::descriptor::Malformed;
@@ -183,6 +184,17 @@ pub enum Error {
         name: String,
     },
 
+    /// Something in SAM or SECURITY cannot be used, or cannot be made what is asked for.
+    #[error("`{key}` of the hive `{path}` cannot be used")]
+    Unusable {
+        /// The path on the volume.
+        path: String,
+        /// The key inside the hive.
+        key: String,
+        /// What is wrong.
+        source: Unusable,
+    },
+
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
     Refused(Refusal),
@@ -200,6 +212,7 @@ impl Failure for Error {
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
             Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Kind::Unsupported,
+            Self::Unusable { source, .. } => source.kind(),
             Self::UnknownRoot { .. } => Kind::Usage,
             Self::LocalPolicy(source) => source.kind(),
             Self::Certificate(source) => source.kind(),
@@ -231,6 +244,7 @@ impl Failure for Error {
             Self::NoKey { .. } => Some("E-NO-KEY"),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::FeatureUnclear { .. } => Some("E-FEATURE-UNCLEAR"),
+            Self::Unusable { source, .. } => Some(source.code()),
             Self::Refused(refusal) => Some(refusal.code),
         }
     }
@@ -270,6 +284,7 @@ impl Failure for Error {
             Self::NoKey { .. } => Some("check the key's spelling, or leave the rule out with --skip"),
             Self::Inheritance { .. } => Some("let a booted Windows make the folder, or leave the rule out with --skip"),
             Self::FeatureUnclear { .. } => Some("check the feature on a booted Windows"),
+            Self::Unusable { source, .. } => Some(source.hint()),
             Self::Refused(refusal) => Some(refusal.hint),
         }
     }

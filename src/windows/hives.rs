@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::certificates::{self, Installed};
 use super::identity::CURRENT;
+use super::policies;
 use super::setting::{Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl};
 use crate::base::digest::Digest;
@@ -173,12 +174,15 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
     }
 }
 
-/// Returns the number of the hive that holds a setting.
-pub(super) fn holder(setting: &Setting) -> Result<usize> {
+/// Returns the hive that holds a setting, as a file of the configuration folder.
+pub(super) fn holder(setting: &Setting) -> Result<&'static str> {
     match setting {
-        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => locate(key).map(|(index, _)| index),
-        Setting::Certificate { .. } => Ok(SOFTWARE),
-        _ => Err(Error::NoPlace { setting: setting.clone() }),
+        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => {
+            let (index, _) = locate(key)?;
+            Ok(ROOTS[index].1)
+        }
+        Setting::Certificate { .. } => Ok(ROOTS[SOFTWARE].1),
+        _ => policies::holder(setting).ok_or_else(|| Error::NoPlace { setting: setting.clone() }),
     }
 }
 
@@ -191,13 +195,13 @@ pub(super) fn locate(key: &str) -> Result<(usize, &str)> {
     if link { Err(unknown()) } else { Ok((index, below)) }
 }
 
-/// Reads a setting from one of the hives, each given with its path.
+/// Reads a setting from one of the hives, each given by its name, with its path.
 pub(super) fn get<'h>(
     setting: &Setting,
-    hive: impl FnOnce(usize) -> (&'h str, &'h dyn regf::Lookup),
+    hive: impl FnOnce(&'static str) -> Result<(&'h str, &'h dyn regf::Lookup)>,
 ) -> std::result::Result<Found, SettingError> {
     let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
-    let (path, hive) = hive(holder(setting).map_err(failed)?);
+    let (path, hive) = holder(setting).and_then(hive).map_err(failed)?;
     let (value, cell) = match setting {
         Setting::Registry { key, name } => {
             let (_, below) = locate(key).map_err(failed)?;
@@ -213,7 +217,7 @@ pub(super) fn get<'h>(
             let value = |found: &Installed| Value::Certificate(found.blob.certificate().to_vec());
             (found.as_ref().map(value), found.map(|found| found.cell))
         }
-        _ => return Err(failed(Error::NoPlace { setting: setting.clone() })),
+        _ => policies::get(hive, setting).map_err(failed)?,
     };
     Ok(Found { value, file: path.to_owned(), cell })
 }

@@ -13,10 +13,12 @@ use super::files::Staged;
 use super::hives::{self, HiveFile, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
+use super::policies;
 use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
+use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use crate::base::time::FileTime;
-use crate::base::{Extent, FileOffset};
+use crate::base::{Extent, FileOffset, Refusal};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
@@ -39,6 +41,8 @@ pub struct Machine<D> {
     volume: Volume<Window<D>>,
     partition: u32,
     hives: Vec<HiveFile>,
+    /// The hives that a machine can do without, and that cannot be used in this one.
+    absent: Vec<(&'static str, Refusal)>,
     identity: Identity,
     sets: ControlSets,
     boot_mode: Option<BootMode>,
@@ -56,11 +60,12 @@ impl<D: BlockDevice> Machine<D> {
     /// strict verifiers over each of them and over the volume, in parallel: what cannot be trusted to be written cannot be trusted to be read.
     ///
     /// # Errors
-    /// Every refusal that applies to the disk, the volume or a hive; nothing was written.
+    /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM or
+    /// SECURITY becomes the error of the settings that lie there.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
         let accept = opening.accept_dirty_hive;
-        let (opened, security) = rayon::join(
+        let (opened, further) = rayon::join(
             || {
                 let open = |(_, name): &(&str, &str)| {
                     let path = || format!(r"{}\{name}", hives::CONFIG);
@@ -68,31 +73,66 @@ impl<D: BlockDevice> Machine<D> {
                 };
                 ROOTS.par_iter().map(open).collect::<Result<Vec<_>>>()
             },
-            || hives::open(&volume, "SECURITY", accept),
+            || {
+                let open = |name: &&'static str| {
+                    let path = || format!(r"{}\{name}", hives::CONFIG);
+                    let file = hives::open(&volume, name, accept)?;
+                    let file = file.ok_or_else(|| Error::NoHive { partition, path: path() })?;
+                    hives::verify(&file)?;
+                    Ok(file)
+                };
+                policies::HIVES.par_iter().map(open).collect::<Vec<Result<HiveFile>>>()
+            },
         );
-        let opened = opened?;
+        let (mut opened, mut absent) = (opened?, Vec::new());
+        for (name, answer) in policies::HIVES.into_iter().zip(further) {
+            match answer {
+                Ok(file) => opened.push(file),
+                Err(error) => absent.push((name, locate::as_refusal(&error))),
+            }
+        }
         let (sound, report) = rayon::join(
-            || opened.par_iter().try_for_each(hives::verify),
+            || opened.par_iter().take(ROOTS.len()).try_for_each(hives::verify),
             || commit::check(&volume, partition, &opened, opening.check),
         );
         let report = sound.and(report)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
-        let security = match security {
-            Ok(Some(file)) => Some(file.hive),
-            _ => {
-                warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
-                None
-            }
-        };
-        let [software, system] = opened.as_slice() else {
+        let security = opened.iter().find(|file| file.path == stored::SECURITY);
+        if security.is_none() {
+            warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
+        }
+        let [software, system, ..] = opened.as_slice() else {
             return Err(Error::NoHive { partition, path: hives::CONFIG.to_owned() });
         };
         let sets = ControlSets::read(&system.hive)?;
         warnings.extend(sets.warnings());
-        let identity = identity::read(&software.hive, &system.hive, security.as_ref().map(|hive| hive as _), sets)?;
+        let identity = identity::read(&software.hive, &system.hive, security.map(|file| &file.hive as _), sets)?;
         let Opening { now, check, .. } = opening;
         let files = Staged::open(&volume)?;
-        Ok(Self { volume, partition, hives: opened, identity, sets, boot_mode, warnings, now, report, check, files })
+        Ok(Self {
+            volume,
+            partition,
+            hives: opened,
+            absent,
+            identity,
+            sets,
+            boot_mode,
+            warnings,
+            now,
+            report,
+            check,
+            files,
+        })
+    }
+
+    /// Returns the number of an opened hive, by its file's name in the configuration folder.
+    fn number_of(&self, name: &str) -> Result<usize> {
+        let path = format!(r"{}\{name}", hives::CONFIG);
+        let missing = || match self.absent.iter().find(|(absent, _)| *absent == name) {
+            Some((_, refusal)) => Error::Refused(refusal.clone()),
+            None => Error::NoHive { partition: self.partition, path: path.clone() },
+        };
+        self.hives.iter().position(|file| file.path == path).ok_or_else(missing)
     }
 
     /// Returns the number of the partition that holds the Windows.
@@ -165,7 +205,8 @@ impl<D: BlockDevice> Readings for Machine<D> {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        self.sets.places(setting)
+        let sam = self.number_of("SAM").ok().map(|number| &self.hives[number].hive as _);
+        self.sets.places(setting).iter().flat_map(|place| policies::places(sam, place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
@@ -183,7 +224,10 @@ impl<D: BlockDevice> Readings for Machine<D> {
             };
             return features::read(name, &sought, &self.volume).map_err(failed);
         }
-        hives::get(setting, |index| (&self.hives[index].path, &self.hives[index].hive))
+        hives::get(setting, |name| {
+            let file = &self.hives[self.number_of(name)?];
+            Ok((&file.path, &file.hive))
+        })
     }
 }
 
@@ -194,7 +238,8 @@ impl<D: BlockDevice> Settings for Machine<D> {
             return Ok(answer);
         }
         let now = self.now;
-        let set = hives::holder(setting).and_then(|index| set(&mut self.hives[index], setting, to, now));
+        let number = hives::holder(setting).and_then(|name| self.number_of(name));
+        let set = number.and_then(|number| set(&mut self.hives[number], setting, to, now));
         set.map_err(|source| unchanged(setting, source))
     }
 
@@ -214,7 +259,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
                     continue;
                 }
             }
-            match hives::holder(setting) {
+            match hives::holder(setting).and_then(|name| self.number_of(name)) {
                 Ok(index) => work[index].push(number),
                 Err(source) => {
                     answers.insert(number, Err(unchanged(setting, source)));
@@ -226,14 +271,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
             .hives
             .par_iter_mut()
             .zip(work)
-            .flat_map_iter(|(file, work)| {
-                let run = |number| {
-                    let (setting, to): &(Setting, Option<Value>) = &steps[number];
-                    let answer = set(file, setting, to.as_ref(), now);
-                    (number, answer.map_err(|source| unchanged(setting, source)))
-                };
-                work.into_iter().map(run).collect::<Vec<_>>()
-            })
+            .flat_map_iter(|(file, work)| set_many(file, work, steps, now))
             .collect();
         answers.extend(done);
         answers.into_values().collect()
@@ -242,6 +280,31 @@ impl<D: BlockDevice> Settings for Machine<D> {
 
 fn unchanged(setting: &Setting, source: Error) -> SettingError {
     SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) }
+}
+
+/// Takes those steps of many that one hive holds: the fields of the account policy together, because some are bounded by
+/// others, and each other step by itself.
+fn set_many(
+    file: &mut HiveFile,
+    work: Vec<usize>,
+    steps: &[(Setting, Option<Value>)],
+    now: FileTime,
+) -> Vec<(usize, Answer)> {
+    let (fields, others): (Vec<usize>, Vec<usize>) =
+        work.into_iter().partition(|number| policies::as_field(&steps[*number]).is_some());
+    let numbers: Vec<_> = fields.iter().filter_map(|number| policies::as_field(&steps[*number])).collect();
+    let run = |number: usize| {
+        let (setting, to) = &steps[number];
+        let answer = set(file, setting, to.as_ref(), now);
+        (number, answer.map_err(|source| unchanged(setting, source)))
+    };
+    let mut answers: Vec<(usize, Answer)> = others.into_iter().map(run).collect();
+    for (number, answer) in fields.into_iter().zip(policies::set_fields(&mut file.hive, &numbers, now)) {
+        let (setting, to) = &steps[number];
+        let answer = answer.map(|written| change(file, setting, to.as_ref(), written));
+        answers.push((number, answer.map_err(|source| unchanged(setting, source))));
+    }
+    answers
 }
 
 /// Sets or removes one setting of one hive.
@@ -270,7 +333,10 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
         (Setting::RegistryAcl { .. } | Setting::Certificate { .. }, Some(other)) => {
             return Err(Error::Misfit { form: other.form() });
         }
-        _ => return Err(Error::NoPlace { setting: setting.clone() }),
+        _ => {
+            let written = policies::set(&mut file.hive, setting, to, now)?;
+            return Ok(change(file, setting, to, written));
+        }
     };
     Ok(edit.filter(|edit| !edit.touched.is_empty()).map(|edit| Change {
         setting: setting.clone(),
@@ -283,6 +349,13 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
         cell: Some(edit.cell),
         touched: edit.touched,
     }))
+}
+
+/// Returns what a write of a setting changed; `None` if it was so already.
+fn change(file: &HiveFile, setting: &Setting, to: Option<&Value>, written: Written<Value>) -> Option<Change> {
+    let Written { before, cell, touched } = written;
+    let (setting, file, after) = (setting.clone(), file.path.clone(), to.cloned());
+    (!touched.is_empty()).then_some(Change { setting, before, after, file, cell, touched })
 }
 
 /// Sets or removes one value of one hive.

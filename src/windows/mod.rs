@@ -2,7 +2,8 @@
 //!
 //! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
 //! and changes them; [`View`] only answers, without loading them; [`Registry`]
-//! gives hands-on access to each hive; [`second_opinion`] reads the result again through crates that this project did not write.
+//! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
+//! [`second_opinion`] reads the result again through crates that this project did not write.
 
 mod acl;
 pub mod boot;
@@ -16,12 +17,17 @@ mod identity;
 pub mod local_policy;
 mod locate;
 mod machine;
+mod policies;
 pub mod profiles;
 mod registry;
+pub mod sam;
 #[cfg(feature = "second-opinion")]
 pub mod second_opinion;
+pub mod security;
 pub mod setting;
 pub mod setup_state;
+mod stored;
+mod unusable;
 mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
@@ -31,6 +37,8 @@ pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
 pub use machine::{Machine, Opening};
 pub use registry::Registry;
+pub use stored::Written;
+pub use unusable::{Structure, Unusable};
 pub use view::View;
 
 /// The answer of every function of this floor.

@@ -7,8 +7,11 @@ use super::files::{Files, Staged};
 use super::hives::{self, CONFIG, Glimpse, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, Entered};
+use super::policies;
 use super::setting::{Found, Identity, Readings, Setting, SettingError};
+use super::stored;
 use super::{Error, Opening, Result, features};
+use crate::base::Refusal;
 use crate::disk::BlockDevice;
 
 /// A Windows in an image that is only looked at.
@@ -17,7 +20,8 @@ use crate::disk::BlockDevice;
 /// stands in the way of a setting becomes that setting's error, and is remembered ([`View::met_damage`]).
 pub struct View {
     hives: Vec<Glimpse>,
-    security: Option<Glimpse>,
+    /// The hives that a machine can do without, or why one cannot be used.
+    further: Vec<(&'static str, std::result::Result<Glimpse, Refusal>)>,
     identity: Identity,
     sets: ControlSets,
     warnings: Vec<String>,
@@ -42,7 +46,12 @@ impl View {
         };
         let hives = ROOTS.iter().map(look_at).collect::<Result<Vec<_>>>()?;
         warnings.extend(hives.iter().filter_map(|file| file.recovery.clone()));
-        let security = look("SECURITY").ok().flatten();
+        let further: Vec<_> = policies::HIVES
+            .into_iter()
+            .map(|name| (name, look_at(&("", name)).map_err(|error| locate::as_refusal(&error))))
+            .collect();
+        let security =
+            further.iter().filter_map(|(_, file)| file.as_ref().ok()).find(|file| file.path == stored::SECURITY);
         if security.is_none() {
             warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
         }
@@ -51,16 +60,27 @@ impl View {
         };
         let sets = ControlSets::read(&*system.hive)?;
         warnings.extend(sets.warnings());
-        let domain = security.as_ref().map(|file| &*file.hive as _);
+        let domain = security.map(|file| &*file.hive as _);
         let identity = identity::read(&*software.hive, &*system.hive, domain, sets)?;
         let files = Staged::open(&*volume)?;
-        Ok(Self { hives, security, identity, sets, warnings, volume, files })
+        Ok(Self { hives, further, identity, sets, warnings, volume, files })
     }
 
     /// Tells whether anything that was asked so far met damage in a hive. What was answered then does not count: a
     /// [`super::Machine`] must be asked, which loads and verifies the hives.
     pub fn met_damage(&self) -> bool {
-        self.hives.iter().chain(&self.security).any(|file| file.hive.met_damage())
+        let further = self.further.iter().filter_map(|(_, file)| file.as_ref().ok());
+        self.hives.iter().chain(further).any(|file| file.hive.met_damage())
+    }
+
+    /// Returns a hive by its file's name in the configuration folder.
+    fn hive(&self, name: &str) -> Result<&Glimpse> {
+        if let Some((_, file)) = self.further.iter().find(|(known, _)| *known == name) {
+            return file.as_ref().map_err(|refusal| Error::Refused(refusal.clone()));
+        }
+        let number = ROOTS.iter().position(|(_, known)| *known == name);
+        let file = number.and_then(|number| self.hives.get(number));
+        file.ok_or_else(|| Error::UnknownHive { key: name.to_owned() })
     }
 
     /// Returns what was noticed and did not stop the machine from being looked at, each with its code.
@@ -75,7 +95,8 @@ impl Readings for View {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        self.sets.places(setting)
+        let sam = self.hive("SAM").ok().map(|file| &*file.hive as _);
+        self.sets.places(setting).iter().flat_map(|place| policies::places(sam, place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
@@ -93,7 +114,10 @@ impl Readings for View {
             };
             return features::read(name, &sought, &*self.volume).map_err(failed);
         }
-        hives::get(setting, |index| (&self.hives[index].path, &*self.hives[index].hive))
+        hives::get(setting, |name| {
+            let file = self.hive(name)?;
+            Ok((&file.path, &*file.hive))
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod accounts;
 mod certificates;
 mod disk;
 mod emission;

@@ -1,0 +1,364 @@
+//! The policy on passwords and lockout: the value `F` of `SAM\Domains\Account`.
+//!
+//! Fields are read and set in the units in which Windows shows them. Everything else in the value (times, counters, the
+//! next relative identifier, the wrapped keys behind the fields) is kept. The pairs of fields that Windows ties together
+//! are held so: failed logons are forgotten no later than a lockout ends, and a password may be changed before it must.
+//!
+//! Not here: the policy of the built-in domain, which applies to no account, and password filters.
+//!
+//! Source: MS-SAMR 2.2.3 (the fields), real hives of Windows 7 to 11 (their places).
+
+use super::super::setting::AccountPolicyField as Field;
+use super::super::stored::{self, SAM, Written};
+use super::super::unusable::Structure;
+use super::super::{Result, Unusable};
+use super::ACCOUNT;
+use crate::base::time::FileTime;
+use crate::base::{CellOffset, read};
+use crate::regf::{Hive, Lookup};
+
+/// 100 ns in a day and in a minute.
+const DAY: u64 = 864_000_000_000;
+const MINUTE: u64 = 600_000_000;
+/// What stands for an interval without an end.
+const FOREVER: i64 = i64::MIN;
+
+/// Revisions of the value, each with its length: before Windows 10 1607, and since.
+const REVISIONS: [(u32, usize); 2] = [(0x0001_0002, 240), (0x0001_0003, 368)];
+/// Where the fields lie that are no intervals.
+const PROPERTIES: usize = 0x4c;
+const FORCE_LOGOFF: usize = 0x28;
+const COMPLEX: u32 = 0x01;
+const LOCKOUT_ADMINISTRATORS: u32 = 0x08;
+const CLEARTEXT: u32 = 0x10;
+
+/// How a field is stored.
+enum Place {
+    /// A negative number of 100 ns, counted in this unit; 0 asks for no end where it can be had.
+    Interval { at: usize, unit: u64, endless: bool },
+    /// A word.
+    Word { at: usize },
+    /// A bit of the properties.
+    Bit(u32),
+}
+
+/// Returns where a field lies, and the least and the greatest number that Windows accepts for it.
+fn place(field: Field) -> (Place, u32, u32) {
+    match field {
+        Field::MaximumPasswordAge => (Place::Interval { at: 0x18, unit: DAY, endless: true }, 0, 999),
+        Field::MinimumPasswordAge => (Place::Interval { at: 0x20, unit: DAY, endless: false }, 0, 998),
+        Field::LockoutDuration => (Place::Interval { at: 0x30, unit: MINUTE, endless: true }, 0, 99_999),
+        Field::LockoutWindow => (Place::Interval { at: 0x38, unit: MINUTE, endless: false }, 1, 99_999),
+        // More than 14 needs a switch in another hive, and is refused without looking there.
+        Field::MinimumPasswordLength => (Place::Word { at: 0x50 }, 0, 14),
+        Field::PasswordHistory => (Place::Word { at: 0x52 }, 0, 24),
+        Field::LockoutThreshold => (Place::Word { at: 0x54 }, 0, 999),
+        Field::PasswordComplexity => (Place::Bit(COMPLEX), 0, 1),
+        Field::ReversibleEncryption => (Place::Bit(CLEARTEXT), 0, 1),
+    }
+}
+
+/// The password and lockout policy of a machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct AccountPolicy {
+    bytes: Vec<u8>,
+}
+
+impl AccountPolicy {
+    /// Reads the value.
+    ///
+    /// # Errors
+    /// [`Unusable::Malformed`] if its revision is unknown or not of this length.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unusable> {
+        let malformed = |at, field| Structure::AccountPolicy.malformed(at, field, bytes.len());
+        let revision = read::u32_le(bytes, 0).map_err(|_| malformed(0, "length"))?;
+        let known = REVISIONS.iter().find(|(known, _)| *known == revision);
+        let (_, length) = known.ok_or_else(|| malformed(0, "revision"))?;
+        if *length != bytes.len() {
+            return Err(malformed(0, "length"));
+        }
+        Ok(Self { bytes: bytes.to_vec() })
+    }
+
+    /// Returns the value, every byte as it was read but the fields that were set.
+    pub fn encode(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Returns a field.
+    ///
+    /// # Errors
+    /// [`Unusable::Malformed`] if an interval is no whole number of its unit, or none that the field can have.
+    pub fn get(&self, field: Field) -> std::result::Result<u32, Unusable> {
+        match place(field).0 {
+            Place::Interval { at, unit, endless } => self.interval(at, unit, endless),
+            Place::Word { at } => read::u16_le(&self.bytes, at).map(u32::from).map_err(|_| self.malformed(at)),
+            Place::Bit(bit) => Ok(u32::from(self.properties()? & bit != 0)),
+        }
+    }
+
+    /// Sets a field, whatever the fields are that it is tied to: see [`AccountPolicy::contradiction`].
+    ///
+    /// # Errors
+    /// [`Unusable::Range`] if Windows would not accept the number.
+    pub fn set(&mut self, field: Field, to: u32) -> std::result::Result<(), Unusable> {
+        let (place, least, most) = place(field);
+        if !(least..=most).contains(&to) {
+            return Err(Unusable::Range { least, most, actual: to });
+        }
+        let (at, done) = match place {
+            Place::Interval { at, unit, endless } => {
+                let ticks = i64::try_from(u64::from(to).saturating_mul(unit)).unwrap_or(i64::MAX);
+                let ticks = if endless && to == 0 { FOREVER } else { ticks.saturating_neg() };
+                (at, read::put(&mut self.bytes, at, &ticks.to_le_bytes()))
+            }
+            Place::Word { at } => (at, read::put_u16_le(&mut self.bytes, at, u16::try_from(to).unwrap_or(u16::MAX))),
+            Place::Bit(bit) => {
+                let others = self.properties()? & !bit;
+                let all = if to == 1 { others | bit } else { others };
+                (PROPERTIES, read::put_u32_le(&mut self.bytes, PROPERTIES, all))
+            }
+        };
+        done.map_err(|_| self.malformed(at))
+    }
+
+    /// Returns how a field contradicts the one that it is tied to, if it does.
+    ///
+    /// # Errors
+    /// As [`AccountPolicy::get`].
+    pub fn contradiction(&self, field: Field) -> std::result::Result<Option<Unusable>, Unusable> {
+        Ok(match field {
+            Field::LockoutDuration | Field::LockoutWindow => {
+                let (duration, window) = (self.get(Field::LockoutDuration)?, self.get(Field::LockoutWindow)?);
+                (duration != 0 && window > duration).then_some(Unusable::Contradiction {
+                    field: "the lockout window",
+                    actual: window,
+                    relation: "at most",
+                    other: "the lockout duration",
+                    limit: duration,
+                })
+            }
+            Field::MaximumPasswordAge | Field::MinimumPasswordAge => {
+                let (most, least) = (self.get(Field::MaximumPasswordAge)?, self.get(Field::MinimumPasswordAge)?);
+                (most != 0 && least >= most).then_some(Unusable::Contradiction {
+                    field: "the minimum password age",
+                    actual: least,
+                    relation: "below",
+                    other: "the maximum password age",
+                    limit: most,
+                })
+            }
+            _ => None,
+        })
+    }
+
+    /// Tells whether built-in administrators are locked out as well.
+    ///
+    /// # Errors
+    /// None that a value that was read can meet.
+    pub fn locks_administrators(&self) -> std::result::Result<bool, Unusable> {
+        Ok(self.properties()? & LOCKOUT_ADMINISTRATORS != 0)
+    }
+
+    /// Tells whether users are logged off when their logon hours end.
+    ///
+    /// # Errors
+    /// [`Unusable::Malformed`] if it is neither at once nor never.
+    pub fn forces_logoff(&self) -> std::result::Result<bool, Unusable> {
+        match read::u64_le(&self.bytes, FORCE_LOGOFF).map(u64::cast_signed) {
+            Ok(FOREVER) => Ok(false),
+            Ok(0) => Ok(true),
+            _ => Err(self.malformed(FORCE_LOGOFF)),
+        }
+    }
+
+    fn interval(&self, at: usize, unit: u64, endless: bool) -> std::result::Result<u32, Unusable> {
+        let ticks = read::u64_le(&self.bytes, at).map_err(|_| self.malformed(at))?.cast_signed();
+        match ticks {
+            FOREVER if endless => return Ok(0),
+            // It would mean at once, which Windows never offers, and not never.
+            0 if endless => return Err(self.malformed(at)),
+            _ => {}
+        }
+        let length = ticks.unsigned_abs();
+        let whole = ticks <= 0 && ticks != FOREVER && length.is_multiple_of(unit);
+        let units = u32::try_from(length.checked_div(unit).unwrap_or_default()).ok().filter(|_| whole);
+        units.ok_or_else(|| self.malformed(at))
+    }
+
+    fn properties(&self) -> std::result::Result<u32, Unusable> {
+        read::u32_le(&self.bytes, PROPERTIES).map_err(|_| self.malformed(PROPERTIES))
+    }
+
+    fn malformed(&self, at: usize) -> Unusable {
+        Structure::AccountPolicy.malformed(at, "number", self.bytes.len())
+    }
+}
+
+/// Reads a field of a SAM hive, and the cell of the policy.
+///
+/// # Errors
+/// Those of [`AccountPolicy::decode`] and [`AccountPolicy::get`]; errors of the hive.
+pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<u32>, Option<CellOffset>)> {
+    let Some(value) = stored::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
+    let number = AccountPolicy::decode(&value.data).and_then(|policy| policy.get(field));
+    Ok((Some(number.map_err(stored::unusable(SAM, ACCOUNT))?), Some(value.cell)))
+}
+
+/// Sets a field of a SAM hive.
+///
+/// # Errors
+/// [`Unusable::Missing`], [`Unusable::Range`], [`Unusable::Contradiction`]; as [`get`]. Nothing is changed then.
+pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<u32>> {
+    let mut answers = set_all(sam, &[(field, to)], now);
+    answers.pop().expect("there is an answer for each field")
+}
+
+/// Sets fields of a SAM hive in the order given; answers in that order. Fields that are tied to each other are judged
+/// when all are set, so that the order does not matter; those that would then contradict each other stay as they are.
+pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<Written<u32>>> {
+    let refusals: Vec<Option<Unusable>> = match policy(sam) {
+        Ok((policy, _)) => refusals(&policy, fields),
+        Err(_) => vec![None; fields.len()],
+    };
+    let run = |((field, to), refusal): (&(Field, u32), Option<Unusable>)| match refusal {
+        Some(refusal) => Err(stored::unusable(SAM, ACCOUNT)(refusal)),
+        None => write(sam, *field, *to, now),
+    };
+    fields.iter().zip(refusals).map(run).collect()
+}
+
+/// Returns why each field cannot be set together with the others.
+fn refusals(policy: &AccountPolicy, fields: &[(Field, u32)]) -> Vec<Option<Unusable>> {
+    let mut whole = policy.clone();
+    let ranges: Vec<Option<Unusable>> = fields.iter().map(|(field, to)| whole.set(*field, *to).err()).collect();
+    let tied = |field: &Field| whole.contradiction(*field).unwrap_or_else(Some);
+    ranges.into_iter().zip(fields).map(|(range, (field, _))| range.or_else(|| tied(field))).collect()
+}
+
+/// Sets a field whatever it is tied to.
+fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<u32>> {
+    let failed = stored::unusable(SAM, ACCOUNT);
+    let (mut policy, kind) = policy(sam)?;
+    let before = policy.get(field).map_err(&failed)?;
+    policy.set(field, to).map_err(failed)?;
+    let edit = stored::write(sam, SAM, (ACCOUNT, "F"), (kind, policy.encode()), now)?;
+    Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
+}
+
+fn policy(sam: &Hive) -> Result<(AccountPolicy, u32)> {
+    let failed = stored::unusable(SAM, ACCOUNT);
+    let value = stored::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(Unusable::Missing))?;
+    Ok((AccountPolicy::decode(&value.data).map_err(failed)?, value.kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns a value of this revision whose every other byte tells where it is.
+    fn value(revision: u32, length: usize) -> Vec<u8> {
+        let mut bytes: Vec<u8> = (0..length).map(|at| at as u8 ^ 0x5a).collect();
+        bytes[..4].copy_from_slice(&revision.to_le_bytes());
+        for (at, ticks) in [
+            (0x18, -(42 * DAY as i64)),
+            (0x20, -(DAY as i64)),
+            (0x28, FOREVER),
+            (0x30, -(30 * MINUTE as i64)),
+            (0x38, -(30 * MINUTE as i64)),
+        ] {
+            bytes[at..at + 8].copy_from_slice(&ticks.to_le_bytes());
+        }
+        bytes
+    }
+
+    #[test]
+    fn every_number_of_every_field_is_set_alone_and_set_back() {
+        for (revision, length) in REVISIONS {
+            let original = value(revision, length);
+            let policy = AccountPolicy::decode(&original).unwrap();
+            for &field in Field::ALL {
+                let (place, least, most) = place(field);
+                let (start, width) = match place {
+                    Place::Interval { at, .. } => (at, 8),
+                    Place::Word { at } => (at, 2),
+                    Place::Bit(_) => (PROPERTIES, 4),
+                };
+                let before = policy.get(field).unwrap();
+                let mut changed = policy.clone();
+                for number in least..=most {
+                    changed.set(field, number).unwrap();
+                    assert_eq!(changed.get(field), Ok(number), "{field:?}");
+                    for (at, (new, old)) in changed.encode().iter().zip(&original).enumerate() {
+                        assert!(new == old || (start..start + width).contains(&at), "{field:?} {number} {at:#x}");
+                    }
+                }
+                for number in [most + 1, u32::MAX].into_iter().chain(least.checked_sub(1)) {
+                    assert_eq!(changed.set(field, number).unwrap_err().code(), "E-POLICY-RANGE");
+                }
+                if (least..=most).contains(&before) {
+                    changed.set(field, before).unwrap();
+                    assert_eq!(changed, policy, "{field:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_numbers_are_those_of_windows() {
+        let mut policy = AccountPolicy::decode(&value(0x0001_0003, 368)).unwrap();
+        assert_eq!((policy.get(Field::MaximumPasswordAge), policy.get(Field::LockoutWindow)), (Ok(42), Ok(30)));
+        policy.set(Field::MaximumPasswordAge, 90).unwrap();
+        assert_eq!(policy.encode()[0x18..0x20], (-77_760_000_000_000i64).to_le_bytes());
+        policy.set(Field::MaximumPasswordAge, 0).unwrap();
+        assert_eq!(policy.encode()[0x18..0x20], [0, 0, 0, 0, 0, 0, 0, 0x80]);
+        policy.set(Field::LockoutDuration, 0).unwrap();
+        assert_eq!(policy.encode()[0x30..0x38], [0, 0, 0, 0, 0, 0, 0, 0x80]);
+        policy.set(Field::MinimumPasswordAge, 0).unwrap();
+        assert_eq!(policy.encode()[0x20..0x28], [0; 8]);
+        assert_eq!(policy.forces_logoff(), Ok(false));
+    }
+
+    #[test]
+    fn tied_fields_may_not_contradict_each_other() {
+        let contradicts = |fields: &[(Field, u32)]| {
+            let policy = AccountPolicy::decode(&value(0x0001_0003, 368)).unwrap();
+            refusals(&policy, fields).into_iter().map(|refusal| refusal.is_some()).collect::<Vec<_>>()
+        };
+        assert_eq!(contradicts(&[(Field::LockoutDuration, 15)]), [true]);
+        assert_eq!(contradicts(&[(Field::LockoutDuration, 0), (Field::LockoutWindow, 99_999)]), [false, false]);
+        for fields in [
+            [(Field::LockoutDuration, 15), (Field::LockoutWindow, 15)],
+            [(Field::LockoutWindow, 60), (Field::LockoutDuration, 60)],
+        ] {
+            assert_eq!(contradicts(&fields), [false, false]);
+        }
+        let fields = [(Field::MinimumPasswordAge, 42), (Field::PasswordHistory, 24), (Field::LockoutWindow, 31)];
+        assert_eq!(contradicts(&fields), [true, false, true]);
+        assert_eq!(contradicts(&[(Field::MinimumPasswordAge, 42), (Field::MaximumPasswordAge, 43)]), [false, false]);
+        assert_eq!(contradicts(&[(Field::MinimumPasswordAge, 998), (Field::MaximumPasswordAge, 0)]), [false, false]);
+        assert_eq!(contradicts(&[(Field::PasswordHistory, 25)]), [true]);
+    }
+
+    #[test]
+    fn what_is_no_policy_is_refused() {
+        for (revision, length) in REVISIONS {
+            let good = value(revision, length);
+            for length in 0..good.len() {
+                assert_eq!(AccountPolicy::decode(&good[..length]).unwrap_err().code(), "E-SAM-POLICY");
+            }
+            assert!(AccountPolicy::decode(&[&good[..], &[0]].concat()).is_err());
+        }
+        assert!(AccountPolicy::decode(&value(0x0001_0002, 368)).is_err(), "the length of another revision");
+        assert!(AccountPolicy::decode(&value(0x0001_0004, 368)).is_err(), "an unknown revision");
+        for ticks in [1, DAY as i64, -1, -(DAY as i64) - 1, 0, i64::MAX, FOREVER + 1] {
+            let mut bytes = value(0x0001_0003, 368);
+            bytes[0x18..0x20].copy_from_slice(&ticks.to_le_bytes());
+            let policy = AccountPolicy::decode(&bytes).unwrap();
+            assert_eq!(policy.get(Field::MaximumPasswordAge).unwrap_err().code(), "E-SAM-POLICY", "{ticks}");
+        }
+        let mut bytes = value(0x0001_0003, 368);
+        bytes[0x20..0x28].copy_from_slice(&FOREVER.to_le_bytes());
+        assert!(AccountPolicy::decode(&bytes).unwrap().get(Field::MinimumPasswordAge).is_err());
+    }
+}

@@ -1,0 +1,387 @@
+//! Who holds which right: the keys below `Policy\Accounts`, one for each user or group that holds any.
+//!
+//! A key is named by its SID, and marked as an account by the type of its unnamed value. Its attributes are the unnamed
+//! values of its subkeys: `Sid` and `SecDesc` always, `Privilgs` (a set of privileges) and `ActSysAc` (logon rights, bit
+//! by bit) where there are any. A right is taken back by its bit or its entry; the key stays, and with it whatever else
+//! lies in it. Which rights there are is the same in every Windows since Vista; bits and numbers beyond are kept.
+//!
+//! Source: MS-LSAD 3.1.1.2 (rights), real hives of Windows XP to 10 (keys, the one descriptor that all accounts have).
+
+use std::collections::BTreeSet;
+
+use super::super::stored::{self, SECURITY, Touched, Written};
+use super::super::unusable::Structure;
+use super::super::{Result, Unusable, sam};
+use super::privilege_set::PrivilegeSet;
+use crate::base::read;
+use crate::base::sid::Sid;
+use crate::base::time::FileTime;
+use crate::regf::{Hive, Key, Lookup};
+
+/// The key above those of all accounts.
+const ACCOUNTS: &str = r"Policy\Accounts";
+/// The type of the unnamed value that marks a key as an account.
+const ACCOUNT_OBJECT: u32 = 3;
+/// The type of every attribute (REG_NONE).
+const ATTRIBUTE: u32 = 0;
+/// The attributes' keys.
+const PRIVILEGES: &str = "Privilgs";
+const SYSTEM_ACCESS: &str = "ActSysAc";
+
+/// A privilege or a logon right.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct Right {
+    name: &'static str,
+    stored: Stored,
+}
+
+/// How a right is stored.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+enum Stored {
+    /// A number in the set of privileges.
+    Privilege(u32),
+    /// A bit of the logon rights.
+    Logon(u32),
+}
+
+impl Right {
+    /// Returns all rights.
+    pub fn all() -> &'static [Self] {
+        &RIGHTS
+    }
+
+    /// Returns the right with this constant, such as `SeDebugPrivilege`; case does not matter.
+    pub fn named(name: &str) -> Option<Self> {
+        RIGHTS.iter().find(|right| right.name.eq_ignore_ascii_case(name)).copied()
+    }
+
+    /// Returns its constant.
+    pub fn name(self) -> &'static str {
+        self.name
+    }
+}
+
+/// A user or group that holds rights.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Account {
+    /// Who it is.
+    pub sid: Sid,
+    /// Its privileges.
+    pub privileges: PrivilegeSet,
+    /// Its logon rights, bit by bit.
+    pub logon: u32,
+}
+
+impl Account {
+    /// Tells whether it holds a right.
+    pub fn holds(&self, right: Right) -> bool {
+        match right.stored {
+            Stored::Privilege(luid) => self.privileges.contains(luid.into()),
+            Stored::Logon(bit) => self.logon & bit != 0,
+        }
+    }
+
+    /// Returns the rights that it holds and that are known here.
+    pub fn rights(&self) -> impl Iterator<Item = Right> {
+        RIGHTS.iter().copied().filter(|right| self.holds(*right))
+    }
+}
+
+/// Reads all accounts of a SECURITY hive that hold or held a right.
+///
+/// # Errors
+/// [`Unusable::Missing`] if the hive is none of SECURITY; [`Unusable::Malformed`] if one of them is not as Windows
+/// writes it: who holds a right is known only if all are; errors of the hive.
+pub fn accounts(security: &dyn Lookup) -> Result<Vec<Account>> {
+    if security.key(ACCOUNTS).map_err(stored::broken(SECURITY))?.is_none() {
+        return Err(stored::unusable(SECURITY, ACCOUNTS)(Unusable::Missing));
+    }
+    stored::subkeys(security, SECURITY, ACCOUNTS)?.iter().map(account).collect()
+}
+
+/// Returns who holds a right.
+///
+/// # Errors
+/// [`Unusable::NoRight`] if there is no such right; as [`accounts`].
+pub fn holders(security: &dyn Lookup, right: &str) -> Result<BTreeSet<Sid>> {
+    let right = known(right)?;
+    Ok(accounts(security)?.into_iter().filter(|account| account.holds(right)).map(|account| account.sid).collect())
+}
+
+/// A step on the way to other holders of a right.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// The right is taken from this user or group.
+    Revoke(Sid),
+    /// The right is given to this user or group.
+    Grant(Sid),
+}
+
+/// Returns the steps from some holders of a right to others: first who loses it, then who gets it.
+pub fn steps(from: &BTreeSet<Sid>, to: &BTreeSet<Sid>) -> Vec<Step> {
+    let revoked = from.difference(to).cloned().map(Step::Revoke);
+    revoked.chain(to.difference(from).cloned().map(Step::Grant)).collect()
+}
+
+/// Gives a right to exactly these users and groups, and takes it from all others.
+///
+/// # Errors
+/// As [`holders`]; errors of the hive. Nothing is changed then.
+pub fn set_holders(
+    security: &mut Hive,
+    right: &str,
+    to: &BTreeSet<Sid>,
+    now: FileTime,
+) -> Result<Written<BTreeSet<Sid>>> {
+    let before = holders(security, right)?;
+    let right = known(right)?;
+    let touched = stored::as_one(security, |hive| {
+        let mut touched = Touched::default();
+        for step in steps(&before, to) {
+            take(hive, right, &step, now, &mut touched)?;
+        }
+        Ok(touched)
+    })?;
+    Ok(Written { before: Some(before), cell: None, touched: touched.extents() })
+}
+
+/// Gives a right to a user or group; tells whether it held it.
+///
+/// # Errors
+/// As [`set_holders`].
+pub fn grant(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<Written<bool>> {
+    change(security, right, sid, now, Step::Grant)
+}
+
+/// Takes a right from a user or group; tells whether it held it.
+///
+/// # Errors
+/// As [`set_holders`].
+pub fn revoke(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<Written<bool>> {
+    change(security, right, sid, now, Step::Revoke)
+}
+
+/// Returns the SIDs that hold or held rights and begin like those of the machine, but belong to no account or group of
+/// the SAM hive: leftovers of what was deleted.
+///
+/// # Errors
+/// Those of [`accounts`] and of the SAM's readers.
+pub fn orphans(security: &dyn Lookup, sam: &dyn Lookup) -> Result<BTreeSet<Sid>> {
+    let machine = format!("{}-", sam::machine_sid(sam)?);
+    let known: BTreeSet<u32> = sam::known_rids(sam)?;
+    let is_orphan = |sid: &Sid| {
+        let text = sid.to_string();
+        let rid = text.strip_prefix(&machine).and_then(|rest| rest.parse::<u32>().ok());
+        rid.is_some_and(|rid| !known.contains(&rid))
+    };
+    Ok(accounts(security)?.into_iter().map(|account| account.sid).filter(is_orphan).collect())
+}
+
+fn known(right: &str) -> Result<Right> {
+    let missing = || stored::unusable(SECURITY, ACCOUNTS)(Unusable::NoRight { name: right.to_owned() });
+    Right::named(right).ok_or_else(missing)
+}
+
+fn change(
+    security: &mut Hive,
+    right: &str,
+    sid: &Sid,
+    now: FileTime,
+    step: impl FnOnce(Sid) -> Step,
+) -> Result<Written<bool>> {
+    let held = holders(security, right)?.contains(sid);
+    let right = known(right)?;
+    let step = step(sid.clone());
+    let touched = stored::as_one(security, |hive| {
+        let mut touched = Touched::default();
+        if matches!(step, Step::Grant(_)) != held {
+            take(hive, right, &step, now, &mut touched)?;
+        }
+        Ok(touched)
+    })?;
+    Ok(Written { before: Some(held), cell: None, touched: touched.extents() })
+}
+
+/// Takes a step; the caller has seen that it is one.
+fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut Touched) -> Result<()> {
+    let (Step::Grant(sid) | Step::Revoke(sid)) = step;
+    let grants = matches!(step, Step::Grant(_));
+    let path = format!(r"{ACCOUNTS}\{sid}");
+    let found = hive.key(&path).map_err(stored::broken(SECURITY))?.map(|key| account(&key)).transpose()?;
+    let found = match found {
+        Some(found) => found,
+        None => {
+            create(hive, sid, &path, now, touched)?;
+            Account { sid: sid.clone(), privileges: PrivilegeSet::default(), logon: 0 }
+        }
+    };
+    match right.stored {
+        Stored::Logon(bit) => {
+            let logon = if grants { found.logon | bit } else { found.logon & !bit };
+            put(hive, &path, SYSTEM_ACCESS, &logon.to_le_bytes(), now, touched)
+        }
+        Stored::Privilege(luid) => {
+            let mut privileges = found.privileges;
+            if grants {
+                privileges.insert(luid.into());
+            } else {
+                privileges.remove(luid.into());
+            }
+            if !privileges.is_empty() {
+                return put(hive, &path, PRIVILEGES, &privileges.encode(), now, touched);
+            }
+            // Windows never leaves an empty set.
+            let key = format!(r"{path}\{PRIVILEGES}");
+            touched.add(hive.delete_key(&key, now).map_err(stored::broken(SECURITY))?);
+            Ok(())
+        }
+    }
+}
+
+/// Makes the key of an account that holds no right yet.
+fn create(hive: &mut Hive, sid: &Sid, path: &str, now: FileTime, touched: &mut Touched) -> Result<()> {
+    touched.add(Some(stored::write(hive, SECURITY, (path, ""), (ACCOUNT_OBJECT, &[]), now)?));
+    put(hive, path, "SecDesc", &DESCRIPTOR, now, touched)?;
+    put(hive, path, "Sid", &sid.to_bytes(), now, touched)
+}
+
+/// Sets an attribute of an account.
+fn put(hive: &mut Hive, path: &str, name: &str, data: &[u8], now: FileTime, touched: &mut Touched) -> Result<()> {
+    let key = format!(r"{path}\{name}");
+    touched.add(Some(stored::write(hive, SECURITY, (&key, ""), (ATTRIBUTE, data), now)?));
+    Ok(())
+}
+
+/// Reads the account at a key.
+fn account(key: &Key<'_>) -> Result<Account> {
+    let name = key.name().to_string();
+    let path = format!(r"{ACCOUNTS}\{name}");
+    let malformed =
+        |what: Structure, field, length| stored::unusable(SECURITY, &path)(what.malformed(0, field, length));
+    let own = stored::value_of(key, SECURITY, "")?;
+    if !own.is_some_and(|own| own.kind == ACCOUNT_OBJECT && own.data.is_empty()) {
+        return Err(malformed(Structure::LsaAccount, "object type", 0));
+    }
+    let raw = attribute(key, "Sid")?.unwrap_or_default();
+    let sid = Sid::parse(&raw, 0).ok().flatten().filter(|sid| sid.to_bytes() == raw && sid.to_string() == name);
+    let sid = sid.ok_or_else(|| malformed(Structure::LsaAccount, "SID", raw.len()))?;
+    let privileges = match attribute(key, PRIVILEGES)? {
+        Some(raw) => PrivilegeSet::decode(&raw).map_err(stored::unusable(SECURITY, &path))?,
+        None => PrivilegeSet::default(),
+    };
+    let logon = match attribute(key, SYSTEM_ACCESS)? {
+        Some(raw) if raw.len() == 4 => read::u32_le(&raw, 0).unwrap_or_default(),
+        Some(raw) => return Err(malformed(Structure::SystemAccess, "length", raw.len())),
+        None => 0,
+    };
+    Ok(Account { sid, privileges, logon })
+}
+
+/// Reads an attribute: the unnamed value that is all that its key holds.
+fn attribute(key: &Key<'_>, name: &str) -> Result<Option<Vec<u8>>> {
+    let broken = stored::broken(SECURITY);
+    let Some(child) = key.subkey(name).map_err(&broken)? else { return Ok(None) };
+    let Some(value) = stored::value_of(&child, SECURITY, "")? else { return Ok(None) };
+    let is_alone = child.subkey_count() == 0 && child.values().map_err(broken)?.count() == 1;
+    if value.kind != ATTRIBUTE || !is_alone {
+        let path = format!(r"{ACCOUNTS}\{}\{name}", key.name());
+        let malformed = Structure::LsaAccount.malformed(0, "attribute", value.data.len());
+        return Err(stored::unusable(SECURITY, &path)(malformed));
+    }
+    Ok(Some(value.data))
+}
+
+/// The descriptor that every account has: O:BA G:SY D:(A;;0xf000f;;;BA)(A;;RC;;;WD).
+const DESCRIPTOR: [u8; 100] = [
+    1, 0, 4, 0x80, 72, 0, 0, 0, 88, 0, 0, 0, 0, 0, 0, 0, 20, 0, 0, 0, // head
+    2, 0, 52, 0, 2, 0, 0, 0, // list
+    0, 0, 24, 0, 0x0f, 0, 0x0f, 0, 1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0, // all of it
+    0, 0, 20, 0, 0, 0, 2, 0, 1, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, // reading it
+    1, 2, 0, 0, 0, 0, 0, 5, 32, 0, 0, 0, 0x20, 2, 0, 0, // owner
+    1, 1, 0, 0, 0, 0, 0, 5, 18, 0, 0, 0, // group
+];
+
+const fn privilege(luid: u32, name: &'static str) -> Right {
+    Right { name, stored: Stored::Privilege(luid) }
+}
+
+const fn logon(bit: u32, name: &'static str) -> Right {
+    Right { name, stored: Stored::Logon(bit) }
+}
+
+static RIGHTS: [Right; 45] = [
+    privilege(2, "SeCreateTokenPrivilege"),
+    privilege(3, "SeAssignPrimaryTokenPrivilege"),
+    privilege(4, "SeLockMemoryPrivilege"),
+    privilege(5, "SeIncreaseQuotaPrivilege"),
+    privilege(6, "SeMachineAccountPrivilege"),
+    privilege(7, "SeTcbPrivilege"),
+    privilege(8, "SeSecurityPrivilege"),
+    privilege(9, "SeTakeOwnershipPrivilege"),
+    privilege(10, "SeLoadDriverPrivilege"),
+    privilege(11, "SeSystemProfilePrivilege"),
+    privilege(12, "SeSystemtimePrivilege"),
+    privilege(13, "SeProfileSingleProcessPrivilege"),
+    privilege(14, "SeIncreaseBasePriorityPrivilege"),
+    privilege(15, "SeCreatePagefilePrivilege"),
+    privilege(16, "SeCreatePermanentPrivilege"),
+    privilege(17, "SeBackupPrivilege"),
+    privilege(18, "SeRestorePrivilege"),
+    privilege(19, "SeShutdownPrivilege"),
+    privilege(20, "SeDebugPrivilege"),
+    privilege(21, "SeAuditPrivilege"),
+    privilege(22, "SeSystemEnvironmentPrivilege"),
+    privilege(23, "SeChangeNotifyPrivilege"),
+    privilege(24, "SeRemoteShutdownPrivilege"),
+    privilege(25, "SeUndockPrivilege"),
+    privilege(26, "SeSyncAgentPrivilege"),
+    privilege(27, "SeEnableDelegationPrivilege"),
+    privilege(28, "SeManageVolumePrivilege"),
+    privilege(29, "SeImpersonatePrivilege"),
+    privilege(30, "SeCreateGlobalPrivilege"),
+    privilege(31, "SeTrustedCredManAccessPrivilege"),
+    privilege(32, "SeRelabelPrivilege"),
+    privilege(33, "SeIncreaseWorkingSetPrivilege"),
+    privilege(34, "SeTimeZonePrivilege"),
+    privilege(35, "SeCreateSymbolicLinkPrivilege"),
+    privilege(36, "SeDelegateSessionUserImpersonatePrivilege"),
+    logon(0x001, "SeInteractiveLogonRight"),
+    logon(0x002, "SeNetworkLogonRight"),
+    logon(0x004, "SeBatchLogonRight"),
+    logon(0x010, "SeServiceLogonRight"),
+    logon(0x040, "SeDenyInteractiveLogonRight"),
+    logon(0x080, "SeDenyNetworkLogonRight"),
+    logon(0x100, "SeDenyBatchLogonRight"),
+    logon(0x200, "SeDenyServiceLogonRight"),
+    logon(0x400, "SeRemoteInteractiveLogonRight"),
+    logon(0x800, "SeDenyRemoteInteractiveLogonRight"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::descriptor::Descriptor;
+
+    #[test]
+    fn every_right_has_a_name_and_a_place_of_its_own() {
+        let names: BTreeSet<&str> = RIGHTS.iter().map(|right| right.name).collect();
+        let places: BTreeSet<Stored> = RIGHTS.iter().map(|right| right.stored).collect();
+        assert_eq!((names.len(), places.len()), (45, 45));
+        assert_eq!(Right::named("sedebugprivilege").map(Right::name), Some("SeDebugPrivilege"));
+        assert_eq!(Right::named("SeNoSuchPrivilege"), None);
+    }
+
+    #[test]
+    fn the_descriptor_of_accounts_says_what_it_should() {
+        let text = Descriptor::parse(&DESCRIPTOR).unwrap().to_string();
+        assert_eq!(text, "O:BAG:SYD:(A;;CCDCLCSWSDRCWDWO;;;BA)(A;;RC;;;WD)");
+    }
+
+    #[test]
+    fn the_steps_between_two_sets_of_holders_are_those_that_differ() {
+        let [a, b, c] = [1, 2, 3].map(|part| Sid::new(5, &[part]));
+        let (from, to) = (BTreeSet::from([a.clone(), b.clone()]), BTreeSet::from([b, c.clone()]));
+        assert_eq!(steps(&from, &to), [Step::Revoke(a), Step::Grant(c)]);
+        assert_eq!(steps(&to, &to), []);
+    }
+}

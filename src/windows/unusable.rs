@@ -1,0 +1,228 @@
+//! Why a value of the SAM or SECURITY hive cannot be used, or cannot be made what is asked for.
+
+use thiserror::Error;
+
+use crate::base::Kind;
+
+/// What is wrong with a value of SAM or SECURITY, or with what it should become.
+#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[non_exhaustive]
+pub enum Unusable {
+    /// The value, or the key that would hold it, is not there.
+    #[error("it is not in the hive")]
+    Missing,
+
+    /// The bytes are not those of a structure that is known.
+    #[error("the {what} of {length} bytes has an unknown {field} at {at:#x}")]
+    Malformed {
+        /// Which structure.
+        what: Structure,
+        /// Where in the value the field lies.
+        at: usize,
+        /// The field.
+        field: &'static str,
+        /// The length of the value in bytes.
+        length: usize,
+    },
+
+    /// The audit policy has another number of subcategories than any known Windows.
+    #[error("the audit policy of {length} bytes counts its subcategories as {counts:?}, which no known Windows does")]
+    AuditLayout {
+        /// The length of the value in bytes.
+        length: usize,
+        /// The number of subcategories in each category; empty if even that cannot be told.
+        counts: Vec<u16>,
+    },
+
+    /// The audit policy of this Windows does not have the subcategory.
+    #[error("the audit policy has no subcategory `{name}`")]
+    NoSubcategory {
+        /// Its name.
+        name: String,
+    },
+
+    /// No privilege and no logon right has this name.
+    #[error("no right is called `{name}`")]
+    NoRight {
+        /// The name.
+        name: String,
+    },
+
+    /// A number lies outside of what Windows accepts.
+    #[error("{actual} lies outside of {least} to {most}")]
+    Range {
+        /// The least number that is accepted.
+        least: u32,
+        /// The greatest one.
+        most: u32,
+        /// What was asked for.
+        actual: u32,
+    },
+
+    /// Two fields of a policy would contradict each other.
+    #[error("{field} would be {actual}, which must be {relation} {other}, which would be {limit}")]
+    Contradiction {
+        /// The field.
+        field: &'static str,
+        /// Its number.
+        actual: u32,
+        /// How it must relate to the other one.
+        relation: &'static str,
+        /// The other field.
+        other: &'static str,
+        /// Its number.
+        limit: u32,
+    },
+
+    /// No local account has this relative identifier.
+    #[error("no account has the relative identifier {rid}")]
+    NoAccount {
+        /// The identifier.
+        rid: u32,
+    },
+
+    /// An account cannot have this name.
+    #[error("`{name}` cannot be the name of an account")]
+    Name {
+        /// The name.
+        name: String,
+    },
+
+    /// Another account or group has the name.
+    #[error("`{name}` is the name of another account or group")]
+    NameTaken {
+        /// The name.
+        name: String,
+    },
+
+    /// The setting can be read, and not changed.
+    #[error("this can only be read")]
+    ReadOnly,
+
+    /// The setting was to be removed, which is always there.
+    #[error("this is always there and cannot be removed")]
+    Removal,
+}
+
+/// A structure that lies in a value of SAM or SECURITY.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[non_exhaustive]
+pub enum Structure {
+    /// `F` of a domain.
+    AccountPolicy,
+    /// `V` of a domain.
+    Domain,
+    /// `F` of an account.
+    UserF,
+    /// `V` of an account.
+    UserV,
+    /// A key of an index of names.
+    NamesIndex,
+    /// `C` of a local group.
+    Alias,
+    /// The index from members to local groups.
+    MembersIndex,
+    /// The audit policy.
+    AuditPolicy,
+    /// An account of the LSA.
+    LsaAccount,
+    /// `Privilgs` of an account of the LSA.
+    PrivilegeSet,
+    /// `ActSysAc` of an account of the LSA.
+    SystemAccess,
+    /// `SecDesc` of the LSA's policy.
+    PolicyDescriptor,
+    /// A SID or a name in the LSA's policy.
+    PolicyText,
+}
+
+impl std::fmt::Display for Structure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::AccountPolicy => "account policy",
+            Self::Domain => "domain",
+            Self::UserF | Self::UserV => "account",
+            Self::NamesIndex => "index of names",
+            Self::Alias => "group",
+            Self::MembersIndex => "index of members",
+            Self::AuditPolicy => "audit policy",
+            Self::LsaAccount => "holder of rights",
+            Self::PrivilegeSet => "set of privileges",
+            Self::SystemAccess => "set of logon rights",
+            Self::PolicyDescriptor => "descriptor of the LSA",
+            Self::PolicyText => "SID or name of the LSA",
+        })
+    }
+}
+
+impl Structure {
+    /// Returns the error that a field of this structure is none that is known.
+    pub(super) fn malformed(self, at: usize, field: &'static str, length: usize) -> Unusable {
+        Unusable::Malformed { what: self, at, field, length }
+    }
+
+    fn code(self) -> &'static str {
+        match self {
+            Self::AccountPolicy => "E-SAM-POLICY",
+            Self::Domain => "E-SAM-DOMAIN",
+            Self::UserF | Self::UserV => "E-SAM-USER",
+            Self::NamesIndex | Self::MembersIndex => "E-SAM-INDEX",
+            Self::Alias => "E-SAM-GROUP",
+            Self::AuditPolicy => "E-AUDIT-LAYOUT",
+            Self::LsaAccount | Self::PrivilegeSet | Self::SystemAccess => "E-LSA-ACCOUNT",
+            Self::PolicyDescriptor | Self::PolicyText => "E-LSA-POLICY",
+        }
+    }
+}
+
+impl Unusable {
+    /// Returns the kind of the failure.
+    pub(super) fn kind(&self) -> Kind {
+        match self {
+            Self::AuditLayout { .. } | Self::NoSubcategory { .. } | Self::NoRight { .. } | Self::ReadOnly => {
+                Kind::Unsupported
+            }
+            _ => Kind::Refused,
+        }
+    }
+
+    /// Returns the stable code.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Missing => "E-POLICY-MISSING",
+            Self::Malformed { what, .. } => what.code(),
+            Self::AuditLayout { .. } => "E-AUDIT-LAYOUT",
+            Self::NoSubcategory { .. } => "E-AUDIT-SUBCATEGORY",
+            Self::NoRight { .. } => "E-RIGHT-UNKNOWN",
+            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => "E-POLICY-RANGE",
+            Self::NoAccount { .. } => "E-NO-ACCOUNT",
+            Self::Name { .. } => "E-ACCOUNT-NAME",
+            Self::NameTaken { .. } => "E-ACCOUNT-NAME-TAKEN",
+            Self::ReadOnly => "E-SETTING-READ-ONLY",
+        }
+    }
+
+    /// Returns what to do about it.
+    pub(super) fn hint(&self) -> &'static str {
+        match self {
+            Self::Missing => "check that the image holds a whole installation, then run `coldforge inspect` on it",
+            Self::Malformed { .. } => {
+                "boot the machine once to let Windows write the value anew, or leave the rule out with --skip"
+            }
+            Self::AuditLayout { .. } => {
+                "leave the rules on the audit policy out with --skip: this Windows is not known"
+            }
+            Self::NoSubcategory { .. } => "name a subcategory as `auditpol /list /subcategory:*` prints it",
+            Self::NoRight { .. } => "name a right by its constant, such as SeDebugPrivilege",
+            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => {
+                "give another value for it with --values, as secpol.msc would accept it"
+            }
+            Self::NoAccount { .. } => "leave the rule out with --skip: the account was removed from this image",
+            Self::Name { .. } => {
+                "give a name of 1 to 20 characters, without leading or trailing blanks, a final period, or any of \"/\\[]:;|=,+*?<>@"
+            }
+            Self::NameTaken { .. } => "give another name for the account with --values",
+            Self::ReadOnly => "change it on the running machine, or leave the rule out with --skip",
+        }
+    }
+}
