@@ -1,7 +1,7 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors, times,
-//! UTF-16, `.reg` text, progress, and file helpers that name the path in their errors. Nothing here reads a clock or
+//! UTF-16, `.reg` text, ZIP archives, progress, and file helpers that name the path in their errors. Nothing here reads a clock or
 //! draws a random number.
 
 pub mod crc32c;
@@ -18,6 +18,7 @@ pub mod reg_file;
 pub mod sid;
 pub mod time;
 pub mod utf16;
+pub mod zip;
 
 pub use failure::{Failure, Kind, Refusal};
 pub use offset::{CellOffset, Extent, FileOffset, ImageOffset, Lcn, Vcn, VolumeOffset};
