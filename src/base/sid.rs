@@ -1,6 +1,9 @@
 //! Security identifiers (MS-DTYP 2.4.2): who owns, who is granted.
 
 use std::fmt;
+use std::str::FromStr;
+
+use serde::{Serialize, Serializer};
 
 use super::read::{self, OutOfBounds};
 
@@ -53,6 +56,21 @@ impl Sid {
         bytes
     }
 
+    /// Returns the SID with one more part; `None` if it has 15 already.
+    pub fn child(&self, part: u32) -> Option<Self> {
+        let full = self.parts.len() >= usize::from(MOST_PARTS);
+        (!full).then(|| Self { authority: self.authority, parts: [self.parts.as_slice(), &[part]].concat() })
+    }
+
+    /// Returns the English name that people know it by, if it is the same on every machine and stands in rules.
+    pub fn name(&self) -> Option<&'static str> {
+        let parts = self.parts.as_slice();
+        NAMES
+            .iter()
+            .find(|(authority, known, _)| self.authority == *authority && parts == *known)
+            .map(|(.., name)| *name)
+    }
+
     /// Returns the two letters that SDDL has for it (MS-DTYP 2.5.1.1), if it is the same on every machine.
     pub fn abbreviation(&self) -> Option<&'static str> {
         let parts = self.parts.as_slice();
@@ -71,6 +89,34 @@ impl fmt::Display for Sid {
             write!(f, "S-1-0x{:012X}", self.authority)?;
         }
         self.parts.iter().try_for_each(|part| write!(f, "-{part}"))
+    }
+}
+
+impl Serialize for Sid {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// The text is no SID.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NotASid;
+
+impl FromStr for Sid {
+    type Err = NotASid;
+
+    /// Parses `S-1-5-32-544` and the like.
+    fn from_str(text: &str) -> Result<Self, NotASid> {
+        let mut words = text.strip_prefix("S-1-").ok_or(NotASid)?.split('-');
+        let authority = words.next().ok_or(NotASid)?;
+        let authority = match authority.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| NotASid)?,
+            None => u32::from_str(authority).map_err(|_| NotASid)?.into(),
+        };
+        let parts: Vec<u32> = words.map(u32::from_str).collect::<Result<_, _>>().map_err(|_| NotASid)?;
+        let sid = Self::new(authority, &parts);
+        // What is not written back as it was read (a sign, a leading zero, a part too many) is another language.
+        if sid.to_string() == text { Ok(sid) } else { Err(NotASid) }
     }
 }
 
@@ -127,6 +173,30 @@ const WELL_KNOWN: &[(u64, &[u32], &str)] = &[
     (18, &[2], "SS"),
 ];
 
+/// English names: authority, parts, name.
+const NAMES: &[(u64, &[u32], &str)] = &[
+    (1, &[0], "Everyone"),
+    (3, &[0], "Creator Owner"),
+    (5, &[6], "Service"),
+    (5, &[7], "Anonymous Logon"),
+    (5, &[9], "Enterprise Domain Controllers"),
+    (5, &[11], "Authenticated Users"),
+    (5, &[18], "Local System"),
+    (5, &[19], "Local Service"),
+    (5, &[20], "Network Service"),
+    (5, &[32, 544], "Administrators"),
+    (5, &[32, 545], "Users"),
+    (5, &[32, 546], "Guests"),
+    (5, &[32, 547], "Power Users"),
+    (5, &[32, 550], "Print Operators"),
+    (5, &[32, 551], "Backup Operators"),
+    (5, &[32, 555], "Remote Desktop Users"),
+    (5, &[32, 559], "Performance Log Users"),
+    (5, &[83, 0], "Virtual Machines"),
+    (5, &[113], "Local account"),
+    (5, &[114], "Local account and member of Administrators group"),
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -139,6 +209,18 @@ mod tests {
         assert_eq!((sid.to_bytes().as_slice(), sid.len_bytes()), (&administrators[..], 16));
         assert_eq!(Sid::new(0x1_0000_0000, &[7]).to_string(), "S-1-0x000100000000-7");
         assert_eq!(Sid::new(5, &[21, 1, 2, 3, 500]).abbreviation(), None);
+    }
+
+    #[test]
+    fn only_a_sid_is_read_as_one() {
+        for text in ["S-1-5-32-544", "S-1-0x000100000000-7", "S-1-5-21-1-2-3-4294967295", "S-1-1-0", "S-1-5"] {
+            assert_eq!(text.parse::<Sid>().unwrap().to_string(), text);
+        }
+        let sixteen = format!("S-1-5{}", "-1".repeat(16));
+        for text in ["", "S-1", "S-1-", "S-2-5-1", "S-1-5-", "S-1-5-+1", "S-1-5-01", "S-1-5-4294967296", &sixteen, "BA"]
+        {
+            assert_eq!(text.parse::<Sid>(), Err(NotASid), "{text}");
+        }
     }
 
     #[test]

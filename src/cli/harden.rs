@@ -97,6 +97,7 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
+        "left_open": outcome.left_open,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
             "image": bundle.image,
@@ -127,7 +128,7 @@ fn report(outcome: &Outcome) -> String {
             text.push_str(":\n");
             for applied in &outcome.applied {
                 let show = |value: &Option<crate::windows::setting::Value>| {
-                    value.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind))
+                    value.as_ref().map_or_else(|| "absent".to_owned(), scan::shown)
                 };
                 let change = &applied.change;
                 let line = format!("{}: {} -> {}", change.setting, show(&change.before), show(&change.after));

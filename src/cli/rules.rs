@@ -115,7 +115,7 @@ fn describe(benchmark: &str, rule: &Rule) -> String {
         text.push_str(&format!("CCI        {}\n", rule.ccis.join(", ")));
     }
     for check in &rule.checks {
-        text.push_str(&format!("\n{}\n  required  {}\n  written   {}\n", check.setting, check.require, check.set));
+        text.push_str(&format!("\n{}\n  required  {}\n  written   {}\n", check.setting, check.require, check.remedy));
     }
     if let Some(note) = &rule.organization {
         text.push_str(&format!("\nThe organization decides: {note}\n"));

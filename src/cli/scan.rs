@@ -8,7 +8,7 @@ use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
 use crate::pipeline::{self, Document};
 use crate::policy::{Assessment, Severity, Status, Summary};
-use crate::windows::setting::Identity;
+use crate::windows::setting::{Identity, Value};
 
 /// Assess an image against a STIG, changing nothing
 ///
@@ -98,14 +98,21 @@ pub(super) fn totals(after: &Summary, before: Option<&Summary>) -> String {
     columns(&rows)
 }
 
+/// Returns a value as a table shows it: a registry value with its type.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Data(data) => format!("{} {data}", data.kind),
+        other => other.to_string(),
+    }
+}
+
 /// Lists the open findings: severity, id, title, and what was found where.
 pub(super) fn findings(assessment: &Assessment) -> String {
     let mut text = String::new();
     for finding in assessment.findings.iter().filter(|finding| finding.status == Status::Open) {
         text.push_str(&format!("  {:7}  {}  {}\n", finding.severity.category(), finding.stig_id, finding.title));
         for check in finding.checks.iter().filter(|check| check.status == Status::Open) {
-            let found =
-                check.found.as_ref().map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind));
+            let found = check.found.as_ref().map_or_else(|| "absent".to_owned(), shown);
             text.push_str(&format!(
                 "           {}: {}, required {}\n",
                 plain(&check.setting.to_string()),

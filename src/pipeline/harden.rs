@@ -18,7 +18,7 @@ use crate::base::Extent;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Format, Image, Overlay};
-use crate::policy::{self, Applied, Assessment, Held, HoldBack, Plan, Status};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
 
@@ -58,6 +58,8 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// What the rules demanded and was not done, with the reason.
     pub held_back: Vec<Held>,
+    /// What the rules demanded and nothing can be done about here, with the reason.
+    pub left_open: Vec<Held>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -223,6 +225,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after,
         applied: edit.applied.clone(),
         held_back: plan.held_back.clone(),
+        left_open: plan.left_open.clone(),
         source: None,
         output: None,
         second_opinion: None,
@@ -317,17 +320,27 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     Ok(outcome)
 }
 
-/// Proves that every rule with a step is closed now, and that no other rule's status changed.
+/// Proves that every rule with a step is closed now, as far as the plan went, and that no other rule's status changed.
 fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<()> {
     let planned = |id: &str| plan.steps.iter().any(|step| step.rules.iter().any(|rule| rule == id));
+    let left = |id: &str| plan.left_open.iter().chain(&plan.held_back).any(|held| held.rule == id);
+    let as_planned = |old: &Finding, new: &Finding| {
+        let stepped = |check: &CheckResult| plan.steps.iter().any(|step| step.setting == check.setting);
+        let untold = old.checks.iter().any(|check| check.status == Status::NotReviewed);
+        new.checks.iter().filter(|check| stepped(check)).all(|check| check.status == Status::Pass)
+            && (left(&old.stig_id) || untold)
+    };
     let wrong: Vec<&str> = before
         .findings
         .iter()
         .zip(&after.findings)
         .filter(|(old, new)| {
-            let expected = if planned(&old.stig_id) { Status::Pass } else { old.status };
+            let held = match planned(&old.stig_id) {
+                true => as_planned(old, new),
+                false => new.status == old.status,
+            };
             // A value that two rules share may close the other one as well.
-            old.stig_id != new.stig_id || (new.status != expected && new.status != Status::Pass)
+            old.stig_id != new.stig_id || !(held || new.status == Status::Pass)
         })
         .map(|(old, _)| old.stig_id.as_str())
         .collect();

@@ -7,6 +7,9 @@ const NOT_ON_DC: &str = "the rule is not for domain controllers, and this machin
 const ONLY_ON_DC: &str = "the rule is for domain controllers, and this machine is none";
 const JOINED_ONLY: &str = "the rule is for members of a domain, and this machine is none";
 const JOINED_UNKNOWN: &str = "the rule is for members of a domain, and whether this machine is one could not be told";
+const STANDALONE_ONLY: &str = "the rule is for machines outside a domain, and this machine is in one";
+const STANDALONE_UNKNOWN: &str =
+    "the rule is for machines outside a domain, and whether this machine is could not be told";
 const NOT_ON_CORE: &str = "the rule is not for Server Core, and this installation is one";
 const CORE_UNKNOWN: &str = "the rule is not for Server Core, and the type of this installation could not be told";
 
@@ -28,9 +31,14 @@ impl Applicability {
             RuleScope::MemberServer if controller => return Self::Not(NOT_ON_DC),
             _ => {}
         }
+        Self::under_all(&rule.applies, role, identity)
+    }
+
+    /// Tells whether all conditions hold of a machine in a role.
+    pub(super) fn under_all(conditions: &[Condition], role: Role, identity: &Identity) -> Self {
         let mut answer = Self::Applies;
-        for condition in &rule.applies {
-            match (Self::under(*condition, controller, identity), answer) {
+        for condition in conditions {
+            match (Self::under(*condition, role == Role::DomainController, identity), answer) {
                 (not @ Self::Not(_), _) => return not,
                 (unknown @ Self::Unknown(_), Self::Applies) => answer = unknown,
                 _ => {}
@@ -49,6 +57,12 @@ impl Applicability {
                 Some(true) => Self::Applies,
                 Some(false) => Self::Not(JOINED_ONLY),
                 None => Self::Unknown(JOINED_UNKNOWN),
+            },
+            Condition::Standalone if controller => Self::Not(STANDALONE_ONLY),
+            Condition::Standalone => match identity.domain_joined {
+                Some(true) => Self::Not(STANDALONE_ONLY),
+                Some(false) => Self::Applies,
+                None => Self::Unknown(STANDALONE_UNKNOWN),
             },
             Condition::NotOnServerCore => match identity.installation_type.as_str() {
                 "" => Self::Unknown(CORE_UNKNOWN),

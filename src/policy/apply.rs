@@ -41,12 +41,12 @@ mod tests {
     use super::super::paper::{self, Paper};
     use super::super::plan::{HoldBack, plan};
     use super::super::require::Requirement;
-    use super::super::rule::{Check, Rule, RuleScope};
+    use super::super::rule::{Check, Remedy, Rule, RuleScope};
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
-    use crate::windows::setting::{Found, Identity, Readings, SettingError, ValueType};
+    use crate::windows::setting::{Form, Found, Identity, Readings, SettingError, ValueType};
 
     fn assessed(machine: &Paper) -> Assessment {
         assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine)
@@ -69,17 +69,25 @@ mod tests {
         });
         machine.control_sets = vec![1, 2];
         for check in Catalog::ws2022().rules.iter().flat_map(|rule| &rule.checks) {
-            machine.put(&check.setting, Some(check.set.clone()));
+            machine.put(&check.setting, Some(written(check)));
         }
         machine
     }
 
+    /// Returns what a check writes.
+    fn written(check: &Check) -> Value {
+        match &check.remedy {
+            Remedy::Set(value) => value.clone(),
+            other => panic!("{} has the remedy {other:?}", check.setting),
+        }
+    }
+
     /// Returns values that do not meet a check: absence, other types, and the numbers and texts just beside.
     fn wrong(check: &Check) -> Vec<Option<Value>> {
-        let mut wrong = vec![
-            Some(Value { kind: ValueType::BINARY, ..check.set.clone() }),
-            Some(Value { kind: ValueType(4711), data: Vec::new() }),
-        ];
+        let set = written(check);
+        let bytes = set.as_data().unwrap().data.clone();
+        let mut wrong =
+            vec![Some(Value::data(ValueType::BINARY, bytes.clone())), Some(Value::data(ValueType(4711), Vec::new()))];
         let (require, absent_passes) = match &check.require {
             Requirement::AbsentOr(inner) => (&**inner, true),
             require => (require, false),
@@ -95,16 +103,16 @@ mod tests {
             Requirement::Range(least, most) => vec![least - 1, most + 1, u32::MAX],
             _ => Vec::new(),
         };
-        if check.kind == ValueType::DWORD {
+        if check.form == Form::Data(ValueType::DWORD) {
             wrong.extend(numbers.iter().map(|number| Some(Value::dword(*number))));
-            wrong.push(Some(Value::sz(&check.set.to_string())));
-            wrong.push(Some(Value { kind: ValueType::DWORD, data: check.set.data[..2].to_vec() }));
+            wrong.push(Some(Value::sz(&set.to_string())));
+            wrong.push(Some(Value::data(ValueType::DWORD, bytes[..2].to_vec())));
         } else {
             wrong.extend(numbers.iter().map(|number| Some(Value::sz(&number.to_string()))));
             wrong.push(Some(Value::dword(1)));
             wrong.push(Some(Value::sz("")));
             wrong.push(Some(Value::sz("x")));
-            wrong.push(Some(Value { kind: ValueType::EXPAND_SZ, ..check.set.clone() }));
+            wrong.push(Some(Value::data(ValueType::EXPAND_SZ, bytes)));
         }
         wrong
     }
@@ -128,7 +136,7 @@ mod tests {
                         assert_eq!(applied.len(), 1, "{}", rule.stig_id);
                         assert_eq!(applied[0].rules, [rule.stig_id.as_str()]);
                         assert_eq!((&applied[0].change.setting, &applied[0].change.before), (&place, &value));
-                        assert_eq!(applied[0].change.after.as_ref(), Some(&check.set));
+                        assert_eq!(applied[0].change.after.as_ref(), Some(&written(check)));
                         assert!(open(&machine).is_empty(), "{}", rule.stig_id);
                     }
                 }

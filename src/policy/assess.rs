@@ -3,15 +3,19 @@
 //! Every rule that is selected becomes one [`Finding`], in the catalog's order. It passes only if every place of every
 //! one of its checks was read and meets the demand. What could not be read, or cannot be told, is `not_reviewed`.
 
+use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use super::applicability::Applicability;
 use super::catalog::Catalog;
-use super::finding::{Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary};
-use super::rule::{Check, Rule};
+use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary};
+use super::principal::Principal;
+use super::require::Requirement;
+use super::rule::{Check, Remedy, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
-use crate::windows::setting::{Readings, Role, Setting, SettingError};
+use crate::base::sid::Sid;
+use crate::windows::setting::{Identity, Readings, Role, Setting, SettingError, Value};
 
 /// Assesses the selected rules of a catalog on a machine.
 ///
@@ -41,8 +45,15 @@ fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Fin
     if rule.not_reviewed.is_some() {
         return Finding { reason: rule.not_reviewed.clone(), ..blank };
     }
-    let checks: Vec<CheckResult> =
-        rule.checks.iter().flat_map(|check| look(check, &values.demand(rule, check), machine)).collect();
+    let mut checks = Vec::new();
+    for check in &rule.checks {
+        let demand = values.demand(rule, check);
+        match Applicability::under_all(&check.applies, role, machine.identity()) {
+            Applicability::Applies => checks.extend(look(check, &demand, machine)),
+            Applicability::Unknown(reason) => checks.push(untold(check.setting.clone(), &demand, reason.to_owned())),
+            Applicability::Not(_) => {}
+        }
+    }
     let first = |status| checks.iter().find(|check: &&CheckResult| check.status == status);
     let Some(decisive) = first(Status::Open).or_else(|| first(Status::NotReviewed)).or_else(|| checks.first()) else {
         return Finding { reason: Some("the rule has no check".to_owned()), ..blank };
@@ -85,53 +96,85 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
 fn look(check: &Check, demand: &Demand, machine: &dyn Readings) -> Vec<CheckResult> {
     let places = machine.places(&check.setting);
     if places.is_empty() {
-        return vec![CheckResult {
-            setting: check.setting.clone(),
-            status: Status::NotReviewed,
-            found: None,
-            required: demand.require.to_string(),
-            at: None,
-            reason: Some("the machine knows no place for this setting".to_owned()),
-            to: demand.set.clone(),
-        }];
+        return vec![untold(check.setting.clone(), demand, "the machine knows no place for this setting".to_owned())];
     }
     places.into_iter().map(|setting| look_at(setting, check, demand, machine)).collect()
 }
 
-fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> CheckResult {
-    let answer = machine.get(&setting);
-    let mut result = CheckResult {
+/// Returns the answer of a check that could not be made.
+fn untold(setting: Setting, demand: &Demand, reason: String) -> CheckResult {
+    CheckResult {
         setting,
         status: Status::NotReviewed,
         found: None,
         required: demand.require.to_string(),
         at: None,
-        reason: None,
-        to: demand.set.clone(),
-    };
-    let found = match answer {
+        to: Amend::Beyond(reason.clone()),
+        reason: Some(reason),
+    }
+}
+
+fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> CheckResult {
+    let found = match machine.get(&setting) {
         Ok(found) => found,
-        Err(error) => {
-            result.reason = Some(chain(&error));
-            return result;
+        Err(error) => return untold(setting, demand, chain(&error)),
+    };
+    let require = match demand.require.resolved(machine.identity()) {
+        Ok(require) => require,
+        Err(principal) => {
+            let place = Some(Place { file: found.file, cell: found.cell });
+            let reason = format!("no hive of this machine tells the SID of {principal}");
+            return CheckResult { found: found.value, at: place, ..untold(setting, demand, reason) };
         }
     };
     let own_words =
         demand.own_words.then(|| "compared with the organization's own words, not with the benchmark's".to_owned());
-    match demand.require.judge(check.kind, found.value.as_ref()) {
+    let (status, reason) = match require.judge(check.form, found.value.as_ref()) {
         Ok(()) => {
             let absent = found.value.is_none().then(|| "the value is absent, which passes".to_owned());
-            (result.status, result.reason) = (Status::Pass, own_words.or(absent));
+            (Status::Pass, own_words.or(absent))
         }
         Err(shortfall) => {
             let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];
-            result.status = Status::Open;
-            result.reason = Some(reasons.into_iter().flatten().collect::<Vec<_>>().join("; "));
+            (Status::Open, Some(reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")))
         }
+    };
+    CheckResult {
+        setting,
+        status,
+        required: demand.require.to_string(),
+        at: Some(Place { file: found.file, cell: found.cell }),
+        reason,
+        to: amend(&demand.remedy, &require, found.value.as_ref(), machine.identity()),
+        found: found.value,
     }
-    result.at = Some(Place { file: found.file, cell: found.cell });
-    result.found = found.value;
-    result
+}
+
+/// Returns what a remedy is on this machine, where this was found.
+fn amend(remedy: &Remedy, require: &Requirement, found: Option<&Value>, identity: &Identity) -> Amend {
+    let known = |these: &BTreeSet<Principal>| -> Result<BTreeSet<Sid>, Amend> {
+        let sid = |one: &Principal| match one.resolved(identity) {
+            Ok(Principal::Sid(sid)) => Ok(sid),
+            _ => Err(Amend::Beyond(format!("no hive of this machine tells the SID of {one}"))),
+        };
+        these.iter().map(sid).collect()
+    };
+    match remedy {
+        Remedy::Set(value) => Amend::Write(value.clone()),
+        Remedy::Record(flags) => Amend::Include(Value::Audit(*flags)),
+        Remedy::Grant(these) => known(these).map_or_else(|beyond| beyond, |these| Amend::Include(Value::Sids(these))),
+        Remedy::Assign(these) => match known(these) {
+            Err(beyond) => beyond,
+            Ok(mut these) => {
+                if let (Requirement::Only(allowed), Some(Value::Sids(found))) = (require, found) {
+                    these.extend(found.iter().filter(|sid| allowed.contains(&Principal::Sid((*sid).clone()))).cloned());
+                }
+                Amend::Write(Value::Sids(these))
+            }
+        },
+        Remedy::Remove => Amend::Remove,
+        Remedy::Beyond(reason) => Amend::Beyond(reason.clone()),
+    }
 }
 
 /// Returns an error and its causes in one line.
@@ -483,7 +526,8 @@ mod tests {
     #[test]
     fn the_banner_passes_however_its_lines_are_broken() {
         let rule = Catalog::ws2022().find_rule("WN22-SO-000130").unwrap();
-        let banner = rule.checks[0].set.as_text().unwrap();
+        let Remedy::Set(banner) = &rule.checks[0].remedy else { panic!() };
+        let banner = banner.as_text().unwrap();
         assert_eq!((banner.matches("\r\n").count(), banner.matches('\n').count()), (6, 6));
         assert!(banner.starts_with("You are accessing a U.S. Government (USG) Information System (IS)"));
         assert!(banner.ends_with("See User Agreement for details."));
@@ -577,7 +621,7 @@ mod tests {
         let rules = Catalog::ws2022().rules.iter().flat_map(|rule| &rule.checks);
         let mut machine = Paper::new(paper::member_server());
         for check in rules {
-            machine.put(&check.setting, Some(Value { kind: ValueType::BINARY, data: vec![0xff; 7] }));
+            machine.put(&check.setting, Some(Value::data(ValueType::BINARY, vec![0xff; 7])));
         }
         let totals = assessed(&machine).totals.all;
         assert_eq!((totals.pass, totals.open), (0, 101));

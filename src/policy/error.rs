@@ -183,6 +183,13 @@ pub enum RuleFault {
         kind: String,
     },
 
+    /// A check has none or several of the members that name a setting.
+    #[error("a check names {count} settings, not one")]
+    Targets {
+        /// How many it has.
+        count: usize,
+    },
+
     /// A check has none or several of the members that state a demand.
     #[error("a check states {count} demands, not one")]
     Demands {
@@ -211,8 +218,8 @@ pub enum RuleFault {
         setting: Setting,
     },
 
-    /// A key is not the full path of a key below HKLM.
-    #[error("{found:?} is not a key below HKLM")]
+    /// A key is not the full path of a key below HKLM or HKCU.
+    #[error("{found:?} is not a key below HKLM or HKCU")]
     Key {
         /// The key found.
         found: String,

@@ -159,9 +159,22 @@ pub struct CheckResult {
     pub at: Option<Place>,
     /// Why the status is what it is.
     pub reason: Option<String>,
-    /// The value to write where the demand is not met.
+    /// What would meet the demand.
     #[serde(skip)]
-    pub to: Value,
+    pub to: Amend,
+}
+
+/// What would meet a demand on one setting of one machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Amend {
+    /// To write this value.
+    Write(Value),
+    /// To write a value that holds all of this one: users, or what is recorded.
+    Include(Value),
+    /// To remove what is there.
+    Remove,
+    /// Nothing that can be done here, with the reason.
+    Beyond(String),
 }
 
 impl Summary {

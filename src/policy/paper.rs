@@ -30,6 +30,8 @@ pub(super) fn member_server() -> Identity {
         role: Role::MemberServer,
         domain_joined: Some(true),
         domain: Some("EXAMPLE".into()),
+        machine_sid: None,
+        domain_sid: None,
         control_set: 1,
     }
 }
@@ -72,7 +74,7 @@ impl Readings for Paper {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let Setting::Registry { key, name } = setting;
+        let Setting::Registry { key, name } = setting else { return vec![setting.clone()] };
         match key.strip_prefix(CURRENT) {
             Some(rest) => self
                 .control_sets
@@ -116,8 +118,10 @@ impl Settings for Paper {
 }
 
 fn folded(setting: &Setting) -> (String, String) {
-    let Setting::Registry { key, name } = setting;
-    (key.to_uppercase(), name.to_uppercase())
+    match setting {
+        Setting::Registry { key, name } => (key.to_uppercase(), name.to_uppercase()),
+        other => (other.to_string().to_uppercase(), String::new()),
+    }
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::Serialize;
 
 use super::error::Error;
-use super::finding::{Assessment, Finding, Status};
+use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
 use super::rule::Advice;
 use crate::windows::setting::{Setting, Value};
 
@@ -29,6 +29,8 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is left open on purpose.
     pub held_back: Vec<Held>,
+    /// What is left open because nothing can be done about it here.
+    pub left_open: Vec<Held>,
 }
 
 /// One change.
@@ -42,7 +44,7 @@ pub struct Step {
     pub to: Option<Value>,
 }
 
-/// An open finding that is left open on purpose.
+/// An open finding that is left open.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Held {
     /// The rule's STIG id.
@@ -53,7 +55,7 @@ pub struct Held {
 
 /// Plans the changes that close the open findings of an assessment.
 ///
-/// Settings that several rules demand become one step. A setting of a rule that is held back is not changed for
+/// Settings that several rules demand become one step; what rules want added to a setting is added together. A setting of a rule that is held back is not changed for
 /// another rule either: the risk lies in the setting.
 ///
 /// # Errors
@@ -62,73 +64,107 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
     let open: Vec<&Finding> = assessment.findings.iter().filter(|finding| finding.status == Status::Open).collect();
     let mut plan = Plan::default();
 
-    let mut kept: BTreeMap<(String, String), &str> = BTreeMap::new();
+    let mut kept: BTreeMap<Setting, &str> = BTreeMap::new();
     let mut held_rules: BTreeSet<&str> = BTreeSet::new();
     for finding in &open {
         if let Some(reason) = held(finding, hold_back) {
             plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
             held_rules.insert(&finding.stig_id);
-            kept.extend(targets(finding).map(|(setting, _)| (folded(setting), finding.stig_id.as_str())));
+            kept.extend(targets(finding).map(|check| (folded(&check.setting), finding.stig_id.as_str())));
         }
     }
 
-    let mut at: BTreeMap<(String, String), usize> = BTreeMap::new();
+    let mut at: BTreeMap<Setting, usize> = BTreeMap::new();
     for finding in open.iter().filter(|finding| !held_rules.contains(finding.stig_id.as_str())) {
-        for (setting, to) in targets(finding) {
+        for check in targets(finding) {
+            let setting = &check.setting;
             if let Some(other) = kept.get(&folded(setting)) {
                 let reason = format!("{setting} is held back for {other}");
                 plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
                 continue;
             }
-            match at.get(&folded(setting)).and_then(|at| plan.steps.get_mut(*at)) {
-                None => {
-                    at.insert(folded(setting), plan.steps.len());
-                    plan.steps.push(Step {
-                        rules: vec![finding.stig_id.clone()],
-                        setting: setting.clone(),
-                        to: Some(to.clone()),
-                    });
+            let to = match &check.to {
+                Amend::Write(value) => Some(value.clone()),
+                Amend::Include(value) => Some(including(check.found.as_ref(), value)),
+                Amend::Remove => None,
+                Amend::Beyond(reason) => {
+                    plan.left_open.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() });
+                    continue;
                 }
-                Some(step) if step.to.as_ref() == Some(to) => {
-                    if !step.rules.contains(&finding.stig_id) {
-                        step.rules.push(finding.stig_id.clone());
-                    }
-                }
-                Some(step) => {
-                    return Err(Error::Conflict {
-                        setting: setting.clone(),
-                        one: step.rules.join(", "),
-                        other: finding.stig_id.clone(),
-                    });
-                }
+            };
+            let Some(step) = at.get(&folded(setting)).and_then(|at| plan.steps.get_mut(*at)) else {
+                at.insert(folded(setting), plan.steps.len());
+                plan.steps.push(Step { rules: vec![finding.stig_id.clone()], setting: setting.clone(), to });
+                continue;
+            };
+            // Rules that each want something added want it added together; anything else must be the same.
+            let joined = match (&check.to, &step.to) {
+                (Amend::Include(value), Some(stands)) => Some(including(Some(stands), value)),
+                _ => to,
+            };
+            let adds = |step: &Step| {
+                open.iter().filter(|other| step.rules.contains(&other.stig_id)).all(|other| {
+                    targets(other)
+                        .filter(|check| check.setting == step.setting)
+                        .all(|c| matches!(c.to, Amend::Include(_)))
+                })
+            };
+            if step.to != joined && !(matches!(check.to, Amend::Include(_)) && adds(step)) {
+                return Err(Error::Conflict {
+                    setting: setting.clone(),
+                    one: step.rules.join(", "),
+                    other: finding.stig_id.clone(),
+                });
+            }
+            step.to = joined;
+            if !step.rules.contains(&finding.stig_id) {
+                step.rules.push(finding.stig_id.clone());
             }
         }
     }
     Ok(plan)
 }
 
+/// Returns a value that holds what stands and what is to be included.
+fn including(stands: Option<&Value>, included: &Value) -> Value {
+    match (stands, included) {
+        (Some(Value::Audit(stands)), Value::Audit(more)) => Value::Audit(stands.union(*more)),
+        (Some(Value::Sids(stands)), Value::Sids(more)) => Value::Sids(stands | more),
+        _ => included.clone(),
+    }
+}
+
 /// Returns why a finding is held back, if it is.
 fn held(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
     let HoldBack::ImportRisk { disproved } = hold_back else { return None };
     let risk = finding.import_risk.as_ref()?;
-    let safe = |to: &Value| to.as_dword().is_some_and(|number| risk.safe_values.contains(&number));
+    let safe = |check: &CheckResult| match &check.to {
+        Amend::Write(to) => to.as_dword().is_some_and(|number| risk.safe_values.contains(&number)),
+        _ => false,
+    };
     let risky = match risk.advice {
         Advice::Hold => true,
-        Advice::Guard => !disproved.contains(&finding.stig_id) && !targets(finding).all(|(_, to)| safe(to)),
+        Advice::Guard => !disproved.contains(&finding.stig_id) && !targets(finding).all(safe),
         Advice::Apply => false,
     };
     risky.then(|| risk.reason.clone())
 }
 
-/// Returns the settings to change for a finding, with the values to write.
-fn targets(finding: &Finding) -> impl Iterator<Item = (&Setting, &Value)> {
-    finding.checks.iter().filter(|check| check.status == Status::Open).map(|check| (&check.setting, &check.to))
+/// Returns the checks of a finding that are open.
+fn targets(finding: &Finding) -> impl Iterator<Item = &CheckResult> {
+    finding.checks.iter().filter(|check| check.status == Status::Open)
 }
 
 /// Returns the one spelling of a setting: Windows does not tell keys and names apart by their case.
-fn folded(setting: &Setting) -> (String, String) {
-    match setting {
-        Setting::Registry { key, name } => (key.to_uppercase(), name.to_uppercase()),
+fn folded(setting: &Setting) -> Setting {
+    match setting.clone() {
+        Setting::Registry { key, name } => Setting::Registry { key: key.to_uppercase(), name: name.to_uppercase() },
+        Setting::LocalPolicy { scope, key, name } => {
+            Setting::LocalPolicy { scope, key: key.to_uppercase(), name: name.to_uppercase() }
+        }
+        Setting::RegistryAcl { key } => Setting::RegistryAcl { key: key.to_uppercase() },
+        Setting::FileAcl { path } => Setting::FileAcl { path: path.to_uppercase() },
+        other => other,
     }
 }
 
@@ -141,6 +177,8 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
+    use crate::base::sid::Sid;
+    use crate::windows::setting::{AccountProperty, AuditFlags};
 
     fn assessed(catalog: &Catalog, machine: &Paper) -> Assessment {
         assess(catalog, &Selection::default(), &Values::default(), machine)
@@ -287,5 +325,74 @@ mod tests {
     #[test]
     fn a_plan_is_the_same_each_time() {
         assert_eq!(plan(&fresh(), &HoldBack::Nothing).unwrap(), plan(&fresh(), &HoldBack::Nothing).unwrap());
+    }
+
+    /// Returns a catalog of rules that each have these lines as their one check.
+    fn catalog(checks: &[&str]) -> Catalog {
+        let mut document = "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\n\
+            version = 1\nrelease = 1\ndate = \"2026-01-01\"\nbuilds = [20348]\n"
+            .to_owned();
+        for (at, check) in checks.iter().enumerate() {
+            document += &format!(
+                "[[rule]]\nstig_id = \"T-{at}\"\nvuln_id = \"V-{at}\"\nrule_id = \"SV-{at}r1_rule\"\ntitle = \"T\"\n\
+                severity = \"low\"\nkind = \"user_right\"\nrole = \"both\"\n[[rule.check]]\n{check}\n"
+            );
+        }
+        Catalog::parse(&document).unwrap()
+    }
+
+    #[test]
+    fn what_rules_want_added_is_added_together() {
+        let catalog = catalog(&[
+            "audit_policy = \"Logon\"\nrecords = [\"success\"]",
+            "audit_policy = \"Logon\"\nrecords = [\"failure\"]",
+            "user_right = \"SeDenyBatchLogonRight\"\nincludes = [[\"S-1-5-32-546\"]]",
+        ]);
+        let mut machine = Paper::new(paper::member_server());
+        let logon = Setting::AuditPolicy { subcategory: "Logon".into() };
+        let deny = Setting::UserRight { right: "SeDenyBatchLogonRight".into() };
+        machine.put(&logon, Some(Value::Audit(AuditFlags::default())));
+        let sid = |text: &str| text.parse::<Sid>().unwrap();
+        machine.put(&deny, Some(Value::Sids([sid("S-1-5-32-544")].into())));
+        let plan = plan(&assessed(&catalog, &machine), &HoldBack::Nothing).unwrap();
+        assert_eq!(plan.steps.len(), 2);
+        assert_eq!(plan.steps[0].rules, ["T-0", "T-1"]);
+        assert_eq!(plan.steps[0].to, Some(Value::Audit(AuditFlags { success: true, failure: true })));
+        assert_eq!(plan.steps[1].to, Some(Value::Sids([sid("S-1-5-32-544"), sid("S-1-5-32-546")].into())));
+    }
+
+    #[test]
+    fn what_is_given_to_some_alone_keeps_those_who_are_tolerated() {
+        let check = "user_right = \"SeDebugPrivilege\"\nonly = [\"S-1-5-32-544\"]\ntolerates = [\"S-1-5-83-0\"]";
+        let mut machine = Paper::new(paper::member_server());
+        let right = Setting::UserRight { right: "SeDebugPrivilege".into() };
+        let sids = |texts: &[&str]| Value::Sids(texts.iter().map(|text| text.parse().unwrap()).collect());
+        machine.put(&right, Some(sids(&["S-1-5-83-0", "S-1-5-32-551"])));
+        let plan = plan(&assessed(&catalog(&[check]), &machine), &HoldBack::Nothing).unwrap();
+        assert_eq!(plan.steps[0].to, Some(sids(&["S-1-5-32-544", "S-1-5-83-0"])));
+    }
+
+    #[test]
+    fn adding_to_what_another_rule_takes_away_is_a_conflict() {
+        let catalog = catalog(&[
+            "user_right = \"SeDebugPrivilege\"\nonly = []",
+            "user_right = \"SeDebugPrivilege\"\nincludes = [[\"S-1-5-32-544\"]]",
+        ]);
+        let mut machine = Paper::new(paper::member_server());
+        let right = Setting::UserRight { right: "SeDebugPrivilege".into() };
+        machine.put(&right, Some(Value::Sids(["S-1-5-32-551".parse().unwrap()].into())));
+        let error = plan(&assessed(&catalog, &machine), &HoldBack::Nothing).unwrap_err();
+        assert_eq!(error.code(), Some("E-RULE-CONFLICT"));
+    }
+
+    #[test]
+    fn what_cannot_be_amended_here_is_left_open_with_its_reason() {
+        let check = "account = \"name\"\nrid = 500\nother_than = \"Administrator\"\nbeyond = \"which name is missing\"";
+        let mut machine = Paper::new(paper::member_server());
+        let name = Setting::Account { rid: Some(500), property: AccountProperty::Name };
+        machine.put(&name, Some(Value::Text("administrator".into())));
+        let plan = plan(&assessed(&catalog(&[check]), &machine), &HoldBack::Nothing).unwrap();
+        assert!(plan.steps.is_empty());
+        assert_eq!(plan.left_open[0].reason, "which name is missing");
     }
 }

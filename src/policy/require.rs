@@ -10,11 +10,15 @@
 //!   policy tools break lines differently; it is written with CR LF between its lines.
 //! - Terms (`A=1, B=1`) are compared as a set, without regard to case, spaces and order. Further terms may stand
 //!   beside the demanded ones, such as `RequirePrivacy=1`; a name that is given two values meets nothing.
+//! - A name that must be another is compared without regard to case, as Windows compares account names.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
+use super::principal::Principal;
+use crate::base::sid::Sid;
 use crate::base::utf16;
-use crate::windows::setting::{Value, ValueType};
+use crate::windows::setting::{AuditFlags, Form, Identity, Value, ValueType};
 
 /// A number or a text, as catalogs and values files write it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -43,7 +47,7 @@ pub enum Freedom {
     Free,
 }
 
-/// A demand on one value. Numbers are those of a REG_DWORD, or of a REG_SZ in decimal digits.
+/// A demand on one value. Numbers are plain ones, those of a REG_DWORD, or those of a REG_SZ in decimal digits.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Requirement {
     /// This number.
@@ -64,6 +68,22 @@ pub enum Requirement {
     Prose(String),
     /// At least these comma-separated terms.
     Terms(String),
+    /// Another text than this one.
+    OtherThan(String),
+    /// Yes or no.
+    Flag(bool),
+    /// At least this is recorded.
+    Records(AuditFlags),
+    /// Nobody but these.
+    Only(BTreeSet<Principal>),
+    /// One of each of these groups, whoever else.
+    Includes(Vec<BTreeSet<Principal>>),
+    /// Any value.
+    Present,
+    /// No value.
+    Absent,
+    /// One of these demands is met.
+    AnyOf(Vec<Requirement>),
     /// No value at all, or one that meets the inner demand.
     AbsentOr(Box<Requirement>),
 }
@@ -73,12 +93,12 @@ pub enum Requirement {
 pub enum Shortfall {
     /// There is no value.
     Absent,
-    /// The value has another type.
+    /// The value has another form.
     OtherType {
-        /// The type found.
-        found: ValueType,
-        /// The type demanded.
-        required: ValueType,
+        /// The form found.
+        found: Form,
+        /// The form demanded.
+        required: Form,
     },
     /// A REG_DWORD has not four bytes.
     Misshapen {
@@ -100,40 +120,111 @@ pub enum Shortfall {
         /// The text found.
         found: String,
     },
+    /// It is the other way round.
+    Flag,
+    /// Less is recorded than demanded.
+    Audit {
+        /// What is recorded.
+        found: AuditFlags,
+    },
+    /// Others than those who may.
+    Others {
+        /// Those who may not.
+        others: Vec<Sid>,
+    },
+    /// Not all of those who must.
+    Missing {
+        /// The first group of those who are missing.
+        missing: String,
+    },
+    /// There is a value, and there must be none.
+    Present,
 }
 
 impl Requirement {
-    /// Judges a value, or its absence, that should be of type `kind`.
+    /// Judges a value, or its absence, that should be of this form. Principals must be [resolved](Self::resolved).
     ///
     /// # Errors
     /// The [`Shortfall`], if the demand is not met.
-    pub fn judge(&self, kind: ValueType, value: Option<&Value>) -> Result<(), Shortfall> {
+    pub fn judge(&self, form: Form, value: Option<&Value>) -> Result<(), Shortfall> {
+        let value = match (self, value) {
+            (Self::AbsentOr(_) | Self::Absent, None) => return Ok(()),
+            (_, None) => return Err(Shortfall::Absent),
+            (Self::Absent, Some(_)) => return Err(Shortfall::Present),
+            (Self::AbsentOr(inner), Some(_)) => return inner.judge(form, value),
+            (Self::AnyOf(demands), Some(_)) => {
+                let mut answers = demands.iter().map(|demand| demand.judge(form, value));
+                // What the last demand says of the value serves for all of them.
+                let last = answers.next_back().unwrap_or(Err(Shortfall::Absent));
+                return if answers.any(|answer| answer.is_ok()) { Ok(()) } else { last };
+            }
+            (_, Some(value)) if value.form() != form => {
+                return Err(Shortfall::OtherType { found: value.form(), required: form });
+            }
+            (_, Some(value)) => value,
+        };
+        let met = |met: bool, shortfall: Shortfall| if met { Ok(()) } else { Err(shortfall) };
         match (self, value) {
-            (Self::AbsentOr(_), None) => Ok(()),
-            (_, None) => Err(Shortfall::Absent),
-            (Self::AbsentOr(inner), Some(_)) => inner.judge(kind, value),
-            (_, Some(value)) if value.kind != kind => Err(Shortfall::OtherType { found: value.kind, required: kind }),
-            (Self::Text(_) | Self::TextOneOf(_) | Self::Prose(_) | Self::Terms(_), Some(value)) => {
+            (Self::Present, _) => Ok(()),
+            (Self::Flag(wanted), Value::Flag(found)) => met(found == wanted, Shortfall::Flag),
+            (Self::Records(wanted), Value::Audit(found)) => {
+                met(found.covers(*wanted), Shortfall::Audit { found: *found })
+            }
+            (Self::Only(allowed), Value::Sids(found)) => {
+                let may = |sid: &Sid| allowed.contains(&Principal::Sid(sid.clone()));
+                let others: Vec<Sid> = found.iter().filter(|sid| !may(sid)).cloned().collect();
+                met(others.is_empty(), Shortfall::Others { others })
+            }
+            (Self::Includes(groups), Value::Sids(found)) => {
+                let there = |group: &BTreeSet<Principal>| {
+                    group.iter().any(|one| matches!(one, Principal::Sid(sid) if found.contains(sid)))
+                };
+                match groups.iter().find(|group| !there(group)) {
+                    Some(group) => Err(Shortfall::Missing { missing: any_of(&said(group)) }),
+                    None => Ok(()),
+                }
+            }
+            (
+                Self::Text(_) | Self::TextOneOf(_) | Self::Prose(_) | Self::Terms(_) | Self::OtherThan(_),
+                Value::Data(_) | Value::Text(_),
+            ) => {
                 let found = text(value);
                 if self.admits_text(&found) { Ok(()) } else { Err(Shortfall::Text { found }) }
             }
-            (_, Some(value)) => {
+            (_, Value::Data(_) | Value::Number(_)) => {
                 let found = number(value)?;
                 if self.admits_number(found) { Ok(()) } else { Err(Shortfall::Number { found }) }
             }
+            // A demand of one form on a setting of another: the catalog's reader lets none through.
+            (_, value) => Err(Shortfall::OtherType { found: value.form(), required: form }),
         }
     }
 
-    /// Returns the value to store for `plain` as type `kind`; `None` if a number is wanted and `plain` is a text, or
-    /// if `kind` is neither REG_DWORD nor REG_SZ.
-    pub fn encode(&self, kind: ValueType, plain: &Plain) -> Option<Value> {
-        match (kind, plain) {
-            (ValueType::DWORD, Plain::Number(number)) => Some(Value::dword(*number)),
-            (ValueType::SZ, Plain::Number(number)) => Some(Value::sz(&number.to_string())),
-            (ValueType::SZ, Plain::Text(text)) if matches!(self, Self::Prose(_)) => {
+    /// Returns the demand with every principal known by its SID on this machine.
+    ///
+    /// # Errors
+    /// The first principal that this machine's hives cannot tell.
+    pub fn resolved(&self, identity: &Identity) -> Result<Self, Principal> {
+        let all = |group: &BTreeSet<Principal>| group.iter().map(|one| one.resolved(identity)).collect();
+        Ok(match self {
+            Self::Only(allowed) => Self::Only(all(allowed)?),
+            Self::Includes(groups) => Self::Includes(groups.iter().map(all).collect::<Result<_, _>>()?),
+            other => other.clone(),
+        })
+    }
+
+    /// Returns the value to store for `plain` in this form; `None` if a number is wanted and `plain` is a text, or if
+    /// the form is neither a number nor a text.
+    pub fn encode(&self, form: Form, plain: &Plain) -> Option<Value> {
+        match (form, plain) {
+            (Form::Data(ValueType::DWORD), Plain::Number(number)) => Some(Value::dword(*number)),
+            (Form::Data(ValueType::SZ), Plain::Number(number)) => Some(Value::sz(&number.to_string())),
+            (Form::Data(ValueType::SZ), Plain::Text(text)) if matches!(self, Self::Prose(_)) => {
                 Some(Value::sz(&text.lines().map(str::trim_end).collect::<Vec<_>>().join("\r\n")))
             }
-            (ValueType::SZ, Plain::Text(text)) => Some(Value::sz(text)),
+            (Form::Data(ValueType::SZ), Plain::Text(text)) => Some(Value::sz(text)),
+            (Form::Number, Plain::Number(number)) => Some(Value::Number(*number)),
+            (Form::Text, Plain::Text(text)) => Some(Value::Text(text.clone())),
             _ => None,
         }
     }
@@ -142,14 +233,14 @@ impl Requirement {
     /// choice becomes it, and absence no longer passes. Of a range the upper end moves; the lower one only keeps out
     /// the number that switches the setting off.
     ///
-    /// `None` if the wish does not fit the type, or lies outside the demand and `freedom` does not let it.
-    pub fn narrowed(&self, kind: ValueType, wish: &Plain, freedom: Freedom) -> Option<Self> {
+    /// `None` if the wish does not fit the form, or lies outside the demand and `freedom` does not let it.
+    pub fn narrowed(&self, form: Form, wish: &Plain, freedom: Freedom) -> Option<Self> {
         if let Self::AbsentOr(inner) = self {
-            return inner.narrowed(kind, wish, freedom);
+            return inner.narrowed(form, wish, freedom);
         }
-        let value = self.encode(kind, wish)?;
+        let value = self.encode(form, wish)?;
         match freedom {
-            Freedom::Within => self.judge(kind, Some(&value)).ok()?,
+            Freedom::Within => self.judge(form, Some(&value)).ok()?,
             Freedom::Free => match wish {
                 Plain::Text(text) if !text.trim().is_empty() => {}
                 _ => return None,
@@ -160,9 +251,18 @@ impl Requirement {
             Self::AtMost(_) => Self::AtMost(number(&value).ok()?),
             Self::Range(least, _) => Self::Range(*least, number(&value).ok()?),
             Self::Equals(_) | Self::OneOf(_) => Self::Equals(number(&value).ok()?),
+            // Of several demands, the one that the wish meets is the organization's.
+            Self::AnyOf(demands) => demands.iter().find_map(|demand| demand.narrowed(form, wish, freedom))?,
             Self::Prose(_) => Self::Prose(text(&value)),
             Self::Terms(_) => Self::Terms(text(&value)),
-            Self::Text(_) | Self::TextOneOf(_) | Self::AbsentOr(_) => Self::Text(text(&value)),
+            Self::Text(_) | Self::TextOneOf(_) | Self::OtherThan(_) => Self::Text(text(&value)),
+            Self::Flag(_)
+            | Self::Records(_)
+            | Self::Only(_)
+            | Self::Includes(_)
+            | Self::Present
+            | Self::Absent
+            | Self::AbsentOr(_) => return None,
         })
     }
 
@@ -173,7 +273,7 @@ impl Requirement {
             Self::AtLeast(least) => found >= *least,
             Self::AtMost(most) => found <= *most,
             Self::Range(least, most) => (*least..=*most).contains(&found),
-            Self::Text(_) | Self::TextOneOf(_) | Self::Prose(_) | Self::Terms(_) | Self::AbsentOr(_) => false,
+            _ => false,
         }
     }
 
@@ -181,6 +281,7 @@ impl Requirement {
         match self {
             Self::Text(text) => found == text,
             Self::TextOneOf(texts) => texts.iter().any(|text| text == found),
+            Self::OtherThan(text) => found.to_lowercase() != text.to_lowercase(),
             Self::Prose(text) => found.split_whitespace().eq(text.split_whitespace()),
             Self::Terms(required) => {
                 let (required, found) = (terms(required), terms(found));
@@ -189,12 +290,7 @@ impl Requirement {
                 });
                 !twice && required.iter().all(|term| found.contains(term))
             }
-            Self::Equals(_)
-            | Self::OneOf(_)
-            | Self::AtLeast(_)
-            | Self::AtMost(_)
-            | Self::Range(..)
-            | Self::AbsentOr(_) => false,
+            _ => false,
         }
     }
 }
@@ -210,6 +306,20 @@ impl fmt::Display for Requirement {
             Self::Text(text) | Self::Prose(text) | Self::Terms(text) => f.write_str(&quoted(text)),
             Self::TextOneOf(texts) => f.write_str(&any_of(&texts.iter().map(|text| quoted(text)).collect::<Vec<_>>())),
             Self::AbsentOr(inner) => write!(f, "{inner}, or absent"),
+            Self::OtherThan(text) => write!(f, "another than {}", quoted(text)),
+            Self::Flag(flag) => Value::Flag(*flag).fmt(f),
+            Self::Records(flags) => write!(f, "at least {flags}"),
+            Self::Only(allowed) if allowed.is_empty() => f.write_str("nobody"),
+            Self::Only(allowed) => write!(f, "nobody but {}", said(allowed).join(", ")),
+            Self::Includes(groups) => {
+                let groups: Vec<String> = groups.iter().map(|group| any_of(&said(group))).collect();
+                write!(f, "at least {}", groups.join(", "))
+            }
+            Self::Present => f.write_str("present"),
+            Self::Absent => f.write_str("absent"),
+            Self::AnyOf(demands) => {
+                f.write_str(&demands.iter().map(ToString::to_string).collect::<Vec<_>>().join(", or "))
+            }
         }
     }
 }
@@ -223,25 +333,45 @@ impl fmt::Display for Shortfall {
             Self::NotANumber { found } => write!(f, "the value is {}, which is no number", quoted(found)),
             Self::Number { found } => write!(f, "the value is {found}"),
             Self::Text { found } => write!(f, "the value is {}", quoted(found)),
+            Self::Flag => f.write_str("it is the other way round"),
+            Self::Audit { found } => write!(f, "{found} is recorded"),
+            Self::Others { others } => {
+                let others: Vec<String> = others.iter().map(|sid| Principal::Sid(sid.clone()).to_string()).collect();
+                write!(f, "{} may not have it", others.join(", "))
+            }
+            Self::Missing { missing } => write!(f, "{missing} is missing"),
+            Self::Present => f.write_str("it is there"),
         }
     }
 }
 
-/// Returns the text up to its first NUL; text of any type that holds one.
+/// Returns a text, that of a registry value up to its first NUL, whatever its type.
 fn text(value: &Value) -> String {
-    utf16::decode_to_nul(&value.data)
+    match value {
+        Value::Data(data) => utf16::decode_to_nul(&data.data),
+        Value::Text(text) => text.clone(),
+        _ => String::new(),
+    }
 }
 
 fn number(value: &Value) -> Result<u32, Shortfall> {
-    if value.kind == ValueType::DWORD {
-        return value.as_dword().ok_or(Shortfall::Misshapen { length_bytes: value.data.len() });
-    }
-    let found = text(value);
+    let data = match value {
+        Value::Number(number) => return Ok(*number),
+        Value::Data(data) if data.kind == ValueType::DWORD => {
+            return data.as_dword().ok_or(Shortfall::Misshapen { length_bytes: data.data.len() });
+        }
+        other => other,
+    };
+    let found = text(data);
     // `parse` alone would take a leading plus sign as well.
     match found.parse() {
         Ok(number) if found.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
         _ => Err(Shortfall::NotANumber { found }),
     }
+}
+
+fn said(principals: &BTreeSet<Principal>) -> Vec<String> {
+    principals.iter().map(ToString::to_string).collect()
 }
 
 /// Returns the comma-separated terms as names and values, without spaces and in lower case.
@@ -281,11 +411,11 @@ mod tests {
 
     use super::*;
 
-    const DWORD: ValueType = ValueType::DWORD;
-    const SZ: ValueType = ValueType::SZ;
+    const DWORD: Form = Form::Data(ValueType::DWORD);
+    const SZ: Form = Form::Data(ValueType::SZ);
 
-    fn meets(require: &Requirement, kind: ValueType, value: &Value) -> bool {
-        require.judge(kind, Some(value)).is_ok()
+    fn meets(require: &Requirement, form: Form, value: &Value) -> bool {
+        require.judge(form, Some(value)).is_ok()
     }
 
     #[test]
@@ -321,7 +451,11 @@ mod tests {
         let shortfall = Requirement::Equals(1).judge(DWORD, Some(&Value::sz("1"))).unwrap_err();
         assert_eq!(shortfall.to_string(), "the value is a REG_SZ where a REG_DWORD is required");
         assert!(!meets(&Requirement::AtMost(4), SZ, &Value::dword(4)));
-        assert!(!meets(&Requirement::Text("1".into()), SZ, &Value { kind: ValueType::EXPAND_SZ, ..Value::sz("1") }));
+        assert!(!meets(
+            &Requirement::Text("1".into()),
+            SZ,
+            &Value::data(ValueType::EXPAND_SZ, utf16::encode_with_nul("1"))
+        ));
         let absent_or = Requirement::AbsentOr(Box::new(Requirement::Equals(0)));
         assert!(!meets(&absent_or, DWORD, &Value::sz("0")), "there, but of another type");
     }
@@ -329,7 +463,7 @@ mod tests {
     #[test]
     fn a_dword_of_another_length_meets_nothing() {
         for length_bytes in [0, 1, 3, 5, 8] {
-            let value = Value { kind: DWORD, data: vec![0; length_bytes] };
+            let value = Value::data(ValueType::DWORD, vec![0; length_bytes]);
             let shortfall = Requirement::Range(0, u32::MAX).judge(DWORD, Some(&value)).unwrap_err();
             assert_eq!(shortfall, Shortfall::Misshapen { length_bytes });
         }
@@ -337,11 +471,10 @@ mod tests {
 
     #[test]
     fn a_text_ends_at_its_first_nul() {
-        let mut value = Value::sz("4");
-        value.data.extend_from_slice(&utf16::encode("leftover"));
+        let value = Value::data(ValueType::SZ, utf16::encode("4\0leftover"));
         assert!(meets(&Requirement::AtMost(4), SZ, &value));
         assert!(meets(&Requirement::Text("4".into()), SZ, &value));
-        let without_nul = Value { kind: SZ, data: utf16::encode("4") };
+        let without_nul = Value::data(ValueType::SZ, utf16::encode("4"));
         assert!(meets(&Requirement::Text("4".into()), SZ, &without_nul));
     }
 
@@ -464,7 +597,7 @@ mod tests {
 
         #[test]
         fn no_bytes_make_a_judge_panic(kind in 0..12_u32, data in proptest::collection::vec(any::<u8>(), 0..64)) {
-            let value = Value { kind: ValueType(kind), data };
+            let value = Value::data(ValueType(kind), data);
             for require in [
                 Requirement::Equals(1), Requirement::Text("1".into()), Requirement::Prose("a b".into()),
                 Requirement::Terms("a=1".into()), Requirement::AbsentOr(Box::new(Requirement::AtMost(3))),

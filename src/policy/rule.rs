@@ -1,9 +1,13 @@
 //! A rule: its identifiers, on which machines it applies, what it checks, and what is risky about it.
 
+use std::collections::BTreeSet;
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
+use super::principal::Principal;
 use super::require::{Freedom, Requirement};
-use crate::windows::setting::{Setting, Value, ValueType};
+use crate::windows::setting::{AuditFlags, Form, Setting, Value};
 
 /// A rule of a benchmark. Either [`checks`](Self::checks) or [`not_reviewed`](Self::not_reviewed) says something.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -32,7 +36,7 @@ pub struct Rule {
     pub not_reviewed: Option<String>,
     /// What a pass or an open finding does not say.
     pub caveat: Option<String>,
-    /// What the organization decides, if the value is its own; the value in [`Check::set`] is then a default.
+    /// What the organization decides, if the value is its own; the value of [`Check::remedy`] is then a default.
     pub organization: Option<String>,
     /// What the rule can do to the first boot of an imported image.
     pub import_risk: Option<ImportRisk>,
@@ -43,20 +47,57 @@ pub struct Rule {
 pub struct Check {
     /// The setting, as the benchmark names it: `CurrentControlSet` stands for the control sets that matter.
     pub setting: Setting,
-    /// The type that the value must have.
-    pub kind: ValueType,
+    /// The form that the value must have.
+    #[serde(rename = "type")]
+    pub form: Form,
     /// What the value must be; serialized in words.
     #[serde(serialize_with = "in_words")]
     pub require: Requirement,
-    /// The value to write where it is not so.
-    pub set: Value,
+    /// What to do where it is not so; serialized in words.
+    #[serde(serialize_with = "in_words")]
+    pub remedy: Remedy,
+    /// What else must hold of the machine for this check to be made; all of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub applies: Vec<Condition>,
     /// How far the organization may choose another value, if this is the one that it decides.
     #[serde(skip)]
     pub organization: Option<Freedom>,
 }
 
-fn in_words<S: serde::Serializer>(require: &Requirement, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(require)
+/// What to do where a demand is not met.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Remedy {
+    /// Write this value.
+    Set(Value),
+    /// Record this as well.
+    Record(AuditFlags),
+    /// Give it to these, and leave it to nobody else whom the demand does not allow.
+    Assign(BTreeSet<Principal>),
+    /// Give it to these as well.
+    Grant(BTreeSet<Principal>),
+    /// Remove what is there.
+    Remove,
+    /// Nothing that can be done here, with the reason.
+    Beyond(String),
+}
+
+impl fmt::Display for Remedy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = |these: &BTreeSet<Principal>| these.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Set(value) => value.fmt(f),
+            Self::Record(flags) => write!(f, "{flags}, beside what is recorded"),
+            Self::Assign(these) if these.is_empty() => f.write_str("nobody"),
+            Self::Assign(these) => f.write_str(&names(these)),
+            Self::Grant(these) => write!(f, "{}, beside those who have it", names(these)),
+            Self::Remove => f.write_str("removed"),
+            Self::Beyond(reason) => write!(f, "nothing: {reason}"),
+        }
+    }
+}
+
+fn in_words<T: fmt::Display, S: serde::Serializer>(words: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(words)
 }
 
 /// How severe a finding is; DISA's CAT III, II and I.
@@ -160,6 +201,8 @@ pub enum RuleScope {
 pub enum Condition {
     /// The machine belongs to a domain.
     DomainJoined,
+    /// The machine belongs to no domain.
+    Standalone,
     /// The machine is no domain controller.
     NotOnDc,
     /// The installation has a desktop.

@@ -20,8 +20,7 @@ use serde::Deserialize;
 use super::catalog::Catalog;
 use super::error::{Error, ValueFault};
 use super::require::{Freedom, Plain, Requirement};
-use super::rule::{Check, Rule};
-use crate::windows::setting::Value;
+use super::rule::{Check, Remedy, Rule};
 
 const SCHEMA: &str = "coldforge/values/1";
 const DOCUMENT: &str = "organization values file";
@@ -38,8 +37,8 @@ pub struct Values {
 pub struct Demand {
     /// What the value must be.
     pub require: Requirement,
-    /// The value to write where it is not so.
-    pub set: Value,
+    /// What to do where it is not so.
+    pub remedy: Remedy,
     /// Whether the organization's own words stand in for the benchmark's.
     pub own_words: bool,
 }
@@ -81,7 +80,7 @@ impl Values {
     pub fn demand(&self, rule: &Rule, check: &Check) -> Demand {
         match self.demands.get(&rule.stig_id) {
             Some(demand) if check.organization.is_some() => demand.clone(),
-            _ => Demand { require: check.require.clone(), set: check.set.clone(), own_words: false },
+            _ => Demand { require: check.require.clone(), remedy: check.remedy.clone(), own_words: false },
         }
     }
 }
@@ -106,10 +105,10 @@ fn demand(catalog: &Catalog, name: &str, value: &toml::Value) -> Result<(String,
     };
     let out_of_bounds =
         || ValueFault::OutOfBounds { found: wish.to_string(), required: bound(&check.require, freedom) };
-    let require = check.require.narrowed(check.kind, &wish, freedom).ok_or_else(out_of_bounds)?;
-    let set = check.require.encode(check.kind, &wish).ok_or_else(out_of_bounds)?;
-    let own_words = check.require.judge(check.kind, Some(&set)).is_err();
-    Ok((rule.stig_id.clone(), Demand { require, set, own_words }))
+    let require = check.require.narrowed(check.form, &wish, freedom).ok_or_else(out_of_bounds)?;
+    let set = check.require.encode(check.form, &wish).ok_or_else(out_of_bounds)?;
+    let own_words = check.require.judge(check.form, Some(&set)).is_err();
+    Ok((rule.stig_id.clone(), Demand { require, remedy: Remedy::Set(set), own_words }))
 }
 
 fn bound(require: &Requirement, freedom: Freedom) -> String {
@@ -125,6 +124,7 @@ mod tests {
 
     use super::*;
     use crate::base::Failure as _;
+    use crate::windows::setting::Value;
 
     fn read(values: &str) -> Result<Values, Error> {
         Values::parse(&format!("schema = \"coldforge/values/1\"\n[values]\n{values}\n"), Catalog::ws2022())
@@ -145,11 +145,11 @@ mod tests {
     #[test]
     fn a_value_is_written_and_narrows_what_passes() {
         let demand = demanded("\"WN22-SO-000120\" = 600", "WN22-SO-000120");
-        assert_eq!((demand.require, demand.set), (Requirement::Range(1, 600), Value::dword(600)));
+        assert_eq!((demand.require, demand.remedy), (Requirement::Range(1, 600), Remedy::Set(Value::dword(600))));
         let demand = demanded("V-254432 = 2", "WN22-MS-000050");
-        assert_eq!((demand.require, demand.set), (Requirement::AtMost(2), Value::sz("2")));
+        assert_eq!((demand.require, demand.remedy), (Requirement::AtMost(2), Remedy::Set(Value::sz("2"))));
         let demand = demanded("SV-254459 = 2", "WN22-SO-000150");
-        assert_eq!((demand.require, demand.set), (Requirement::Text("2".into()), Value::sz("2")));
+        assert_eq!((demand.require, demand.remedy), (Requirement::Text("2".into()), Remedy::Set(Value::sz("2"))));
         let demand = demanded("\"WN22-CC-000280\" = 6000000", "WN22-CC-000280");
         assert_eq!((demand.require, demand.own_words), (Requirement::AtLeast(6_000_000), false));
     }
@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn the_banner_is_the_organizations_own() {
         let demand = demanded("V-254457 = '''\nOurs.\nOnly ours.\n'''", "V-254457");
-        assert_eq!(demand.set, Value::sz("Ours.\r\nOnly ours."));
+        assert_eq!(demand.remedy, Remedy::Set(Value::sz("Ours.\r\nOnly ours.")));
         assert!(demand.own_words);
         let demand = demanded("V-254458 = \"US Department of Defense Warning Statement\"", "V-254458");
         assert_eq!(demand.require, Requirement::Text("US Department of Defense Warning Statement".into()));
@@ -170,8 +170,8 @@ mod tests {
     fn a_value_of_one_check_leaves_the_other_checks_of_its_rule() {
         let rule = Catalog::ws2022().find_rule("WN22-CC-000110").unwrap();
         let values = read("\"WN22-CC-000110\" = 3").unwrap();
-        let demands: Vec<_> = rule.checks.iter().map(|check| values.demand(rule, check).set).collect();
-        assert_eq!(demands, [Value::dword(1), Value::dword(3)]);
+        let demands: Vec<_> = rule.checks.iter().map(|check| values.demand(rule, check).remedy).collect();
+        assert_eq!(demands, [Remedy::Set(Value::dword(1)), Remedy::Set(Value::dword(3))]);
     }
 
     #[test]

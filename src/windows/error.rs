@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::setting::{Form, Setting};
 use crate::base::{CellOffset, Failure, Kind, Refusal};
 use crate::{disk, ntfs, partition, regf};
 
@@ -116,6 +117,20 @@ pub enum Error {
         key: String,
     },
 
+    /// A setting has no one place on this machine, or none that this version reaches.
+    #[error("this machine has no place for the {setting}")]
+    NoPlace {
+        /// The setting.
+        setting: Setting,
+    },
+
+    /// A setting was to be given a value of another form than its own.
+    #[error("a {form} cannot stand there")]
+    Misfit {
+        /// The form of the value.
+        form: Form,
+    },
+
     /// A key begins with none of the roots that lie in files of an image.
     #[error("`{key}` begins with no root that an image has")]
     UnknownRoot {
@@ -139,7 +154,7 @@ impl Failure for Error {
             Self::VolumeWorse { .. } => Kind::Corrupt,
             Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
             Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
-            Self::UnknownHive { .. } => Kind::Unsupported,
+            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Kind::Unsupported,
             Self::UnknownRoot { .. } => Kind::Usage,
         }
     }
@@ -157,7 +172,7 @@ impl Failure for Error {
             Self::NoIdentity { .. } => Some("E-NO-IDENTITY"),
             Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
             Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
-            Self::UnknownHive { .. } => Some("E-SETTING-UNSUPPORTED"),
+            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Some("E-SETTING-UNSUPPORTED"),
             Self::UnknownRoot { .. } => None,
             Self::Refused(refusal) => Some(refusal.code),
         }
@@ -185,7 +200,9 @@ impl Failure for Error {
             Self::SeveralWindows { .. } => {
                 Some("remove all but one installation: AWS imports no dual-boot image either")
             }
-            Self::UnknownHive { .. } => Some("leave the rule out with --skip"),
+            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => {
+                Some("leave the rule out with --skip")
+            }
             Self::UnknownRoot { .. } => Some(
                 r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file",
             ),

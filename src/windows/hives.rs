@@ -9,7 +9,7 @@ use super::identity::CURRENT;
 use super::setting::{Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result};
 use crate::base::digest::Digest;
-use crate::base::{Failure as _, FileOffset};
+use crate::base::{CellOffset, Failure as _, FileOffset};
 use crate::disk::BlockDevice;
 use crate::{ntfs, regf};
 
@@ -168,6 +168,14 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
     }
 }
 
+/// Returns the number of the hive that holds a setting.
+pub(super) fn holder(setting: &Setting) -> Result<usize> {
+    match setting {
+        Setting::Registry { key, .. } => locate(key).map(|(index, _)| index),
+        _ => Err(Error::NoPlace { setting: setting.clone() }),
+    }
+}
+
 /// Returns the number of the hive that holds a registry key, and the key's path inside it.
 pub(super) fn locate(key: &str) -> Result<(usize, &str)> {
     let unknown = || Error::UnknownHive { key: key.to_owned() };
@@ -177,28 +185,29 @@ pub(super) fn locate(key: &str) -> Result<(usize, &str)> {
     if link { Err(unknown()) } else { Ok((index, below)) }
 }
 
-/// Reads a value from one of the hives, each given with its path.
+/// Reads a setting from one of the hives, each given with its path.
 pub(super) fn get<'h>(
     setting: &Setting,
     hive: impl FnOnce(usize) -> (&'h str, &'h dyn regf::Lookup),
 ) -> std::result::Result<Found, SettingError> {
-    let Setting::Registry { key, name } = setting;
     let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
-    let (index, below) = locate(key).map_err(failed)?;
-    let (path, hive) = hive(index);
-    let broken = |source| failed(Error::Hive { path: path.to_owned(), source });
-    let value = match hive.key(below).map_err(broken)? {
-        Some(key) => key.value(name).map_err(broken)?,
-        None => None,
+    let (path, hive) = hive(holder(setting).map_err(failed)?);
+    let (value, cell) = match setting {
+        Setting::Registry { key, name } => {
+            let (_, below) = locate(key).map_err(failed)?;
+            let read = value(hive, below, name);
+            read.map_err(|source| failed(Error::Hive { path: path.to_owned(), source }))?
+        }
+        _ => return Err(failed(Error::NoPlace { setting: setting.clone() })),
     };
-    let read = |value: &regf::Value<'_>| {
-        value.data().map(|data| Value { kind: ValueType(value.kind()), data: data.into_owned() })
-    };
-    Ok(Found {
-        cell: value.as_ref().map(regf::Value::cell),
-        value: value.as_ref().map(read).transpose().map_err(broken)?,
-        file: path.to_owned(),
-    })
+    Ok(Found { value, file: path.to_owned(), cell })
+}
+
+/// Reads a registry value and tells its cell.
+fn value(hive: &dyn regf::Lookup, key: &str, name: &str) -> regf::Result<(Option<Value>, Option<CellOffset>)> {
+    let Some(key) = hive.key(key)? else { return Ok((None, None)) };
+    let Some(value) = key.value(name)? else { return Ok((None, None)) };
+    Ok((Some(Value::data(ValueType(value.kind()), value.data()?.into_owned())), Some(value.cell())))
 }
 
 /// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.

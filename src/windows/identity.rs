@@ -5,9 +5,10 @@
 //! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and tells
 //! nothing; the build number does.
 
-use super::setting::{Identity, Role, Setting, Value, ValueType};
+use super::setting::{Data, Identity, Role, Setting, ValueType};
 use super::{Error, Result};
 use crate::base::read;
+use crate::base::sid::Sid;
 use crate::base::utf16;
 use crate::regf::Lookup;
 
@@ -57,7 +58,7 @@ impl ControlSets {
 
     /// Returns the concrete settings that a setting below `CurrentControlSet` stands for: one in each set to edit.
     pub(super) fn places(self, setting: &Setting) -> Vec<Setting> {
-        let Setting::Registry { key, name } = setting;
+        let Setting::Registry { key, name } = setting else { return vec![setting.clone()] };
         let head = key.get(..CURRENT.len()).filter(|head| head.eq_ignore_ascii_case(CURRENT));
         let rest = head.and_then(|head| key.get(head.len()..)).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
         let Some(rest) = rest else { return vec![setting.clone()] };
@@ -135,6 +136,8 @@ pub(super) fn read(
         role,
         domain_joined: security.and_then(domain_joined),
         domain: security.and_then(domain_name),
+        machine_sid: security.and_then(|security| sid(security, r"Policy\PolAcDmS")),
+        domain_sid: security.and_then(|security| sid(security, r"Policy\PolPrDmS")),
         control_set: sets.default,
     })
 }
@@ -142,6 +145,11 @@ pub(super) fn read(
 /// Tells whether `Policy\PolPrDmS` holds the SID of a primary domain: it is there and empty on a standalone machine.
 fn domain_joined(security: &dyn Lookup) -> Option<bool> {
     value(security, r"Policy\PolPrDmS", "").map(|sid| !sid.data.is_empty())
+}
+
+/// Returns the SID in a value of the policy.
+fn sid(security: &dyn Lookup, key: &str) -> Option<Sid> {
+    Sid::parse(&value(security, key, "")?.data, 0).ok()?
 }
 
 /// Returns the text of `Policy\PolPrDmN`: u16 length, u16 capacity, u32 offset (8), UTF-16.
@@ -153,9 +161,9 @@ fn domain_name(security: &dyn Lookup) -> Option<String> {
     Some(text.trim_end_matches('\0').to_owned()).filter(|text| !text.is_empty())
 }
 
-fn value(hive: &dyn Lookup, key: &str, name: &str) -> Option<Value> {
+fn value(hive: &dyn Lookup, key: &str, name: &str) -> Option<Data> {
     let value = hive.key(key).ok()??.value(name).ok()??;
-    Some(Value { kind: ValueType(value.kind()), data: value.data().ok()?.into_owned() })
+    Some(Data { kind: ValueType(value.kind()), data: value.data().ok()?.into_owned() })
 }
 
 fn dword(hive: &dyn Lookup, key: &str, name: &str) -> Option<u32> {

@@ -18,7 +18,7 @@ use crate::base::{Extent, FileOffset};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
-use crate::regf::Hive;
+use crate::regf::{Edit, Hive};
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
@@ -170,25 +170,20 @@ impl<D: BlockDevice> Readings for Machine<D> {
 
 impl<D: BlockDevice> Settings for Machine<D> {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Answer {
-        let Setting::Registry { key, .. } = setting;
-        let failed =
-            |source: Error| SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
-        let (index, below) = hives::locate(key).map_err(failed)?;
         let now = self.now;
-        set(&mut self.hives[index], setting, below, to, now)
+        let set = hives::holder(setting).and_then(|index| set(&mut self.hives[index], setting, to, now));
+        set.map_err(|source| unchanged(setting, source))
     }
 
     /// Works on the hives in parallel, on each in the order asked.
     fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Answer> {
         let mut answers: BTreeMap<usize, Answer> = BTreeMap::new();
-        let mut work: Vec<Vec<(usize, &str)>> = vec![Vec::new(); self.hives.len()];
+        let mut work: Vec<Vec<usize>> = vec![Vec::new(); self.hives.len()];
         for (number, (setting, _)) in steps.iter().enumerate() {
-            let Setting::Registry { key, .. } = setting;
-            match hives::locate(key) {
-                Ok((index, below)) => work[index].push((number, below)),
+            match hives::holder(setting) {
+                Ok(index) => work[index].push(number),
                 Err(source) => {
-                    let error = SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) };
-                    answers.insert(number, Err(error));
+                    answers.insert(number, Err(unchanged(setting, source)));
                 }
             }
         }
@@ -198,9 +193,10 @@ impl<D: BlockDevice> Settings for Machine<D> {
             .par_iter_mut()
             .zip(work)
             .flat_map_iter(|(file, work)| {
-                let run = |(number, below)| {
+                let run = |number| {
                     let (setting, to): &(Setting, Option<Value>) = &steps[number];
-                    (number, set(file, setting, below, to.as_ref(), now))
+                    let answer = set(file, setting, to.as_ref(), now);
+                    (number, answer.map_err(|source| unchanged(setting, source)))
                 };
                 work.into_iter().map(run).collect::<Vec<_>>()
             })
@@ -210,27 +206,35 @@ impl<D: BlockDevice> Settings for Machine<D> {
     }
 }
 
-/// Sets or removes one value of one hive.
-fn set(file: &mut HiveFile, setting: &Setting, key: &str, to: Option<&Value>, now: FileTime) -> Answer {
-    let Setting::Registry { name, .. } = setting;
-    let edit = match to {
-        Some(value) => {
-            let set = |hive: &mut Hive| hive.set_value(key, name, value.kind.0, &value.data, now);
-            file.hive.growing(set).map(Some)
-        }
-        None => file.hive.growing(|hive| hive.delete_value(key, name, now)),
+fn unchanged(setting: &Setting, source: Error) -> SettingError {
+    SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) }
+}
+
+/// Sets or removes one setting of one hive.
+fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Option<Change>> {
+    let edit = match setting {
+        Setting::Registry { key, name } => set_value(file, hives::locate(key)?.1, name, to, now)?,
+        _ => return Err(Error::NoPlace { setting: setting.clone() }),
     };
-    let edit = edit.map_err(|source| SettingError {
-        deed: "change",
-        setting: setting.clone(),
-        source: Box::new(Error::Hive { path: file.path.clone(), source }),
-    })?;
     Ok(edit.filter(|edit| !edit.touched.is_empty()).map(|edit| Change {
         setting: setting.clone(),
-        before: edit.before.map(|(kind, data)| Value { kind: ValueType(kind), data }),
+        before: edit.before.map(|(kind, data)| Value::data(ValueType(kind), data)),
         after: to.cloned(),
         file: file.path.clone(),
         cell: Some(edit.cell),
         touched: edit.touched,
     }))
+}
+
+/// Sets or removes one value of one hive.
+fn set_value(file: &mut HiveFile, key: &str, name: &str, to: Option<&Value>, now: FileTime) -> Result<Option<Edit>> {
+    let edit = match to {
+        Some(Value::Data(value)) => {
+            let set = |hive: &mut Hive| hive.set_value(key, name, value.kind.0, &value.data, now);
+            file.hive.growing(set).map(Some)
+        }
+        Some(other) => return Err(Error::Misfit { form: other.form() }),
+        None => file.hive.growing(|hive| hive.delete_value(key, name, now)),
+    };
+    edit.map_err(|source| Error::Hive { path: file.path.clone(), source })
 }

@@ -32,7 +32,10 @@ pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Optio
     let mut opinion = Opinion::default();
     let mut files: [Option<Result<Vec<u8>, String>>; ROOTS.len()] = Default::default();
     for (setting, value) in expected {
-        let Setting::Registry { key, name } = setting;
+        let Setting::Registry { key, name } = setting else {
+            opinion.cannot_read.push(format!("{setting}: is no registry value"));
+            continue;
+        };
         let Some((index, below)) = hives::split(key) else {
             opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled"));
             continue;
@@ -61,7 +64,7 @@ pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Optio
 }
 
 fn show(value: Option<&Value>) -> String {
-    value.map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.kind))
+    value.map_or_else(|| "absent".to_owned(), |value| format!("{} {value}", value.form()))
 }
 
 fn read_value(hive: &[u8], key: &str, name: &str) -> Result<Option<Value>, nt_hive::NtHiveError> {
@@ -86,7 +89,7 @@ fn read_value(hive: &[u8], key: &str, name: &str) -> Result<Option<Value>, nt_hi
             data
         }
     };
-    Ok(Some(Value { kind, data }))
+    Ok(Some(Value::data(kind, data)))
 }
 
 fn read_file(device: &dyn BlockDevice, volume: Extent, path: &str) -> Result<Vec<u8>, String> {

@@ -2,21 +2,96 @@
 //!
 //! The floor above sees nothing of a machine but the traits [`Readings`] and [`Settings`]; its tests run on a map.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::sid::Sid;
 use crate::base::{CellOffset, Extent, Failure, Kind, digest, read, utf16};
 
 /// One thing that a policy can demand.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Setting {
-    /// A registry value.
+    /// A registry value. A key below `HKCU` stands for the same key of every user ([`Readings::places`]).
     Registry {
         /// The key with its hive: `HKLM\SYSTEM\CurrentControlSet\Control\Lsa`.
         key: String,
         /// The value's name; empty for the key's unnamed value.
+        name: String,
+    },
+    /// An entry of local group policy's `Registry.pol`, which Windows writes to the registry at every refresh.
+    LocalPolicy {
+        /// Whose policy it is.
+        scope: PolicyScope,
+        /// The key as the file writes it, without a hive: `SOFTWARE\Policies\Microsoft\Windows\System`.
+        key: String,
+        /// The value's name.
+        name: String,
+    },
+    /// A row of local group policy's `audit.csv`, which Windows applies at every refresh.
+    LocalAuditPolicy {
+        /// The subcategory, as in [`Setting::AuditPolicy`].
+        subcategory: String,
+    },
+    /// What a subcategory of the audit policy records.
+    AuditPolicy {
+        /// The subcategory's English name, as `auditpol` prints it: `Credential Validation`.
+        subcategory: String,
+    },
+    /// A field of the password and lockout policy.
+    AccountPolicy {
+        /// The field.
+        field: AccountPolicyField,
+    },
+    /// Who holds a privilege or a logon right.
+    UserRight {
+        /// Its constant: `SeDebugPrivilege`.
+        right: String,
+    },
+    /// A property of a local account.
+    Account {
+        /// The account's relative identifier; `None` stands for every enabled account ([`Readings::places`]).
+        rid: Option<u32>,
+        /// The property.
+        property: AccountProperty,
+    },
+    /// The members of a local group. It can be read only.
+    GroupMembers {
+        /// The group's relative identifier, such as 544 for Administrators.
+        rid: u32,
+    },
+    /// A security option that is no registry value.
+    SecurityOption {
+        /// The option.
+        option: SecurityOption,
+    },
+    /// The permissions of a registry key.
+    RegistryAcl {
+        /// The key with its hive.
+        key: String,
+    },
+    /// The permissions of a file or folder.
+    FileAcl {
+        /// The path on the Windows volume.
+        path: String,
+    },
+    /// Whether a file is there. It can be read only.
+    File {
+        /// The path on the Windows volume.
+        path: String,
+    },
+    /// A certificate in a store of the machine.
+    Certificate {
+        /// The store, such as `ROOT`.
+        store: String,
+        /// The SHA-1 of the certificate in upper-case hex digits.
+        thumbprint: String,
+    },
+    /// Whether a role or feature of Windows is installed. It can be read only.
+    Feature {
+        /// The name of the optional feature, such as `SMB1Protocol`.
         name: String,
     },
 }
@@ -26,7 +101,99 @@ impl fmt::Display for Setting {
         match self {
             Self::Registry { key, name } if name.is_empty() => write!(f, "{key} (Default)"),
             Self::Registry { key, name } => write!(f, "{key}!{name}"),
+            Self::LocalPolicy { scope, key, name } => write!(f, "local policy of the {scope}: {key}!{name}"),
+            Self::LocalAuditPolicy { subcategory } => write!(f, "local audit policy: {subcategory}"),
+            Self::AuditPolicy { subcategory } => write!(f, "audit policy: {subcategory}"),
+            Self::AccountPolicy { field } => write!(f, "account policy: {field}"),
+            Self::UserRight { right } => write!(f, "user right: {right}"),
+            Self::Account { rid: Some(rid), property } => write!(f, "account {rid}: {property}"),
+            Self::Account { rid: None, property } => write!(f, "every enabled account: {property}"),
+            Self::GroupMembers { rid } => write!(f, "members of group {rid}"),
+            Self::SecurityOption { option } => write!(f, "security option: {option}"),
+            Self::RegistryAcl { key } => write!(f, "permissions of {key}"),
+            Self::FileAcl { path } => write!(f, "permissions of {path}"),
+            Self::File { path } => write!(f, "file {path}"),
+            Self::Certificate { store, thumbprint } => write!(f, "certificate {thumbprint} in {store}"),
+            Self::Feature { name } => write!(f, "feature {name}"),
         }
+    }
+}
+
+/// Gives an enumeration its words: those of the documents, which `Display` writes as well.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// All of them, in the order in which Windows shows them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(match self { $(Self::$variant => $word,)+ })
+            }
+        }
+    };
+}
+
+words! {
+    /// Whose policy an entry of local group policy is.
+    PolicyScope {
+        /// The machine's.
+        Machine = "machine",
+        /// Every user's.
+        User = "user",
+    }
+}
+
+words! {
+    /// A field of the password and lockout policy, in the units in which Windows shows it.
+    AccountPolicyField {
+        /// How many passwords are remembered.
+        PasswordHistory = "password_history",
+        /// Days until a password must be changed; 0 for never.
+        MaximumPasswordAge = "maximum_password_age",
+        /// Days until a password may be changed again.
+        MinimumPasswordAge = "minimum_password_age",
+        /// Characters.
+        MinimumPasswordLength = "minimum_password_length",
+        /// Whether passwords must be complex: 1 or 0.
+        PasswordComplexity = "password_complexity",
+        /// Whether passwords are stored so that they can be read: 1 or 0.
+        ReversibleEncryption = "reversible_encryption",
+        /// Minutes for which an account stays locked; 0 until an administrator unlocks it.
+        LockoutDuration = "lockout_duration",
+        /// Failed logons until an account is locked; 0 for never.
+        LockoutThreshold = "lockout_threshold",
+        /// Minutes until failed logons are forgotten.
+        LockoutWindow = "lockout_window",
+    }
+}
+
+words! {
+    /// A property of a local account.
+    AccountProperty {
+        /// Whether it can be used: a flag.
+        Enabled = "enabled",
+        /// Its name: a text.
+        Name = "name",
+        /// Whether it must have a password: a flag.
+        PasswordRequired = "password_required",
+        /// Whether its password ages: a flag.
+        PasswordExpires = "password_expires",
+    }
+}
+
+words! {
+    /// A security option that is no registry value.
+    SecurityOption {
+        /// Whether anybody may ask which name belongs to a SID: a flag.
+        AnonymousNameTranslation = "anonymous_name_translation",
     }
 }
 
@@ -81,19 +248,19 @@ impl Serialize for ValueType {
     }
 }
 
-/// A value as it is stored: a type number and bytes.
+/// A registry value as it is stored: a type number and bytes.
 ///
 /// Serialized as `{"type": "REG_DWORD", "data": 5}`: numbers for DWORD and QWORD of the right length, text for SZ and
 /// EXPAND_SZ, a list of texts for MULTI_SZ, lower-case hex digits for everything else.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Value {
+pub struct Data {
     /// The type.
     pub kind: ValueType,
     /// The bytes as stored.
     pub data: Vec<u8>,
 }
 
-impl Value {
+impl Data {
     /// Returns a REG_DWORD.
     pub fn dword(number: u32) -> Self {
         Self { kind: ValueType::DWORD, data: number.to_le_bytes().to_vec() }
@@ -128,7 +295,7 @@ impl Value {
     }
 }
 
-impl fmt::Display for Value {
+impl fmt::Display for Data {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(number) = self.as_dword() {
             write!(f, "{number}")
@@ -142,7 +309,7 @@ impl fmt::Display for Value {
     }
 }
 
-impl Serialize for Value {
+impl Serialize for Data {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
         let mut value = serializer.serialize_struct("Value", 2)?;
@@ -157,6 +324,196 @@ impl Serialize for Value {
             value.serialize_field("data", &texts)?;
         } else {
             value.serialize_field("data", &digest::hex(&self.data))?;
+        }
+        value.end()
+    }
+}
+
+/// What success and failure a subcategory of the audit policy records.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub struct AuditFlags {
+    /// Attempts that succeeded.
+    pub success: bool,
+    /// Attempts that failed.
+    pub failure: bool,
+}
+
+impl AuditFlags {
+    /// Returns what either records.
+    pub fn union(self, other: Self) -> Self {
+        Self { success: self.success || other.success, failure: self.failure || other.failure }
+    }
+
+    /// Tells whether everything that `other` records is recorded.
+    pub fn covers(self, other: Self) -> bool {
+        self.union(other) == self
+    }
+
+    /// Returns the words of the documents: `success`, `failure`.
+    fn words(self) -> impl Iterator<Item = &'static str> {
+        [(self.success, "success"), (self.failure, "failure")].into_iter().filter(|(on, _)| *on).map(|(_, word)| word)
+    }
+}
+
+impl fmt::Display for AuditFlags {
+    /// Writes what `auditpol` prints.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match (self.success, self.failure) {
+            (false, false) => "No Auditing",
+            (true, false) => "Success",
+            (false, true) => "Failure",
+            (true, true) => "Success and Failure",
+        })
+    }
+}
+
+/// What a setting can be.
+///
+/// Serialized as `{"type": ..., "data": ...}`: a registry value as [`Data`] does, the others with their [`Form`]'s word
+/// as the type, and numbers, flags, texts, lists of SIDs, lists of `success` and `failure`, or hex digits as the data.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Value {
+    /// What a registry value holds.
+    Data(Data),
+    /// A number in the unit of its setting.
+    Number(u32),
+    /// Yes or no.
+    Flag(bool),
+    /// A text.
+    Text(String),
+    /// Users and groups.
+    Sids(BTreeSet<Sid>),
+    /// What is recorded.
+    Audit(AuditFlags),
+    /// A security descriptor in the definition language (MS-DTYP 2.5.1).
+    Sddl(String),
+    /// A certificate (X.509, DER).
+    Certificate(Vec<u8>),
+}
+
+/// What kind of value a setting has.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Form {
+    /// A registry value of this type.
+    Data(ValueType),
+    /// A number.
+    Number,
+    /// Yes or no.
+    Flag,
+    /// A text.
+    Text,
+    /// Users and groups.
+    Sids,
+    /// What is recorded.
+    Audit,
+    /// A security descriptor.
+    Sddl,
+    /// A certificate.
+    Certificate,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Data(kind) => return kind.fmt(f),
+            Self::Number => "number",
+            Self::Flag => "flag",
+            Self::Text => "text",
+            Self::Sids => "sids",
+            Self::Audit => "audit",
+            Self::Sddl => "sddl",
+            Self::Certificate => "certificate",
+        })
+    }
+}
+
+impl Serialize for Form {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Value {
+    /// Returns a registry value.
+    pub fn data(kind: ValueType, data: Vec<u8>) -> Self {
+        Self::Data(Data { kind, data })
+    }
+
+    /// Returns a REG_DWORD.
+    pub fn dword(number: u32) -> Self {
+        Self::Data(Data::dword(number))
+    }
+
+    /// Returns a REG_SZ with its terminating NUL.
+    pub fn sz(text: &str) -> Self {
+        Self::Data(Data::sz(text))
+    }
+
+    /// Returns what a registry value holds.
+    pub fn as_data(&self) -> Option<&Data> {
+        match self {
+            Self::Data(data) => Some(data),
+            _ => None,
+        }
+    }
+
+    /// Returns the number of a REG_DWORD of exactly four bytes.
+    pub fn as_dword(&self) -> Option<u32> {
+        self.as_data().and_then(Data::as_dword)
+    }
+
+    /// Returns the text of a REG_SZ or REG_EXPAND_SZ up to its first NUL.
+    pub fn as_text(&self) -> Option<String> {
+        self.as_data().and_then(Data::as_text)
+    }
+
+    /// Returns its form.
+    pub fn form(&self) -> Form {
+        match self {
+            Self::Data(data) => Form::Data(data.kind),
+            Self::Number(_) => Form::Number,
+            Self::Flag(_) => Form::Flag,
+            Self::Text(_) => Form::Text,
+            Self::Sids(_) => Form::Sids,
+            Self::Audit(_) => Form::Audit,
+            Self::Sddl(_) => Form::Sddl,
+            Self::Certificate(_) => Form::Certificate,
+        }
+    }
+}
+
+impl fmt::Display for Value {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Data(data) => data.fmt(f),
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Flag(flag) => f.write_str(if *flag { "yes" } else { "no" }),
+            Self::Text(text) => write!(f, "{text:?}"),
+            Self::Sids(sids) if sids.is_empty() => f.write_str("nobody"),
+            Self::Sids(sids) => f.write_str(&sids.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")),
+            Self::Audit(flags) => flags.fmt(f),
+            Self::Sddl(text) => f.write_str(text),
+            Self::Certificate(der) => write!(f, "a certificate of {} bytes", der.len()),
+        }
+    }
+}
+
+impl Serialize for Value {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        use serde::ser::SerializeStruct as _;
+        if let Self::Data(data) = self {
+            return data.serialize(serializer);
+        }
+        let mut value = serializer.serialize_struct("Value", 2)?;
+        value.serialize_field("type", &self.form())?;
+        match self {
+            Self::Data(_) => {}
+            Self::Number(number) => value.serialize_field("data", number)?,
+            Self::Flag(flag) => value.serialize_field("data", flag)?,
+            Self::Text(text) | Self::Sddl(text) => value.serialize_field("data", text)?,
+            Self::Sids(sids) => value.serialize_field("data", sids)?,
+            Self::Audit(flags) => value.serialize_field("data", &flags.words().collect::<Vec<_>>())?,
+            Self::Certificate(der) => value.serialize_field("data", &digest::hex(der))?,
         }
         value.end()
     }
@@ -225,6 +582,10 @@ pub struct Identity {
     pub domain_joined: Option<bool>,
     /// The primary domain's or workgroup's name.
     pub domain: Option<String>,
+    /// The SID that the machine's own accounts begin with; `None` if the SECURITY hive could not tell.
+    pub machine_sid: Option<Sid>,
+    /// The SID of its primary domain; `None` if it belongs to none.
+    pub domain_sid: Option<Sid>,
     /// The number of the control set that the next boot loads (`Select\Default`).
     pub control_set: u32,
 }
@@ -272,7 +633,8 @@ pub trait Readings {
     fn identity(&self) -> &Identity;
 
     /// Returns the concrete settings that `setting` stands for: a value below `CurrentControlSet` lies in the control
-    /// set of the next boot, and also in the one of the last boot where that is another.
+    /// set of the next boot, and also in the one of the last boot where that is another; a value below `HKCU` lies in the
+    /// hive of every user. None, if nothing on the machine is meant: no user, no account.
     fn places(&self, setting: &Setting) -> Vec<Setting> {
         vec![setting.clone()]
     }
@@ -292,7 +654,8 @@ pub trait Settings: Readings {
     /// [`SettingError`] if it cannot be changed; it is then as it was before.
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError>;
 
-    /// Sets many concrete settings; a machine may work on several files at once. Answers in the order asked.
+    /// Sets many concrete settings; a machine may work on several files at once, and sets the fields of the account
+    /// policy together, because some are bounded by others. Answers in the order asked.
     fn set_all(&mut self, steps: &[(Setting, Option<Value>)]) -> Vec<Result<Option<Change>, SettingError>> {
         steps.iter().map(|(setting, to)| self.set(setting, to.as_ref())).collect()
     }

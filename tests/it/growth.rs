@@ -76,7 +76,7 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     let source = Image::open(&tight, None).unwrap();
     let opening = Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() };
     let mut machine = Machine::open(Overlay::new(&source), opening).unwrap();
-    let value = Value { kind: ValueType::BINARY, data: vec![0xc5; 1024] };
+    let value = Value::data(ValueType::BINARY, vec![0xc5; 1024]);
     let key = |number: usize| format!(r"HKLM\SOFTWARE\Policies\Coldforge\Key{}", number % 50);
     let steps: Vec<(Setting, Option<Value>)> = (0..5000)
         .map(|number| (Setting::Registry { key: key(number), name: format!("Value{number}") }, Some(value.clone())))

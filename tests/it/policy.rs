@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use coldforge::policy::{Catalog, Check, Condition, RuleScope, Values};
-use coldforge::windows::setting::{Setting, Value, ValueType};
+use coldforge::policy::{Catalog, Check, Condition, Remedy, RuleScope, Values};
+use coldforge::windows::setting::{Form, Setting, Value, ValueType};
 
 use crate::support::{self, Seeded};
 
@@ -63,15 +63,16 @@ fn agrees(id: &str, expected: &str, check: &Check) -> usize {
     let (key, rest) = expected.split_once(" : ").unwrap();
     let (name, rest) = rest.split_once(" REG_").unwrap();
     let (kind, demand) = rest.split_once(' ').unwrap();
-    let Setting::Registry { key: of_key, name: of_name } = &check.setting;
+    let Setting::Registry { key: of_key, name: of_name } = &check.setting else { panic!("{id}") };
+    let Remedy::Set(set) = &check.remedy else { panic!("{id}") };
     assert_eq!(key.to_lowercase(), of_key.to_lowercase(), "{id}");
     assert_eq!(name, of_name, "{id}");
-    assert_eq!(ValueType::from_name(&format!("REG_{kind}")), Some(check.kind), "{id}");
+    assert_eq!(ValueType::from_name(&format!("REG_{kind}")).map(Form::Data), Some(check.form), "{id}");
 
     let absent_passes = demand.ends_with(" or absent");
-    assert_eq!(check.require.judge(check.kind, None).is_ok(), absent_passes, "{id}");
+    assert_eq!(check.require.judge(check.form, None).is_ok(), absent_passes, "{id}");
     let demand = demand.trim_end_matches(" or absent");
-    assert!(check.require.judge(check.kind, Some(&check.set)).is_ok(), "{id}");
+    assert!(check.require.judge(check.form, Some(set)).is_ok(), "{id}");
 
     let mut texts: Vec<String> = ["", "x", "O:BAG:BAD:(A;;RC;;;BA)", "DoD Notice and Consent Banner", "Another title"]
         .map(str::to_owned)
@@ -89,18 +90,18 @@ fn agrees(id: &str, expected: &str, check: &Check) -> usize {
     let mut judged = 0;
     for number in numbers {
         let text = number.to_string();
-        let (value, other) = match check.kind {
-            ValueType::DWORD => (Value::dword(number), Value::sz(&text)),
+        let (value, other) = match check.form {
+            Form::Data(ValueType::DWORD) => (Value::dword(number), Value::sz(&text)),
             _ => (Value::sz(&text), Value::dword(number)),
         };
-        assert_eq!(check.require.judge(check.kind, Some(&value)).is_ok(), admits(demand, &text), "{id}: {number}");
-        assert!(check.require.judge(check.kind, Some(&other)).is_err(), "{id}: {other} of another type");
+        assert_eq!(check.require.judge(check.form, Some(&value)).is_ok(), admits(demand, &text), "{id}: {number}");
+        assert!(check.require.judge(check.form, Some(&other)).is_err(), "{id}: {other} of another type");
         judged += 1;
     }
-    if check.kind == ValueType::SZ && !demand.contains("DoD consent banner") {
+    if check.form == Form::Data(ValueType::SZ) && !demand.contains("DoD consent banner") {
         for text in texts {
             let value = Value::sz(&text);
-            assert_eq!(check.require.judge(check.kind, Some(&value)).is_ok(), admits(demand, &text), "{id}: {text}");
+            assert_eq!(check.require.judge(check.form, Some(&value)).is_ok(), admits(demand, &text), "{id}: {text}");
             judged += 1;
         }
     }

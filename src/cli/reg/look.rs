@@ -15,7 +15,7 @@ use crate::pipeline::Error;
 use crate::pipeline::registry::{self, Difference, Target};
 use crate::regf::{Key, Severity};
 use crate::windows;
-use crate::windows::setting::{Value, ValueType};
+use crate::windows::setting::{Data, ValueType};
 
 /// Show a key with its values and subkeys, or one value
 ///
@@ -38,7 +38,7 @@ pub(super) struct Get {
 struct Shown {
     written: FileTime,
     class: Option<String>,
-    values: Vec<(String, Value)>,
+    values: Vec<(String, Data)>,
     subkeys: Vec<String>,
 }
 
@@ -46,7 +46,7 @@ impl Shown {
     fn of(key: Key<'_>) -> crate::regf::Result<Self> {
         let values = key.values()?.map(|value| {
             let value = value?;
-            Ok((value.name().to_string(), Value { kind: ValueType(value.kind()), data: value.data()?.into_owned() }))
+            Ok((value.name().to_string(), Data { kind: ValueType(value.kind()), data: value.data()?.into_owned() }))
         });
         Ok(Self {
             written: key.last_written(),
@@ -63,7 +63,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
     if let Some(name) = &arguments.name {
         let name = if name == "@" { "" } else { name };
         let look = |key: Option<Key<'_>>| match key.map(|key| key.value(name)).transpose()?.flatten() {
-            Some(value) => Ok(Some(Value { kind: ValueType(value.kind()), data: value.data()?.into_owned() })),
+            Some(value) => Ok(Some(Data { kind: ValueType(value.kind()), data: value.data()?.into_owned() })),
             None => Ok(None),
         };
         let (value, warnings) = Target::look(target, *input_format, *accept_dirty_hive, key, look).map_err(boxed)?;
@@ -128,7 +128,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
 
 /// Returns a value's data as a script wants it: text without quotes, strings with `between` between them, numbers in
 /// decimal, hex digits for the rest.
-fn alone(value: &Value, between: &str) -> String {
+fn alone(value: &Data, between: &str) -> String {
     // Text that says less than the bytes do is not shown as text.
     if let Some(text) = value.as_text().filter(|text| utf16::encode_with_nul(text) == value.data) {
         return plain(&text);
@@ -343,7 +343,7 @@ pub(super) fn diff(arguments: &Diff, ui: &Ui) -> Result<Verdict> {
         return Ok(verdict);
     }
     let value = |content: &Option<(u32, Vec<u8>)>| {
-        content.as_ref().map(|(kind, data)| Value { kind: ValueType(*kind), data: data.clone() })
+        content.as_ref().map(|(kind, data)| Data { kind: ValueType(*kind), data: data.clone() })
     };
     let show = |content: &Option<(u32, Vec<u8>)>| {
         value(content).map_or_else(|| "absent".to_owned(), |value| format!("{} {}", value.kind, alone(&value, " | ")))

@@ -11,9 +11,10 @@ use serde::de::DeserializeOwned;
 use super::Catalog;
 use crate::base::digest::Digest;
 use crate::policy::error::{Error, RuleFault};
+use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
-use crate::policy::rule::{Check, Condition, ImportRisk, Rule, RuleKind, RuleScope, Severity};
-use crate::windows::setting::{Setting, ValueType};
+use crate::policy::rule::{Check, Condition, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
+use crate::windows::setting::{AccountProperty, AuditFlags, Form, Setting, Value, ValueType};
 
 const SCHEMA: &str = "coldforge/catalog/1";
 const DOCUMENT: &str = "rule catalog";
@@ -60,13 +61,29 @@ struct RawRule {
     check: Vec<RawCheck>,
 }
 
-#[derive(Deserialize)]
+/// A check: what it asks, what it demands, and what to do where the demand is not met.
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawCheck {
-    key: String,
-    name: String,
+    // What it asks: one of these.
+    key: Option<String>,
+    name: Option<String>,
     #[serde(rename = "type")]
-    kind: String,
+    kind: Option<String>,
+    audit_policy: Option<String>,
+    account_policy: Option<String>,
+    user_right: Option<String>,
+    account: Option<String>,
+    rid: Option<u32>,
+    group: Option<u32>,
+    security_option: Option<String>,
+    registry_acl: Option<String>,
+    file_acl: Option<String>,
+    file: Option<String>,
+    certificate: Option<String>,
+    store: Option<String>,
+    feature: Option<String>,
+    // What it demands: one of these.
     equals: Option<toml::Value>,
     one_of: Option<Vec<toml::Value>>,
     at_least: Option<u32>,
@@ -74,10 +91,27 @@ struct RawCheck {
     range: Option<(u32, u32)>,
     prose: Option<String>,
     terms: Option<String>,
+    other_than: Option<String>,
+    records: Option<Vec<String>>,
+    only: Option<Vec<String>>,
+    includes: Option<Vec<Vec<String>>>,
+    present: Option<bool>,
+    // How far.
+    /// Numbers that meet a bound although they lie outside it, such as the 0 that means "for ever".
+    #[serde(default)]
+    or: Vec<u32>,
+    /// Holders that may stay beside those of `only`, and are not given the right.
+    #[serde(default)]
+    tolerates: Vec<String>,
     #[serde(default)]
     absent_passes: bool,
+    // What to do.
     set: Option<toml::Value>,
+    /// Why nothing can be set here.
+    beyond: Option<String>,
     organization: Option<String>,
+    #[serde(default)]
+    applies: Vec<String>,
 }
 
 /// Reads a catalog.
@@ -137,11 +171,7 @@ fn rule(
     let severity: Severity = word("severity", &raw.severity, "high, medium or low")?;
     let kind: RuleKind = word("kind", &raw.kind, "a kind such as registry, user_right or audit_policy")?;
     let role: RuleScope = word("role", &raw.role, "both, ms or dc")?;
-    let applies = raw
-        .applies
-        .iter()
-        .map(|condition| word("applies", condition, "domain-joined, not-on-dc or not-on-server-core"))
-        .collect::<Result<Vec<Condition>, _>>()?;
+    let applies = conditions(&raw.applies)?;
     let checks = raw.check.into_iter().map(|raw| check(raw, texts)).collect::<Result<Vec<_>, _>>()?;
     let not_reviewed = match raw.not_reviewed {
         Some(name) => match reasons.get(&name) {
@@ -178,25 +208,29 @@ fn rule(
 }
 
 fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleFault> {
-    let below = raw.key.strip_prefix("HKLM\\").unwrap_or_default();
-    if below.split('\\').any(str::is_empty) {
-        return Err(RuleFault::Key { found: raw.key });
-    }
-    let setting = Setting::Registry { key: raw.key.clone(), name: raw.name.clone() };
-    let kind = match ValueType::from_name(&raw.kind) {
-        Some(kind @ (ValueType::DWORD | ValueType::SZ)) => kind,
-        _ => {
-            return Err(RuleFault::Word { member: "type", found: raw.kind, expected: "REG_DWORD or REG_SZ" });
+    let (setting, form) = target(&raw)?;
+    let demand = demand(&raw, form, texts)?;
+    let mut require = demand.require;
+    if !raw.or.is_empty() {
+        if !matches!(require, Requirement::AtLeast(_) | Requirement::AtMost(_) | Requirement::Range(..)) {
+            return Err(misfit("or", form));
         }
+        require = Requirement::AnyOf(vec![Requirement::OneOf(raw.or), require]);
+    }
+    let remedy = match (raw.set, raw.beyond, demand.remedy) {
+        (Some(_), Some(_), _) => return Err(misfit("beyond", form)),
+        (None, Some(reason), _) => Remedy::Beyond(reason),
+        (Some(set), None, _) => {
+            let plain = plain("set", &set, form)?;
+            Remedy::Set(require.encode(form, &plain).ok_or_else(|| misfit("set", form))?)
+        }
+        (None, None, Some(remedy)) => remedy,
+        (None, None, None) => return Err(RuleFault::NoSet { setting }),
     };
-    let (require, only) = demand(&raw, kind, texts)?;
-    let plain = match raw.set {
-        Some(set) => plain("set", &set, kind)?,
-        None => only.ok_or_else(|| RuleFault::NoSet { setting: setting.clone() })?,
-    };
-    let set = require.encode(kind, &plain).ok_or_else(|| misfit("set", kind))?;
     let require = if raw.absent_passes { Requirement::AbsentOr(Box::new(require)) } else { require };
-    if require.judge(kind, Some(&set)).is_err() {
+    if let Remedy::Set(set) = &remedy
+        && require.judge(form, Some(set)).is_err()
+    {
         return Err(RuleFault::BadSet { setting });
     }
     let organization = match raw.organization.as_deref() {
@@ -208,57 +242,187 @@ fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleF
             return Err(RuleFault::Word { member: "organization", found, expected: "within or free" });
         }
     };
-    if organization == Some(Freedom::Free) && kind != ValueType::SZ {
-        return Err(misfit("organization", kind));
+    if organization == Some(Freedom::Free) && form != Form::Data(ValueType::SZ) {
+        return Err(misfit("organization", form));
     }
-    Ok(Check { setting, kind, require, set, organization })
+    Ok(Check { setting, form, require, remedy, applies: conditions(&raw.applies)?, organization })
 }
 
-/// Returns what a check demands, and the value to write if only one comes into question.
-fn demand(
-    raw: &RawCheck,
-    kind: ValueType,
-    texts: &BTreeMap<String, String>,
-) -> Result<(Requirement, Option<Plain>), RuleFault> {
-    let mut demands = Vec::new();
-    if let Some(equals) = &raw.equals {
-        let only = plain("equals", equals, kind)?;
-        let require = match only.clone() {
-            Plain::Number(number) => Requirement::Equals(number),
-            Plain::Text(text) => Requirement::Text(text),
+fn conditions(words: &[String]) -> Result<Vec<Condition>, RuleFault> {
+    let expected = "domain-joined, standalone, not-on-dc or not-on-server-core";
+    words.iter().map(|condition| word("applies", condition, expected)).collect()
+}
+
+/// Returns the setting that a check asks for, and the form of its value.
+fn target(raw: &RawCheck) -> Result<(Setting, Form), RuleFault> {
+    let mut targets = Vec::new();
+    if let (Some(key), Some(name)) = (&raw.key, &raw.name) {
+        registry_key(key)?;
+        let found = raw.kind.clone().unwrap_or_default();
+        let kind = match ValueType::from_name(&found) {
+            Some(kind @ (ValueType::DWORD | ValueType::SZ)) => kind,
+            _ => return Err(RuleFault::Word { member: "type", found, expected: "REG_DWORD or REG_SZ" }),
         };
-        demands.push((require, Some(only)));
+        targets.push((Setting::Registry { key: key.clone(), name: name.clone() }, Form::Data(kind)));
+    }
+    if let Some(subcategory) = raw.audit_policy.clone() {
+        targets.push((Setting::AuditPolicy { subcategory }, Form::Audit));
+    }
+    if let Some(field) = &raw.account_policy {
+        let field = word("account_policy", field, "a field such as minimum_password_length")?;
+        targets.push((Setting::AccountPolicy { field }, Form::Number));
+    }
+    if let Some(right) = raw.user_right.clone() {
+        targets.push((Setting::UserRight { right }, Form::Sids));
+    }
+    if let Some(property) = &raw.account {
+        let property = word("account", property, "enabled, name, password_required or password_expires")?;
+        let form = if property == AccountProperty::Name { Form::Text } else { Form::Flag };
+        targets.push((Setting::Account { rid: raw.rid, property }, form));
+    }
+    if let Some(rid) = raw.group {
+        targets.push((Setting::GroupMembers { rid }, Form::Sids));
+    }
+    if let Some(option) = &raw.security_option {
+        let option = word("security_option", option, "anonymous_name_translation")?;
+        targets.push((Setting::SecurityOption { option }, Form::Flag));
+    }
+    if let Some(key) = &raw.registry_acl {
+        registry_key(key)?;
+        targets.push((Setting::RegistryAcl { key: key.clone() }, Form::Sddl));
+    }
+    if let Some(path) = raw.file_acl.clone() {
+        targets.push((Setting::FileAcl { path }, Form::Sddl));
+    }
+    if let Some(path) = raw.file.clone() {
+        targets.push((Setting::File { path }, Form::Flag));
+    }
+    if let (Some(thumbprint), Some(store)) = (raw.certificate.clone(), raw.store.clone()) {
+        targets.push((Setting::Certificate { store, thumbprint }, Form::Certificate));
+    }
+    if let Some(name) = raw.feature.clone() {
+        targets.push((Setting::Feature { name }, Form::Text));
+    }
+    let count = targets.len();
+    match targets.pop() {
+        Some(target) if count == 1 => Ok(target),
+        _ => Err(RuleFault::Targets { count }),
+    }
+}
+
+/// Refuses what is no full key below HKLM or HKCU.
+fn registry_key(key: &str) -> Result<(), RuleFault> {
+    let below = key.strip_prefix("HKLM\\").or_else(|| key.strip_prefix("HKCU\\")).unwrap_or_default();
+    if below.split('\\').any(str::is_empty) { Err(RuleFault::Key { found: key.to_owned() }) } else { Ok(()) }
+}
+
+/// What a check demands, and what to do if only one thing comes into question.
+struct RawDemand {
+    require: Requirement,
+    remedy: Option<Remedy>,
+}
+
+fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Result<RawDemand, RuleFault> {
+    let numeric = matches!(form, Form::Data(_) | Form::Number);
+    let textual = matches!(form, Form::Data(ValueType::SZ) | Form::Text);
+    let fits = |member, fits: bool| if fits { Ok(()) } else { Err(misfit(member, form)) };
+    let mut demands = Vec::new();
+    let mut push = |require, remedy| demands.push(RawDemand { require, remedy });
+    if let Some(equals) = &raw.equals {
+        if let (toml::Value::Boolean(flag), Form::Flag) = (equals, form) {
+            push(Requirement::Flag(*flag), Some(Remedy::Set(Value::Flag(*flag))));
+        } else {
+            let only = plain("equals", equals, form)?;
+            let require = match only.clone() {
+                Plain::Number(number) => Requirement::Equals(number),
+                Plain::Text(text) => Requirement::Text(text),
+            };
+            let set = require.encode(form, &only).map(Remedy::Set);
+            push(require, set);
+        }
     }
     if let Some(choices) = &raw.one_of {
-        let choices = choices.iter().map(|choice| plain("one_of", choice, kind)).collect::<Result<Vec<_>, _>>()?;
-        demands.push((one_of(choices).ok_or_else(|| misfit("one_of", kind))?, None));
+        let choices = choices.iter().map(|choice| plain("one_of", choice, form)).collect::<Result<Vec<_>, _>>()?;
+        push(one_of(choices).ok_or_else(|| misfit("one_of", form))?, None);
     }
     if let Some(least) = raw.at_least {
-        demands.push((Requirement::AtLeast(least), None));
+        fits("at_least", numeric)?;
+        push(Requirement::AtLeast(least), None);
     }
     if let Some(most) = raw.at_most {
-        demands.push((Requirement::AtMost(most), None));
+        fits("at_most", numeric)?;
+        push(Requirement::AtMost(most), None);
     }
     if let Some((least, most)) = raw.range {
+        fits("range", numeric)?;
         if least > most {
-            return Err(RuleFault::Impossible {
-                setting: Setting::Registry { key: raw.key.clone(), name: raw.name.clone() },
-            });
+            return Err(RuleFault::Impossible { setting: target(raw)?.0 });
         }
-        demands.push((Requirement::Range(least, most), None));
+        push(Requirement::Range(least, most), None);
     }
     if let Some(name) = &raw.prose {
+        fits("prose", textual)?;
         let text = texts.get(name).ok_or_else(|| RuleFault::Unnamed { name: name.clone(), table: "texts" })?;
-        demands.push((Requirement::Prose(text.clone()), Some(Plain::Text(text.clone()))));
+        let require = Requirement::Prose(text.clone());
+        let set = require.encode(form, &Plain::Text(text.clone())).map(Remedy::Set);
+        push(require, set);
     }
     if let Some(terms) = &raw.terms {
-        demands.push((Requirement::Terms(terms.clone()), Some(Plain::Text(terms.clone()))));
+        fits("terms", textual)?;
+        let require = Requirement::Terms(terms.clone());
+        let set = require.encode(form, &Plain::Text(terms.clone())).map(Remedy::Set);
+        push(require, set);
+    }
+    if let Some(name) = &raw.other_than {
+        fits("other_than", textual)?;
+        push(Requirement::OtherThan(name.clone()), None);
+    }
+    if let Some(words) = &raw.records {
+        fits("records", form == Form::Audit)?;
+        let mut flags = AuditFlags::default();
+        for word in words {
+            match word.as_str() {
+                "success" => flags.success = true,
+                "failure" => flags.failure = true,
+                found => {
+                    let found = found.to_owned();
+                    return Err(RuleFault::Word { member: "records", found, expected: "success or failure" });
+                }
+            }
+        }
+        push(Requirement::Records(flags), Some(Remedy::Record(flags)));
+    }
+    if let Some(names) = &raw.only {
+        fits("only", form == Form::Sids)?;
+        let these = principals("only", names)?;
+        let allowed = these.union(&principals("tolerates", &raw.tolerates)?).cloned().collect();
+        push(Requirement::Only(allowed), Some(Remedy::Assign(these)));
+    }
+    if let Some(groups) = &raw.includes {
+        fits("includes", form == Form::Sids)?;
+        let groups = groups.iter().map(|group| principals("includes", group)).collect::<Result<Vec<_>, _>>()?;
+        // Of a group's alternatives the first one written is given the right.
+        let first = raw.includes.iter().flatten().filter_map(|group| group.first()?.parse().ok());
+        push(Requirement::Includes(groups), Some(Remedy::Grant(first.collect())));
+    }
+    if let Some(present) = raw.present {
+        let removable = matches!(form, Form::Data(_) | Form::Certificate);
+        match present {
+            true => push(Requirement::Present, None),
+            false => push(Requirement::Absent, removable.then_some(Remedy::Remove)),
+        }
     }
     let count = demands.len();
     match demands.pop() {
         Some(demand) if count == 1 => Ok(demand),
         _ => Err(RuleFault::Demands { count }),
     }
+}
+
+fn principals(member: &'static str, names: &[String]) -> Result<BTreeSet<Principal>, RuleFault> {
+    let expected = "a SID, or machine-, domain- or forest- with a relative identifier";
+    let one = |name: &String| name.parse().map_err(|_| RuleFault::Word { member, found: name.clone(), expected });
+    names.iter().map(one).collect()
 }
 
 /// Returns the demand of one of several numbers or of one of several texts; `None` of both or of nothing.
@@ -277,17 +441,19 @@ fn one_of(choices: Vec<Plain>) -> Option<Requirement> {
     }
 }
 
-/// Returns a number or text; a REG_DWORD takes no text.
-fn plain(member: &'static str, value: &toml::Value, kind: ValueType) -> Result<Plain, RuleFault> {
-    match value {
-        toml::Value::Integer(number) => u32::try_from(*number).map(Plain::Number).map_err(|_| misfit(member, kind)),
-        toml::Value::String(text) if kind == ValueType::SZ => Ok(Plain::Text(text.clone())),
-        _ => Err(misfit(member, kind)),
+/// Returns a number or text that fits the form.
+fn plain(member: &'static str, value: &toml::Value, form: Form) -> Result<Plain, RuleFault> {
+    match (value, form) {
+        (toml::Value::Integer(number), Form::Data(_) | Form::Number) => {
+            u32::try_from(*number).map(Plain::Number).map_err(|_| misfit(member, form))
+        }
+        (toml::Value::String(text), Form::Data(ValueType::SZ) | Form::Text) => Ok(Plain::Text(text.clone())),
+        _ => Err(misfit(member, form)),
     }
 }
 
-fn misfit(member: &'static str, kind: ValueType) -> RuleFault {
-    RuleFault::Misfit { member, kind: kind.to_string() }
+fn misfit(member: &'static str, form: Form) -> RuleFault {
+    RuleFault::Misfit { member, kind: form.to_string() }
 }
 
 /// Reads one of the words that a type is spelled with.
@@ -357,7 +523,7 @@ equals = 1
         let rule = &catalog.rules[0];
         assert_eq!((rule.severity, rule.kind, rule.role), (Severity::High, RuleKind::Registry, RuleScope::Both));
         assert_eq!(rule.checks[0].require, Requirement::Equals(1));
-        assert_eq!(rule.checks[0].set, crate::windows::setting::Value::dword(1));
+        assert_eq!(rule.checks[0].remedy, Remedy::Set(Value::dword(1)));
     }
 
     #[test]
@@ -394,18 +560,108 @@ equals = 1
             ("equals = 1", "one_of = [1, 2]\nset = 3", "does not meet its own demand"),
             ("equals = 1", "at_least = 4\nset = 3", "does not meet its own demand"),
             ("equals = 1", "range = [4, 3]\nset = 3", "no value meets the demand"),
-            ("equals = 1", "prose = \"banner\"", "\"banner\" does not stand in [texts]"),
+            ("equals = 1", "prose = \"banner\"", "prose does not fit a REG_DWORD"),
+            ("type = \"REG_DWORD\"\nequals = 1", "type = \"REG_SZ\"\nprose = \"banner\"", "does not stand in [texts]"),
+            ("equals = 1", "equals = 1\nuser_right = \"SeTcbPrivilege\"", "a check names 2 settings"),
             ("equals = 1", "at_most = 4\nset = 4\norganization = \"within\"", "1 checks are the organization's"),
             ("equals = 1", "equals = 1\norganization = \"any\"", "organization is \"any\""),
             ("equals = 1", "equals = 1\norganization = \"free\"", "organization does not fit"),
             ("REG_DWORD", "REG_DWROD", "type is \"REG_DWROD\""),
             ("REG_DWORD", "REG_BINARY", "type is \"REG_BINARY\""),
-            ("HKLM\\SYSTEM", "HKCU\\SYSTEM", "is not a key below HKLM"),
+            ("HKLM\\SYSTEM", "HKCR\\SYSTEM", "is not a key below HKLM"),
             ("\\Lsa'", "\\Lsa\\'", "is not a key below HKLM"),
         ] {
             let said = said(from, to);
             assert!(said.starts_with("rule T-01 of the catalog is wrong: "), "{to}: {said}");
             assert!(said.contains(expected), "{to}: {said}");
+        }
+    }
+
+    /// Reads the one check of a rule.
+    fn checked(check: &str) -> Result<Check, String> {
+        let rule = &RULE[..RULE.find("[[rule.check]]").unwrap()];
+        let catalog = read(&format!("{HEAD}{rule}[[rule.check]]\n{check}\n"));
+        catalog
+            .map(|mut catalog| catalog.rules.remove(0).checks.remove(0))
+            .map_err(|error| error.source().map(ToString::to_string).unwrap_or_default())
+    }
+
+    #[test]
+    fn every_kind_of_setting_is_read() {
+        for (check, setting, require, remedy) in [
+            (
+                "audit_policy = \"Logon\"\nrecords = [\"failure\"]",
+                "audit policy: Logon",
+                "at least Failure",
+                "Failure, beside what is recorded",
+            ),
+            (
+                "account_policy = \"lockout_duration\"\nat_least = 15\nor = [0]\nset = 15",
+                "account policy: lockout_duration",
+                "0, or 15 or more",
+                "15",
+            ),
+            (
+                "user_right = \"SeDebugPrivilege\"\nonly = [\"S-1-5-32-544\"]",
+                "user right: SeDebugPrivilege",
+                "nobody but Administrators",
+                "Administrators",
+            ),
+            ("user_right = \"SeTcbPrivilege\"\nonly = []", "user right: SeTcbPrivilege", "nobody", "nobody"),
+            (
+                "user_right = \"SeDenyNetworkLogonRight\"\nincludes = [[\"domain-512\"], [\"S-1-5-114\", \"S-1-5-113\"]]",
+                "user right: SeDenyNetworkLogonRight",
+                "at least Domain Admins, Local account or Local account and member of Administrators group",
+                "Local account and member of Administrators group, Domain Admins, beside those who have it",
+            ),
+            ("account = \"enabled\"\nrid = 501\nequals = false", "account 501: enabled", "no", "no"),
+            (
+                "account = \"name\"\nrid = 500\nother_than = \"Administrator\"\nbeyond = \"the name is missing\"",
+                "account 500: name",
+                "another than \"Administrator\"",
+                "nothing: the name is missing",
+            ),
+            (
+                "security_option = \"anonymous_name_translation\"\nequals = false",
+                "security option: anonymous_name_translation",
+                "no",
+                "no",
+            ),
+            (
+                "certificate = \"AB\"\nstore = \"ROOT\"\npresent = true\nbeyond = \"no file\"",
+                "certificate AB in ROOT",
+                "present",
+                "nothing: no file",
+            ),
+            (
+                "feature = \"SMB1Protocol\"\npresent = false\nbeyond = \"only Windows removes it\"",
+                "feature SMB1Protocol",
+                "absent",
+                "nothing: only Windows removes it",
+            ),
+        ] {
+            let check = checked(check).unwrap();
+            let said = (check.setting.to_string(), check.require.to_string(), check.remedy.to_string());
+            assert_eq!(said, (setting.to_owned(), require.to_owned(), remedy.to_owned()));
+        }
+    }
+
+    #[test]
+    fn a_demand_that_does_not_fit_its_setting_is_refused() {
+        for (check, expected) in [
+            ("audit_policy = \"Logon\"\nequals = 1", "equals does not fit a audit"),
+            ("audit_policy = \"Logon\"\nrecords = [\"all\"]", "records is \"all\", not success or failure"),
+            ("user_right = \"SeTcbPrivilege\"\nat_least = 1", "at_least does not fit a sids"),
+            ("user_right = \"SeTcbPrivilege\"\nonly = [\"Everyone\"]", "only is \"Everyone\", not a SID"),
+            ("account_policy = \"password_age\"\nequals = 1", "account_policy is \"password_age\""),
+            ("account_policy = \"lockout_duration\"\nat_least = 15", "does not say which value to set"),
+            ("account = \"name\"\nequals = 1", "equals does not fit a text"),
+            ("account = \"enabled\"\nat_most = 1", "at_most does not fit a flag"),
+            ("feature = \"A\"\npresent = false", "does not say which value to set"),
+            ("key = 'HKLM\\S'\nequals = 1", "a check names 0 settings"),
+        ] {
+            let said = checked(check).unwrap_err();
+            assert!(said.contains(expected), "{check}: {said}");
         }
     }
 
