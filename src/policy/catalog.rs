@@ -35,13 +35,33 @@ pub struct Catalog {
     pub rules: Vec<Rule>,
 }
 
-static WS2022: LazyLock<Catalog> = LazyLock::new(|| {
-    Catalog::parse(include_str!("catalog/ws2022.toml")).expect("the built-in catalog is read by the tests")
-});
+/// Defines the built-in catalogs, each read when it is first asked for.
+macro_rules! built_in {
+    ($($name:ident $title:literal $document:literal,)+) => {
+        /// Returns the built-in catalogs.
+        pub fn catalogs() -> Vec<&'static Catalog> {
+            vec![$(Catalog::$name()),+]
+        }
 
-/// Returns the built-in catalogs.
-pub fn catalogs() -> Vec<&'static Catalog> {
-    vec![Catalog::ws2022()]
+        impl Catalog {
+            $(
+                #[doc = concat!("Returns the ", $title, ".")]
+                pub fn $name() -> &'static Self {
+                    static CATALOG: LazyLock<Catalog> = LazyLock::new(|| {
+                        Catalog::parse(include_str!($document)).expect("the built-in catalogs are read by the tests")
+                    });
+                    &CATALOG
+                }
+            )+
+        }
+    };
+}
+
+built_in! {
+    ws2016 "Microsoft Windows Server 2016 STIG, version 2, release 10" "catalog/ws2016.toml",
+    ws2019 "Microsoft Windows Server 2019 STIG, version 3, release 8" "catalog/ws2019.toml",
+    ws2022 "Microsoft Windows Server 2022 STIG, version 2, release 8" "catalog/ws2022.toml",
+    ws2025 "Microsoft Windows Server 2025 STIG, version 1, release 1" "catalog/ws2025.toml",
 }
 
 /// Returns the rule of this name in any built-in catalog, as [`Catalog::find_rule`] does in one.
@@ -60,11 +80,6 @@ pub fn find_rule(name: &str) -> Result<(&'static Catalog, &'static Rule), Error>
 }
 
 impl Catalog {
-    /// Returns the Microsoft Windows Server 2022 STIG, version 2, release 8.
-    pub fn ws2022() -> &'static Self {
-        &WS2022
-    }
-
     /// Reads a catalog from its TOML document (schema `coldforge/catalog/1`).
     ///
     /// # Errors

@@ -7,10 +7,15 @@
 mod document;
 mod error;
 mod prose;
+mod rules;
 
 pub use document::{Document, Entry, Revision};
 pub use error::Error;
-pub use prose::{AuditDemand, Bound, Demand, Expectation, Principal, Scope, expect};
+pub use prose::{
+    AccountDemand, Applies, AuditDemand, Bound, Demand, Expectation, Holders, OptionDemand, Principal, Scope, applies,
+    expect,
+};
+pub use rules::{Imported, Origin};
 
 use crate::base::digest::Digest;
 use crate::base::zip;

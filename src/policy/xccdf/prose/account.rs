@@ -1,6 +1,6 @@
-//! Password, lockout and Kerberos policy, and the security options that a security template carries.
+//! Password, lockout and Kerberos policy, passwords of every account, and the security options that a security template carries.
 
-use super::{Bound, Expectation, OptionDemand, quoted};
+use super::{AccountDemand, Bound, Expectation, OptionDemand, quoted};
 
 /// Fields of `[System Access]` that are numbers.
 const FIELDS: [&str; 9] = [
@@ -41,6 +41,16 @@ pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
         if let Some(line) = about(option).or_else(|| about(title)) {
             return Some(vec![Expectation::SecurityOption { option: option.to_owned(), demand: wanted(line)? }]);
         }
+    }
+    let every = |property: &str| {
+        let said = format!("If any enabled user accounts are returned with a \"{property}\" status of \"False\"");
+        findings.iter().any(|line| line.starts_with(&said))
+    };
+    if every("PasswordRequired") {
+        return Some(vec![Expectation::EveryAccount(AccountDemand::PasswordRequired)]);
+    }
+    if every("PasswordExpires") {
+        return Some(vec![Expectation::EveryAccount(AccountDemand::PasswordExpires)]);
     }
     if !text.contains("Kerberos Policy") {
         return None;

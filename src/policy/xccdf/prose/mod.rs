@@ -18,6 +18,7 @@ use std::fmt;
 
 pub use role::{Applies, applies};
 
+
 /// One demand that a check text states.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Expectation {
@@ -64,6 +65,8 @@ pub enum Expectation {
         /// What it must be.
         demand: OptionDemand,
     },
+    /// A property of every enabled account.
+    EveryAccount(AccountDemand),
     /// A certificate that must be in a store of the machine.
     Certificate {
         /// The store, such as `Root` or `Disallowed`.
@@ -134,8 +137,13 @@ pub enum Scope {
 /// Who may or must hold a right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Holders {
-    /// Nobody but these.
-    Only(Vec<Principal>),
+    /// Nobody but these; those that are only tolerated need not be given it.
+    Only {
+        /// Who holds it.
+        these: Vec<Principal>,
+        /// Who may hold it as well.
+        tolerated: Vec<Principal>,
+    },
     /// All of these, and perhaps others.
     Include(Vec<Principal>),
 }
@@ -162,6 +170,15 @@ pub struct AuditDemand {
     pub success: bool,
     /// Whether failures must be recorded.
     pub failure: bool,
+}
+
+/// What every enabled account must have.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum AccountDemand {
+    /// A password.
+    PasswordRequired,
+    /// A password that ages.
+    PasswordExpires,
 }
 
 /// What a security option must be.

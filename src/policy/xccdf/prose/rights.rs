@@ -13,13 +13,16 @@ pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
     let demand = |scope, holders| Expectation::UserRight { right: right.to_owned(), scope, holders };
 
     if sentence.starts_with("if any sids are granted") {
-        return Some(vec![demand(Scope::Every, Holders::Only(Vec::new()))]);
+        return Some(vec![demand(Scope::Every, nobody())]);
     }
     let groups = principals(behind)?;
     let of = |scope| groups.iter().filter(|(of, _)| *of == scope).map(|(_, who)| who.clone()).collect::<Vec<_>>();
     if sentence.starts_with("if any sids other than the following are granted") {
-        let (who, all) = (of(Scope::Every), groups.len());
-        return (!who.is_empty() && who.len() == all).then(|| vec![demand(Scope::Every, Holders::Only(who))]);
+        let (these, all) = (of(Scope::Every), groups.len());
+        if these.is_empty() || these.len() != all {
+            return None;
+        }
+        return Some(vec![demand(Scope::Every, Holders::Only { these, tolerated: tolerated(text) })]);
     }
     if !sentence.starts_with("if the following sid") || !sentence.contains("not defined for") || groups.is_empty() {
         return None;
@@ -39,11 +42,22 @@ pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
             }
         }
     }
-    let nobody = |line: &&str| line.starts_with("If any SIDs are defined") && line.contains("nondomain-joined");
-    if behind.iter().any(nobody) {
-        found.push(demand(Scope::Standalone, Holders::Only(Vec::new())));
+    let elsewhere = |line: &&str| line.starts_with("If any SIDs are defined") && line.contains("nondomain-joined");
+    if behind.iter().any(elsewhere) {
+        found.push(demand(Scope::Standalone, nobody()));
     }
     Some(found)
+}
+
+fn nobody() -> Holders {
+    Holders::Only { these: Vec::new(), tolerated: Vec::new() }
+}
+
+/// Reads who may hold a right beside those that are listed, such as the virtual machines of Hyper-V.
+fn tolerated(text: &str) -> Vec<Principal> {
+    let sentences = text.split(". ").flat_map(|part| part.split(".\n"));
+    let named = sentences.filter_map(|sentence| sentence.split_once("(this may be displayed as")?.1.split_once(", SID "));
+    named.filter_map(|(_, sid)| principal(sid)).filter(|_| text.contains("This is not a finding")).collect()
 }
 
 fn constant(word: &str) -> bool {
