@@ -377,9 +377,7 @@ mod tests {
     fn forms_that_are_not_read_are_named() {
         let bytes = archive(&[("a", b"x")]);
         let central = bytes.windows(4).position(|four| four == CENTRAL.to_le_bytes()).unwrap();
-        for (at, value, expected) in
-            [(8, 1_u8, "encryption"), (10, 12, "method"), (24 + 3, 0xff, ""), (46, b'z', "")]
-        {
+        for (at, value, expected) in [(8, 1_u8, "encryption"), (10, 12, "method"), (24 + 3, 0xff, ""), (46, b'z', "")] {
             let mut wrong = bytes.clone();
             wrong[central + at] = value;
             let error = entries(&wrong).unwrap_err();

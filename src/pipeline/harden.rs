@@ -201,7 +201,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.open = ms);
 
     let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Readings| policy::assess(demand.catalog, &demand.selection, &demand.values, machine);
+    let assess = |machine: &dyn Readings| policy::assess(&demand.catalog, &demand.selection, &demand.values, machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
@@ -290,7 +290,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         started: job.now,
         source: source.clone(),
         windows: outcome.windows.clone(),
-        policy: job.demand.record(demand.catalog),
+        policy: job.demand.record(&demand.catalog),
         warnings: outcome.warnings.clone(),
     };
     staging.write("audit.jsonl", log(header, &edit, trailer).as_bytes())?;
@@ -445,7 +445,7 @@ mod tests {
 
     fn assess(machine: &dyn Readings) -> Assessment {
         let demand = Demand::default().resolve(machine.identity()).unwrap();
-        policy::assess(demand.catalog, &demand.selection, &demand.values, machine)
+        policy::assess(&demand.catalog, &demand.selection, &demand.values, machine)
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 mod support;
 
+mod benchmarks;
 mod disk;
 mod files;
 mod floors;

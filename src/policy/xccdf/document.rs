@@ -432,17 +432,16 @@ fn leading(text: &str) -> Option<u32> {
 
 /// Reads `Release: 8 Benchmark Date: 01 Apr 2026` as the release and the day `2026-04-01`.
 fn released(text: &str) -> Option<(u32, String)> {
-    const MONTHS: [&str; 12] =
-        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let (release, date) = text.strip_prefix("Release:")?.split_once("Benchmark Date:")?;
     let mut words = date.split_whitespace();
     let (day, month, year) = (words.next()?, words.next()?.to_lowercase(), words.next()?);
     let month = MONTHS.iter().zip(1_u32..).find(|(name, _)| month.starts_with(**name))?.1;
     let (day, year): (u32, u32) = (day.parse().ok()?, year.parse().ok()?);
     let sound = (1..=31).contains(&day) && (1990..10_000).contains(&year) && words.next().is_none();
-    sound.then(|| (leading(release.trim()), format!("{year:04}-{month:02}-{day:02}"))).and_then(|(release, date)| {
-        Some((release?, date))
-    })
+    sound
+        .then(|| (leading(release.trim()), format!("{year:04}-{month:02}-{day:02}")))
+        .and_then(|(release, date)| Some((release?, date)))
 }
 
 #[cfg(test)]
@@ -478,7 +477,10 @@ mod tests {
         assert_eq!(ids, ["V-1", "SV-1r2_rule", "T-01", "SRG-1", "10.0"]);
         assert_eq!((rule.title.as_str(), rule.discussion.as_str()), ("A & B", "Because A."));
         assert_eq!((rule.fix.as_str(), rule.check.as_str()), ("Mend it.", "Look <at> it."));
-        assert_eq!((rule.ccis.as_slice(), rule.legacy_ids.as_slice()), (&["CCI-000001".into()][..], &["V-9".into()][..]));
+        assert_eq!(
+            (rule.ccis.as_slice(), rule.legacy_ids.as_slice()),
+            (&["CCI-000001".into()][..], &["V-9".into()][..])
+        );
         assert_eq!(rule.severity, Severity::High);
     }
 
@@ -507,7 +509,10 @@ mod tests {
             (whole.replace("xmlns=\"http", "xmlns:x=\"http"), "E-BENCHMARK-NAMESPACE"),
             ("<html/>".to_owned(), "E-BENCHMARK-NAMESPACE"),
             (String::new(), "E-BENCHMARK-NAMESPACE"),
-            (format!("{whole}{whole}").replacen("<?xml version=\"1.0\" encoding=\"utf-8\"?>", "", 1), "E-BENCHMARK-NAMESPACE"),
+            (
+                format!("{whole}{whole}").replacen("<?xml version=\"1.0\" encoding=\"utf-8\"?>", "", 1),
+                "E-BENCHMARK-NAMESPACE",
+            ),
             (whole.replace("SRG-1", &deep), "E-BENCHMARK-BOMB"),
             (whole.replace("utf-8", "utf-16"), "E-BENCHMARK-ENCODING"),
             (whole.replace("</Benchmark>", ""), "E-BENCHMARK-XML"),
@@ -521,7 +526,10 @@ mod tests {
             (whole.replace("07 May", "57 May"), "E-BENCHMARK-MEMBER"),
             (document(""), "E-BENCHMARK-MEMBER"),
             (document(&format!("{RULE}{RULE}")), "E-BENCHMARK-DUPLICATE"),
-            (document(&format!("{RULE}{}", RULE.replace("V-1", "V-2").replace("T-01", "t-01"))), "E-BENCHMARK-DUPLICATE"),
+            (
+                document(&format!("{RULE}{}", RULE.replace("V-1", "V-2").replace("T-01", "t-01"))),
+                "E-BENCHMARK-DUPLICATE",
+            ),
         ];
         for (text, code) in cases {
             let error = of(&text).unwrap_err();

@@ -46,8 +46,8 @@ pub fn read(bytes: &[u8]) -> Result<Document, Error> {
             Err(error) => Err(error.into()),
             Ok(document) => document::read(&document, sha256),
         },
-        (Some(_), false) => {
-            Err(Error::SeveralDocuments { names: entries.iter().filter(named).map(|entry| entry.name.clone()).collect() })
-        }
+        (Some(_), false) => Err(Error::SeveralDocuments {
+            names: entries.iter().filter(named).map(|entry| entry.name.clone()).collect(),
+        }),
     }
 }

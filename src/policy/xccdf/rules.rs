@@ -90,7 +90,9 @@ fn rule(entry: &Entry) -> (Rule, Origin) {
             let kept = known.and_then(|known| agreeing(&stated, &known.checks));
             match kept {
                 Some(kept) => (kept, Origin::Agreed),
-                None => (known.map_or_else(|| stated.clone(), |known| inheriting(&stated, &known.checks)), Origin::Prose),
+                None => {
+                    (known.map_or_else(|| stated.clone(), |known| inheriting(&stated, &known.checks)), Origin::Prose)
+                }
             }
         }
         None => match same_revision.filter(|known| !known.checks.is_empty()) {
@@ -110,11 +112,12 @@ fn rule(entry: &Entry) -> (Rule, Origin) {
         (false, true) => noted.or_else(|| Some(CHOICE.to_owned())),
         (false, false) => None,
     };
-    let not_reviewed = checks.is_empty().then(|| match (known.and_then(|known| known.not_reviewed.clone()), expected) {
-        (Some(reason), _) => reason,
-        (None, Some(_)) => NOT_HANDLED.to_owned(),
-        (None, None) => NOT_UNDERSTOOD.to_owned(),
-    });
+    let not_reviewed =
+        checks.is_empty().then(|| match (known.and_then(|known| known.not_reviewed.clone()), expected) {
+            (Some(reason), _) => reason,
+            (None, Some(_)) => NOT_HANDLED.to_owned(),
+            (None, None) => NOT_UNDERSTOOD.to_owned(),
+        });
     let import_risk = known.map_or_else(|| risk_of(&checks), |known| known.import_risk.clone());
     let rule = Rule {
         vuln_id: entry.vuln_id.clone(),

@@ -31,8 +31,11 @@ const KERBEROS: [&str; 5] = [
 
 /// Reads the one field that a check text is about.
 pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
-    let findings: Vec<&str> =
-        text.lines().map(str::trim).filter(|line| line.starts_with("If ") && line.contains("this is a finding")).collect();
+    let findings: Vec<&str> = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("If ") && line.contains("this is a finding"))
+        .collect();
     let about = |name: &str| findings.iter().copied().find(|line| quoted(line).contains(&name));
     if let Some((field, line)) = FIELDS.into_iter().find_map(|field| Some((field, about(field)?))) {
         return Some(vec![Expectation::AccountPolicy { field: field.to_owned(), bound: bound(field, line)? }]);

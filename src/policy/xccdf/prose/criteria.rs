@@ -112,7 +112,9 @@ fn judge(sentence: &str, finding: bool, drafts: &mut Vec<Draft>) -> Option<()> {
             (Some(name.trim()), rest.trim_start())
         }
     };
-    let said = [", (Decimal)", " (Decimal)", " (decimal)"].iter().fold(said.to_owned(), |said, remark| said.replace(remark, ""));
+    let said = [", (Decimal)", " (Decimal)", " (decimal)"]
+        .iter()
+        .fold(said.to_owned(), |said, remark| said.replace(remark, ""));
     let said = said.as_str();
     if let Some(name) = name.filter(|name| drafts.last().is_none_or(|draft| draft.name != **name)) {
         drafts.push(Draft { name: name.to_owned(), ..Draft::default() });
@@ -196,7 +198,12 @@ impl Draft {
             // A value that must not be there has no type.
             (None, true) if absent_passes && self.fails.is_empty() => {
                 let demand = Demand { bound: Bound::Absent, absent_passes, free: false, slip };
-                return Some(Expectation::Registry { key: key.to_owned(), name: self.name, kind: String::new(), demand });
+                return Some(Expectation::Registry {
+                    key: key.to_owned(),
+                    name: self.name,
+                    kind: String::new(),
+                    demand,
+                });
             }
             _ => return None,
         };

@@ -18,7 +18,6 @@ use std::fmt;
 
 pub use role::{Applies, applies};
 
-
 /// One demand that a check text states.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Expectation {
@@ -190,10 +189,13 @@ pub enum OptionDemand {
     Not(String),
 }
 
+/// Reads what a text demands after one pattern; `None` if it is not of that pattern.
+type Pattern = fn(&str) -> Option<Vec<Expectation>>;
+
 /// Reads what a check text demands; `None` if it is not understood.
 pub fn expect(check: &str) -> Option<Vec<Expectation>> {
     let text = plain(check);
-    let patterns: [fn(&str) -> Option<Vec<Expectation>>; 8] = [
+    let patterns: [Pattern; 8] = [
         registry::read,
         rights::read,
         audit::read,

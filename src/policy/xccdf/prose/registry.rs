@@ -51,7 +51,9 @@ pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
     }
     drafts
         .into_iter()
-        .map(|Draft { key, name, kind, demand }| Some(Expectation::Registry { key, name, kind: kind?, demand: demand? }))
+        .map(|Draft { key, name, kind, demand }| {
+            Some(Expectation::Registry { key, name, kind: kind?, demand: demand? })
+        })
         .collect()
 }
 

@@ -42,8 +42,11 @@ pub(super) fn read(text: &str) -> Option<Vec<Expectation>> {
             }
         }
     }
-    let elsewhere = |line: &&str| line.starts_with("If any SIDs are defined") && line.contains("nondomain-joined");
-    if behind.iter().any(elsewhere) {
+    // Older texts say it in their first half alone, which names the right as the policy editor does.
+    let defined = ["If any SIDs are defined", "If any accounts or groups are defined"];
+    let elsewhere =
+        |line: &&str| defined.iter().any(|said| line.starts_with(said)) && line.contains("nondomain-joined");
+    if lines.iter().any(elsewhere) {
         found.push(demand(Scope::Standalone, nobody()));
     }
     Some(found)
@@ -56,7 +59,8 @@ fn nobody() -> Holders {
 /// Reads who may hold a right beside those that are listed, such as the virtual machines of Hyper-V.
 fn tolerated(text: &str) -> Vec<Principal> {
     let sentences = text.split(". ").flat_map(|part| part.split(".\n"));
-    let named = sentences.filter_map(|sentence| sentence.split_once("(this may be displayed as")?.1.split_once(", SID "));
+    let named =
+        sentences.filter_map(|sentence| sentence.split_once("(this may be displayed as")?.1.split_once(", SID "));
     named.filter_map(|(_, sid)| principal(sid)).filter(|_| text.contains("This is not a finding")).collect()
 }
 
@@ -102,11 +106,7 @@ fn line_of(line: &str) -> Option<Principal> {
     });
     let first = choices.next()??;
     let rest: Vec<Principal> = choices.collect::<Option<_>>()?;
-    Some(if rest.is_empty() {
-        first
-    } else {
-        Principal::AnyOf(std::iter::once(first).chain(rest).collect())
-    })
+    Some(if rest.is_empty() { first } else { Principal::AnyOf(std::iter::once(first).chain(rest).collect()) })
 }
 
 fn principal(text: &str) -> Option<Principal> {

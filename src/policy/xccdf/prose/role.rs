@@ -13,7 +13,8 @@ pub struct Applies {
 
 /// Reads for which machines a rule is.
 pub fn applies(stig_id: &str, check: &str) -> Applies {
-    let text = super::plain(check).to_lowercase().replace("stand-alone", "standalone").replace("stand alone", "standalone");
+    let text =
+        super::plain(check).to_lowercase().replace("stand-alone", "standalone").replace("stand alone", "standalone");
     let role = if stig_id.contains("-DC-") {
         RuleScope::DomainController
     } else if stig_id.contains("-MS-") {
@@ -22,8 +23,11 @@ pub fn applies(stig_id: &str, check: &str) -> Applies {
         RuleScope::Both
     };
     let not_here = |sentence: &&str| {
-        [" na", "not applicable"].iter().any(|words| sentence.trim_end().ends_with(words) || sentence.contains(&format!("{words} for")))
-            || sentence.contains("not applicable for") || sentence.contains("is na for")
+        [" na", "not applicable"]
+            .iter()
+            .any(|words| sentence.trim_end().ends_with(words) || sentence.contains(&format!("{words} for")))
+            || sentence.contains("not applicable for")
+            || sentence.contains("is na for")
     };
     let sentences: Vec<&str> = text.split(['.', '\n', ';']).filter(not_here).collect();
     let about = |words: &str| sentences.iter().any(|sentence| sentence.contains(words));
