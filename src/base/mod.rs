@@ -1,8 +1,8 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors and what
-//! they grant, times, UTF-16, `.reg` text, the files of group policy, progress, and file helpers that name the path in
-//! their errors. Nothing here reads a clock or
+//! they grant, times, UTF-16, `.reg` text, the files of group policy, ZIP archives, progress, and file helpers that name
+//! the path in their errors. Nothing here reads a clock or
 //! draws a random number.
 
 pub mod access;
@@ -25,6 +25,7 @@ pub mod security_template;
 pub mod sid;
 pub mod time;
 pub mod utf16;
+pub mod zip;
 
 pub use failure::{Failure, Kind, Refusal};
 pub use offset::{CellOffset, Extent, FileOffset, ImageOffset, Lcn, Vcn, VolumeOffset};

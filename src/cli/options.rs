@@ -1,6 +1,6 @@
 //! Options that several verbs share, and what they mean.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
-use crate::policy::{Assessment, Level, RoleChoice, Severity, Status};
+use crate::policy::{self, Assessment, Level, RoleChoice, Severity, Status};
 
 /// A values file is small text.
 const VALUES_LIMIT_BYTES: u64 = 1 << 20;
@@ -55,6 +55,10 @@ pub(super) struct Policy {
     #[arg(long, value_name = "STIG", default_value = "auto")]
     stig: String,
 
+    /// Apply this benchmark instead: DISA's own XCCDF file, or the zip that it comes in
+    #[arg(long, value_name = "FILE", conflicts_with = "stig")]
+    benchmark: Option<PathBuf>,
+
     /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all)
     #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
     level: Level,
@@ -86,6 +90,11 @@ pub(super) struct Policy {
     fail_on: String,
 }
 
+/// Reads a benchmark file of a sensible size.
+pub(super) fn benchmark(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path, policy::xccdf::LIMIT_BYTES).map_err(boxed)
+}
+
 fn level(text: &str) -> std::result::Result<Level, String> {
     text.parse().map_err(|_| "expected low, medium or high".to_owned())
 }
@@ -101,6 +110,7 @@ impl Policy {
         let values = self.values.as_ref().map(read).transpose()?;
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
+            benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
             level: self.level,
             role: self.role,
             only: self.only.clone(),

@@ -1,11 +1,16 @@
 //! `coldforge rules`.
 
+use std::borrow::Cow;
+use std::path::{Path, PathBuf};
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::ui::{Ui, columns};
+use super::options::benchmark;
+use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::policy::{self, Benchmark, Rule};
+use crate::policy::xccdf::{self, Imported, Origin};
+use crate::policy::{self, Benchmark, Catalog, Rule};
 
 /// Look into the catalog of rules
 #[derive(Args, Debug)]
@@ -21,6 +26,10 @@ enum Verb {
         /// The STIG, such as ws2022; without it the STIGs themselves are listed
         #[arg(value_name = "STIG")]
         stig: Option<String>,
+
+        /// The same as an option
+        #[arg(long = "stig", value_name = "STIG", conflicts_with = "stig")]
+        named: Option<String>,
     },
     /// Show one rule: what it demands, and how it is assessed
     Show {
@@ -28,13 +37,37 @@ enum Verb {
         #[arg(value_name = "RULE")]
         rule: String,
     },
+    /// Read a benchmark as DISA publishes it, and tell what of it is understood
+    Import {
+        /// The XCCDF file, or the zip that it comes in
+        #[arg(value_name = "FILE")]
+        file: PathBuf,
+
+        /// List the rules that are not assessed, each with the reason and how a person checks it
+        #[arg(long)]
+        explain: bool,
+    },
+    /// Compare two releases: rules that were added, removed, or demand something else
+    Diff {
+        /// The older release: a benchmark file, or the id of a built-in STIG
+        #[arg(value_name = "FROM")]
+        from: String,
+
+        /// The newer release, likewise
+        #[arg(value_name = "TO")]
+        to: String,
+    },
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     match &arguments.verb {
-        Verb::List { stig: None } => list_catalogs(ui)?,
-        Verb::List { stig: Some(stig) } => list_rules(stig, ui)?,
+        Verb::List { stig, named } => match stig.as_ref().or(named.as_ref()) {
+            None => list_catalogs(ui)?,
+            Some(stig) => list_rules(stig, ui)?,
+        },
         Verb::Show { rule } => show(rule, ui)?,
+        Verb::Import { file, explain } => import(file, *explain, ui)?,
+        Verb::Diff { from, to } => diff(from, to, ui)?,
     }
     Ok(Verdict::Done)
 }
@@ -130,4 +163,132 @@ fn describe(benchmark: &str, rule: &Rule) -> String {
         text.push_str(&format!("\nImport risk ({}): {}\n", risk.advice, risk.reason));
     }
     text
+}
+
+fn import(file: &Path, explain: bool, ui: &Ui) -> Result<()> {
+    let refused = |error: xccdf::Error| boxed(policy::Error::from(Box::new(error)));
+    let document = xccdf::read(&benchmark(file)?).map_err(refused)?;
+    let Imported { catalog, origins } = Imported::of(&document);
+    let count = |wanted: Origin| origins.iter().filter(|origin| **origin == wanted).count();
+    let (agreed, prose) = (count(Origin::Agreed), count(Origin::Prose));
+    let (built_in, none) = (count(Origin::BuiltIn), count(Origin::None));
+    if ui.json {
+        let rules: Vec<_> =
+            catalog.rules.iter().zip(&origins).map(|(rule, origin)| json!({"origin": origin, "rule": rule})).collect();
+        ui.document(&json!({
+            "schema": "coldforge/import/1",
+            "benchmark": Benchmark::of(&catalog),
+            "sha256": catalog.sha256,
+            "totals": {"agreed": agreed, "prose": prose, "built_in": built_in, "none": none},
+            "rules": rules,
+        }));
+        return Ok(());
+    }
+    let mut text = format!(
+        "{} of {}, {} rules\n  {agreed:5}  understood, and demand what the built-in catalog demands\n  {prose:5}  understood, \
+         and new or different\n  {built_in:5}  not understood, and taken from the built-in rule of the same revision\n  {none:5}  \
+         not assessed\n",
+        plain(&Benchmark::of(&catalog).to_string()),
+        catalog.date,
+        catalog.rules.len(),
+    );
+    if explain {
+        for (rule, _) in catalog.rules.iter().zip(&origins).filter(|(_, origin)| **origin == Origin::None) {
+            let reason = rule.not_reviewed.as_deref().unwrap_or_default();
+            text.push_str(&format!(
+                "\n{}  {}  {}\n  {reason}\n",
+                rule.stig_id,
+                rule.severity.category(),
+                plain(&rule.title)
+            ));
+            let check =
+                document.rules.iter().find(|entry| entry.rule_id == rule.rule_id).map(|entry| entry.check.as_str());
+            for line in check.unwrap_or_default().lines().filter(|line| !line.trim().is_empty()) {
+                text.push_str(&format!("    {}\n", plain(line.trim())));
+            }
+        }
+    }
+    ui.data(&text);
+    Ok(())
+}
+
+/// Returns the catalog of a benchmark file, or the built-in one of an id.
+fn release(name: &str) -> Result<Cow<'static, Catalog>> {
+    let path = Path::new(name);
+    if path.is_file() {
+        return Catalog::of_benchmark(&benchmark(path)?).map(Cow::Owned).map_err(boxed);
+    }
+    Catalog::named(name).map(Cow::Borrowed).map_err(boxed)
+}
+
+fn diff(from: &str, to: &str, ui: &Ui) -> Result<()> {
+    let (from, to) = (release(from)?, release(to)?);
+    let of = |catalog: &'_ Catalog, rule: &Rule| catalog.rules.iter().any(|other| other.vuln_id == rule.vuln_id);
+    let added: Vec<&Rule> = to.rules.iter().filter(|rule| !of(&from, rule)).collect();
+    let removed: Vec<&Rule> = from.rules.iter().filter(|rule| !of(&to, rule)).collect();
+    let changed: Vec<(&Rule, Vec<[String; 3]>)> = to
+        .rules
+        .iter()
+        .filter_map(|new| Some((new, from.rules.iter().find(|old| old.vuln_id == new.vuln_id)?)))
+        .map(|(new, old)| (new, changes(old, new)))
+        .filter(|(_, changes)| !changes.is_empty())
+        .collect();
+    if ui.json {
+        let ids = |rules: &[&Rule]| rules.iter().map(|rule| rule.stig_id.clone()).collect::<Vec<_>>();
+        let changed: Vec<_> = changed
+            .iter()
+            .map(|(rule, changes)| {
+                let of: Vec<_> =
+                    changes.iter().map(|[what, from, to]| json!({"what": what, "from": from, "to": to})).collect();
+                json!({"rule": rule.stig_id, "changes": of})
+            })
+            .collect();
+        ui.document(&json!({
+            "schema": "coldforge/rules-diff/1",
+            "from": Benchmark::of(&from),
+            "to": Benchmark::of(&to),
+            "added": ids(&added),
+            "removed": ids(&removed),
+            "changed": changed,
+        }));
+        return Ok(());
+    }
+    let mut text = format!("from  {}\nto    {}\n", Benchmark::of(&from), Benchmark::of(&to));
+    for (mark, rules) in [("added", &added), ("removed", &removed)] {
+        for rule in rules {
+            text.push_str(&format!("\n{mark}  {}  {}  {}", rule.stig_id, rule.severity.category(), plain(&rule.title)));
+        }
+    }
+    for (rule, changes) in &changed {
+        text.push_str(&format!("\nchanged  {}", rule.stig_id));
+        for [what, from, to] in changes {
+            text.push_str(&format!("\n    {what}: {} -> {}", plain(from), plain(to)));
+        }
+    }
+    if added.is_empty() && removed.is_empty() && changed.is_empty() {
+        text.push_str("\nNothing differs.");
+    }
+    text.push('\n');
+    ui.data(&text);
+    Ok(())
+}
+
+/// Returns what differs between two releases of a rule: what, the old and the new.
+fn changes(old: &Rule, new: &Rule) -> Vec<[String; 3]> {
+    let demands = |rule: &Rule| {
+        let said = rule.checks.iter().map(|check| format!("{} is {}", check.setting, check.require));
+        match rule.checks.is_empty() {
+            true => "not assessed".to_owned(),
+            false => said.collect::<Vec<_>>().join("; "),
+        }
+    };
+    [
+        ["STIG id".to_owned(), old.stig_id.clone(), new.stig_id.clone()],
+        ["severity".to_owned(), old.severity.to_string(), new.severity.to_string()],
+        ["revision".to_owned(), old.rule_id.clone(), new.rule_id.clone()],
+        ["demand".to_owned(), demands(old), demands(new)],
+    ]
+    .into_iter()
+    .filter(|[_, old, new]| old != new)
+    .collect()
 }

@@ -1,5 +1,7 @@
 //! What is demanded of a machine: a benchmark and the selection of its rules.
 
+use std::borrow::Cow;
+
 use serde_json::{Value, json};
 
 use super::Result;
@@ -14,6 +16,8 @@ use crate::windows::{Opening, VolumeCheck};
 pub struct Demand {
     /// The benchmark's id, such as `ws2022`; `None` takes the one that fits the machine.
     pub stig: Option<String>,
+    /// A benchmark file as its publisher made it, which then stands in for a built-in one.
+    pub benchmark: Option<Vec<u8>>,
     /// The level.
     pub level: Level,
     /// As what the machine is assessed.
@@ -33,7 +37,7 @@ pub struct Demand {
 /// A demand that was held against a catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Resolved {
-    pub(super) catalog: &'static Catalog,
+    pub(super) catalog: Cow<'static, Catalog>,
     pub(super) selection: Selection,
     pub(super) values: Values,
 }
@@ -49,12 +53,13 @@ impl Demand {
     /// # Errors
     /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule, or a value is out of bounds.
     pub(super) fn resolve(&self, identity: &Identity) -> Result<Resolved> {
-        let catalog = match &self.stig {
-            Some(id) => Catalog::named(id)?,
-            None => Catalog::for_identity(identity)?,
+        let catalog = match (&self.benchmark, &self.stig) {
+            (Some(file), _) => Cow::Owned(Catalog::of_benchmark(file)?),
+            (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
+            (None, None) => Cow::Borrowed(Catalog::for_identity(identity)?),
         };
-        let values = self.values.as_deref().map(|text| Values::parse(text, catalog)).transpose()?;
-        let selection = Selection::new(catalog, self.level, self.role, &self.only, &self.skip)?;
+        let values = self.values.as_deref().map(|text| Values::parse(text, &catalog)).transpose()?;
+        let selection = Selection::new(&catalog, self.level, self.role, &self.only, &self.skip)?;
         Ok(Resolved { catalog, selection, values: values.unwrap_or_default() })
     }
 
@@ -79,6 +84,7 @@ impl Demand {
         let text = |name: &'static str| policy[name].as_str().ok_or(name);
         Ok(Self {
             stig: Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
+            benchmark: None,
             level: text("level")?.parse().map_err(|_| "level")?,
             role: text("role")?.parse().map_err(|_| "role")?,
             only: texts("only")?,

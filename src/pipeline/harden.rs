@@ -215,7 +215,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.open = ms);
 
     let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Readings| policy::assess(demand.catalog, &demand.selection, &demand.values, machine);
+    let assess = |machine: &dyn Readings| policy::assess(&demand.catalog, &demand.selection, &demand.values, machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
@@ -346,12 +346,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         started: job.now,
         source: source.clone(),
         windows: outcome.windows.clone(),
-        policy: job.demand.record(demand.catalog),
+        policy: job.demand.record(&demand.catalog),
         warnings: outcome.warnings.clone(),
     };
     let log = log(header, &edit, trailer);
     staging.write(reports::LOG, log.as_bytes())?;
-    reports::write_all(&mut staging, &assessment, &log, demand.catalog)?;
+    reports::write_all(&mut staging, &assessment, &log, &demand.catalog)?;
     let import = Import {
         image: &name,
         format,
@@ -530,7 +530,7 @@ mod tests {
 
     fn assess(machine: &dyn Readings) -> Assessment {
         let demand = Demand::default().resolve(machine.identity()).unwrap();
-        policy::assess(demand.catalog, &demand.selection, &demand.values, machine)
+        policy::assess(&demand.catalog, &demand.selection, &demand.values, machine)
     }
 
     #[test]

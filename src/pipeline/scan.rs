@@ -47,7 +47,7 @@ fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand) -> Result<
     Ok(Scan {
         windows: machine.identity().clone(),
         warnings: warnings.to_vec(),
-        assessment: policy::assess(demand.catalog, &demand.selection, &demand.values, machine),
+        assessment: policy::assess(&demand.catalog, &demand.selection, &demand.values, machine),
     })
 }
 

@@ -337,14 +337,14 @@ fn prove_assessment(
         digest.as_ref() == Some(&trailer["assessment_sha256"]),
     );
     let resolved = demand.resolve(machine.identity())?;
-    if json!(demand.record(resolved.catalog)) != header["policy"] {
+    if json!(demand.record(&resolved.catalog)) != header["policy"] {
         proof.deny(
             "audit.jsonl",
             "the log names a catalog that this version does not have: verify with the version in the header",
         );
         return Ok(());
     }
-    let fresh = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, machine);
+    let fresh = policy::assess(&resolved.catalog, &resolved.selection, &resolved.values, machine);
     let document = json!(Document::new(&bundle.image, machine.identity(), &fresh));
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -430,7 +430,7 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     }
     let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
     let resolved = demand.resolve(machine.identity())?;
-    let assessment = policy::assess(resolved.catalog, &resolved.selection, &resolved.values, &machine);
+    let assessment = policy::assess(&resolved.catalog, &resolved.selection, &resolved.values, &machine);
     proof.hold(
         source,
         "an assessment of the source has the trailer's totals before",

@@ -47,6 +47,10 @@ pub enum Error {
         source: Box<ValueFault>,
     },
 
+    /// A benchmark file is refused.
+    #[error(transparent)]
+    Benchmark(#[from] Box<super::xccdf::Error>),
+
     /// No catalog is for this Windows.
     #[error("there is no STIG here for {product} (build {build}); there is {available}")]
     NoStig {
@@ -121,6 +125,7 @@ impl Failure for Error {
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
             Self::Conflict { .. } => Kind::Refused,
+            Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Answers { .. } => Kind::Corrupt,
         }
@@ -131,6 +136,7 @@ impl Failure for Error {
             Self::Schema { .. } => Some("E-SCHEMA"),
             Self::NoStig { .. } => Some("E-NO-STIG"),
             Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
+            Self::Benchmark(source) => source.code(),
             Self::Step { source, .. } => source.code(),
             _ => None,
         }
@@ -149,6 +155,7 @@ impl Failure for Error {
             }
             Self::EmptySelection => Some("raise --level, or take back a --skip"),
             Self::Conflict { .. } => Some("leave one of the two rules out with --skip"),
+            Self::Benchmark(source) => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Answers { .. } => None,
         }

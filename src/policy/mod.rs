@@ -22,6 +22,7 @@ mod require;
 mod rule;
 mod selection;
 mod values;
+pub mod xccdf;
 
 pub use apply::{Applied, apply};
 pub use assess::assess;

@@ -199,7 +199,7 @@ mod tests {
     fn a_value_that_would_not_be_used_is_refused() {
         assert!(refused("\"WN22-SO-00012\" = 600").contains("there is no such rule; WN22-SO-000120 is near"));
         assert!(refused("V-254475 = 5").contains("the benchmark demands 5"), "not the organization's");
-        assert!(refused("\"WN22-AC-000010\" = 15").contains("the rule is not assessed: Password and lockout policy"));
+        assert!(refused("\"WN22-DC-000030\" = 600").contains("the rule is not assessed: Kerberos policy"));
         assert!(refused("\"WN22-SO-000120\" = 600\nV-254456 = 700").contains("has a value already"));
         assert!(refused("\"WN22-SO-000120\" = -1").contains("neither a number"));
         assert!(refused("\"WN22-SO-000120\" = true").contains("neither a number"));

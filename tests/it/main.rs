@@ -4,6 +4,7 @@
 mod support;
 
 mod accounts;
+mod benchmarks;
 mod certificates;
 mod disk;
 mod emission;
