@@ -32,8 +32,8 @@ use ui::Ui;
 /// Harden Windows disk images without booting them
 ///
 /// coldforge opens an image (raw, VHD, VHDX, VMDK), finds the Windows in it, and applies a DISA STIG to its registry hives.
-/// It writes a hardened image and a checksummed audit log; the source is never written to. The verbs below `rules` are for
-/// hands-on work: they write into the file that is named, or with -o into a new one.
+/// It writes a hardened image and a checksummed audit log; the source is written to only by `harden --in-place`. The verbs
+/// below `rules` are for hands-on work: they write into the file that is named, or with -o into a new one.
 #[derive(Debug, Parser)]
 #[command(version, max_term_width = 100, after_help = AFTER_HELP)]
 struct Arguments {

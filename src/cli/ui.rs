@@ -155,7 +155,7 @@ impl Progress for Ui {
             let template = if total == 0 {
                 "{spinner} {msg}"
             } else {
-                "{msg:20} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec}"
+                "{msg:20} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} {eta} left"
             };
             let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
             let shown = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::hidden());

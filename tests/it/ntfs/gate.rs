@@ -48,6 +48,22 @@ fn volume_information(planter: &Planter<'_>, mirrored: bool, at: usize, value: u
 }
 
 #[test]
+fn the_marks_of_a_writer_call_the_volume_dirty_and_are_one_byte_each_in_the_record_and_its_copy() {
+    let Some(made) = base() else { return };
+    let mut bytes = fs::read(&made.path).unwrap();
+    let marks = Volume::open(Memory(bytes.clone())).unwrap().dirty_marks().unwrap();
+    assert_eq!(marks.len(), 2);
+    for (at, byte) in marks {
+        let old = &mut bytes[usize::try_from(at.0).unwrap()];
+        assert_eq!(*old ^ byte, 1, "one bit is set");
+        *old = byte;
+    }
+    let copy = made.copy("marked");
+    fs::write(&copy, bytes).unwrap();
+    assert_eq!(codes(&copy), ["E-VOLUME-DIRTY"], "and nothing else: the two are alike");
+}
+
+#[test]
 fn a_fresh_volume_is_refused_for_nothing_and_each_flag_of_it_by_its_own_code() {
     let Some(made) = base() else { return };
     assert_eq!(codes(&made.path), [""; 0]);
