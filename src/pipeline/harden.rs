@@ -141,8 +141,9 @@ impl Edit {
     #[cfg(feature = "second-opinion")]
     pub(super) fn second_opinion(&self, image: &Image) -> Result<SecondOpinion> {
         use crate::windows::second_opinion;
+        let changes = self.applied.iter().map(|Applied { change, .. }| change);
         let wanted: Vec<_> =
-            self.applied.iter().map(|Applied { change, .. }| (change.setting.clone(), change.after.clone())).collect();
+            changes.map(|change| (change.file.as_str(), &change.setting, change.after.as_ref())).collect();
         let opinion = second_opinion::ask(image, self.place.volume, &wanted);
         match opinion.disagreed.first() {
             Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
