@@ -15,7 +15,7 @@ use crate::base::interrupt::{Passing, Whole};
 const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
 /// Names that an image must not have, because other files of a bundle have them.
-const RESERVED: [&str; 5] = ["audit.jsonl", "aws", "reports", MANIFEST, SUMS];
+const RESERVED: [&str; 7] = ["audit.jsonl", "aws", "policy", "provenance.json", "reports", MANIFEST, SUMS];
 /// Files that a bundle must list to be one.
 const DEMANDED: [&str; 4] = ["audit.jsonl", "aws/containers.json", "aws/import-image.json", "reports/assessment.json"];
 /// Begins those of them that are about an upload, which a differencing disk is not fit for.

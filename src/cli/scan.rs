@@ -39,7 +39,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
     let document = Document::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
-        let files = pipeline::write_reports(folder, &document.to_bytes()).map_err(boxed)?;
+        let files = pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog).map_err(boxed)?;
         ui.status(&format!("{} files in {}", files.len(), folder.display()));
     }
     if ui.json {

@@ -7,9 +7,13 @@ use serde_json::{Value, json};
 use super::Result;
 use crate::audit;
 use crate::base::time::Moment;
+use crate::base::zip;
 use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
 use crate::windows::setting::Identity;
 use crate::windows::{Opening, VolumeCheck};
+
+/// Where a bundle holds the user's own benchmark file: as XML, or in a zip.
+pub(super) const BENCHMARKS: [&str; 2] = ["policy/benchmark.xml", "policy/benchmark.zip"];
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -76,6 +80,13 @@ impl Demand {
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
+    }
+
+    /// Returns where a bundle holds the user's own benchmark file, which is what proves the bundle again; `None` if there
+    /// is none.
+    pub(super) fn benchmark_path(&self) -> Option<&'static str> {
+        let file = self.benchmark.as_deref()?;
+        Some(if zip::is_zip(file) { BENCHMARKS[1] } else { BENCHMARKS[0] })
     }
 
     /// Rebuilds a demand from what [`Demand::record`] wrote; `Err` names the member that is malformed.

@@ -352,6 +352,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     };
     let log = log(header, &edit, trailer);
     staging.write(reports::LOG, log.as_bytes())?;
+    if let (Some(path), Some(file)) = (job.demand.benchmark_path(), &job.demand.benchmark) {
+        staging.write(path, file)?;
+    }
     reports::write_all(&mut staging, &assessment, &log, &demand.catalog)?;
     let import = Import {
         image: &name,

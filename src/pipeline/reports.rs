@@ -1,8 +1,10 @@
 //! Reports, from what a job has written down.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::demand::BENCHMARKS;
 use super::{Error, Result};
 use crate::audit::{Bundle, Staging};
 use crate::base::fs;
@@ -39,7 +41,11 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
         Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
     };
     let assessment = read(ASSESSMENT)?;
-    let evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog_of(&assessment))?;
+    let catalog = match benchmark(&bundle)? {
+        Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
+        None => catalog_of(&assessment).map(Cow::Borrowed),
+    };
+    let evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog.as_deref())?;
     let render = |format: &Format| {
         let report = format.render(&evidence).ok_or(Error::NoReport { format: *format })?;
         Ok((format.path(), report))
@@ -47,13 +53,18 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
     formats.iter().map(render).collect()
 }
 
+/// Returns the user's own benchmark file, if the bundle holds one.
+pub(super) fn benchmark(bundle: &Bundle) -> Result<Option<Vec<u8>>> {
+    let held = BENCHMARKS.iter().find(|path| bundle.files.iter().any(|file| file.path == **path));
+    Ok(held.map(|path| fs::read(&bundle.path(path), LIMIT_BYTES)).transpose()?)
+}
+
 /// Writes every report about an assessment into a new folder; returns the files.
 ///
 /// # Errors
 /// The operating system's, and [`Error::Output`] if something stands there already.
-pub fn write_reports(folder: &Path, assessment: &[u8]) -> Result<Vec<PathBuf>> {
-    let text = String::from_utf8_lossy(assessment);
-    let evidence = Evidence::read(&text, None, catalog_of(&text))?;
+pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Result<Vec<PathBuf>> {
+    let evidence = Evidence::read(&String::from_utf8_lossy(assessment), None, Some(catalog))?;
     let reports = Format::all().filter_map(|format| {
         let name = format.path().rsplit('/').next()?;
         Some((folder.join(name), format.render(&evidence)?))

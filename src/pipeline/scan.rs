@@ -1,5 +1,6 @@
 //! Assesses an image without changing anything.
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use serde::Serialize;
 use super::{Demand, Result};
 use crate::base::time::Moment;
 use crate::disk::{Format, Image};
-use crate::policy::{self, Assessment};
+use crate::policy::{self, Assessment, Catalog};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{Machine, Opening, View, VolumeCheck};
 
@@ -19,6 +20,8 @@ pub struct Scan {
     pub windows: Identity,
     /// What was noticed about the image, each with its code.
     pub warnings: Vec<String>,
+    /// What was assessed.
+    pub catalog: Cow<'static, Catalog>,
     /// The findings.
     pub assessment: Assessment,
 }
@@ -48,6 +51,7 @@ fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand) -> Result<
         windows: machine.identity().clone(),
         warnings: warnings.to_vec(),
         assessment: policy::assess(&demand.catalog, &demand.selection, &demand.values, machine),
+        catalog: demand.catalog,
     })
 }
 

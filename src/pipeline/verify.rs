@@ -123,7 +123,7 @@ pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Resul
     };
     proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
     prove_reports(&bundle, &mut proof)?;
-    let log = Log { lines: &lines };
+    let log = Log { lines: &lines, benchmark: reports::benchmark(&bundle)? };
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
     }
@@ -159,6 +159,8 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 /// The log's parts by name; a member that is missing or of another type reads as null.
 struct Log<'a> {
     lines: &'a [Line],
+    /// The user's own benchmark file, if the bundle holds one.
+    benchmark: Option<Vec<u8>>,
 }
 
 impl Log<'_> {
@@ -173,6 +175,12 @@ impl Log<'_> {
     fn of(&self, kind: &str) -> impl Iterator<Item = (usize, &Map<String, Json>)> {
         let kind = kind.to_owned();
         self.lines.iter().enumerate().filter(move |(_, line)| line.kind == kind).map(|(i, line)| (i + 1, &line.object))
+    }
+
+    /// Returns what was demanded.
+    fn demand(&self) -> Result<Demand> {
+        let recorded = Demand::from_record(&self.header()["policy"]).map_err(|member| Error::Evidence { member })?;
+        Ok(Demand { benchmark: self.benchmark.clone(), ..recorded })
     }
 
     /// Returns every byte of the disk that the log explains: those of its `file` lines.
@@ -241,7 +249,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
     let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
 
-    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
+    let demand = log.demand()?;
     let machine = Machine::open(&image, demand.opening(Moment(0)))?;
     proof.hold(
         "audit.jsonl",
@@ -421,7 +429,7 @@ fn prove_difference(
 /// This also proves every value before, and that no line claims more bytes than its change touched.
 fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof: &mut Proof) -> Result<()> {
     let header = log.header();
-    let demand = Demand::from_record(&header["policy"]).map_err(|member| Error::Evidence { member })?;
+    let demand = log.demand()?;
     let started = header["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })?;
     if header["tool"] != json!(audit::Tool::THIS) {
         // Passing this over would let a forger choose what is proven.

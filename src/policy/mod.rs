@@ -32,6 +32,6 @@ pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Sta
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
-pub use rule::{Advice, Check, Condition, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
+pub use rule::{Advice, Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind, RuleScope, Severity};
 pub use selection::{Level, RoleChoice, Selection, UnknownWord};
 pub use values::{Demand, Values};

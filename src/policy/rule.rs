@@ -40,6 +40,24 @@ pub struct Rule {
     pub organization: Option<String>,
     /// What the rule can do to the first boot of an imported image.
     pub import_risk: Option<ImportRisk>,
+    /// The publisher's own texts, if the rule was read from a file of his.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub official: Option<Box<Official>>,
+}
+
+/// What the publisher of a benchmark says of a rule. Catalogs that are built in carry none of it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Official {
+    /// The id of the requirement behind the rule, such as `SRG-OS-000095-GPOS-00049`.
+    pub requirement: String,
+    /// Why the rule is there.
+    pub discussion: String,
+    /// How a person checks it.
+    pub check: String,
+    /// How a person mends it.
+    pub fix: String,
+    /// The ids of the rule in earlier benchmarks, such as `V-73299`.
+    pub legacy_ids: Vec<String>,
 }
 
 /// One demand of a rule on one setting.

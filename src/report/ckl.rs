@@ -91,9 +91,10 @@ fn vuln(xml: &mut Xml, evidence: &Evidence, stig_uuid: &str, finding: &Finding) 
         ("STIGRef", &reference),
         ("TargetKey", ""),
         ("STIG_UUID", stig_uuid),
-        ("LEGACY_ID", ""),
-        ("LEGACY_ID", ""),
     ];
+    // There are always two.
+    let legacy = texts.legacy_ids.iter().map(String::as_str).chain(["", ""]).take(texts.legacy_ids.len().max(2));
+    attributes.extend(legacy.map(|id| ("LEGACY_ID", id)));
     attributes.extend(texts.ccis.iter().map(|cci| ("CCI_REF", cci.as_str())));
     for (name, data) in attributes {
         xml.element("STIG_DATA", &[], |xml| {

@@ -73,7 +73,7 @@ fn rule(evidence: &Evidence, stig_uuid: &str, finding: &Finding) -> Value {
         "responsibility": "",
         "mitigations": "",
         "mitigation_control": "",
-        "legacy_ids": [],
+        "legacy_ids": texts.legacy_ids,
         "ccis": texts.ccis,
         "reference_identifier": "",
         "uuid": uuid(&["rule", stig_uuid, &finding.rule_id]),
@@ -87,6 +87,6 @@ fn rule(evidence: &Evidence, stig_uuid: &str, finding: &Finding) -> Value {
         "overrides": {},
         "comments": evidence.comment(finding),
         "finding_details": evidence.details(finding),
-        "srg_id": "",
+        "srg_id": group,
     })
 }

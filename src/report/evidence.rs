@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use super::text::{plain, uuid};
 use crate::audit;
 use crate::base::digest::Digest;
-use crate::policy::{Benchmark, Catalog, Severity};
+use crate::policy::{Benchmark, Catalog, Official, Severity};
 use crate::windows::setting::Setting;
 
 /// Everything that a report tells.
@@ -201,6 +201,8 @@ pub struct Texts {
     pub fix: String,
     /// The control correlation identifiers.
     pub ccis: Vec<String>,
+    /// The ids of the rule in earlier benchmarks.
+    pub legacy_ids: Vec<String>,
 }
 
 /// A document from which no report can be made.
@@ -539,8 +541,10 @@ fn before(totals: &Json) -> Vec<(Severity, [usize; 4])> {
 
 fn texts(catalog: &Catalog) -> Vec<(String, Texts)> {
     let of = |rule: &crate::policy::Rule| {
-        let texts = Texts { title: rule.title.clone(), ccis: rule.ccis.clone(), ..Texts::default() };
-        (rule.stig_id.clone(), texts)
+        let Official { requirement, discussion, check, fix, legacy_ids } =
+            rule.official.as_deref().cloned().unwrap_or_default();
+        let (title, ccis) = (rule.title.clone(), rule.ccis.clone());
+        (rule.stig_id.clone(), Texts { title, group: requirement, discussion, check, fix, ccis, legacy_ids })
     };
     catalog.rules.iter().map(of).collect()
 }

@@ -183,7 +183,9 @@ mod tests {
                         assert!(!rendered.contains(live), "{format}: {live:?} of {text:?}");
                     }
                 }
-                assert!(format != Format::Markdown || !rendered.contains("](javascript"), "{text:?}");
+                // Between back ticks nothing is a link.
+                let prose: String = rendered.split('`').step_by(2).collect();
+                assert!(format != Format::Markdown || !prose.contains("](javascript"), "{text:?}");
                 match format {
                     Format::Ckl | Format::Xccdf | Format::Junit => xml::tests::well_formed(&rendered),
                     Format::Csv => {

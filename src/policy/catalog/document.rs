@@ -204,6 +204,7 @@ fn rule(
         caveat: raw.caveat,
         organization: raw.organization,
         import_risk: raw.import_risk,
+        official: None,
     })
 }
 

@@ -17,7 +17,7 @@ use super::{Document, Entry};
 use crate::policy::catalog::{Catalog, catalogs};
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
-use crate::policy::rule::{Check, Condition, ImportRisk, Remedy, Rule, RuleKind};
+use crate::policy::rule::{Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind};
 use crate::windows::setting::{
     AccountPolicyField, AccountProperty, AuditFlags, Form, SecurityOption, Setting, Value, ValueType,
 };
@@ -134,6 +134,13 @@ fn rule(entry: &Entry) -> (Rule, Origin) {
         caveat: known.and_then(|known| known.caveat.clone()),
         organization,
         import_risk,
+        official: Some(Box::new(Official {
+            requirement: entry.requirement.clone(),
+            discussion: entry.discussion.clone(),
+            check: entry.check.clone(),
+            fix: entry.fix.clone(),
+            legacy_ids: entry.legacy_ids.clone(),
+        })),
     };
     (rule, origin)
 }
