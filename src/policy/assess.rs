@@ -10,7 +10,7 @@ use super::applicability::Applicability;
 use super::catalog::Catalog;
 use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary};
 use super::principal::Principal;
-use super::require::Requirement;
+use super::require::{Requirement, Shortfall};
 use super::rule::{Check, Remedy, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
@@ -133,6 +133,14 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
         Ok(()) => {
             let absent = found.value.is_none().then(|| "the value is absent, which passes".to_owned());
             (Status::Pass, own_words.or(absent))
+        }
+        Err(Shortfall::CannotTell) => {
+            let at = Some(Place { file: found.file, cell: found.cell });
+            return CheckResult {
+                found: found.value,
+                at,
+                ..untold(setting, demand, Shortfall::CannotTell.to_string())
+            };
         }
         Err(shortfall) => {
             let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];
@@ -294,6 +302,26 @@ mod tests {
         );
         assert_eq!(finding.at, None);
         assert_eq!(finding.required.as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn permissions_that_are_not_understood_are_not_reviewed() {
+        let document = "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\nversion = 1\n\
+            release = 1\ndate = \"2026-01-01\"\nbuilds = [20348]\n[[rule]]\nstig_id = \"T-0\"\nvuln_id = \"V-0\"\n\
+            rule_id = \"SV-0r1_rule\"\ntitle = \"T\"\nseverity = \"low\"\nkind = \"registry_acl\"\nrole = \"both\"\n\
+            [[rule.check]]\nregistry_acl = 'HKLM\\SOFTWARE'\nno_wider_than = \"D:(A;CI;KA;;;BA)\"\nset = \"D:(A;CI;KA;;;BA)\"\n";
+        let catalog = Catalog::parse(document).unwrap();
+        let acl = Setting::RegistryAcl { key: "HKLM\\SOFTWARE".into() };
+        for (found, status) in [
+            ("D:(A;CI;KR;;;BA)", Status::Pass),
+            ("D:(A;CI;KR;;;BU)", Status::Open),
+            ("D:(XA;;FX;;;WD;(0x61727478))", Status::NotReviewed),
+        ] {
+            let mut machine = Paper::new(paper::member_server());
+            machine.put(&acl, Some(Value::Sddl(found.into())));
+            let findings = assess(&catalog, &Selection::default(), &Values::default(), &machine).findings;
+            assert_eq!((findings[0].status, findings[0].at.is_some()), (status, true), "{found}");
+        }
     }
 
     #[test]

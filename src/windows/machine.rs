@@ -318,12 +318,14 @@ fn set_many(
 
 /// Sets or removes one setting of one hive.
 fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Option<Change>> {
-    let mut told = None;
+    let (mut told, mut left) = (None, to.cloned());
     let edit = match (setting, to) {
         (Setting::Registry { key, name }, to) => set_value(file, hives::locate(key)?.1, name, to, now)?,
         (Setting::RegistryAcl { key }, Some(Value::Sddl(text))) => {
             let (before, edit) = acl::write_key(&mut file.hive, &file.path, hives::locate(key)?.1, text, now)?;
             told = Some(before);
+            // The text may name a part only; what stands there then is told as it is read.
+            left = acl::read_key(&file.hive, &file.path, hives::locate(key)?.1)?.0;
             Some(edit)
         }
         (Setting::Certificate { store, thumbprint }, Some(Value::Certificate(der))) => {
@@ -353,7 +355,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
             Setting::Registry { .. } => edit.before.map(|(kind, data)| Value::data(ValueType(kind), data)),
             _ => told,
         },
-        after: to.cloned(),
+        after: left,
         file: file.path.clone(),
         cell: Some(edit.cell),
         touched: edit.touched,
