@@ -99,6 +99,8 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// The text of the organization values file, or null if there was none.
     pub values: Option<String>,
+    /// What was to become of local group policy: `write`, `update` or `leave`.
+    pub local_gpo: String,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.

@@ -8,7 +8,7 @@ use super::Result;
 use crate::audit;
 use crate::base::time::Moment;
 use crate::base::zip;
-use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
+use crate::policy::{Benchmark, Catalog, Level, LocalGpo, RoleChoice, Selection, Values};
 use crate::windows::setting::Identity;
 use crate::windows::{Opening, VolumeCheck};
 
@@ -32,6 +32,8 @@ pub struct Demand {
     pub skip: Vec<String>,
     /// The text of an organization values file.
     pub values: Option<String>,
+    /// What becomes of local group policy.
+    pub local_gpo: LocalGpo,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
     /// How much of the volume is verified before and after the edit.
@@ -77,6 +79,7 @@ impl Demand {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: self.values.clone(),
+            local_gpo: self.local_gpo.to_string(),
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
@@ -101,6 +104,7 @@ impl Demand {
             only: texts("only")?,
             skip: texts("skip")?,
             values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
+            local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })

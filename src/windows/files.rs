@@ -77,7 +77,11 @@ impl Staged {
         let (value, file) = match setting {
             Setting::LocalPolicy { scope, key, name } => {
                 let entry = self.policy()?.value(*scope, key, name)?;
-                let value = entry.map(|(kind, data)| Value::data(ValueType(kind), data.to_vec()));
+                let deletion = || self.policy().is_ok_and(|policy| policy.deletes(*scope, key, name));
+                let value = match entry {
+                    Some((kind, data)) => Some(Value::data(ValueType(kind), data.to_vec())),
+                    None => deletion().then_some(Value::Deletion),
+                };
                 (value, PolicyFile::of(*scope).path())
             }
             Setting::LocalAuditPolicy { subcategory } => {
