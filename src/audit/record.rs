@@ -1,5 +1,7 @@
 //! The typed lines of the audit log. Field order is the order in the file.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
@@ -99,6 +101,10 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// The text of the organization values file, or null if there was none.
     pub values: Option<String>,
+    /// The certificates that could be installed: DER in lower-case hex digits, by SHA-1 in upper-case ones.
+    pub certificates: BTreeMap<String, String>,
+    /// What was to become of local group policy: `write`, `update` or `leave`.
+    pub local_gpo: String,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.

@@ -8,6 +8,8 @@
 //!
 //! Not looked at: the owner, who may always change the list, and labels and audit entries.
 
+use std::fmt;
+
 use super::descriptor::{Descriptor, Entry, List};
 use super::sid::Sid;
 
@@ -33,6 +35,18 @@ pub enum Scope {
     DeepContainers,
     /// On files further below.
     DeepFiles,
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Itself => "on the object itself",
+            Self::Containers => "on what can hold others right below it",
+            Self::Files => "on files right below it",
+            Self::DeepContainers => "on what can hold others further below",
+            Self::DeepFiles => "on files further below",
+        })
+    }
 }
 
 /// A right that the limit does not grant.
@@ -73,6 +87,51 @@ const FILE: [(u32, u32); 4] =
     [(0x1000_0000, 0x001f_01ff), (0x8000_0000, 0x0012_0089), (0x4000_0000, 0x0012_0116), (0x2000_0000, 0x0012_00a0)];
 const KEY: [(u32, u32); 4] =
     [(0x1000_0000, 0x000f_003f), (0x8000_0000, 0x0002_0019), (0x4000_0000, 0x0002_0006), (0x2000_0000, 0x0002_0019)];
+
+/// What the bits of a mask are called (winnt.h): those of every object, those of files, and those of keys.
+const STANDARD: [(u32, &str); 6] = [
+    (0x0001_0000, "delete"),
+    (0x0002_0000, "read the permissions"),
+    (0x0004_0000, "change the permissions"),
+    (0x0008_0000, "take ownership"),
+    (0x0010_0000, "synchronize"),
+    (0x0100_0000, "read the audit entries"),
+];
+const OF_FILES: [(u32, &str); 9] = [
+    (0x01, "read"),
+    (0x02, "write"),
+    (0x04, "append"),
+    (0x08, "read extended attributes"),
+    (0x10, "write extended attributes"),
+    (0x20, "execute"),
+    (0x40, "delete what lies below"),
+    (0x80, "read attributes"),
+    (0x100, "write attributes"),
+];
+const OF_KEYS: [(u32, &str); 6] = [
+    (0x01, "query values"),
+    (0x02, "set values"),
+    (0x04, "create subkeys"),
+    (0x08, "enumerate subkeys"),
+    (0x10, "be notified"),
+    (0x20, "create links"),
+];
+
+/// Returns what rights are called, bit by bit; those without a name as a number.
+pub fn rights(kind: Kind, mask: u32) -> Vec<String> {
+    let own: &[(u32, &str)] = match kind {
+        Kind::File => &OF_FILES,
+        Kind::Key => &OF_KEYS,
+    };
+    let known = own.iter().chain(&STANDARD);
+    let mut said: Vec<String> =
+        known.clone().filter(|(bit, _)| mask & bit != 0).map(|(_, name)| (*name).to_owned()).collect();
+    let rest = known.fold(mask, |rest, (bit, _)| rest & !bit);
+    if rest != 0 {
+        said.push(format!("{rest:#x}"));
+    }
+    said
+}
 
 /// An entry as it counts in one scope.
 struct Rule<'s> {
@@ -244,6 +303,13 @@ mod tests {
                     .into()
             )
         );
+    }
+
+    #[test]
+    fn rights_have_names() {
+        assert_eq!(rights(Kind::File, 0x0100_0022), ["write", "execute", "read the audit entries"]);
+        assert_eq!(rights(Kind::Key, 0x0004_0022), ["set values", "create links", "change the permissions"]);
+        assert_eq!(rights(Kind::Key, 0x8000_0040), ["0x80000040"]);
     }
 
     #[test]

@@ -12,6 +12,7 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::disk::{Format, Target};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
+use crate::policy::LocalGpo;
 use crate::windows::{BootMode, VolumeCheck};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
@@ -48,6 +49,11 @@ pub(super) struct Arguments {
     #[command(flatten)]
     policy: Policy,
 
+    /// What becomes of local group policy: write (entries that would turn a demanded value back are changed, and policies
+    /// that are set get an entry, so that the policy editor shows them), update (only the former) or leave
+    #[arg(long, value_name = "WHAT", default_value = "write", value_parser = local_gpo)]
+    local_gpo: LocalGpo,
+
     /// How much of the volume is verified before and after the edit: full, or touched (the edited files, the folders
     /// above them and the file system's own) for very large volumes
     #[arg(long, value_name = "SCOPE", default_value = "full", value_parser = check)]
@@ -60,6 +66,10 @@ pub(super) struct Arguments {
     /// The S3 bucket that the import files name
     #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
     s3_bucket: String,
+}
+
+fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
+    text.parse().map_err(|_| "expected write, update or leave".to_owned())
 }
 
 fn check(text: &str) -> std::result::Result<VolumeCheck, String> {
@@ -92,7 +102,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand: Demand { check: arguments.check, ..arguments.policy.demand()? },
+        demand: Demand { check: arguments.check, local_gpo: arguments.local_gpo, ..arguments.policy.demand()? },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         bucket: arguments.s3_bucket.clone(),

@@ -13,6 +13,7 @@ use crate::base::{Failure, Kind, fs};
 use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
 use crate::policy::{self, Assessment, Level, RoleChoice, Severity, Status};
+use crate::windows::certificates::input;
 
 /// A values file is small text.
 const VALUES_LIMIT_BYTES: u64 = 1 << 20;
@@ -79,6 +80,10 @@ pub(super) struct Policy {
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
 
+    /// Certificates to install where a rule demands one of them: a file (DER, PEM, .p7b), or a folder of such files
+    #[arg(long, value_name = "FILE|DIR")]
+    certificates: Option<PathBuf>,
+
     /// Take a dirty hive that has no usable transaction log as it lies there, instead of refusing it
     ///
     /// What its last writer had not finished is lost. The audit log records it.
@@ -108,6 +113,7 @@ impl Policy {
     pub(super) fn demand(&self) -> Result<Demand> {
         let read = |path: &PathBuf| fs::read(path, VALUES_LIMIT_BYTES).map_err(boxed);
         let values = self.values.as_ref().map(read).transpose()?;
+        let certificates = self.certificates.as_deref().map(|path| input::from_path(path).map_err(boxed));
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
             benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
@@ -116,6 +122,7 @@ impl Policy {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: values.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            certificates: certificates.transpose()?.unwrap_or_default(),
             accept_dirty_hive: self.accept_dirty_hive,
             ..Demand::default()
         })

@@ -1,15 +1,17 @@
 //! What is demanded of a machine: a benchmark and the selection of its rules.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
 use super::Result;
 use crate::audit;
 use crate::base::time::Moment;
-use crate::base::zip;
-use crate::policy::{Benchmark, Catalog, Level, RoleChoice, Selection, Values};
-use crate::windows::setting::Identity;
+use crate::base::{digest, zip};
+use crate::policy::{Benchmark, Catalog, Check, Level, LocalGpo, Remedy, Requirement, RoleChoice, Selection, Values};
+use crate::windows::certificates::Certificate;
+use crate::windows::setting::{self, Identity, Setting};
 use crate::windows::{Opening, VolumeCheck};
 
 /// Where a bundle holds the user's own benchmark file: as XML, or in a zip.
@@ -32,6 +34,10 @@ pub struct Demand {
     pub skip: Vec<String>,
     /// The text of an organization values file.
     pub values: Option<String>,
+    /// The certificates that may be installed where a rule demands one of them.
+    pub certificates: Vec<Certificate>,
+    /// What becomes of local group policy.
+    pub local_gpo: LocalGpo,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
     /// How much of the volume is verified before and after the edit.
@@ -57,11 +63,20 @@ impl Demand {
     /// # Errors
     /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule, or a value is out of bounds.
     pub(super) fn resolve(&self, identity: &Identity) -> Result<Resolved> {
-        let catalog = match (&self.benchmark, &self.stig) {
+        let mut catalog = match (&self.benchmark, &self.stig) {
             (Some(file), _) => Cow::Owned(Catalog::of_benchmark(file)?),
             (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
             (None, None) => Cow::Borrowed(Catalog::for_identity(identity)?),
         };
+        for certificate in &self.certificates {
+            let is_named = catalog.rules.iter().flat_map(|rule| &rule.checks).any(|check| names(check, certificate));
+            if is_named {
+                let checks = catalog.to_mut().rules.iter_mut().flat_map(|rule| &mut rule.checks);
+                for check in checks.filter(|check| names(check, certificate)) {
+                    check.remedy = Remedy::Set(setting::Value::Certificate(certificate.der().to_vec()));
+                }
+            }
+        }
         let values = self.values.as_deref().map(|text| Values::parse(text, &catalog)).transpose()?;
         let selection = Selection::new(&catalog, self.level, self.role, &self.only, &self.skip)?;
         Ok(Resolved { catalog, selection, values: values.unwrap_or_default() })
@@ -77,6 +92,8 @@ impl Demand {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: self.values.clone(),
+            certificates: self.certificates.iter().map(|one| (one.thumbprint(), digest::hex(one.der()))).collect(),
+            local_gpo: self.local_gpo.to_string(),
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
@@ -101,8 +118,57 @@ impl Demand {
             only: texts("only")?,
             skip: texts("skip")?,
             values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
+            certificates: certificates(&policy["certificates"]).ok_or("certificates")?,
+            local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })
+    }
+}
+
+/// Tells whether a check demands that this certificate is there.
+fn names(check: &Check, certificate: &Certificate) -> bool {
+    match &check.setting {
+        Setting::Certificate { thumbprint, .. } => {
+            check.require == Requirement::Present && thumbprint.eq_ignore_ascii_case(&certificate.thumbprint())
+        }
+        _ => false,
+    }
+}
+
+/// Returns the certificates of a record, each in hex digits under its own thumbprint; `None` if it is none.
+fn certificates(recorded: &Value) -> Option<Vec<Certificate>> {
+    let recorded: BTreeMap<String, String> = serde_json::from_value(recorded.clone()).ok()?;
+    let one = |(thumbprint, hex): (&String, &String)| {
+        let certificate = Certificate::parse(&bytes(hex)?).ok()?;
+        (certificate.thumbprint() == *thumbprint).then_some(certificate)
+    };
+    recorded.iter().map(one).collect()
+}
+
+/// Returns the bytes that lower-case hex digits stand for.
+fn bytes(hex: &str) -> Option<Vec<u8>> {
+    let digits = hex.as_bytes().chunks(2);
+    digits
+        .map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?, 16).ok())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_digits_are_read_as_they_are_written() {
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(bytes(&digest::hex(&all)), Some(all));
+        for odd in ["0", "0g", "012"] {
+            assert_eq!(bytes(odd), None, "{odd}");
+        }
+        let record = |text: &str| certificates(&serde_json::from_str(text).unwrap());
+        assert_eq!(record("{}"), Some(Vec::new()));
+        for odd in ["null", "[]", "{\"AB\": \"3000\"}", "{\"AB\": 1}"] {
+            assert_eq!(record(odd), None, "{odd}");
+        }
     }
 }

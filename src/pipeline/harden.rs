@@ -128,7 +128,14 @@ impl Edit {
     pub(super) fn apply(plan: &Plan, machine: &mut Machine<Overlay<&Image>>) -> Result<Self> {
         let applied = policy::apply(plan, machine)?;
         let files = machine.commit()?;
-        let extents = applied.iter().map(|applied| machine.extents(&applied.change));
+        let extents = applied.iter().map(|Applied { change, .. }| match change.touched.is_empty() {
+            false => machine.extents(change),
+            // What is written as a whole is told by its file.
+            true => {
+                let written = files.iter().filter(|file| file.file == change.file);
+                Ok(written.flat_map(|file| file.extents.clone()).collect())
+            }
+        });
         let extents = extents.collect::<std::result::Result<_, _>>()?;
         let place = Edited { partition: machine.partition(), volume: machine.volume_extent() };
         Ok(Self { applied, extents, files, place })
@@ -141,8 +148,9 @@ impl Edit {
     #[cfg(feature = "second-opinion")]
     pub(super) fn second_opinion(&self, image: &Image) -> Result<SecondOpinion> {
         use crate::windows::second_opinion;
+        let changes = self.applied.iter().map(|Applied { change, .. }| change);
         let wanted: Vec<_> =
-            self.applied.iter().map(|Applied { change, .. }| (change.setting.clone(), change.after.clone())).collect();
+            changes.map(|change| (change.file.as_str(), &change.setting, change.after.as_ref())).collect();
         let opinion = second_opinion::ask(image, self.place.volume, &wanted);
         match opinion.disagreed.first() {
             Some(first) => Err(Error::SecondOpinion { count: opinion.disagreed.len(), first: first.clone() }),
@@ -220,7 +228,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     clock.lap(|t, ms| t.assess = ms);
 
     progress.start("editing", 0);
-    let plan = policy::plan(&before, &HoldBack::Nothing)?;
+    let plan = policy::plan(&before, &HoldBack::Nothing)?.with_local_policy(&before, job.demand.local_gpo);
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);

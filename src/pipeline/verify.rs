@@ -444,7 +444,8 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
         "an assessment of the source has the trailer's totals before",
         json!(assessment.totals) == log.trailer()["before"],
     );
-    let edit = Edit::apply(&policy::plan(&assessment, &HoldBack::Nothing)?, &mut machine)?;
+    let plan = policy::plan(&assessment, &HoldBack::Nothing)?.with_local_policy(&assessment, demand.local_gpo);
+    let edit = Edit::apply(&plan, &mut machine)?;
     let recorded: Vec<Json> =
         log.lines.iter().filter(|line| matches!(line.kind.as_str(), "change" | "file")).map(content).collect();
     let again: Vec<Json> = edit.records().map(|record| json!(record)).collect();

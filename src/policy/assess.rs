@@ -9,8 +9,9 @@ use std::error::Error as _;
 use super::applicability::Applicability;
 use super::catalog::Catalog;
 use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary};
+use super::local_policy;
 use super::principal::Principal;
-use super::require::Requirement;
+use super::require::{Requirement, Shortfall};
 use super::rule::{Check, Remedy, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
@@ -94,11 +95,56 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
 
 /// Looks at every place of a check; the answer is never empty.
 fn look(check: &Check, demand: &Demand, machine: &dyn Readings) -> Vec<CheckResult> {
-    let places = machine.places(&check.setting);
-    if places.is_empty() {
-        return vec![untold(check.setting.clone(), demand, "the machine knows no place for this setting".to_owned())];
+    let mut results: Vec<CheckResult> =
+        machine.places(&check.setting).into_iter().map(|setting| look_at(setting, check, demand, machine)).collect();
+    if results.is_empty() {
+        let reason = "the machine knows no place for this setting".to_owned();
+        results.push(untold(check.setting.clone(), demand, reason));
     }
-    places.into_iter().map(|setting| look_at(setting, check, demand, machine)).collect()
+    if let Some(entry) = local_policy::entry(&check.setting) {
+        match look_back(entry, check, demand, machine) {
+            Entry::Keeps => {}
+            Entry::Wanted(entry) => results.iter_mut().for_each(|result| result.twin = Some(entry.clone())),
+            Entry::TurnsBack(result) => results.push(*result),
+        }
+    }
+    results
+}
+
+/// What local group policy does about a setting.
+enum Entry {
+    /// It leaves it alone, or sets what meets the demand.
+    Keeps,
+    /// It leaves it alone, and this entry belongs beside the setting.
+    Wanted(Setting),
+    /// It turns it back, or that cannot be told.
+    TurnsBack(Box<CheckResult>),
+}
+
+/// Looks whether local group policy turns a setting back.
+fn look_back(entry: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> Entry {
+    let found = match machine.get(&entry) {
+        Ok(found) => found,
+        Err(error) => return Entry::TurnsBack(Box::new(untold(entry, demand, chain(&error)))),
+    };
+    let left = match &found.value {
+        None if local_policy::is_wanted(&entry, &found.file, machine) => return Entry::Wanted(entry),
+        None => return Entry::Keeps,
+        Some(Value::Deletion) => None,
+        Some(value) => Some(value),
+    };
+    let Err(shortfall) = demand.require.judge(check.form, left) else { return Entry::Keeps };
+    let required = demand.require.to_string();
+    Entry::TurnsBack(Box::new(CheckResult {
+        setting: entry,
+        status: Status::Open,
+        reason: Some(format!("{} turns it back at every refresh: {shortfall}; {required} is required", found.file)),
+        required,
+        at: Some(Place { file: found.file, cell: None }),
+        to: amend(&demand.remedy, &demand.require, found.value.as_ref(), machine.identity()),
+        found: found.value,
+        twin: None,
+    }))
 }
 
 /// Returns the answer of a check that could not be made.
@@ -111,6 +157,7 @@ fn untold(setting: Setting, demand: &Demand, reason: String) -> CheckResult {
         at: None,
         to: Amend::Beyond(reason.clone()),
         reason: Some(reason),
+        twin: None,
     }
 }
 
@@ -134,6 +181,14 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
             let absent = found.value.is_none().then(|| "the value is absent, which passes".to_owned());
             (Status::Pass, own_words.or(absent))
         }
+        Err(Shortfall::CannotTell) => {
+            let at = Some(Place { file: found.file, cell: found.cell });
+            return CheckResult {
+                found: found.value,
+                at,
+                ..untold(setting, demand, Shortfall::CannotTell.to_string())
+            };
+        }
         Err(shortfall) => {
             let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];
             (Status::Open, Some(reasons.into_iter().flatten().collect::<Vec<_>>().join("; ")))
@@ -147,6 +202,7 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
         reason,
         to: amend(&demand.remedy, &require, found.value.as_ref(), machine.identity()),
         found: found.value,
+        twin: None,
     }
 }
 
@@ -294,6 +350,26 @@ mod tests {
         );
         assert_eq!(finding.at, None);
         assert_eq!(finding.required.as_deref(), Some("5"));
+    }
+
+    #[test]
+    fn permissions_that_are_not_understood_are_not_reviewed() {
+        let document = "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\nversion = 1\n\
+            release = 1\ndate = \"2026-01-01\"\nbuilds = [20348]\n[[rule]]\nstig_id = \"T-0\"\nvuln_id = \"V-0\"\n\
+            rule_id = \"SV-0r1_rule\"\ntitle = \"T\"\nseverity = \"low\"\nkind = \"registry_acl\"\nrole = \"both\"\n\
+            [[rule.check]]\nregistry_acl = 'HKLM\\SOFTWARE'\nno_wider_than = \"D:(A;CI;KA;;;BA)\"\nset = \"D:(A;CI;KA;;;BA)\"\n";
+        let catalog = Catalog::parse(document).unwrap();
+        let acl = Setting::RegistryAcl { key: "HKLM\\SOFTWARE".into() };
+        for (found, status) in [
+            ("D:(A;CI;KR;;;BA)", Status::Pass),
+            ("D:(A;CI;KR;;;BU)", Status::Open),
+            ("D:(XA;;FX;;;WD;(0x61727478))", Status::NotReviewed),
+        ] {
+            let mut machine = Paper::new(paper::member_server());
+            machine.put(&acl, Some(Value::Sddl(found.into())));
+            let findings = assess(&catalog, &Selection::default(), &Values::default(), &machine).findings;
+            assert_eq!((findings[0].status, findings[0].at.is_some()), (status, true), "{found}");
+        }
     }
 
     #[test]

@@ -162,6 +162,9 @@ pub struct CheckResult {
     /// What would meet the demand.
     #[serde(skip)]
     pub to: Amend,
+    /// The entry of local group policy that is not there, and belongs beside the setting.
+    #[serde(skip)]
+    pub twin: Option<Setting>,
 }
 
 /// What would meet a demand on one setting of one machine.

@@ -13,6 +13,7 @@ mod assess;
 mod catalog;
 mod error;
 mod finding;
+mod local_policy;
 mod nearest;
 #[cfg(test)]
 mod paper;
@@ -29,6 +30,7 @@ pub use assess::assess;
 pub use catalog::{Catalog, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals};
+pub use local_policy::LocalGpo;
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};

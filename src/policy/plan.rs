@@ -156,7 +156,7 @@ fn targets(finding: &Finding) -> impl Iterator<Item = &CheckResult> {
 }
 
 /// Returns the one spelling of a setting: Windows does not tell keys and names apart by their case.
-fn folded(setting: &Setting) -> Setting {
+pub(super) fn folded(setting: &Setting) -> Setting {
     match setting.clone() {
         Setting::Registry { key, name } => Setting::Registry { key: key.to_uppercase(), name: name.to_uppercase() },
         Setting::LocalPolicy { scope, key, name } => {

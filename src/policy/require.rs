@@ -16,8 +16,10 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::principal::Principal;
+use crate::base::access::{self, Comparison, Excess};
+use crate::base::descriptor::Descriptor;
 use crate::base::sid::Sid;
-use crate::base::utf16;
+use crate::base::{sddl, utf16};
 use crate::windows::setting::{AuditFlags, Form, Identity, Value, ValueType};
 
 /// A number or a text, as catalogs and values files write it.
@@ -78,6 +80,13 @@ pub enum Requirement {
     Only(BTreeSet<Principal>),
     /// One of each of these groups, whoever else.
     Includes(Vec<BTreeSet<Principal>>),
+    /// Permissions that grant nothing beyond these.
+    NotWiderThan {
+        /// Of what they are.
+        kind: access::Kind,
+        /// The widest ones, as a text (MS-DTYP 2.5.1).
+        limit: String,
+    },
     /// Any value.
     Present,
     /// No value.
@@ -137,6 +146,15 @@ pub enum Shortfall {
         /// The first group of those who are missing.
         missing: String,
     },
+    /// Permissions grant more than they may.
+    Wider {
+        /// Of what they are.
+        kind: access::Kind,
+        /// What they grant beyond; nothing, if they grant everything to everyone.
+        excess: Vec<Excess>,
+    },
+    /// Whether it is met cannot be told: permissions have an entry that is not understood.
+    CannotTell,
     /// There is a value, and there must be none.
     Present,
 }
@@ -184,6 +202,11 @@ impl Requirement {
                     None => Ok(()),
                 }
             }
+            (Self::NotWiderThan { kind, limit }, Value::Sddl(found)) => match compared(*kind, found, limit) {
+                Some(Comparison::NotWider) => Ok(()),
+                Some(Comparison::Wider(excess)) => Err(Shortfall::Wider { kind: *kind, excess }),
+                Some(Comparison::CannotTell) | None => Err(Shortfall::CannotTell),
+            },
             (
                 Self::Text(_) | Self::TextOneOf(_) | Self::Prose(_) | Self::Terms(_) | Self::OtherThan(_),
                 Value::Data(_) | Value::Text(_),
@@ -260,6 +283,7 @@ impl Requirement {
             | Self::Records(_)
             | Self::Only(_)
             | Self::Includes(_)
+            | Self::NotWiderThan { .. }
             | Self::Present
             | Self::Absent
             | Self::AbsentOr(_) => return None,
@@ -315,6 +339,7 @@ impl fmt::Display for Requirement {
                 let groups: Vec<String> = groups.iter().map(|group| any_of(&said(group))).collect();
                 write!(f, "at least {}", groups.join(", "))
             }
+            Self::NotWiderThan { limit, .. } => write!(f, "no wider than {limit}"),
             Self::Present => f.write_str("present"),
             Self::Absent => f.write_str("absent"),
             Self::AnyOf(demands) => {
@@ -340,9 +365,29 @@ impl fmt::Display for Shortfall {
                 write!(f, "{} may not have it", others.join(", "))
             }
             Self::Missing { missing } => write!(f, "{missing} is missing"),
+            Self::Wider { excess, .. } if excess.is_empty() => f.write_str("everything is granted to everyone"),
+            Self::Wider { kind, excess } => {
+                // The same right is often granted at several depths: it is said once, with the nearest.
+                let mut said: Vec<(&Sid, u32, String)> = Vec::new();
+                for Excess { sid, scope, mask } in excess {
+                    if !said.iter().any(|(known, rights, _)| *known == sid && *rights == *mask) {
+                        let who = Principal::Sid(sid.clone());
+                        let rights = access::rights(*kind, *mask).join(", ");
+                        said.push((sid, *mask, format!("{who} may {rights} {scope}")));
+                    }
+                }
+                f.write_str(&said.into_iter().map(|(_, _, text)| text).collect::<Vec<_>>().join("; "))
+            }
+            Self::CannotTell => f.write_str("the permissions have an entry that is not understood"),
             Self::Present => f.write_str("it is there"),
         }
     }
+}
+
+/// Compares permissions with the widest ones; `None` if one of the texts is no descriptor.
+fn compared(kind: access::Kind, found: &str, limit: &str) -> Option<Comparison> {
+    let (found, limit) = (sddl::parse(found).ok()?, sddl::parse(limit).ok()?);
+    Some(access::compare(kind, &Descriptor::parse(&found).ok()?, &Descriptor::parse(&limit).ok()?))
 }
 
 /// Returns a text, that of a registry value up to its first NUL, whatever its type.
@@ -458,6 +503,25 @@ mod tests {
         ));
         let absent_or = Requirement::AbsentOr(Box::new(Requirement::Equals(0)));
         assert!(!meets(&absent_or, DWORD, &Value::sz("0")), "there, but of another type");
+    }
+
+    #[test]
+    fn permissions_are_no_wider_than_their_limit() {
+        let limit = "D:(A;OICI;FA;;;SY)(A;OICI;FRFX;;;BU)".to_owned();
+        let require = Requirement::NotWiderThan { kind: access::Kind::File, limit };
+        let said =
+            |found: &str| require.judge(Form::Sddl, Some(&Value::Sddl(found.to_owned()))).map_err(|s| s.to_string());
+        assert_eq!(said("O:BAD:(A;OICI;FA;;;SY)(A;;FR;;;BU)"), Ok(()));
+        assert_eq!(
+            said("D:(A;;FRFW;;;BU)").unwrap_err(),
+            "Users may write, append, write extended attributes, write attributes on the object itself"
+        );
+        assert_eq!(said("D:(A;OICI;DC;;;BU)").unwrap_err(), "Users may write on the object itself", "said once");
+        assert_eq!(said("D:NO_ACCESS_CONTROL").unwrap_err(), "everything is granted to everyone");
+        for odd in ["D:(XA;;FX;;;WD;(0x61727478))", "D:("] {
+            assert_eq!(said(odd).unwrap_err(), Shortfall::CannotTell.to_string());
+        }
+        assert_eq!(require.judge(Form::Sddl, None), Err(Shortfall::Absent));
     }
 
     #[test]

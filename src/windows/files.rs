@@ -77,7 +77,11 @@ impl Staged {
         let (value, file) = match setting {
             Setting::LocalPolicy { scope, key, name } => {
                 let entry = self.policy()?.value(*scope, key, name)?;
-                let value = entry.map(|(kind, data)| Value::data(ValueType(kind), data.to_vec()));
+                let deletion = || self.policy().is_ok_and(|policy| policy.deletes(*scope, key, name));
+                let value = match entry {
+                    Some((kind, data)) => Some(Value::data(ValueType(kind), data.to_vec())),
+                    None => deletion().then_some(Value::Deletion),
+                };
                 (value, PolicyFile::of(*scope).path())
             }
             Setting::LocalAuditPolicy { subcategory } => {
@@ -107,6 +111,7 @@ impl Staged {
     ) -> Result<Option<Option<Change>>> {
         let Some(Found { value: before, file, .. }) = self.get(files, setting)? else { return Ok(None) };
         let misfit = |value: &Value| Error::Misfit { form: value.form() };
+        let mut after = to.cloned();
         let is_changed = match (setting, to) {
             (Setting::LocalPolicy { scope, key, name }, to) => {
                 let to = match to {
@@ -131,6 +136,8 @@ impl Staged {
                 let wanted = acl::joined(path, text, &current)?;
                 let is_changed = wanted != current;
                 if is_changed {
+                    // The text may name a part only; what stands there then is told whole.
+                    after = Some(Value::Sddl(acl::text(path, &wanted)?));
                     self.descriptors.insert(path.clone(), wanted);
                 }
                 is_changed
@@ -141,7 +148,7 @@ impl Staged {
         Ok(Some(is_changed.then(|| Change {
             setting: setting.clone(),
             before,
-            after: to.cloned(),
+            after,
             file,
             cell: None,
             touched: Vec::new(),

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::certificates::{self, Installed};
 use super::identity::CURRENT;
-use super::policies;
 use super::setting::{Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl};
+use super::{policies, profiles};
 use crate::base::digest::Digest;
 use crate::base::{CellOffset, Failure as _, FileOffset};
 use crate::disk::BlockDevice;
@@ -21,7 +21,21 @@ pub(super) const HIVE_LIMIT_BYTES: u64 = 1 << 30;
 /// Where the machine's hives lie.
 pub(super) const CONFIG: &str = r"\Windows\System32\config";
 
-/// The parts of the registry that are handled, each with the file below [`CONFIG`] that holds it.
+/// The hive that holds a setting.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Holder<'s> {
+    /// A file of the configuration folder.
+    Machine(&'static str),
+    /// That of a user, by the root of its keys: `HKU\\Default`.
+    User(&'s str),
+}
+
+/// Returns the path of a hive of the configuration folder.
+pub(super) fn in_config(name: &str) -> String {
+    format!(r"{CONFIG}\{name}")
+}
+
+/// The parts of the machine's registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
 
 /// The place of SOFTWARE, and of SYSTEM, in [`ROOTS`].
@@ -71,14 +85,14 @@ pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str) -> Resu
     Ok(Some((file, bytes)))
 }
 
-/// Opens the hive `name` of the configuration folder, recovered from its logs if it is dirty; `None` if there is no
-/// such file. With `accept_dirty`, a dirty hive without a usable log is taken as it lies there.
+/// Opens the hive at a path, recovered from its logs if it is dirty; `None` if there is no such file. With
+/// `accept_dirty`, a dirty hive without a usable log is taken as it lies there.
 pub(super) fn open<D: BlockDevice>(
     volume: &ntfs::Volume<D>,
-    name: &str,
+    path: &str,
     accept_dirty: bool,
 ) -> Result<Option<HiveFile>> {
-    let path = format!(r"{CONFIG}\{name}");
+    let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
     // Asked before it is read: a sparse file could claim any length.
@@ -114,14 +128,14 @@ pub(super) fn open<D: BlockDevice>(
     Ok(Some(HiveFile { path, file, hive, before, logs, recovery }))
 }
 
-/// Opens the hive `name` of the configuration folder to look into it. Only one that is not clean is loaded, recovered
+/// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered
 /// as [`open`] does, and verified; `None` if there is no such file.
 pub(super) fn look_into<D: BlockDevice + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
-    name: &str,
+    path: &str,
     accept_dirty: bool,
 ) -> Result<Option<Glimpse>> {
-    let path = format!(r"{CONFIG}\{name}");
+    let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
     volume.check_overwritable(&file).map_err(unusable)?;
@@ -130,7 +144,7 @@ pub(super) fn look_into<D: BlockDevice + 'static>(
     match regf::Reader::open(source, len) {
         Ok(hive) => Ok(Some(Glimpse { path, hive: Box::new(hive), recovery: None })),
         Err(_) => {
-            let opened = open(volume, name, accept_dirty)?;
+            let opened = open(volume, &path, accept_dirty)?;
             opened.as_ref().map_or(Ok(()), verify)?;
             Ok(opened.map(|file| Glimpse { path, hive: Box::new(file.hive), recovery: file.recovery }))
         }
@@ -174,31 +188,29 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
     }
 }
 
-/// Returns the hive that holds a setting, as a file of the configuration folder.
-pub(super) fn holder(setting: &Setting) -> Result<&'static str> {
+/// Returns the hive that holds a setting.
+pub(super) fn holder(setting: &Setting) -> Result<Holder<'_>> {
     match setting {
-        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => {
-            let (index, _) = locate(key)?;
-            Ok(ROOTS[index].1)
-        }
-        Setting::Certificate { .. } => Ok(ROOTS[SOFTWARE].1),
-        _ => policies::holder(setting).ok_or_else(|| Error::NoPlace { setting: setting.clone() }),
+        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => Ok(locate(key)?.0),
+        Setting::Certificate { .. } => Ok(Holder::Machine(ROOTS[SOFTWARE].1)),
+        _ => policies::holder(setting).map(Holder::Machine).ok_or_else(|| Error::NoPlace { setting: setting.clone() }),
     }
 }
 
-/// Returns the number of the hive that holds a registry key, and the key's path inside it.
-pub(super) fn locate(key: &str) -> Result<(usize, &str)> {
-    let unknown = || Error::UnknownHive { key: key.to_owned() };
-    let (index, below) = split(key).ok_or_else(unknown)?;
+/// Returns the hive that holds a registry key, and the key's path inside it.
+pub(super) fn locate(key: &str) -> Result<(Holder<'_>, &str)> {
+    let machine = || ROOTS.iter().find_map(|(root, name)| Some((Holder::Machine(name), below(key, root)?)));
+    let user = || profiles::split(key).map(|(root, below)| (Holder::User(root), below));
     // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
     let link = key.get(..CURRENT.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT));
-    if link { Err(unknown()) } else { Ok((index, below)) }
+    let held = if link { None } else { machine().or_else(user) };
+    held.ok_or_else(|| Error::UnknownHive { key: key.to_owned() })
 }
 
-/// Reads a setting from one of the hives, each given by its name, with its path.
+/// Reads a setting from one of the hives, each given by its holder, with its path.
 pub(super) fn get<'h>(
     setting: &Setting,
-    hive: impl FnOnce(&'static str) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
 ) -> std::result::Result<Found, SettingError> {
     let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
     let (path, hive) = holder(setting).and_then(hive).map_err(failed)?;
@@ -229,11 +241,6 @@ fn value(hive: &dyn regf::Lookup, key: &str, name: &str) -> regf::Result<(Option
     Ok((Some(Value::data(ValueType(value.kind()), value.data()?.into_owned())), Some(value.cell())))
 }
 
-/// Splits a full key into the part of the registry and the path below it; `None` if the part is not handled.
-pub(super) fn split(key: &str) -> Option<(usize, &str)> {
-    ROOTS.iter().enumerate().find_map(|(index, (root, _))| Some((index, below(key, root)?)))
-}
-
 /// Returns the path of a key below another one, which may be itself; `None` if it does not lie there.
 pub(super) fn below<'k>(key: &'k str, root: &str) -> Option<&'k str> {
     let head = key.get(..root.len())?;
@@ -259,8 +266,8 @@ pub struct HiveState {
 pub(super) fn look<D: BlockDevice>(volume: &ntfs::Volume<D>) -> Vec<HiveState> {
     let mut states = Vec::new();
     for name in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY", "DEFAULT"] {
-        let path = format!(r"{CONFIG}\{name}");
-        match open(volume, name, false) {
+        let path = in_config(name);
+        match open(volume, &path, false) {
             Ok(None) => {}
             Ok(Some(found)) => states.push(HiveState {
                 path,

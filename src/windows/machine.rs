@@ -10,10 +10,11 @@ use rayon::prelude::*;
 use super::certificates::{self, Certificate};
 use super::commit::{self, FileChange, VolumeCheck};
 use super::files::Staged;
-use super::hives::{self, HiveFile, ROOTS};
+use super::hives::{self, HiveFile, Holder, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
 use super::policies;
+use super::profiles::{self, UserHive};
 use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
 use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
@@ -42,7 +43,9 @@ pub struct Machine<D> {
     partition: u32,
     hives: Vec<HiveFile>,
     /// The hives that a machine can do without, and that cannot be used in this one.
-    absent: Vec<(&'static str, Refusal)>,
+    absent: Vec<(String, Refusal)>,
+    /// The users who have a hive, usable or not.
+    users: Vec<UserHive>,
     identity: Identity,
     sets: ControlSets,
     boot_mode: Option<BootMode>,
@@ -60,35 +63,32 @@ impl<D: BlockDevice> Machine<D> {
     /// strict verifiers over each of them and over the volume, in parallel: what cannot be trusted to be written cannot be trusted to be read.
     ///
     /// # Errors
-    /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM or
-    /// SECURITY becomes the error of the settings that lie there.
+    /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM, to
+    /// SECURITY or to the hive of a user becomes the error of the settings that lie there.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
         let accept = opening.accept_dirty_hive;
-        let (opened, further) = rayon::join(
-            || {
-                let open = |(_, name): &(&str, &str)| {
-                    let path = || format!(r"{}\{name}", hives::CONFIG);
-                    hives::open(&volume, name, accept)?.ok_or_else(|| Error::NoHive { partition, path: path() })
-                };
-                ROOTS.par_iter().map(open).collect::<Result<Vec<_>>>()
-            },
-            || {
-                let open = |name: &&'static str| {
-                    let path = || format!(r"{}\{name}", hives::CONFIG);
-                    let file = hives::open(&volume, name, accept)?;
-                    let file = file.ok_or_else(|| Error::NoHive { partition, path: path() })?;
-                    hives::verify(&file)?;
-                    Ok(file)
-                };
-                policies::HIVES.par_iter().map(open).collect::<Vec<Result<HiveFile>>>()
-            },
+        let missing = |path: &str| Error::NoHive { partition, path: path.to_owned() };
+        let open = |path: &String| hives::open(&volume, path, accept)?.ok_or_else(|| missing(path));
+        let sound = |path: &String| open(path).and_then(|file| hives::verify(&file).map(|()| file));
+        let config = |names: &[&str]| names.iter().map(|name| hives::in_config(name)).collect::<Vec<_>>();
+        let (roots, further) = (config(&ROOTS.map(|(_, name)| name)), config(&policies::HIVES));
+        let (opened, more) = rayon::join(
+            || roots.par_iter().map(open).collect::<Result<Vec<_>>>(),
+            || further.par_iter().map(sound).collect::<Vec<_>>(),
         );
-        let (mut opened, mut absent) = (opened?, Vec::new());
-        for (name, answer) in policies::HIVES.into_iter().zip(further) {
+        let mut opened = opened?;
+        let users = match opened.first() {
+            Some(software) => profiles::present(&volume, &software.hive)?,
+            None => Vec::new(),
+        };
+        let paths: Vec<String> = users.iter().map(|user| user.path.clone()).collect();
+        let theirs: Vec<_> = paths.par_iter().map(sound).collect();
+        let mut absent = Vec::new();
+        for (path, answer) in further.into_iter().chain(paths).zip(more.into_iter().chain(theirs)) {
             match answer {
                 Ok(file) => opened.push(file),
-                Err(error) => absent.push((name, locate::as_refusal(&error))),
+                Err(error) => absent.push((path, locate::as_refusal(&error))),
             }
         }
         let (sound, report) = rayon::join(
@@ -114,6 +114,7 @@ impl<D: BlockDevice> Machine<D> {
             partition,
             hives: opened,
             absent,
+            users,
             identity,
             sets,
             boot_mode,
@@ -125,10 +126,16 @@ impl<D: BlockDevice> Machine<D> {
         })
     }
 
-    /// Returns the number of an opened hive, by its file's name in the configuration folder.
-    fn number_of(&self, name: &str) -> Result<usize> {
-        let path = format!(r"{}\{name}", hives::CONFIG);
-        let missing = || match self.absent.iter().find(|(absent, _)| *absent == name) {
+    /// Returns the number of an opened hive.
+    fn number_of(&self, holder: Holder<'_>) -> Result<usize> {
+        let path = match holder {
+            Holder::Machine(name) => hives::in_config(name),
+            Holder::User(root) => {
+                let user = self.users.iter().find(|user| user.root.eq_ignore_ascii_case(root));
+                user.ok_or_else(|| Error::UnknownHive { key: root.to_owned() })?.path.clone()
+            }
+        };
+        let missing = || match self.absent.iter().find(|(absent, _)| *absent == path) {
             Some((_, refusal)) => Error::Refused(refusal.clone()),
             None => Error::NoHive { partition: self.partition, path: path.clone() },
         };
@@ -205,8 +212,10 @@ impl<D: BlockDevice> Readings for Machine<D> {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let sam = self.number_of("SAM").ok().map(|number| &self.hives[number].hive as _);
-        self.sets.places(setting).iter().flat_map(|place| policies::places(sam, place)).collect()
+        let sam = self.number_of(Holder::Machine("SAM")).ok().map(|number| &self.hives[number].hive as _);
+        let accounts = |place: &Setting| policies::places(sam, place);
+        let users = |place: &Setting| profiles::places(self.users.iter(), place);
+        self.sets.places(setting).iter().flat_map(accounts).flat_map(|place| users(&place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
@@ -224,8 +233,8 @@ impl<D: BlockDevice> Readings for Machine<D> {
             };
             return features::read(name, &sought, &self.volume).map_err(failed);
         }
-        hives::get(setting, |name| {
-            let file = &self.hives[self.number_of(name)?];
+        hives::get(setting, |holder| {
+            let file = &self.hives[self.number_of(holder)?];
             Ok((&file.path, &file.hive))
         })
     }
@@ -238,7 +247,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
             return Ok(answer);
         }
         let now = self.now;
-        let number = hives::holder(setting).and_then(|name| self.number_of(name));
+        let number = hives::holder(setting).and_then(|holder| self.number_of(holder));
         let set = number.and_then(|number| set(&mut self.hives[number], setting, to, now));
         set.map_err(|source| unchanged(setting, source))
     }
@@ -259,7 +268,7 @@ impl<D: BlockDevice> Settings for Machine<D> {
                     continue;
                 }
             }
-            match hives::holder(setting).and_then(|name| self.number_of(name)) {
+            match hives::holder(setting).and_then(|holder| self.number_of(holder)) {
                 Ok(index) => work[index].push(number),
                 Err(source) => {
                     answers.insert(number, Err(unchanged(setting, source)));
@@ -309,12 +318,14 @@ fn set_many(
 
 /// Sets or removes one setting of one hive.
 fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Option<Change>> {
-    let mut told = None;
+    let (mut told, mut left) = (None, to.cloned());
     let edit = match (setting, to) {
         (Setting::Registry { key, name }, to) => set_value(file, hives::locate(key)?.1, name, to, now)?,
         (Setting::RegistryAcl { key }, Some(Value::Sddl(text))) => {
             let (before, edit) = acl::write_key(&mut file.hive, &file.path, hives::locate(key)?.1, text, now)?;
             told = Some(before);
+            // The text may name a part only; what stands there then is told as it is read.
+            left = acl::read_key(&file.hive, &file.path, hives::locate(key)?.1)?.0;
             Some(edit)
         }
         (Setting::Certificate { store, thumbprint }, Some(Value::Certificate(der))) => {
@@ -344,7 +355,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
             Setting::Registry { .. } => edit.before.map(|(kind, data)| Value::data(ValueType(kind), data)),
             _ => told,
         },
-        after: to.cloned(),
+        after: left,
         file: file.path.clone(),
         cell: Some(edit.cell),
         touched: edit.touched,

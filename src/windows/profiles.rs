@@ -4,12 +4,23 @@
 //! `Default` the one that every new user begins with. Not here: profiles on other volumes, and roaming ones that are not
 //! on the machine.
 
+use std::collections::BTreeSet;
+
+use super::setting::Setting;
+use super::{Error, Result, hives};
 use crate::base::sid::Sid;
 use crate::base::utf16;
+use crate::disk::BlockDevice;
+use crate::ntfs::Volume;
 use crate::regf::{self, Lookup};
 
 const LIST: &str = r"Microsoft\Windows NT\CurrentVersion\ProfileList";
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
+/// The keys of whoever is logged on, and those of every user.
+const CURRENT: &str = "HKCU";
+const USERS: &str = "HKU";
+/// The root of the keys of the system's own user.
+const OF_SYSTEM: &str = r"HKU\.DEFAULT";
 /// The drive that Windows lies on where it does not tell.
 const USUAL_DRIVE: &str = "C:";
 
@@ -30,8 +41,7 @@ pub struct UserHive {
 pub fn user_hives(software: &dyn Lookup) -> regf::Result<Vec<UserHive>> {
     let root = text(software, VERSION, "SystemRoot")?.unwrap_or_default();
     let drive = root.get(..2).filter(|drive| drive.ends_with(':')).unwrap_or(USUAL_DRIVE).to_owned();
-    let mut hives =
-        vec![UserHive { root: r"HKU\.DEFAULT".to_owned(), path: r"\Windows\System32\config\DEFAULT".to_owned() }];
+    let mut hives = vec![UserHive { root: OF_SYSTEM.to_owned(), path: r"\Windows\System32\config\DEFAULT".to_owned() }];
     let default = text(software, LIST, "Default")?.unwrap_or_else(|| r"%SystemDrive%\Users\Default".to_owned());
     let mut add = |name: &str, folder: &str| {
         if let Some(folder) = on_volume(folder, &drive) {
@@ -54,6 +64,49 @@ pub fn user_hives(software: &dyn Lookup) -> regf::Result<Vec<UserHive>> {
         }
     }
     Ok(hives)
+}
+
+/// Returns those of a machine's user hives whose files are there, or cannot be looked for; of two that are one file the
+/// first.
+///
+/// # Errors
+/// [`Error::Hive`] for what contradicts the format in SOFTWARE.
+pub(super) fn present<D: BlockDevice>(volume: &Volume<D>, software: &dyn Lookup) -> Result<Vec<UserHive>> {
+    let failed = |source| Error::Hive { path: hives::in_config(hives::ROOTS[hives::SOFTWARE].1), source };
+    let mut records = BTreeSet::new();
+    let mut hives = user_hives(software).map_err(failed)?;
+    hives.retain(|hive| match volume.find(&hive.path) {
+        Ok(Some(file)) => records.insert(file.reference().record()),
+        Ok(None) => false,
+        Err(_) => true,
+    });
+    Ok(hives)
+}
+
+/// Returns the concrete settings that one below `HKCU` stands for, one for each user; none if there is nobody beside the
+/// system's own. Any other setting stands for itself.
+pub(super) fn places<'u>(users: impl Iterator<Item = &'u UserHive>, setting: &Setting) -> Vec<Setting> {
+    let (Setting::Registry { key, .. } | Setting::RegistryAcl { key }) = setting else { return vec![setting.clone()] };
+    let Some(below) = hives::below(key, CURRENT) else { return vec![setting.clone()] };
+    let roots: Vec<&str> = users.map(|user| user.root.as_str()).collect();
+    if roots.iter().all(|root| *root == OF_SYSTEM) {
+        return Vec::new();
+    }
+    let place = |root: &str| {
+        let key = format!(r"{root}\{below}");
+        match setting {
+            Setting::Registry { name, .. } => Setting::Registry { key, name: name.clone() },
+            _ => Setting::RegistryAcl { key },
+        }
+    };
+    roots.into_iter().map(place).collect()
+}
+
+/// Splits a key below `HKU\<user>` into that root and the path below it; `None` if it lies elsewhere.
+pub(super) fn split(key: &str) -> Option<(&str, &str)> {
+    let user = hives::below(key, USERS)?.split('\\').next().filter(|user| !user.is_empty())?;
+    let root = key.get(..USERS.len().checked_add(1)?.checked_add(user.len())?)?;
+    Some((root, hives::below(key, root)?))
 }
 
 /// Returns a path as it stands on the Windows volume; `None` if it lies elsewhere.
@@ -79,6 +132,22 @@ fn text(hive: &dyn Lookup, key: &str, name: &str) -> regf::Result<Option<String>
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_of_the_current_user_lies_with_every_user_if_there_is_one() {
+        let user = |root: &str| UserHive { root: root.to_owned(), path: String::new() };
+        let hives = [user(OF_SYSTEM), user(r"HKU\Default")];
+        let setting = Setting::Registry { key: r"hkcu\Software\X".into(), name: "N".into() };
+        let said =
+            |hives: &[UserHive]| places(hives.iter(), &setting).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(said(&hives), [r"HKU\.DEFAULT\Software\X!N", r"HKU\Default\Software\X!N"]);
+        assert!(said(&hives[..1]).is_empty(), "nobody but the system");
+        let beside = Setting::RegistryAcl { key: r"HKCUX\Software".into() };
+        assert_eq!(places(hives.iter(), &beside), [beside]);
+        assert_eq!(split(r"hku\S-1-5-21-1\Software\X"), Some((r"hku\S-1-5-21-1", r"Software\X")));
+        assert_eq!(split(r"HKU\Default"), Some((r"HKU\Default", "")));
+        assert_eq!((split("HKU"), split(r"HKU\"), split(r"HKUX\a\b"), split(r"HKU\\a")), (None, None, None, None));
+    }
 
     #[test]
     fn a_profile_is_looked_for_on_the_windows_volume_only() {

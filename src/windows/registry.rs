@@ -1,7 +1,7 @@
 //! The registry in an image, for hands-on work: any of the machine's hives, opened when a key of it is first named.
 
 use super::commit::{self, FileChange};
-use super::hives::{self, CONFIG, HiveFile};
+use super::hives::{self, HiveFile};
 use super::identity::{CURRENT, ControlSets};
 use super::locate::{self, Entered};
 use super::{Error, Opening, Result};
@@ -75,8 +75,9 @@ impl<D: BlockDevice> Registry<D> {
         let number = match self.roots.iter().position(|known| *known == root) {
             Some(number) => number,
             None => {
-                let opened = hives::open(&self.volume, name, self.opening.accept_dirty_hive)?;
-                let missing = || Error::NoHive { partition: self.partition, path: format!(r"{CONFIG}\{name}") };
+                let path = hives::in_config(name);
+                let opened = hives::open(&self.volume, &path, self.opening.accept_dirty_hive)?;
+                let missing = || Error::NoHive { partition: self.partition, path };
                 let file = opened.ok_or_else(missing)?;
                 self.warnings.extend(file.recovery.clone());
                 self.roots.push(root);

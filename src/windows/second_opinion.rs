@@ -5,10 +5,11 @@
 //! version 1.3, and panics on some damaged hives. So "cannot read" is an answer of its own, with its reason; only a
 //! value that was read and differs is a disagreement.
 
+use std::collections::BTreeMap;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::hives::{self, ROOTS};
+use super::hives;
 use super::setting::{Setting, Value, ValueType};
 use crate::base::Extent;
 use crate::disk::BlockDevice;
@@ -27,23 +28,23 @@ pub struct Opinion {
     pub cannot_read: Vec<String>,
 }
 
-/// Reads each concrete registry setting from the volume at `volume` and compares it with what it should be.
-pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Option<Value>)]) -> Opinion {
+/// Reads each concrete registry setting, of which its file is named, from the volume at `volume` and compares it with
+/// what it should be.
+pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> Opinion {
     let mut opinion = Opinion::default();
-    let mut files: [Option<Result<Vec<u8>, String>>; ROOTS.len()] = Default::default();
-    for (setting, value) in expected {
+    let mut files: BTreeMap<&str, Result<Vec<u8>, String>> = BTreeMap::new();
+    for (path, setting, value) in expected {
         let Setting::Registry { key, name } = setting else {
             opinion.cannot_read.push(format!("{setting}: is no registry value"));
             continue;
         };
-        let Some((index, below)) = hives::split(key) else {
+        let Ok((_, below)) = hives::locate(key) else {
             opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled"));
             continue;
         };
         // Other people's readers are known to panic on damage; a panic is no opinion.
-        let bytes = files[index].get_or_insert_with(|| {
-            let path = format!(r"{}\{}", hives::CONFIG, ROOTS[index].1);
-            catch_unwind(AssertUnwindSafe(|| read_file(device, volume, &path))).unwrap_or(Err("it panicked".into()))
+        let bytes = files.entry(path).or_insert_with(|| {
+            catch_unwind(AssertUnwindSafe(|| read_file(device, volume, path))).unwrap_or(Err("it panicked".into()))
         });
         let found = bytes.as_ref().map_err(|reason| format!("ntfs: {reason}")).and_then(|bytes| {
             catch_unwind(AssertUnwindSafe(|| read_value(bytes, below, name)))
@@ -52,11 +53,11 @@ pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(Setting, Optio
         });
         match found {
             Err(reason) => opinion.cannot_read.push(format!("{setting}: {reason}")),
-            Ok(found) if found == *value => opinion.agreed += 1,
+            Ok(found) if found.as_ref() == *value => opinion.agreed += 1,
             Ok(found) => opinion.disagreed.push(format!(
                 "{setting} reads as {} and was written as {}",
                 show(found.as_ref()),
-                show(value.as_ref())
+                show(*value)
             )),
         }
     }

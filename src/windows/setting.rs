@@ -389,6 +389,8 @@ pub enum Value {
     Sddl(String),
     /// A certificate (X.509, DER).
     Certificate(Vec<u8>),
+    /// An order of local group policy to delete a value. It can be read only.
+    Deletion,
 }
 
 /// What kind of value a setting has.
@@ -410,6 +412,8 @@ pub enum Form {
     Sddl,
     /// A certificate.
     Certificate,
+    /// An order to delete.
+    Deletion,
 }
 
 impl fmt::Display for Form {
@@ -423,6 +427,7 @@ impl fmt::Display for Form {
             Self::Audit => "audit",
             Self::Sddl => "sddl",
             Self::Certificate => "certificate",
+            Self::Deletion => "deletion",
         })
     }
 }
@@ -478,6 +483,7 @@ impl Value {
             Self::Audit(_) => Form::Audit,
             Self::Sddl(_) => Form::Sddl,
             Self::Certificate(_) => Form::Certificate,
+            Self::Deletion => Form::Deletion,
         }
     }
 }
@@ -494,6 +500,7 @@ impl fmt::Display for Value {
             Self::Audit(flags) => flags.fmt(f),
             Self::Sddl(text) => f.write_str(text),
             Self::Certificate(der) => write!(f, "a certificate of {} bytes", der.len()),
+            Self::Deletion => f.write_str("deleted"),
         }
     }
 }
@@ -514,6 +521,7 @@ impl Serialize for Value {
             Self::Sids(sids) => value.serialize_field("data", sids)?,
             Self::Audit(flags) => value.serialize_field("data", &flags.words().collect::<Vec<_>>())?,
             Self::Certificate(der) => value.serialize_field("data", &digest::hex(der))?,
+            Self::Deletion => value.serialize_field("data", &())?,
         }
         value.end()
     }

@@ -4,10 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::files::{Files, Staged};
-use super::hives::{self, CONFIG, Glimpse, ROOTS};
+use super::hives::{self, Glimpse, Holder, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, Entered};
 use super::policies;
+use super::profiles::{self, UserHive};
 use super::setting::{Found, Identity, Readings, Setting, SettingError};
 use super::stored;
 use super::{Error, Opening, Result, features};
@@ -21,7 +22,9 @@ use crate::disk::BlockDevice;
 pub struct View {
     hives: Vec<Glimpse>,
     /// The hives that a machine can do without, or why one cannot be used.
-    further: Vec<(&'static str, std::result::Result<Glimpse, Refusal>)>,
+    further: Vec<(String, std::result::Result<Glimpse, Refusal>)>,
+    /// The users who have a hive, usable or not.
+    users: Vec<UserHive>,
     identity: Identity,
     sets: ControlSets,
     warnings: Vec<String>,
@@ -39,31 +42,33 @@ impl View {
     pub fn open<D: BlockDevice + 'static>(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, mut warnings, .. } = locate::enter(device)?;
         let volume = Arc::new(volume);
-        let look = |name: &str| hives::look_into(&volume, name, opening.accept_dirty_hive);
-        let look_at = |(_, name): &(&str, &str)| {
-            let path = || format!(r"{CONFIG}\{name}");
-            look(name)?.ok_or_else(|| Error::NoHive { partition, path: path() })
+        let look_at = |path: String| {
+            let found = hives::look_into(&volume, &path, opening.accept_dirty_hive)?;
+            found.ok_or(Error::NoHive { partition, path })
         };
-        let hives = ROOTS.iter().map(look_at).collect::<Result<Vec<_>>>()?;
+        let roots = ROOTS.iter().map(|(_, name)| look_at(hives::in_config(name)));
+        let hives = roots.collect::<Result<Vec<_>>>()?;
         warnings.extend(hives.iter().filter_map(|file| file.recovery.clone()));
-        let further: Vec<_> = policies::HIVES
-            .into_iter()
-            .map(|name| (name, look_at(&("", name)).map_err(|error| locate::as_refusal(&error))))
+        let [software, system] = hives.as_slice() else {
+            return Err(Error::NoHive { partition, path: hives::CONFIG.to_owned() });
+        };
+        let users = profiles::present(&volume, &*software.hive)?;
+        let paths = policies::HIVES.iter().map(|name| hives::in_config(name));
+        let further: Vec<_> = paths
+            .chain(users.iter().map(|user| user.path.clone()))
+            .map(|path| (path.clone(), look_at(path).map_err(|error| locate::as_refusal(&error))))
             .collect();
         let security =
             further.iter().filter_map(|(_, file)| file.as_ref().ok()).find(|file| file.path == stored::SECURITY);
         if security.is_none() {
             warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
         }
-        let [software, system] = hives.as_slice() else {
-            return Err(Error::NoHive { partition, path: CONFIG.to_owned() });
-        };
         let sets = ControlSets::read(&*system.hive)?;
         warnings.extend(sets.warnings());
         let domain = security.map(|file| &*file.hive as _);
         let identity = identity::read(&*software.hive, &*system.hive, domain, sets)?;
         let files = Staged::open(&*volume)?;
-        Ok(Self { hives, further, identity, sets, warnings, volume, files })
+        Ok(Self { hives, further, users, identity, sets, warnings, volume, files })
     }
 
     /// Tells whether anything that was asked so far met damage in a hive. What was answered then does not count: a
@@ -73,14 +78,19 @@ impl View {
         self.hives.iter().chain(further).any(|file| file.hive.met_damage())
     }
 
-    /// Returns a hive by its file's name in the configuration folder.
-    fn hive(&self, name: &str) -> Result<&Glimpse> {
-        if let Some((_, file)) = self.further.iter().find(|(known, _)| *known == name) {
+    /// Returns a hive.
+    fn hive(&self, holder: Holder<'_>) -> Result<&Glimpse> {
+        let path = match holder {
+            Holder::Machine(name) => hives::in_config(name),
+            Holder::User(root) => {
+                let user = self.users.iter().find(|user| user.root.eq_ignore_ascii_case(root));
+                user.ok_or_else(|| Error::UnknownHive { key: root.to_owned() })?.path.clone()
+            }
+        };
+        if let Some((_, file)) = self.further.iter().find(|(known, _)| *known == path) {
             return file.as_ref().map_err(|refusal| Error::Refused(refusal.clone()));
         }
-        let number = ROOTS.iter().position(|(_, known)| *known == name);
-        let file = number.and_then(|number| self.hives.get(number));
-        file.ok_or_else(|| Error::UnknownHive { key: name.to_owned() })
+        self.hives.iter().find(|file| file.path == path).ok_or(Error::UnknownHive { key: path })
     }
 
     /// Returns what was noticed and did not stop the machine from being looked at, each with its code.
@@ -95,8 +105,10 @@ impl Readings for View {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let sam = self.hive("SAM").ok().map(|file| &*file.hive as _);
-        self.sets.places(setting).iter().flat_map(|place| policies::places(sam, place)).collect()
+        let sam = self.hive(Holder::Machine("SAM")).ok().map(|file| &*file.hive as _);
+        let accounts = |place: &Setting| policies::places(sam, place);
+        let users = |place: &Setting| profiles::places(self.users.iter(), place);
+        self.sets.places(setting).iter().flat_map(accounts).flat_map(|place| users(&place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
@@ -114,8 +126,8 @@ impl Readings for View {
             };
             return features::read(name, &sought, &*self.volume).map_err(failed);
         }
-        hives::get(setting, |name| {
-            let file = self.hive(name)?;
+        hives::get(setting, |holder| {
+            let file = self.hive(holder)?;
             Ok((&file.path, &*file.hive))
         })
     }

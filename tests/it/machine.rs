@@ -1,9 +1,9 @@
 //! The machine in an image: control sets, recovery of dirty hives, and what must never be made out of nothing.
 
 use coldforge::base::{Failure as _, time::Moment};
-use coldforge::disk::{Image, Memory, Overlay};
+use coldforge::disk::{BlockDevice, Image, Memory, Overlay};
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, Opening, View};
 
 use crate::support::{ask, coldforge, fixture, real_image, shared, text};
 
@@ -129,4 +129,63 @@ fn a_dirty_system_hive_is_recovered_from_both_logs_hardened_and_left_clean() {
         let log = std::fs::read(mounted.join(&format!("Windows/System32/config/{name}"))).unwrap();
         assert!(!log.is_empty() && log.iter().all(|byte| *byte == 0), "{name} is zeroed, and as long as before");
     }
+}
+
+const ATTACHMENTS: &str = r"HKCU\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\Attachments";
+
+/// Returns the registry value below each user's root that one of the current user stands for.
+fn of_users(roots: &[&str]) -> Vec<Setting> {
+    roots.iter().map(|root| registry(&ATTACHMENTS.replacen("HKCU", root, 1), "SaveZoneInformation")).collect()
+}
+
+#[test]
+fn a_value_of_the_current_user_is_set_in_the_hive_of_every_user() {
+    let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
+    let mut machine = Machine::open(Overlay::new(&image), opening()).unwrap();
+    let places = machine.places(&registry(ATTACHMENTS, "SaveZoneInformation"));
+    assert_eq!(places, of_users(&[r"HKU\.DEFAULT", r"HKU\Default"]));
+    for place in &places {
+        assert_eq!(machine.get(place).unwrap().value, Some(Value::dword(1)));
+        let change = machine.set(place, Some(&Value::dword(2))).unwrap().unwrap();
+        assert!(!machine.extents(&change).unwrap().is_empty());
+    }
+    let files: Vec<String> = machine.commit().unwrap().into_iter().map(|file| file.file).collect();
+    assert_eq!(files, [r"\Windows\System32\config\DEFAULT", r"\Users\Default\NTUSER.DAT"]);
+    let device = std::sync::Arc::new(machine.into_device());
+    let view = View::open(Memory(whole(&*device)), opening()).unwrap();
+    let again = Machine::open(&*device, opening()).unwrap();
+    assert_eq!(view.places(&registry(ATTACHMENTS, "SaveZoneInformation")), places);
+    for place in &places {
+        assert_eq!(again.get(place).unwrap().value, Some(Value::dword(2)));
+        assert_eq!(view.get(place).unwrap().value, Some(Value::dword(2)));
+    }
+    let nobody = registry(r"HKU\S-1-5-21-1-2-3-1000\Software", "N");
+    assert_eq!(again.get(&nobody).unwrap_err().code(), Some("E-SETTING-UNSUPPORTED"));
+}
+
+#[test]
+fn a_user_hive_that_cannot_be_used_is_the_refusal_of_its_own_settings() {
+    let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
+    let machine = Machine::open(&image, opening()).unwrap();
+    let hive = machine.read_file(r"\Users\Default\NTUSER.DAT").unwrap().unwrap();
+    let mut disk = whole(&image);
+    let at = disk.windows(512).position(|window| window == &hive[..512]).unwrap();
+    disk[at + 0x1000..at + 0x1004].fill(0);
+    let machine = Machine::open(Memory(disk.clone()), opening()).unwrap();
+    let view = View::open(Memory(disk), opening()).unwrap();
+    let places = of_users(&[r"HKU\.DEFAULT", r"HKU\Default"]);
+    assert_eq!(machine.places(&registry(ATTACHMENTS, "SaveZoneInformation")), places);
+    assert_eq!(machine.get(&places[0]).unwrap().value, Some(Value::dword(1)));
+    assert!(machine.get(&places[1]).is_err());
+    let _ = view.get(&places[1]);
+    assert!(view.get(&places[1]).is_err() || view.met_damage());
+    let lsa = registry(r"HKLM\SYSTEM\ControlSet001\Control\Lsa", "LmCompatibilityLevel");
+    assert!(machine.get(&lsa).is_ok() && view.get(&lsa).is_ok());
+}
+
+/// Returns every byte of a disk.
+fn whole(device: &dyn BlockDevice) -> Vec<u8> {
+    let mut bytes = vec![0; usize::try_from(device.len()).unwrap()];
+    device.read_at(0, &mut bytes).unwrap();
+    bytes
 }

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use super::Catalog;
 use crate::base::digest::Digest;
+use crate::base::{access, sddl};
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
@@ -95,6 +96,7 @@ struct RawCheck {
     records: Option<Vec<String>>,
     only: Option<Vec<String>>,
     includes: Option<Vec<Vec<String>>>,
+    no_wider_than: Option<String>,
     present: Option<bool>,
     // How far.
     /// Numbers that meet a bound although they lie outside it, such as the 0 that means "for ever".
@@ -222,8 +224,12 @@ fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleF
         (Some(_), Some(_), _) => return Err(misfit("beyond", form)),
         (None, Some(reason), _) => Remedy::Beyond(reason),
         (Some(set), None, _) => {
-            let plain = plain("set", &set, form)?;
-            Remedy::Set(require.encode(form, &plain).ok_or_else(|| misfit("set", form))?)
+            if let (Form::Sddl, toml::Value::String(text)) = (form, &set) {
+                Remedy::Set(Value::Sddl(text.clone()))
+            } else {
+                let plain = plain("set", &set, form)?;
+                Remedy::Set(require.encode(form, &plain).ok_or_else(|| misfit("set", form))?)
+            }
         }
         (None, None, Some(remedy)) => remedy,
         (None, None, None) => return Err(RuleFault::NoSet { setting }),
@@ -331,7 +337,9 @@ fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Resul
     let mut push = |require, remedy| demands.push(RawDemand { require, remedy });
     if let Some(equals) = &raw.equals {
         if let (toml::Value::Boolean(flag), Form::Flag) = (equals, form) {
-            push(Requirement::Flag(*flag), Some(Remedy::Set(Value::Flag(*flag))));
+            // Whether a file is there can only be read.
+            let remedy = raw.file.is_none().then_some(Remedy::Set(Value::Flag(*flag)));
+            push(Requirement::Flag(*flag), remedy);
         } else {
             let only = plain("equals", equals, form)?;
             let require = match only.clone() {
@@ -406,7 +414,14 @@ fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Resul
         let first = raw.includes.iter().flatten().filter_map(|group| group.first()?.parse().ok());
         push(Requirement::Includes(groups), Some(Remedy::Grant(first.collect())));
     }
+    if let Some(limit) = &raw.no_wider_than {
+        fits("no_wider_than", form == Form::Sddl && sddl::parse(limit).is_ok())?;
+        let kind = if raw.file_acl.is_some() { access::Kind::File } else { access::Kind::Key };
+        push(Requirement::NotWiderThan { kind, limit: limit.clone() }, None);
+    }
     if let Some(present) = raw.present {
+        // A file answers yes or no: it always has a value.
+        fits("present", raw.file.is_none())?;
         let removable = matches!(form, Form::Data(_) | Form::Certificate);
         match present {
             true => push(Requirement::Present, None),
@@ -635,6 +650,24 @@ equals = 1
                 "nothing: no file",
             ),
             (
+                "registry_acl = 'HKLM\\SOFTWARE'\nno_wider_than = \"D:(A;CI;KA;;;BA)\"\nset = \"D:(A;CI;KA;;;BA)\"",
+                "permissions of HKLM\\SOFTWARE",
+                "no wider than D:(A;CI;KA;;;BA)",
+                "D:(A;CI;KA;;;BA)",
+            ),
+            (
+                "file_acl = '\\Windows'\nno_wider_than = \"D:(A;;FA;;;BA)\"\nbeyond = \"mend it by hand\"",
+                "permissions of \\Windows",
+                "no wider than D:(A;;FA;;;BA)",
+                "nothing: mend it by hand",
+            ),
+            (
+                "file = '\\Windows\\a.exe'\nequals = false\nbeyond = \"nothing is deleted\"",
+                "file \\Windows\\a.exe",
+                "no",
+                "nothing: nothing is deleted",
+            ),
+            (
                 "feature = \"SMB1Protocol\"\npresent = false\nbeyond = \"only Windows removes it\"",
                 "feature SMB1Protocol",
                 "absent",
@@ -660,6 +693,16 @@ equals = 1
             ("account = \"enabled\"\nat_most = 1", "at_most does not fit a flag"),
             ("feature = \"A\"\npresent = false", "does not say which value to set"),
             ("key = 'HKLM\\S'\nequals = 1", "a check names 0 settings"),
+            ("file_acl = 'a'\nno_wider_than = \"D:(\"\nbeyond = \"b\"", "no_wider_than does not fit a sddl"),
+            ("file_acl = 'a'\nno_wider_than = \"D:(A;;FA;;;BA)\"", "does not say which value to set"),
+            (
+                "file_acl = 'a'\nno_wider_than = \"D:(A;;FA;;;BA)\"\nset = \"D:(A;;FA;;;BU)\"",
+                "does not meet its own demand",
+            ),
+            ("file_acl = 'a'\nequals = \"D:\"", "equals does not fit a sddl"),
+            ("account = \"enabled\"\nno_wider_than = \"D:\"", "no_wider_than does not fit a flag"),
+            ("file = 'a'\nequals = false", "does not say which value to set"),
+            ("file = 'a'\npresent = false\nbeyond = \"b\"", "present does not fit a flag"),
         ] {
             let said = checked(check).unwrap_err();
             assert!(said.contains(expected), "{check}: {said}");

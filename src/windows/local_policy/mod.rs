@@ -181,6 +181,11 @@ impl LocalPolicy {
         }
     }
 
+    /// Tells whether the policy deletes a registry value; what [`LocalPolicy::value`] refuses is asked there.
+    pub fn deletes(&self, scope: PolicyScope, key: &str, name: &str) -> bool {
+        matches!(self.pol(scope).content.effect(key, name), Effect::Deletes(_))
+    }
+
     /// Makes the policy give a registry value, or with `None` not configure it; returns whether it was changed.
     ///
     /// # Errors
