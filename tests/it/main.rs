@@ -22,3 +22,4 @@ mod real;
 mod refusals;
 mod reg;
 mod regf;
+mod whole;
