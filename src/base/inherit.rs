@@ -66,8 +66,12 @@ pub fn inherited(parent: &[u8], is_folder: bool) -> Result<Option<Vec<u8>>, Malf
             made.push(Made { kind: *kind, flags: further | INHERIT_ONLY | INHERITED, mask: *mask, sid: sid.clone() });
         }
     }
+    // Windows is not known to add anything to a list that holds nothing for the folder itself.
+    if !made.is_empty() && made.iter().all(|entry| entry.flags & INHERIT_ONLY != 0) {
+        return Ok(None);
+    }
     let mut control = SELF_RELATIVE | DACL_PRESENT | DACL_AUTO_INHERITED;
-    if !made.iter().any(|entry| entry.flags & INHERIT_ONLY == 0) {
+    if made.is_empty() {
         control &= !DACL_AUTO_INHERITED;
         made = [&system, &administrators]
             .map(|sid| Made { kind: 0, flags: 0, mask: meant(0x1000_0000), sid: sid.clone() })
@@ -153,6 +157,8 @@ mod tests {
         let users = Sid::new(5, &[32, 545]);
         assert_eq!(sddl(&[entry(0, 1, users.clone())], false), "O:BAG:SYD:(A;;FA;;;SY)(A;;FA;;;BA)");
         assert_eq!(sddl(&[], true), "O:BAG:SYD:(A;;FA;;;SY)(A;;FA;;;BA)");
+        let files_only = assemble(0x8004, &users, &users, &[entry(OBJECT_INHERIT, 1, users.clone())]);
+        assert_eq!(inherited(&files_only, true).ok(), Some(None), "nothing for the folder itself");
         let odd = assemble(0x8004, &users, &users, &[Made { kind: 9, flags: 3, mask: 1, sid: users.clone() }]);
         assert_eq!(inherited(&odd, true).ok(), Some(None));
     }

@@ -628,7 +628,9 @@ impl Failure for Error {
             Self::Refs => Some("use an image whose Windows lies on an NTFS volume"),
             Self::ReparsePoint { .. } => Some("name the file that the reparse point leads to"),
             Self::Sparse { .. } => Some("clear the sparse flag in Windows with `fsutil sparse setflag FILE 0`"),
-            Self::SystemFile { .. } => Some("name a file that is not part of the file system"),
+            Self::SystemFile { .. } => {
+                Some("name a file that is neither part of the file system nor of its shadow copies")
+            }
             Self::Tied { .. } => Some("delete the file in a running Windows"),
             Self::TooLarge { .. } => Some("check that the path names the intended file"),
             Self::TooFragmented { .. } => Some("defragment the volume in Windows"),

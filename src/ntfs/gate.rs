@@ -17,6 +17,12 @@ const MIRRORED_RECORDS: u64 = 4;
 /// What ends the names of a shadow copy's files in `\System Volume Information`.
 const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
+/// Tells whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one. The
+/// boot area points at their clusters, whatever becomes of the files.
+pub(crate) fn is_shadow_store(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(SHADOW_COPY)
+}
+
 impl<D: BlockDevice> Volume<D> {
     /// Returns every reason not to write the volume; none means that it may be written.
     ///
@@ -74,7 +80,7 @@ impl<D: BlockDevice> Volume<D> {
         let Some(folder) = self.find(r"\System Volume Information")?.filter(|file| file.is_directory()) else {
             return Ok(Vec::new());
         };
-        let is_copy = |name: &str| name.len() > SHADOW_COPY.len() && name.to_ascii_lowercase().ends_with(SHADOW_COPY);
+        let is_copy = |name: &str| name.len() > SHADOW_COPY.len() && is_shadow_store(name);
         let copies = self.list(&folder)?.iter().filter(|entry| is_copy(&entry.name)).count();
         if copies == 0 {
             return Ok(Vec::new());

@@ -43,6 +43,7 @@ mod write;
 pub use boot::Geometry;
 pub use error::{Error, MappingFault, Place};
 pub use file::File;
+pub(crate) use gate::is_shadow_store;
 pub use index::{Entry, Namespace};
 pub use record::Reference;
 pub use volume::{Information, Volume};

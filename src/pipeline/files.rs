@@ -9,7 +9,7 @@ use crate::base::time::FileTime;
 use crate::base::{Extent, Failure as _, Kind, inherit};
 use crate::disk::{BlockDevice, Format, Image, Overlay, Window};
 use crate::ntfs::verify::Check;
-use crate::ntfs::{self, Changes, File, Security, Volume};
+use crate::ntfs::{self, Changes, File, Security, Volume, is_shadow_store};
 use crate::partition::Partition;
 use crate::windows;
 
@@ -105,6 +105,9 @@ impl FileStep {
             Self::Put { path, content } => {
                 let failed = |source| Error::Path { path: path.clone(), source };
                 match volume.find(path).map_err(failed)? {
+                    Some(file) if is_shadow_store(path) => {
+                        return Err(failed(ntfs::Error::SystemFile { record: file.reference().record() }));
+                    }
                     Some(file) => changes.join(volume.replace_stream(&file, content, now).map_err(failed)?),
                     None => {
                         let (parent, name) = parent_of(volume, path)?;
@@ -157,7 +160,7 @@ fn remove<D: BlockDevice>(
 ) -> Result<()> {
     let failed = |source| Error::Path { path: path.to_owned(), source };
     let file = volume.find(path).map_err(failed)?.ok_or_else(|| Error::NoPath { path: path.to_owned() })?;
-    if file.is_system() {
+    if file.is_system() || is_shadow_store(path) {
         return Err(failed(ntfs::Error::SystemFile { record: file.reference().record() }));
     }
     // A link into another tree is refused below, before anything in it is looked at.

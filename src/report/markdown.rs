@@ -59,9 +59,7 @@ fn cell(text: &str) -> String {
             '<' => cell.push_str("&lt;"),
             '>' => cell.push_str("&gt;"),
             '&' => cell.push_str("&amp;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '(' | ')' | '#' | '!' | '\\' | '~' | '$' | '{' | '}' => {
-                cell.extend(['\\', c])
-            }
+            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '$' => cell.extend(['\\', c]),
             c => cell.push(c),
         }
     }

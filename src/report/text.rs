@@ -1,7 +1,8 @@
 //! Text from an image, made inert: no control characters, nothing that turns the direction of writing, no endless lines.
 
-use crate::base::digest::Digest;
-use crate::base::guid::Guid;
+use sha1::{Digest as _, Sha1};
+
+use crate::base::digest;
 
 /// The longest text of an image that a report shows, in characters; the audit log holds it whole.
 const LONGEST_CHARS: usize = 4000;
@@ -36,16 +37,22 @@ fn hides(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
 }
 
-/// Returns an identifier that is made of these parts and of nothing else: a UUID of version 8 (RFC 9562), whose bits are
-/// those of their SHA-256.
+/// The name space of our identifiers: any UUID that nobody else uses.
+const NAME_SPACE: [u8; 16] = *b"coldforge/report";
+
+/// Returns an identifier that is made of these parts and of nothing else: a UUID of version 5 (RFC 9562, section 5.5).
 pub(super) fn uuid(parts: &[&str]) -> String {
-    let Digest(digest) = Digest::of(parts.join("\0").as_bytes());
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&digest[..16]);
-    // A GUID's third group lies with its low byte first: the version is the high half of byte 7.
-    bytes[7] = bytes[7] & 0x0f | 0x80;
-    bytes[8] = bytes[8] & 0x3f | 0x80;
-    Guid(bytes).to_string()
+    let digest = Sha1::new().chain_update(NAME_SPACE).chain_update(parts.join("\0")).finalize();
+    let group = |range: std::ops::Range<usize>| digest::hex(&digest[range]);
+    let (version, variant) = (digest[6] & 0x0f | 0x50, digest[8] & 0x3f | 0x80);
+    format!(
+        "{}-{}-{version:02x}{}-{variant:02x}{}-{}",
+        group(0..4),
+        group(4..6),
+        group(7..8),
+        group(9..10),
+        group(10..16)
+    )
 }
 
 #[cfg(test)]
@@ -61,11 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_is_a_uuid_of_version_8() {
+    fn an_identifier_is_a_uuid_of_version_5() {
         let id = uuid(&["a", "b"]);
         assert_eq!(id, uuid(&["a", "b"]));
         assert_ne!(id, uuid(&["ab"]));
-        assert_eq!((id.len(), &id[14..15]), (36, "8"));
+        assert_eq!((id.len(), &id[14..15]), (36, "5"));
         assert!("89ab".contains(&id[19..20]));
     }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use crate::support::{coldforge, copy_of, fixture, oracle, text, to_raw};
+use crate::support::{coldforge, copy_of, corpus, fixture, oracle, text, to_raw};
 
 /// Where the volume of the fixture begins, and its `$MFT`.
 const VOLUME: u64 = 2048 * 512;
@@ -132,4 +132,24 @@ fn a_volume_that_cannot_be_opened_is_a_finding_and_an_encrypted_one_a_refusal() 
     let document = coldforge(["check", "--json", &locked]).expect(3).json();
     assert_eq!(document["volumes"][0]["error"]["code"], "E-BITLOCKER");
     coldforge(["ls", &locked]).expect(3);
+}
+
+#[test]
+fn the_store_of_shadow_copies_is_neither_deleted_nor_replaced() {
+    let Some(folder) = corpus("^ntfs/dfvfs__vss") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let image = home.path().join("vss.raw");
+    fs::copy(folder.join("ntfs/dfvfs__vss.raw"), &image).unwrap();
+    let before = crate::support::sha256(&image);
+    let catalog = "/System Volume Information/{3808876b-c176-4e48-b7ae-04046e6cc752}";
+    fs::write(home.path().join("small"), "small").unwrap();
+    for arguments in [
+        vec!["rm", "-r", text(&image), "/System Volume Information"],
+        vec!["rm", text(&image), catalog],
+        vec!["put", text(&image), text(&home.path().join("small")), catalog],
+    ] {
+        let answer = coldforge(&arguments).expect(3);
+        assert!(answer.err.contains("E-FILE-SYSTEM"), "{arguments:?}: {}", answer.err);
+    }
+    assert_eq!(crate::support::sha256(&image), before);
 }

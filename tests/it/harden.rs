@@ -6,7 +6,10 @@ use serde_json::Value;
 
 use crate::support::{Answer, Seeded, ask, coldforge, copy_of, fixture, sha256, text};
 
-/// Hardens the fixture into `folder/out`.
+/// The rules that need what no image holds: certificates, and new names for two accounts.
+const BEYOND: [&str; 5] = ["WN22-PK-000010", "WN22-PK-000020", "WN22-PK-000030", "WN22-SO-000030", "WN22-SO-000040"];
+
+/// Hardens the fixture into `folder/out`; the exit code says that the rules [`BEYOND`] are open.
 fn harden(folder: &Path) -> Answer {
     coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&folder.join("out"))])
 }
@@ -15,7 +18,7 @@ fn harden(folder: &Path) -> Answer {
 fn the_fixture_becomes_a_bundle_that_proves_itself() {
     let home = tempfile::tempdir().unwrap();
     let source = sha256(&fixture("ws2022.vhd"));
-    harden(home.path()).expect(0);
+    harden(home.path()).expect(1);
     let out = home.path().join("out");
     let sums = std::process::Command::new("sha256sum").args(["-c", "--quiet", "SHA256SUMS"]).current_dir(&out).status();
     assert!(sums.unwrap().success());
@@ -41,15 +44,18 @@ fn after_hardening_no_assessed_rule_is_open_and_none_is_passed_unassessed() {
     let home = tempfile::tempdir().unwrap();
     let before = coldforge(["scan", text(&fixture("ws2022.vhd")), "--json"]).expect(1).json();
     assert!(before["totals"]["open"].as_u64().unwrap() > 50);
-    harden(home.path()).expect(0);
-    let after = coldforge(["scan", text(&home.path().join("out/ws2022.vhd")), "--json"]).expect(0).json();
-    assert_eq!(after["totals"]["open"], 0);
+    harden(home.path()).expect(1);
+    let after = coldforge(["scan", text(&home.path().join("out/ws2022.vhd")), "--json"]).expect(1).json();
+    let open = |finding: &&Value| finding["status"] == "open";
+    let open: Vec<&str> =
+        after["findings"].as_array().unwrap().iter().filter(open).filter_map(|f| f["stig_id"].as_str()).collect();
+    assert_eq!(open, BEYOND);
     assert_eq!(after["totals"]["not_reviewed"], before["totals"]["not_reviewed"]);
     let findings = after["findings"].as_array().unwrap();
     assert_eq!(findings.len(), 282);
     for finding in findings {
-        let registry = finding["kind"] == "registry" && finding["stig_id"] != "WN22-UC-000010";
-        assert!(registry || finding["status"] != "pass", "{finding}");
+        let manual = ["manual", "ad_object", "os_state"].iter().any(|kind| finding["kind"] == *kind);
+        assert!(!manual || finding["status"] != "pass", "{finding}");
         assert!(finding["status"] == "pass" || finding["reason"].is_string(), "{finding}");
     }
 }
@@ -57,12 +63,12 @@ fn after_hardening_no_assessed_rule_is_open_and_none_is_passed_unassessed() {
 #[test]
 fn hardening_a_hardened_image_changes_nothing_and_says_so() {
     let home = tempfile::tempdir().unwrap();
-    harden(home.path()).expect(0);
+    harden(home.path()).expect(1);
     let (first, second) = (home.path().join("out/ws2022.vhd"), home.path().join("again"));
-    let run = coldforge(["harden", text(&first), "-o", text(&second), "--json"]).expect(0).json();
+    let run = coldforge(["harden", text(&first), "-o", text(&second), "--json"]).expect(1).json();
     assert_eq!(run["changes"], 0);
     assert_eq!(sha256(&first), sha256(&second.join("ws2022.vhd")));
-    let said = coldforge(["harden", text(&first), "--dry-run"]).expect(0);
+    let said = coldforge(["harden", text(&first), "--dry-run"]).expect(1);
     assert!(said.out.contains("Nothing had to be changed"), "{}", said.out);
 }
 
@@ -70,7 +76,7 @@ fn hardening_a_hardened_image_changes_nothing_and_says_so() {
 fn two_runs_at_the_same_moment_give_the_same_bytes() {
     let home = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {
-        coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join(name))]).expect(0);
+        coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join(name))]).expect(1);
     }
     let done = ask("diff", &["-r", text(&home.path().join("a")), text(&home.path().join("b"))]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
@@ -80,8 +86,8 @@ fn two_runs_at_the_same_moment_give_the_same_bytes() {
 fn a_dry_run_shows_the_changes_and_writes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let image = copy_of("ws2022.vhd", home.path());
-    let run = coldforge(["harden", text(&image), "--dry-run", "--json"]).expect(0).json();
-    let wet = harden(home.path()).expect(0);
+    let run = coldforge(["harden", text(&image), "--dry-run", "--json"]).expect(1).json();
+    let wet = harden(home.path()).expect(1);
     assert!(wet.out.contains(&format!("{} settings changed", run["changes"])), "{}", wet.out);
     assert_eq!(run["bundle"], Value::Null);
     let mut names: Vec<_> = std::fs::read_dir(home.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
@@ -93,7 +99,7 @@ fn a_dry_run_shows_the_changes_and_writes_nothing() {
 #[test]
 fn one_flipped_byte_makes_verify_fail_and_say_where() {
     let home = tempfile::tempdir().unwrap();
-    harden(home.path()).expect(0);
+    harden(home.path()).expect(1);
     let out = home.path().join("out");
     let mut random = Seeded(7);
     for file in
@@ -143,7 +149,7 @@ fn a_log_that_claims_more_bytes_than_its_changes_touched_is_found_too() {
 /// returns what `verify --source` says, which must not be that all is well.
 fn forged(lie: impl FnOnce(&str) -> String) -> Answer {
     let home = tempfile::tempdir().unwrap();
-    harden(home.path()).expect(0);
+    harden(home.path()).expect(1);
     let out = home.path().join("out");
     // A forger changes a byte of the image that no registry value depends on.
     let image = out.join("ws2022.vhd");
@@ -170,7 +176,7 @@ type Lie = Box<dyn Fn(&str) -> String>;
 #[test]
 fn every_lie_about_an_untouched_image_is_found_though_all_is_sealed_again() {
     let home = tempfile::tempdir().unwrap();
-    harden(home.path()).expect(0);
+    harden(home.path()).expect(1);
     let out = home.path().join("out");
     let pristine = home.path().join("pristine");
     assert!(ask("cp", &["-r", text(&out), text(&pristine)]).status.success());
@@ -308,7 +314,7 @@ fn a_full_disk_leaves_nothing_behind() {
 fn rules_are_selected_by_any_id_and_level() {
     let image = fixture("ws2022.vhd");
     let changes = |arguments: &[&str]| {
-        let mut all = vec!["harden", text(&image), "--dry-run", "--json"];
+        let mut all = vec!["harden", text(&image), "--dry-run", "--json", "--fail-on", "none"];
         all.extend_from_slice(arguments);
         coldforge(all).expect(0).json()["changes"].as_u64().unwrap()
     };

@@ -22,4 +22,5 @@ mod real;
 mod refusals;
 mod reg;
 mod regf;
+mod report;
 mod whole;
