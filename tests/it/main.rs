@@ -23,3 +23,4 @@ mod refusals;
 mod reg;
 mod regf;
 mod report;
+mod whole;
