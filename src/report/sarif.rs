@@ -70,7 +70,7 @@ fn level(severity: Severity) -> &'static str {
 /// Returns a path as a relative URI reference.
 fn path(text: &str) -> String {
     let mut uri = String::new();
-    for byte in text.bytes() {
+    for byte in line(text).bytes() {
         match byte {
             b'\\' => uri.push('/'),
             b'/' | b'-' | b'.' | b'_' | b'~' | b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' => uri.push(byte.into()),

@@ -48,7 +48,7 @@ fn an_image_is_hardened_in_place_proves_itself_and_comes_back_byte_for_byte() {
         assert_eq!(run["bundle"]["image"], text(&image));
         assert!(run["changes"].as_u64().unwrap() > 50);
         assert_ne!(sha256(&image), before);
-        assert_eq!(names(&out), ["SHA256SUMS", "audit.jsonl", "aws", "manifest.json", "reports"]);
+        assert_eq!(names(&out), ["SHA256SUMS", "audit.jsonl", "aws", "manifest.json", "provenance.json", "reports"]);
         assert_eq!(names(home.path()), ["copy.img", "disk.img", "disk.img.coldforge-undo", "out"]);
 
         let missing = coldforge(["verify", text(&out)]).expect(2);
