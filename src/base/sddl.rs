@@ -107,7 +107,7 @@ const OBJECT_KINDS: [u8; 8] = [0x05, 0x06, 0x07, 0x08, 0x0b, 0x0c, 0x0f, 0x10];
 /// Reads a text and returns the self-relative descriptor, laid out as Windows does: lists first, then owner and group.
 ///
 /// # Errors
-/// [`Error`].
+/// [`Error`](struct@Error).
 pub fn parse(text: &str) -> Result<Vec<u8>, Error> {
     let mut control = SELF_RELATIVE;
     let (mut owner, mut group, mut dacl, mut sacl) = (None, None, None, None);

@@ -141,7 +141,7 @@ pub fn is_zip(bytes: &[u8]) -> bool {
 /// Returns the files of an archive in the order of its directory; folders are left out.
 ///
 /// # Errors
-/// [`Error`], for anything that is not plain.
+/// [`Error`](enum@Error), for anything that is not plain.
 pub fn entries(bytes: &[u8]) -> Result<Vec<Entry<'_>>, Error> {
     let (mut at, count) = directory(bytes)?;
     let mut found = Vec::new();

@@ -62,7 +62,7 @@ pub(super) fn benchmark(bundle: &Bundle) -> Result<Option<Vec<u8>>> {
 /// Writes every report about an assessment into a new folder; returns the files.
 ///
 /// # Errors
-/// The operating system's, and [`Error::Output`] if something stands there already.
+/// The operating system's, and if a file stands there already.
 pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Result<Vec<PathBuf>> {
     let evidence = Evidence::read(&String::from_utf8_lossy(assessment), None, Some(catalog))?;
     let reports = Format::all().filter_map(|format| {

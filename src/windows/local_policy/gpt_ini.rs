@@ -87,7 +87,7 @@ impl GptIni {
     /// Reads a file, and checks what may be edited in it.
     ///
     /// # Errors
-    /// [`Error`].
+    /// [`Error`](enum@Error).
     pub fn parse(bytes: &[u8]) -> Result<Self, Error> {
         if bytes.contains(&0) || bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
             return Err(Error::Encoding);

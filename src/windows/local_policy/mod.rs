@@ -146,7 +146,7 @@ impl LocalPolicy {
     /// Takes the files, each asked for once; a file that is not there is empty.
     ///
     /// # Errors
-    /// [`Error`] by the file that is none of its kind; of a `Registry.pol`, what is broken further down is told when it
+    /// [`Error`](enum@Error) by the file that is none of its kind; of a `Registry.pol`, what is broken further down is told when it
     /// is edited.
     pub fn open<E: From<Error>>(mut read: impl FnMut(PolicyFile) -> Result<Option<Vec<u8>>, E>) -> Result<Self, E> {
         let (machine, user) = (read(PolicyFile::Machine)?, read(PolicyFile::User)?);
