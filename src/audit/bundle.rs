@@ -104,9 +104,19 @@ impl Staging {
     /// # Errors
     /// The operating system's.
     pub fn place(&self, path: &str) -> Result<PathBuf> {
-        let place = self.folder.path().join(path);
-        if let Some(folder) = place.parent() {
-            std::fs::create_dir_all(folder).map_err(fs::failed("create", folder))?;
+        let mut place = self.folder.path().to_owned();
+        let mut names = Path::new(path).components().peekable();
+        while let Some(name) = names.next() {
+            place.push(name);
+            if names.peek().is_some() {
+                // Never the staging folder itself: where a signal has removed it, it must not come back.
+                match std::fs::create_dir(&place) {
+                    Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                        return Err(fs::failed("create", &place)(error).into());
+                    }
+                    _ => {}
+                }
+            }
         }
         Ok(place)
     }
