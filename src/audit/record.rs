@@ -165,6 +165,9 @@ pub struct Trailer {
     pub held_back: Vec<Held>,
     /// What the rules demanded and nothing could be done about there, with the reason.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts for the first time, with what is done about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub at_risk: Vec<Held>,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
     /// The benchmark's title with version and release, as the import files name it.

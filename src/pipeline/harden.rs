@@ -23,7 +23,7 @@ use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
-use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, FirstBoot, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
 
@@ -46,6 +46,8 @@ pub struct Harden {
     pub now: Moment,
     /// How firmware starts the machine, or `None` to take it from the partition table.
     pub boot_mode: Option<BootMode>,
+    /// What is done about settings that setup may set anew when the image starts.
+    pub first_boot: FirstBoot,
     /// The bucket that the import files name.
     pub bucket: String,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
@@ -69,6 +71,8 @@ pub struct Outcome {
     pub held_back: Vec<Held>,
     /// What the rules demanded and nothing can be done about here, with the reason.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts.
+    pub at_risk: Vec<Held>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -229,6 +233,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("editing", 0);
     let plan = policy::plan(&before, &HoldBack::Nothing)?.with_local_policy(&before, job.demand.local_gpo);
+    let plan = plan.with_first_boot(&before, &machine, job.first_boot)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
@@ -248,6 +253,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         applied: edit.applied.clone(),
         held_back: plan.held_back.clone(),
         left_open: plan.left_open.clone(),
+        at_risk: plan.at_risk.clone(),
         source: None,
         output: None,
         second_opinion: None,
@@ -345,6 +351,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         assessment_sha256: Digest::of(&assessment),
         held_back: outcome.held_back.clone(),
         left_open: outcome.left_open.clone(),
+        at_risk: outcome.at_risk.clone(),
         benchmark: outcome.after.benchmark.to_string(),
         second_opinion,
     };

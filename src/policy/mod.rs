@@ -13,6 +13,7 @@ mod assess;
 mod catalog;
 mod error;
 mod finding;
+mod first_boot;
 mod local_policy;
 mod nearest;
 #[cfg(test)]
@@ -30,6 +31,7 @@ pub use assess::assess;
 pub use catalog::{Catalog, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals};
+pub use first_boot::FirstBoot;
 pub use local_policy::LocalGpo;
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};

@@ -31,6 +31,8 @@ pub struct Plan {
     pub held_back: Vec<Held>,
     /// What is left open because nothing can be done about it here.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts for the first time.
+    pub at_risk: Vec<Held>,
 }
 
 /// One change.
@@ -164,6 +166,7 @@ pub(super) fn folded(setting: &Setting) -> Setting {
         }
         Setting::RegistryAcl { key } => Setting::RegistryAcl { key: key.to_uppercase() },
         Setting::FileAcl { path } => Setting::FileAcl { path: path.to_uppercase() },
+        Setting::FileContent { path } => Setting::FileContent { path: path.to_uppercase() },
         other => other,
     }
 }

@@ -9,6 +9,7 @@ mod certificates;
 mod disk;
 mod emission;
 mod files;
+mod first_boot;
 mod floors;
 mod group_policy;
 mod growth;
