@@ -136,6 +136,7 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
+        "waived": outcome.waived,
         "left_open": outcome.left_open,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
@@ -186,6 +187,8 @@ fn report(outcome: &Outcome) -> String {
     if !open.is_empty() {
         text.push_str(&format!("\nStill open:\n{open}"));
     }
+    text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
+    text.push_str(&scan::waived(&outcome.after));
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
             text.push_str(&format!("\n{}\n", bundle.image.display()));
