@@ -231,6 +231,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("editing", 0);
     let plan = demand.plan(&before, &machine)?;
+    policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);

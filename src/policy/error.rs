@@ -104,6 +104,17 @@ pub enum Error {
         other: String,
     },
 
+    /// Nobody could administer the machine any more.
+    #[error("{rules} would lock every administrator out: now {now} may log on, then {remain}")]
+    LastAdministrator {
+        /// The rules whose steps concern accounts and logging on.
+        rules: String,
+        /// Who may log on now.
+        now: String,
+        /// Who would remain.
+        remain: String,
+    },
+
     /// A step of a plan failed.
     #[error("the step for {} failed", rules.join(", "))]
     Step {
@@ -134,7 +145,7 @@ impl Failure for Error {
             | Self::UnknownRule { .. }
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
-            Self::Conflict { .. } => Kind::Refused,
+            Self::Conflict { .. } | Self::LastAdministrator { .. } => Kind::Refused,
             Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Answers { .. } => Kind::Corrupt,
@@ -146,6 +157,7 @@ impl Failure for Error {
             Self::Schema { .. } => Some("E-SCHEMA"),
             Self::NoStig { .. } => Some("E-NO-STIG"),
             Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
+            Self::LastAdministrator { .. } => Some("E-LAST-ADMINISTRATOR"),
             Self::Benchmark(source) => source.code(),
             Self::Step { source, .. } => source.code(),
             _ => None,
@@ -166,6 +178,9 @@ impl Failure for Error {
             }
             Self::EmptySelection => Some("raise --level, or take back a --skip"),
             Self::Conflict { .. } => Some("leave one of the two rules out with --skip, or change what it demands"),
+            Self::LastAdministrator { .. } => {
+                Some("enable another administrator in the image first, or leave one of the rules out with --skip")
+            }
             Self::Benchmark(source) => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Answers { .. } => None,

@@ -203,11 +203,22 @@ mod tests {
             rights.into_iter().filter(|id| ids.iter().any(|own| own == id)).collect::<Vec<_>>()
         };
         assert_eq!(of(&server(false)), rights);
-        assert_eq!(
-            of(&server(true)),
-            ["MS-000070", "UR-000030"],
-            "local administrators and those of the domain lose it"
-        );
+    }
+
+    #[test]
+    fn denying_local_administrators_is_a_risk() {
+        for (denied, is_disproved) in [("S-1-5-32-546", true), ("S-1-5-114", false), ("S-1-5-113", false)] {
+            let catalog = Catalog::parse(&format!(
+                "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\nversion = 1\n\
+                release = 1\ndate = \"2026-01-01\"\nbuilds = [20348]\n[[rule]]\nstig_id = \"T-0\"\nvuln_id = \"V-0\"\n\
+                rule_id = \"SV-0r1_rule\"\ntitle = \"T\"\nseverity = \"low\"\nkind = \"user_right\"\nrole = \"both\"\n\
+                import_risk = {{ advice = \"guard\", reason = \"r\" }}\n[[rule.check]]\n\
+                user_right = \"SeDenyNetworkLogonRight\"\nincludes = [[\"{denied}\"]]\n"
+            ));
+            let machine = server(true);
+            let assessment = assess(&catalog.unwrap(), &Selection::default(), &Values::default(), &machine);
+            assert_eq!(disproved(&assessment, &machine).contains("T-0"), is_disproved, "{denied}");
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod error;
 mod finding;
 mod guard;
 mod local_policy;
+mod lockout;
 mod nearest;
 #[cfg(test)]
 mod paper;
@@ -33,6 +34,7 @@ pub use catalog::{Catalog, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals};
 pub use local_policy::LocalGpo;
+pub use lockout::keep_an_administrator;
 pub use plan::{Held, HoldBack, HoldBackChoice, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};

@@ -45,6 +45,8 @@ fn an_image_is_hardened_in_place_proves_itself_and_comes_back_byte_for_byte() {
                 "harden",
                 "--hold-back",
                 "none",
+                "--hold-back",
+                "none",
                 "--fail-on",
                 "none",
                 text(&image),
@@ -91,6 +93,8 @@ fn a_hardened_image_is_left_as_it_is_in_place_and_a_failed_bundle_takes_the_writ
             "harden",
             "--hold-back",
             "none",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&image),
@@ -103,6 +107,8 @@ fn a_hardened_image_is_left_as_it_is_in_place_and_a_failed_bundle_takes_the_writ
     coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "--in-place"]).expect(2);
     coldforge([
         "harden",
+        "--hold-back",
+        "none",
         "--hold-back",
         "none",
         "--fail-on",
@@ -154,6 +160,8 @@ fn containers_that_are_not_written_in_place_and_deltas_of_what_has_no_children_a
         let before = sha256(&image);
         let refused = coldforge([
             "harden",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&image),
@@ -170,6 +178,8 @@ fn containers_that_are_not_written_in_place_and_deltas_of_what_has_no_children_a
     convert(&source, &raw, Format::Raw, &Silent).unwrap();
     let refused = coldforge([
         "harden",
+        "--hold-back",
+        "none",
         "--fail-on",
         "none",
         text(&raw),
@@ -199,6 +209,8 @@ fn a_hardened_disk_comes_in_any_container_and_proves_itself_against_a_source_of_
         let out = home.path().join(word);
         let run = coldforge([
             "harden",
+            "--hold-back",
+            "none",
             "--hold-back",
             "none",
             "--fail-on",
@@ -240,6 +252,8 @@ fn a_delta_holds_only_what_changed_proves_itself_over_its_source_and_becomes_who
             "harden",
             "--hold-back",
             "none",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&source),
@@ -267,6 +281,8 @@ fn a_delta_holds_only_what_changed_proves_itself_over_its_source_and_becomes_who
             "harden",
             "--hold-back",
             "none",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&source),
@@ -281,6 +297,8 @@ fn a_delta_holds_only_what_changed_proves_itself_over_its_source_and_becomes_who
         // A child is hardened through its parent, and comes out whole.
         let child = coldforge([
             "harden",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&delta),
@@ -444,6 +462,8 @@ fn an_image_whose_writer_was_killed_at_any_call_is_brought_back_by_undo() {
     let before = sha256(&image);
     let arguments = [
         "harden",
+        "--hold-back",
+        "none",
         "--fail-on",
         "none",
         text(&image),
@@ -510,6 +530,8 @@ fn a_gpt_machine_with_large_clusters_in_a_dynamic_vhdx_is_hardened_and_passes_ag
     let fixed = home.path().join("fixed");
     coldforge([
         "harden",
+        "--hold-back",
+        "none",
         "--hold-back",
         "none",
         text(&image),
