@@ -112,10 +112,14 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand: Demand { check: arguments.check, local_gpo: arguments.local_gpo, ..arguments.policy.demand()? },
+        demand: Demand {
+            check: arguments.check,
+            local_gpo: arguments.local_gpo,
+            first_boot: arguments.first_boot,
+            ..arguments.policy.demand()?
+        },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
-        first_boot: arguments.first_boot,
         bucket: arguments.s3_bucket.clone(),
         elapsed: options::elapsed,
     };
@@ -147,6 +151,7 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
+        "waived": outcome.waived,
         "left_open": outcome.left_open,
         "at_risk": outcome.at_risk,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
@@ -199,6 +204,8 @@ fn report(outcome: &Outcome) -> String {
     if !open.is_empty() {
         text.push_str(&format!("\nStill open:\n{open}"));
     }
+    text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
+    text.push_str(&scan::waived(&outcome.after));
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
             text.push_str(&format!("\n{}\n", bundle.image.display()));

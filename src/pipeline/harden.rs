@@ -23,7 +23,7 @@ use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
-use crate::policy::{self, Applied, Assessment, CheckResult, Finding, FirstBoot, Held, HoldBack, Plan, Status};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
 
@@ -46,8 +46,6 @@ pub struct Harden {
     pub now: Moment,
     /// How firmware starts the machine, or `None` to take it from the partition table.
     pub boot_mode: Option<BootMode>,
-    /// What is done about settings that setup may set anew when the image starts.
-    pub first_boot: FirstBoot,
     /// The bucket that the import files name.
     pub bucket: String,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
@@ -69,6 +67,8 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// What the rules demanded and was not done, with the reason.
     pub held_back: Vec<Held>,
+    /// What the rules demanded and the organization waived.
+    pub waived: Vec<Held>,
     /// What the rules demanded and nothing can be done about here, with the reason.
     pub left_open: Vec<Held>,
     /// What setup may set anew when the image starts.
@@ -226,14 +226,14 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let warnings = machine.warnings().to_vec();
     clock.lap(|t, ms| t.open = ms);
 
-    let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Readings| policy::assess(&demand.catalog, &demand.selection, &demand.values, machine);
+    let demand = job.demand.resolve(&windows, job.now)?;
+    let assess = |machine: &dyn Readings| demand.assess(machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
     progress.start("editing", 0);
-    let plan = policy::plan(&before, &HoldBack::Nothing)?.with_local_policy(&before, job.demand.local_gpo);
-    let plan = plan.with_first_boot(&before, &machine, job.first_boot)?;
+    let plan = demand.plan(&before, &machine)?;
+    policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
@@ -252,6 +252,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after,
         applied: edit.applied.clone(),
         held_back: plan.held_back.clone(),
+        waived: plan.waived.clone(),
         left_open: plan.left_open.clone(),
         at_risk: plan.at_risk.clone(),
         source: None,
@@ -350,6 +351,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after: outcome.after.totals,
         assessment_sha256: Digest::of(&assessment),
         held_back: outcome.held_back.clone(),
+        waived: outcome.waived.clone(),
         left_open: outcome.left_open.clone(),
         at_risk: outcome.at_risk.clone(),
         benchmark: outcome.after.benchmark.to_string(),
@@ -422,8 +424,8 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
                 true => as_planned(old, new),
                 false => new.status == old.status,
             };
-            // A value that two rules share may close the other one as well.
-            old.stig_id != new.stig_id || !(held || new.status == Status::Pass)
+            // A value that two rules share may close the other one as well; a waived rule is left to other rules.
+            old.stig_id != new.stig_id || !(held || new.status == Status::Pass || old.is_waived())
         })
         .map(|(old, _)| old.stig_id.as_str())
         .collect();
@@ -541,14 +543,13 @@ mod tests {
         let demand = Demand::default();
         let mut machine = Machine::open(Overlay::new(image), demand.opening(Moment(1))).unwrap();
         let before = assess(&machine);
-        let plan = policy::plan(&before, &HoldBack::Nothing).unwrap();
+        let plan = policy::plan(&before, &policy::HoldBack::Nothing).unwrap();
         let edit = Edit::apply(&plan, &mut machine).unwrap();
         (before, plan, edit, machine.into_device())
     }
 
     fn assess(machine: &dyn Readings) -> Assessment {
-        let demand = Demand::default().resolve(machine.identity()).unwrap();
-        policy::assess(&demand.catalog, &demand.selection, &demand.values, machine)
+        Demand::default().resolve(machine.identity(), Moment(1)).unwrap().assess(machine)
     }
 
     #[test]

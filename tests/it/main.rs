@@ -24,4 +24,5 @@ mod refusals;
 mod reg;
 mod regf;
 mod report;
+mod tailoring;
 mod whole;
