@@ -106,7 +106,7 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     }
     // What was made longer is hardened as any other, and proves itself.
     let out = home.path().join("out");
-    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&grown), "-o", text(&out)]).expect(0);
+    coldforge(["harden", "--fail-on", "none", text(&grown), "-o", text(&out)]).expect(0);
     coldforge(["verify", text(&out), "--source", text(&grown)]).expect(0);
 }
 
@@ -169,17 +169,7 @@ fn files_and_folders_come_and_go_in_place_and_a_mount_agrees() {
     }
     assert!(!home.path().join("ws2022.vhd.coldforge-undo").exists());
     // A machine that is hardened afterwards is none the worse.
-    coldforge([
-        "harden",
-        "--hold-back",
-        "none",
-        "--fail-on",
-        "none",
-        text(&image),
-        "-o",
-        text(&home.path().join("out")),
-    ])
-    .expect(0);
+    coldforge(["harden", "--fail-on", "none", text(&image), "-o", text(&home.path().join("out"))]).expect(0);
 }
 
 #[test]

@@ -111,18 +111,8 @@ fn a_dirty_system_hive_is_recovered_from_both_logs_hardened_and_left_clean() {
         coldforge(all)
     };
     // SOFTWARE is dirty without a log: refused, unless it is accepted.
-    let refused = coldforge([
-        "harden",
-        "--hold-back",
-        "none",
-        "--fail-on",
-        "none",
-        text(&source.path),
-        "--stig",
-        "ws2022",
-        "--dry-run",
-    ])
-    .expect(3);
+    let refused =
+        coldforge(["harden", "--fail-on", "none", text(&source.path), "--stig", "ws2022", "--dry-run"]).expect(3);
     assert!(refused.err.contains("[E-HIVE-DIRTY-NO-LOG]"), "{}", refused.err);
     let run = arguments(&["-o", text(&out)]).expect(0);
     assert!(run.err.contains("SYSTEM.LOG1: replayed") && run.err.contains("SYSTEM.LOG2: replayed"), "{}", run.err);

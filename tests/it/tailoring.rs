@@ -10,7 +10,7 @@ use coldforge::policy::{Plan, Step, keep_an_administrator};
 use coldforge::windows::setting::{AccountProperty, Readings as _, Setting, Value};
 use coldforge::windows::{Machine, Opening};
 
-use crate::support::{coldforge, fixture, real_image, text};
+use crate::support::{coldforge, fixture, text};
 
 /// Returns the rules of a list of what was left.
 fn rules(held: &Json) -> Vec<String> {
@@ -28,7 +28,7 @@ fn what_could_stop_a_first_boot_is_held_back_listed_and_applied_on_demand() {
     let (source, out) = (fixture("ws2022.vhd"), home.path().join("out"));
     let run = coldforge(["harden", text(&source), "-o", text(&out), "--fail-on", "none", "--json"]).expect(0).json();
     let held = rules(&run["held_back"]);
-    assert!(held.iter().any(|rule| rule == "WN22-CC-000110"), "{held:?}");
+    assert!(held.iter().any(|rule| rule == "WN22-00-000200"), "{held:?}");
     assert!(!held.iter().any(|rule| rule == "WN22-SO-000310"), "{held:?}");
     assert!(run["held_back"].as_array().unwrap().iter().all(|held| !held["reason"].as_str().unwrap().is_empty()));
 
@@ -66,7 +66,7 @@ fn a_waived_rule_stays_open_and_untouched_until_its_waiver_ends() {
             format!("rule = \"{rule}\"\nreason = \"An <old> client\"\napprover = \"R. Roe\"\nexpires = {expires}\n");
         std::fs::write(&waivers, format!("{head}{waiver}")).unwrap();
     };
-    let with = ["--only", "V-254475,V-254442", "--waivers", text(&waivers)];
+    let with = ["--only", "V-254475,V-254454", "--waivers", text(&waivers)];
     write("V-254475", "2026-12-31");
     let run = [&["harden", text(&source), "-o", text(&out), "--json"], &with[..]].concat();
     let run = coldforge(run).expect(0).json();
@@ -100,12 +100,9 @@ fn a_waived_rule_stays_open_and_untouched_until_its_waiver_ends() {
 }
 
 #[test]
-fn the_last_administrator_of_real_accounts_is_not_locked_out() {
-    let home = tempfile::tempdir().unwrap();
-    let Some(source) = real_image(home.path(), "a.raw", &["--os", "ws2022", "--size", "1G", "--files", "20"]) else {
-        return;
-    };
-    let image = Image::open(&source.path, None).unwrap();
+fn the_last_administrator_is_not_locked_out() {
+    // The hives of an image around real ones come from several machines, which share no account.
+    let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
     let machine = Machine::open(&image, Opening::default()).unwrap();
     let own = format!("{}-", machine.identity().machine_sid.as_ref().expect("the SAM tells it"));
     let members = machine.get(&Setting::GroupMembers { rid: 544 }).unwrap().value;
