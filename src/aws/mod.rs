@@ -1,5 +1,7 @@
-//! Floor 5: the files that `aws ec2 import-image` reads. No network: an upload is somebody else's command.
+//! Floor 5: what Amazon asks of an image ([`preflight`]), and the files that `aws ec2 import-image` and its kin read. No
+//! network: an upload is somebody else's command.
 
 mod import_image;
+pub mod preflight;
 
 pub use import_image::{Import, containers, import_image};
