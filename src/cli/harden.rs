@@ -10,6 +10,8 @@ use super::scan;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
+use crate::aws;
+use crate::aws::preflight::Route;
 use crate::disk::{Format, Target};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
 use crate::policy::LocalGpo;
@@ -63,9 +65,77 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODE", value_parser = boot_mode)]
     boot_mode: Option<BootMode>,
 
-    /// The S3 bucket that the import files name
-    #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
-    s3_bucket: String,
+    #[command(flatten)]
+    aws: Aws,
+}
+
+/// Where the image goes; nothing is sent anywhere.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Files for AWS")]
+struct Aws {
+    /// The way to AWS that the preflight is about: import-image or snapshot
+    #[arg(long, value_name = "ROUTE", default_value = "import-image", value_parser = super::preflight::route)]
+    route: Route,
+
+    /// The S3 bucket that the files name
+    #[arg(long, visible_alias = "s3-bucket", value_name = "BUCKET", default_value = aws::NO_BUCKET)]
+    bucket: String,
+
+    /// What the image's key in the bucket begins with, such as `images/`
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    prefix: String,
+
+    /// The region of the bucket and of the new image
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// The role that VM Import/Export takes on
+    #[arg(long, value_name = "NAME", default_value = "vmimport")]
+    role_name: String,
+
+    /// Encrypt the new snapshot by this KMS key (id, alias or ARN)
+    #[arg(long, value_name = "KEY")]
+    kms_key: Option<String>,
+
+    /// A tag of the new image (repeat for more)
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+
+    /// AWS, BYOL, or the ARN of a licence configuration
+    #[arg(long, value_name = "LICENSE")]
+    license: Option<String>,
+
+    /// Copy the new image to these regions, too (repeat, or separate by commas)
+    #[arg(long, value_name = "REGION", value_delimiter = ',')]
+    regions: Vec<String>,
+
+    /// Let these accounts start the new image (repeat, or separate by commas)
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',')]
+    account_ids: Vec<String>,
+}
+
+impl Aws {
+    fn options(&self) -> Result<aws::Options> {
+        let options = aws::Options {
+            route: self.route,
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            region: self.region.clone(),
+            role_name: self.role_name.clone(),
+            kms_key: self.kms_key.clone(),
+            tags: self.tags.iter().cloned().collect(),
+            license: self.license.clone(),
+            regions: self.regions.clone(),
+            account_ids: self.account_ids.clone(),
+        };
+        options.check().map_err(boxed)?;
+        Ok(options)
+    }
+}
+
+fn tag(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
@@ -105,7 +175,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         demand: Demand { check: arguments.check, local_gpo: arguments.local_gpo, ..arguments.policy.demand()? },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
-        bucket: arguments.s3_bucket.clone(),
+        aws: arguments.aws.options()?,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
@@ -146,6 +216,10 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "holds": bundle.holds,
             "files": bundle.files,
         })),
+        "preflight": {
+            "before": outcome.preflight.0.document("")["totals"],
+            "after": outcome.preflight.1.document("")["totals"],
+        },
         "journal": outcome.journal.as_ref().map(|journal| journal.display().to_string()),
         "second_opinion": outcome.second_opinion,
         "digests": outcome.output.as_ref().map(|output| json!({
@@ -201,6 +275,10 @@ fn report(outcome: &Outcome) -> String {
                 Holds::Delta => " --source SOURCE".to_owned(),
                 Holds::Nothing => format!(" --image {image}"),
             };
+            text.push_str(&format!("\n{}\n", super::preflight::summary(&outcome.preflight.1)));
+            for check in outcome.preflight.1.failed() {
+                text.push_str(&format!("  {}  {}: {}\n", check.id, check.title, plain(&check.found)));
+            }
             text.push_str(&format!("\nProve it: coldforge verify {folder}{with}\n"));
             if outcome.journal.is_some() {
                 text.push_str(&format!(

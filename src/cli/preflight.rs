@@ -74,7 +74,7 @@ fn table(report: &Report, all: bool) -> String {
         for place in &check.at {
             text.push_str(&format!("       at {}\n", plain(place)));
         }
-        text.push_str(&format!("       AWS: {}\n       hint: {}\n", check.prevents, check.hint));
+        text.push_str(&format!("       prevents: {}\n       hint: {}\n", check.prevents, check.hint));
     }
     text.push_str(&format!("\n{}\n", summary(report)));
     text

@@ -16,16 +16,17 @@ use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
     Trailer,
 };
+use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::Extent;
 use crate::base::digest::Digest;
 use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
-use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
+use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
-use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
+use crate::windows::{BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -46,8 +47,8 @@ pub struct Harden {
     pub now: Moment,
     /// How firmware starts the machine, or `None` to take it from the partition table.
     pub boot_mode: Option<BootMode>,
-    /// The bucket that the import files name.
-    pub bucket: String,
+    /// Where the image goes, as the files for AWS name it.
+    pub aws: aws::Options,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
     pub elapsed: fn() -> Duration,
 }
@@ -75,6 +76,8 @@ pub struct Outcome {
     pub output: Option<ImageRecord>,
     /// What readers that this project did not write found in the image; `None` in a dry run.
     pub second_opinion: Option<SecondOpinion>,
+    /// What Amazon would say of the image as it was, and as it is now.
+    pub preflight: (Report, Report),
     /// The undo journal beside an image that was written in place.
     pub journal: Option<PathBuf>,
     /// The bundle; `None` in a dry run.
@@ -212,6 +215,10 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
     progress.start("reading", 0);
+    let judge = |container: Container, device: &dyn BlockDevice| {
+        let evidence = Evidence::of(device);
+        Report::of(&Facts::new(container, &evidence, job.aws.route, true))
+    };
     let opening = job.demand.opening(job.now);
     let mut machine = Machine::open(Overlay::new(&image), opening)?;
     let boot_mode = job.boot_mode.or(machine.boot_mode());
@@ -240,7 +247,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     prove_closed(&before, &after, &plan)?;
     clock.lap(|t, ms| t.verify = ms);
 
+    let preflight = (judge(Container::of(&image), &image), judge(Container::to_be(format), &overlay));
+    let has_ena = {
+        let evidence = Evidence::of(&overlay);
+        Facts::new(Container::to_be(format), &evidence, job.aws.route, true).has_ena()
+    };
     let mut outcome = Outcome {
+        preflight,
         windows,
         warnings,
         before,
@@ -263,13 +276,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     let source_record = |digests: &Sums| record(&image, &source_name, digests);
     let mut take_back = None;
-    let (source, output, second_opinion, exported) = match job.emission {
+    let (source, output, blocks, second_opinion, exported) = match job.emission {
         Emission::New(target) => {
             let written = staging.place(&name)?;
             // Two files are digested from end to end, which a core each can do at once; the source's digest tells how
             // far.
             let (source, output) = rayon::join(
-                || disk::digest(&image, progress).map(|digests| source_record(&digests.into())),
+                || sums(&image, progress).map(|sums| source_record(&sums)),
                 || -> Result<_> {
                     let begun = (job.elapsed)();
                     let format = disk::export_as(&overlay, &written, target, &Silent)?.format;
@@ -279,14 +292,15 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
                     // The copy is the file system's work, and nobody else's: it is not taken on trust.
                     let same = || Ok(disk::differences(&overlay, &output, &Silent)?.is_empty());
                     let (digests, second_opinion) = rayon::join(
-                        || disk::digest(&output, &Silent),
+                        || sums(&output, &Silent),
                         || look_again(&output, job.demand.opening(job.now), same, &edit, &outcome.after, &assess),
                     );
-                    Ok((record(&output, &name, &digests?.into()), second_opinion?, exported))
+                    let digests = digests?;
+                    Ok((record(&output, &name, &digests), digests.blocks, second_opinion?, exported))
                 },
             );
-            let (output, second_opinion, exported) = output?;
-            (source?, output, second_opinion, exported)
+            let (output, blocks, second_opinion, exported) = output?;
+            (source?, output, blocks, second_opinion, exported)
         }
         Emission::InPlace => {
             progress.start("digesting", 0);
@@ -308,7 +322,8 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let opening = job.demand.opening(job.now);
             let second_opinion = look_again(&output, opening, || Ok(true), &edit, &outcome.after, &assess)?;
             outcome.journal = done.journal;
-            (source, record(&output, &name, &(&blocks).into()), second_opinion, exported)
+            let sums = Sums::from(&blocks);
+            (source, record(&output, &name, &sums), sums.blocks, second_opinion, exported)
         }
     };
     if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
@@ -363,19 +378,25 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         staging.write(path, file)?;
     }
     reports::write_all(&mut staging, &assessment, &log, &demand.catalog)?;
-    let import = Import {
-        image: &name,
-        format,
-        sha256: output.sha256,
-        identity: &outcome.windows,
-        boot_mode,
-        benchmark: &outcome.after.benchmark.to_string(),
-        bucket: &job.bucket,
-    };
     // Amazon takes no differencing disks.
     if holds != Holds::Delta {
-        staging.write_json("aws/containers.json", &aws::containers(&import))?;
-        staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
+        let benchmark = outcome.after.benchmark.to_string();
+        let import = Import {
+            image: &name,
+            format,
+            sha256: output.sha256,
+            disk_bytes: output.disk_bytes,
+            blocks: &blocks,
+            linear: &output.ebs_linear.sha256_base64,
+            identity: &outcome.windows,
+            boot_mode,
+            has_ena,
+            benchmark: &benchmark,
+            options: &job.aws,
+        };
+        for (path, content) in aws::files(&import, &outcome.preflight.1) {
+            staging.write(path, &content)?;
+        }
     }
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {
@@ -460,26 +481,35 @@ fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
 pub(super) struct Sums {
     /// SHA-256 of the file, unless only its blocks were read.
     pub file: Option<Digest>,
+    /// The blocks that hold data.
+    pub blocks: Vec<(u64, Digest)>,
     ebs_linear: LinearChecksum,
 }
 
-impl From<disk::Digests> for Sums {
-    fn from(digests: disk::Digests) -> Self {
+impl From<(disk::Digests, Vec<(u64, Digest)>)> for Sums {
+    fn from((digests, blocks): (disk::Digests, Vec<(u64, Digest)>)) -> Self {
         let ebs_linear = LinearChecksum { sha256_base64: digests.ebs_linear, blocks: digests.ebs_blocks };
-        Self { file: Some(digests.file), ebs_linear }
+        Self { file: Some(digests.file), blocks, ebs_linear }
     }
 }
 
 impl From<&Blocks> for Sums {
     fn from(blocks: &Blocks) -> Self {
-        let (sha256_base64, blocks) = blocks.linear();
-        Self { file: None, ebs_linear: LinearChecksum { sha256_base64, blocks } }
+        let (sha256_base64, count) = blocks.linear();
+        let ebs_linear = LinearChecksum { sha256_base64, blocks: count };
+        Self { file: None, blocks: blocks.iter().collect(), ebs_linear }
     }
+}
+
+/// Digests an image: its file, and its blocks.
+pub(super) fn sums(image: &Image, progress: &dyn Progress) -> Result<Sums> {
+    let mut blocks = Vec::new();
+    let digests = disk::digest_blocks(image, progress, |index, digest| blocks.push((index, digest)))?;
+    Ok((digests, blocks).into())
 }
 
 /// Returns the evidence's words for an image and its digests.
 pub(super) fn record(image: &Image, name: &str, sums: &Sums) -> ImageRecord {
-    use crate::disk::BlockDevice as _;
     ImageRecord {
         name: name.to_owned(),
         format: image.format().to_string(),

@@ -122,9 +122,14 @@ fn nvme(facts: &Facts<'_>) -> Answer {
     Ok(fail("neither stornvme nor AWSNVMe is loaded at boot with its file").at(facts.place(r"Services\stornvme")))
 }
 
+/// Tells whether the driver of the network adapter of instances is installed.
+pub(super) fn has_ena(facts: &Facts<'_>) -> Result<bool, Refusal> {
+    Ok(facts.start("ena")?.is_some() && facts.evidence.is_there(&format!(r"{DRIVERS}\ena.sys"))?)
+}
+
 fn network(facts: &Facts<'_>) -> Answer {
     let path = format!(r"{DRIVERS}\ena.sys");
-    if facts.start("ena")?.is_some() && facts.evidence.is_there(&path)? {
+    if has_ena(facts)? {
         return Ok(pass("the ENA driver is installed").at(path));
     }
     let known = facts.evidence.subkeys(r"HKLM\SYSTEM\DriverDatabase\DeviceIds\PCI")?.unwrap_or_default();

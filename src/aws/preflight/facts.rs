@@ -51,6 +51,11 @@ impl<'e> Facts<'e> {
         Self { container, evidence, route, is_boot_mode_named }
     }
 
+    /// Tells whether the image brings the driver of the network adapter of instances.
+    pub fn has_ena(&self) -> bool {
+        super::drivers::has_ena(self).unwrap_or(false)
+    }
+
     /// Returns a value below the control set of the next boot.
     pub(super) fn current(&self, key: &str, name: &str) -> Result<Found, Refusal> {
         self.found(format!(r"{CURRENT}\{key}"), name)

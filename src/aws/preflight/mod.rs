@@ -19,7 +19,7 @@ mod software;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::base::Refusal;
@@ -27,7 +27,7 @@ pub use facts::{Container, Facts};
 pub use fix::{Fixes, UnknownFix, fixes};
 
 /// The way from an image to a machine.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub enum Route {
     /// `aws ec2 import-image`: AWS changes the image, installs drivers and starts it once.
     #[default]
