@@ -5,7 +5,6 @@ use super::block_map::volume_gib;
 use super::distribution::key_in;
 use super::import_image::ROOT_DEVICE;
 use super::{Import, NO_BUCKET};
-use crate::disk::Format;
 
 /// Puts a text between single quotes, so that a shell takes it as it is.
 fn quoted(text: &str) -> String {
@@ -32,7 +31,6 @@ pub fn commands(import: &Import<'_>) -> String {
         ("@ROLE@", quoted(&options.role_name)),
         ("@SHA256@", quoted(&digest)),
         ("@FORMAT@", quoted(import.format.word())),
-        ("@RAW@", quoted(Format::Raw.word())),
         ("@DESCRIPTION@", quoted(&import.description())),
         ("@GIB@", volume_gib(import.disk_bytes).to_string()),
         ("@BLOCKS@", import.blocks.len().to_string()),
@@ -110,12 +108,15 @@ const SCRIPT: &str = r#"#!/usr/bin/env bash
 #   snapshot      upload to S3; a snapshot of the disk as it is, registered as an image
 #   direct        the same without S3: blocks are sent to EBS one by one (for disks with little data)
 # Needs the AWS CLI. Each step is remembered in STATE_DIR (beside the bundle); run it again to go on where it stopped.
+# Words in single quotes are meant as they stand.
+# shellcheck disable=SC2016
 set -euo pipefail
 shopt -s inherit_errexit
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 route=${1:-}
 image=${IMAGE:-@IMAGE@}
+format=@FORMAT@
 home_region=@REGION@
 description=@DESCRIPTION@
 export AWS_REGION=$home_region AWS_DEFAULT_REGION=$home_region
@@ -182,7 +183,7 @@ register() {
 # Sends the blocks that hold data to EBS, each with its checksum.
 direct() {
   local raw=$image snapshot index sum
-  if [[ @FORMAT@ != @RAW@ ]]; then
+  if [[ $format != raw ]]; then
     raw=$state/disk.raw
     [[ -e $raw ]] || coldforge convert "$image" "$raw" --format raw >&2
   fi
