@@ -110,7 +110,7 @@ fn whole_run(criterion: &mut Criterion) {
                 demand: Demand::default(),
                 now: NOW,
                 boot_mode: None,
-                bucket: "bench".to_owned(),
+                aws: coldforge::aws::Options::default(),
                 elapsed: || Duration::ZERO,
             };
             harden(&job, &Silent).unwrap()

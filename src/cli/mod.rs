@@ -67,7 +67,7 @@ Examples:
 enum Verb {
     Inspect(inspect::Arguments),
     Scan(scan::Arguments),
-    Harden(harden::Arguments),
+    Harden(Box<harden::Arguments>),
     Preflight(preflight::Arguments),
     Verify(verify::Arguments),
     Report(report::Arguments),

@@ -552,7 +552,6 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::BlockDevice as _;
 
     fn fixture() -> Image {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ws2022.vhd");

@@ -40,7 +40,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Remote desktop is on",
         requires: "remote desktop enabled, on its own port, with its services startable",
         prevents: "an instance that nobody can reach",
-        hint: "enable remote desktop in Windows, or --fix P26",
+        hint: "enable remote desktop in Windows",
         run: remote_desktop,
     },
     Check {
@@ -48,7 +48,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "The firewall lets remote desktop in",
         requires: "an active rule for the port of remote desktop on the public profile, which a new network has",
         prevents: "an instance that nobody can reach",
-        hint: "enable the rules of remote desktop for all profiles, or --fix P27",
+        hint: "enable the rules of remote desktop for all profiles",
         run: firewall,
     },
     Check {
@@ -64,7 +64,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "The services of the network can start",
         requires: "DHCP client, TCP/IP and what they stand on, startable",
         prevents: "FirstBootFailure: the instance did not get an address (DHCP)",
-        hint: "restore the start type in Windows, or --fix P29",
+        hint: "restore the start type in Windows",
         run: services,
     },
     Check {
@@ -72,7 +72,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Addresses come from DHCP",
         requires: "no static address, name server or default route",
         prevents: "FirstBootFailure: the instance cannot be reached; on the snapshot route it keeps its old address",
-        hint: "switch the adapter to DHCP in Windows, or --fix P30",
+        hint: "switch the adapter to DHCP in Windows",
         run: addresses,
     },
     Check {

@@ -80,7 +80,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Windows neither sleeps nor starts fast",
         requires: "a Windows that was shut down, not hibernated",
         prevents: "FirstBootFailure: the memory of another machine is resumed",
-        hint: "run `powercfg /h off` in Windows and shut it down; --fix P11 turns fast startup off for the future",
+        hint: "run `powercfg /h off` in Windows and shut it down",
         run: hibernation,
     },
     Check {

@@ -18,7 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "The page file has a fixed size on C:",
         requires: "a page file of a fixed size on the volume of Windows",
         prevents: "a page file as large as the memory of the instance fills the volume",
-        hint: "set a fixed size in Windows, or --fix P14 (4096 MB)",
+        hint: "set a fixed size in Windows",
         run: paging,
     },
     Check {
@@ -66,7 +66,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Nobody is logged on by itself",
         requires: "automatic logon off",
         prevents: "FirstBootFailure; a password that everybody who has the image can read",
-        hint: "turn automatic logon off in Windows, or --fix P25",
+        hint: "turn automatic logon off in Windows",
         run: autologon,
     },
     Check {
@@ -74,7 +74,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "The hardware clock is taken for UTC",
         requires: "RealTimeIsUniversal = 1: the clock of an instance runs in UTC",
         prevents: "a clock that is wrong by hours after a restart, failing activation and logons",
-        hint: "set the value, or --fix P36",
+        hint: "set the value",
         run: clock,
     },
     Check {
@@ -90,7 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "No other activation server is set",
         requires: "no KMS server in the registry: it hides the one of AWS",
         prevents: "a Windows that is not activated",
-        hint: "run `slmgr /ckms` in Windows, or --fix P45",
+        hint: "run `slmgr /ckms` in Windows",
         run: activation,
     },
     Check {
@@ -106,7 +106,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Further disks come online, and C: is this volume",
         requires: "a SAN policy that brings disks online, and a drive letter that names the Windows volume",
         prevents: "data disks that stay offline; a start that ends without C:",
-        hint: "run `san policy=OnlineAll` in diskpart, or --fix P47",
+        hint: "run `san policy=OnlineAll` in diskpart",
         run: disks,
     },
 ];

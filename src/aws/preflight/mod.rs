@@ -1,17 +1,16 @@
 //! Would Amazon take this image, and would what comes of it start and let somebody in: told from the image alone.
 //!
-//! Forty-eight checks ([`CHECKS`]), each with what AWS requires and the error that it prevents. A check answers pass,
+//! Forty-eight checks ([`checks`]), each with what AWS requires and the error that it prevents. A check answers pass,
 //! warn or fail only by what it read; what it cannot read, or what nobody has proven, is unknown, with the reason. A
 //! value that is absent is an answer of its own, and one of another type than Windows writes is unknown.
 //!
-//! Nothing is written: what a fix would set is told by [`fixes`], and carried out by whoever changes the machine.
+//! Nothing is written.
 
 mod access;
 mod boot;
 mod disk;
 mod drivers;
 mod facts;
-mod fix;
 mod identity;
 mod servicing;
 mod software;
@@ -24,7 +23,6 @@ use serde_json::{Value, json};
 
 use crate::base::Refusal;
 pub use facts::{Container, Facts};
-pub use fix::{Fixes, UnknownFix, fixes};
 
 /// The way from an image to a machine.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
@@ -194,8 +192,6 @@ pub struct Checked {
     pub prevents: &'static str,
     /// What to do.
     pub hint: &'static str,
-    /// Whether `--fix` can do it.
-    pub fixable: bool,
 }
 
 /// What all checks say of an image.
@@ -267,7 +263,6 @@ fn told(check: &'static Check, verdict: Verdict, found: String, at: Vec<String>)
         requires: check.requires,
         prevents: check.prevents,
         hint: check.hint,
-        fixable: fix::is_known(check.id),
     }
 }
 

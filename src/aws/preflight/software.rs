@@ -74,7 +74,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "No policy forbids drivers",
         requires: "device installation without restrictions",
         prevents: "FirstBootFailure: INACCESSIBLE_BOOT_DEVICE (0x7B)",
-        hint: "take the policy away until the import is done, or --fix P37",
+        hint: "take the policy away until the import is done",
         run: device_installation,
     },
     Check {
@@ -90,7 +90,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "Scripts run, and programs can be installed",
         requires: "PowerShell scripts and Windows Installer usable by the system",
         prevents: "FirstBootFailure: the scripts that prepare the instance do not run",
-        hint: "relax the policy until the import is done, or --fix P43",
+        hint: "relax the policy until the import is done",
         run: scripts,
     },
 ];
