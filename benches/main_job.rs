@@ -111,6 +111,7 @@ fn whole_run(criterion: &mut Criterion) {
                 now: NOW,
                 boot_mode: None,
                 aws: coldforge::aws::Options::default(),
+                must_pass_preflight: false,
                 elapsed: || Duration::ZERO,
             };
             harden(&job, &Silent).unwrap()

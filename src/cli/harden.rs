@@ -1,6 +1,6 @@
 //! `coldforge harden`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -14,7 +14,7 @@ use crate::aws;
 use crate::aws::preflight::Route;
 use crate::disk::{Format, Target};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
-use crate::policy::LocalGpo;
+use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
@@ -56,6 +56,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHAT", default_value = "write", value_parser = local_gpo)]
     local_gpo: LocalGpo,
 
+    /// What is done about settings that setup may set anew when an image starts that was prepared for a new machine
+    /// (sysprep) or never started: report (they are listed), or stage (Windows\Setup\Scripts\SetupComplete.cmd also sets
+    /// accounts, account policy, rights and audit policy again when setup has ended)
+    #[arg(long, value_name = "WHAT", default_value = "report", value_parser = first_boot)]
+    first_boot: FirstBoot,
+
     /// How much of the volume is verified before and after the edit: full, or touched (the edited files, the folders
     /// above them and the file system's own) for very large volumes
     #[arg(long, value_name = "SCOPE", default_value = "full", value_parser = check)]
@@ -74,8 +80,19 @@ pub(super) struct Arguments {
 #[command(next_help_heading = "Files for AWS")]
 struct Aws {
     /// The way to AWS that the preflight is about: import-image or snapshot
-    #[arg(long, value_name = "ROUTE", default_value = "import-image", value_parser = super::preflight::route)]
-    route: Route,
+    ///
+    /// Without it the checks for import-image are made and told; with it a check that fails ends the run.
+    #[arg(long, value_name = "ROUTE", value_parser = super::preflight::route)]
+    route: Option<Route>,
+
+    /// Go on although a check of the preflight for --route fails
+    #[arg(long, requires = "route")]
+    skip_preflight: bool,
+
+    /// Set right what checks of the preflight find (P11, P14, P25, P26, P27, P29, P30, P36, P37, P43, P45, P47; repeat, or
+    /// separate by commas), or `safe` for all of these; what a rule demands otherwise stays as the rule wants it
+    #[arg(long = "fix", value_name = "CHECK", value_delimiter = ',')]
+    fixes: Vec<String>,
 
     /// The S3 bucket that the files name
     #[arg(long, visible_alias = "s3-bucket", value_name = "BUCKET", default_value = aws::NO_BUCKET)]
@@ -117,7 +134,7 @@ struct Aws {
 impl Aws {
     fn options(&self) -> Result<aws::Options> {
         let options = aws::Options {
-            route: self.route,
+            route: self.route.unwrap_or_default(),
             bucket: self.bucket.clone(),
             prefix: self.prefix.clone(),
             region: self.region.clone(),
@@ -129,6 +146,7 @@ impl Aws {
             account_ids: self.account_ids.clone(),
         };
         options.check().map_err(boxed)?;
+        aws::preflight::check_words(&self.fixes).map_err(boxed)?;
         Ok(options)
     }
 }
@@ -140,6 +158,10 @@ fn tag(text: &str) -> std::result::Result<(String, String), String> {
 
 fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
     text.parse().map_err(|_| "expected write, update or leave".to_owned())
+}
+
+fn first_boot(text: &str) -> std::result::Result<FirstBoot, String> {
+    text.parse().map_err(|_| "expected report or stage".to_owned())
 }
 
 fn check(text: &str) -> std::result::Result<VolumeCheck, String> {
@@ -172,20 +194,32 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand: Demand { check: arguments.check, local_gpo: arguments.local_gpo, ..arguments.policy.demand()? },
+        demand: Demand {
+            check: arguments.check,
+            local_gpo: arguments.local_gpo,
+            first_boot: arguments.first_boot,
+            fixes: arguments.aws.fixes.clone(),
+            ..arguments.policy.demand()?
+        },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         aws: arguments.aws.options()?,
+        must_pass_preflight: arguments.aws.route.is_some() && !arguments.aws.skip_preflight,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
     for warning in &outcome.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
+    let failed: Vec<&str> = outcome.preflight.1.failed().map(|check| check.id).collect();
+    if !failed.is_empty() {
+        ui.status(&format!("warning: W-PREFLIGHT: {} fail: {}", job.aws.route, failed.join(", ")));
+    }
     if ui.json {
         ui.document(&document(&outcome));
     } else {
         ui.data(&report(&outcome));
+        ui.data(&next(&outcome, &job));
     }
     Ok(if arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
 }
@@ -206,7 +240,9 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
+        "waived": outcome.waived,
         "left_open": outcome.left_open,
+        "at_risk": outcome.at_risk,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
             "image": match bundle.holds {
@@ -256,10 +292,13 @@ fn report(outcome: &Outcome) -> String {
             text.push_str(".\n");
         }
     }
+    text.push_str(&at_risk(outcome));
     let open = scan::findings(&outcome.after);
     if !open.is_empty() {
         text.push_str(&format!("\nStill open:\n{open}"));
     }
+    text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
+    text.push_str(&scan::waived(&outcome.after));
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
             text.push_str(&format!("\n{}\n", bundle.image.display()));
@@ -289,4 +328,66 @@ fn report(outcome: &Outcome) -> String {
         _ => text.push_str("\nDry run: nothing was written.\n"),
     }
     text
+}
+
+/// Returns the next command to type.
+fn next(outcome: &Outcome, job: &Harden) -> String {
+    let source = typed(&job.source);
+    let Some(bundle) = &outcome.bundle else {
+        return format!("Next: coldforge harden {source} -o DIR\n");
+    };
+    let image = match bundle.holds {
+        Holds::Nothing => &job.source,
+        _ => &bundle.image,
+    };
+    let route = job.aws.route;
+    if bundle.holds == Holds::Delta {
+        return format!("Next: coldforge verify {} --source {source}\n", typed(&bundle.folder));
+    }
+    if outcome.preflight.1.failed().next().is_some() {
+        return format!("Next: coldforge preflight {} --route {route}\n", typed(image));
+    }
+    let mut variables = String::new();
+    if job.aws.region.is_none() {
+        variables.push_str("AWS_REGION=REGION ");
+    }
+    if job.aws.bucket == aws::NO_BUCKET {
+        variables.push_str("BUCKET=BUCKET ");
+    }
+    if bundle.holds == Holds::Nothing {
+        let image = std::path::absolute(image).unwrap_or_else(|_| image.clone());
+        variables.push_str(&format!("IMAGE={} ", typed(&image)));
+    }
+    format!("Next: {variables}bash {} {route}\n", typed(&bundle.folder.join("aws/commands.sh")))
+}
+
+/// Returns a path as a shell takes it.
+fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => plain(&format!("'{}'", text.replace('\'', r"'\''"))),
+    }
+}
+
+/// Says what becomes of settings when setup goes on at the next start; nothing if there are none.
+fn at_risk(outcome: &Outcome) -> String {
+    if outcome.at_risk.is_empty() {
+        return String::new();
+    }
+    let is_staged = |held: &&Held| held.reason.contains("sets it again");
+    let staged = outcome.at_risk.iter().filter(is_staged).count();
+    let count = outcome.at_risk.len();
+    let what = "accounts, account policy, rights and audit policy may be set anew";
+    let end = match staged {
+        0 => "; --first-boot stage sets them again when setup has ended.".to_owned(),
+        _ if staged == count => ", and SetupComplete.cmd sets them again.".to_owned(),
+        _ => {
+            let rest = outcome.at_risk.iter().filter(|held| !is_staged(held));
+            let lines: String = rest.map(|held| format!("  {}  {}\n", held.rule, plain(&held.reason))).collect();
+            format!(", and SetupComplete.cmd sets those of {staged} again. Not those of\n{}", lines.trim_end())
+        }
+    };
+    format!("\nSetup goes on when this image starts: {count} rules are at risk, because {what}{end}\n")
 }

@@ -16,7 +16,7 @@ use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
     Trailer,
 };
-use crate::aws::preflight::{Container, Facts, Report};
+use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::Extent;
 use crate::base::digest::Digest;
@@ -24,7 +24,7 @@ use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
-use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
@@ -49,6 +49,8 @@ pub struct Harden {
     pub boot_mode: Option<BootMode>,
     /// Where the image goes, as the files for AWS name it.
     pub aws: aws::Options,
+    /// Whether a check of the preflight that fails ends the run.
+    pub must_pass_preflight: bool,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
     pub elapsed: fn() -> Duration,
 }
@@ -68,8 +70,12 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// What the rules demanded and was not done, with the reason.
     pub held_back: Vec<Held>,
+    /// What the rules demanded and the organization waived.
+    pub waived: Vec<Held>,
     /// What the rules demanded and nothing can be done about here, with the reason.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts.
+    pub at_risk: Vec<Held>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -229,13 +235,15 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let warnings = machine.warnings().to_vec();
     clock.lap(|t, ms| t.open = ms);
 
-    let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Readings| policy::assess(&demand.catalog, &demand.selection, &demand.values, machine);
+    let demand = job.demand.resolve(&windows, job.now)?;
+    let assess = |machine: &dyn Readings| demand.assess(machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
     progress.start("editing", 0);
-    let plan = policy::plan(&before, &HoldBack::Nothing)?.with_local_policy(&before, job.demand.local_gpo);
+    let plan = demand.plan(&before, &machine)?;
+    let plan = demand.with_fixes(plan, &before, &machine, &image)?;
+    policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
@@ -245,9 +253,15 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let again = Machine::open(&overlay, Opening { check: VolumeCheck::Skip, ..opening })?;
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
+    prove_fixed(&plan, &job.demand.fixes, &again)?;
     clock.lap(|t, ms| t.verify = ms);
 
     let preflight = (judge(Container::of(&image), &image), judge(Container::to_be(format), &overlay));
+    // What this run sets right does not stand in the way, and what it would break does.
+    if let (true, Some(first)) = (job.must_pass_preflight, preflight.1.failed().next()) {
+        let count = preflight.1.failed().count();
+        return Err(Error::Preflight { route: job.aws.route, count, check: first.id, title: first.title });
+    }
     let has_ena = {
         let evidence = Evidence::of(&overlay);
         Facts::new(Container::to_be(format), &evidence, job.aws.route, true).has_ena()
@@ -260,7 +274,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after,
         applied: edit.applied.clone(),
         held_back: plan.held_back.clone(),
+        waived: plan.waived.clone(),
         left_open: plan.left_open.clone(),
+        at_risk: plan.at_risk.clone(),
         source: None,
         output: None,
         second_opinion: None,
@@ -359,7 +375,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after: outcome.after.totals,
         assessment_sha256: Digest::of(&assessment),
         held_back: outcome.held_back.clone(),
+        waived: outcome.waived.clone(),
         left_open: outcome.left_open.clone(),
+        at_risk: outcome.at_risk.clone(),
         benchmark: outcome.after.benchmark.to_string(),
         second_opinion,
     };
@@ -436,14 +454,27 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
                 true => as_planned(old, new),
                 false => new.status == old.status,
             };
-            // A value that two rules share may close the other one as well.
-            old.stig_id != new.stig_id || !(held || new.status == Status::Pass)
+            // A value that two rules share may close the other one as well; a waived rule is left to other rules.
+            old.stig_id != new.stig_id || !(held || new.status == Status::Pass || old.is_waived())
         })
         .map(|(old, _)| old.stig_id.as_str())
         .collect();
     match wrong.first() {
         None => Ok(()),
         Some(rule) => Err(Error::NotClosed { count: wrong.len(), rule: (*rule).to_owned() }),
+    }
+}
+
+/// Proves that every step of a fix is taken: no rule tells.
+fn prove_fixed(plan: &Plan, fixes: &[String], machine: &dyn Readings) -> Result<()> {
+    let is_fix = |step: &&Step| {
+        !fixes.is_empty() && step.rules.iter().any(|rule| preflight::check_words(&[rule.clone()]).is_ok())
+    };
+    let is_wrong = |step: &&Step| machine.get(&step.setting).ok().is_none_or(|found| found.value != step.to);
+    let wrong: Vec<&Step> = plan.steps.iter().filter(is_fix).filter(is_wrong).collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(step) => Err(Error::NotClosed { count: wrong.len(), rule: step.rules.join(", ") }),
     }
 }
 
@@ -563,14 +594,13 @@ mod tests {
         let demand = Demand::default();
         let mut machine = Machine::open(Overlay::new(image), demand.opening(Moment(1))).unwrap();
         let before = assess(&machine);
-        let plan = policy::plan(&before, &HoldBack::Nothing).unwrap();
+        let plan = policy::plan(&before, &policy::HoldBack::Nothing).unwrap();
         let edit = Edit::apply(&plan, &mut machine).unwrap();
         (before, plan, edit, machine.into_device())
     }
 
     fn assess(machine: &dyn Readings) -> Assessment {
-        let demand = Demand::default().resolve(machine.identity()).unwrap();
-        policy::assess(&demand.catalog, &demand.selection, &demand.values, machine)
+        Demand::default().resolve(machine.identity(), Moment(1)).unwrap().assess(machine)
     }
 
     #[test]

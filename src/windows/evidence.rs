@@ -14,8 +14,8 @@ use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Depth, Survey};
 use super::sam::{accounts, groups};
 use super::security::user_rights;
-use super::setting::{Data, Identity, ValueType};
-use super::setup_state::SetupState;
+use super::setting::{Data, Identity, SetupState, ValueType};
+use super::setup_state;
 use super::{Error, Result};
 use crate::base::sid::Sid;
 use crate::base::{FileOffset, Refusal};
@@ -143,7 +143,7 @@ impl<'d> Evidence<'d> {
     /// If the hives do not tell.
     pub fn setup_state(&self) -> Answer<SetupState> {
         let (software, system) = (self.hive("SOFTWARE")?, self.hive("SYSTEM")?);
-        SetupState::read(&software.hive, &system.hive).map_err(|source| broken(&software.path, source))
+        setup_state::read(&software.hive, &system.hive).map_err(|source| broken(&software.path, source))
     }
 
     /// Returns what servicing has left to do.

@@ -11,6 +11,7 @@ mod boot;
 mod disk;
 mod drivers;
 mod facts;
+mod fix;
 mod identity;
 mod servicing;
 mod software;
@@ -23,6 +24,7 @@ use serde_json::{Value, json};
 
 use crate::base::Refusal;
 pub use facts::{Container, Facts};
+pub use fix::{Fix, UnknownFix, check_words, fixes};
 
 /// The way from an image to a machine.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]

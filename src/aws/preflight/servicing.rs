@@ -3,7 +3,7 @@
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
 use crate::base::utf16;
-use crate::windows::setup_state::SetupState;
+use crate::windows::setting::SetupState;
 
 const SERVICING: &str = r"Microsoft\Windows\CurrentVersion\Component Based Servicing";
 const STATE_FILE: &str = r"\Windows\Setup\State\State.ini";
