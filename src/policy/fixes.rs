@@ -22,7 +22,12 @@ impl Plan {
     ) -> Result<Self, Error> {
         let live: Vec<&Finding> = assessment.findings.iter().filter(|finding| !finding.is_waived()).collect();
         let demands = Demands::of(&live);
-        for fix in fixes {
+        let placed = |fix: Step| {
+            let entry = local_policy::entry(&fix.setting);
+            let at = |setting| (Step { setting, ..fix.clone() }, entry.clone());
+            machine.places(&fix.setting).into_iter().map(at).collect::<Vec<_>>()
+        };
+        for (fix, entry) in fixes.into_iter().flat_map(placed) {
             let mut leave = |reason: String| {
                 self.left_open.extend(fix.rules.iter().map(|rule| Held { rule: rule.clone(), reason: reason.clone() }));
             };
@@ -31,7 +36,7 @@ impl Plan {
                 continue;
             }
             let mut steps = vec![fix.clone()];
-            if let Some(entry) = local_policy::entry(&fix.setting) {
+            if let Some(entry) = entry {
                 let failed = |source| Error::Step { rules: fix.rules.clone(), source: Box::new(source) };
                 let found = machine.get(&entry).map_err(failed)?.value;
                 let gives = found.as_ref().filter(|value| **value != Value::Deletion);
@@ -55,7 +60,11 @@ impl Plan {
         let same = |known: &&mut Step| folded(&known.setting) == folded(&step.setting);
         let Some(known) = self.steps.iter_mut().find(same) else { return self.steps.push(step) };
         known.to = step.to;
-        known.rules.extend(step.rules);
+        for rule in step.rules {
+            if !known.rules.contains(&rule) {
+                known.rules.push(rule);
+            }
+        }
     }
 }
 
@@ -103,7 +112,7 @@ mod tests {
     #[test]
     fn a_value_that_a_rule_allows_and_one_of_its_own_are_set() {
         let machine = Paper::new(paper::member_server());
-        let plan = planned("equals = [1, 2]", fix(KEY, Some(Value::dword(2))), &machine, LocalGpo::Write);
+        let plan = planned("at_most = 2\nset = 1", fix(KEY, Some(Value::dword(2))), &machine, LocalGpo::Write);
         assert_eq!((plan.steps.len(), plan.steps[0].to.clone()), (1, Some(Value::dword(2))));
         assert_eq!(plan.steps[0].rules, ["T-0", "P00"]);
         let plan = planned("equals = 1", fix(r"HKLM\SYSTEM\K", None), &machine, LocalGpo::Write);
