@@ -23,6 +23,9 @@ pub use readme::readme;
 /// The path of the options, which the other files are made of.
 pub const OPTIONS: &str = "aws/options.json";
 
+/// The path of what the checks say of the image.
+pub const PREFLIGHT: &str = "aws/preflight.json";
+
 /// Returns every file of a bundle's folder `aws/`, by its path in the bundle: the same image and options give the same
 /// bytes.
 pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static str, Vec<u8>)> {
@@ -36,7 +39,7 @@ pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static s
         ("aws/import-image.json", pretty(&import_image(import))),
         ("aws/import-snapshot.json", pretty(&import_snapshot(import))),
         (OPTIONS, pretty(&options)),
-        ("aws/preflight.json", pretty(&report.document(import.image))),
+        (PREFLIGHT, pretty(&report.document(import.image))),
         ("aws/register-image.json", pretty(&register_image(import))),
         ("aws/role-policy.json", pretty(&role_policy(import))),
         ("aws/trust-policy.json", pretty(&trust_policy())),

@@ -395,7 +395,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     if let (Some(path), Some(file)) = (job.demand.benchmark_path(), &job.demand.benchmark) {
         staging.write(path, file)?;
     }
-    reports::write_all(&mut staging, &assessment, &log, &demand.catalog)?;
+    let mut checked = None;
     // Amazon takes no differencing disks.
     if holds != Holds::Delta {
         let benchmark = outcome.after.benchmark.to_string();
@@ -414,8 +414,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         };
         for (path, content) in aws::files(&import, &outcome.preflight.1) {
             staging.write(path, &content)?;
+            if path == aws::PREFLIGHT {
+                checked = Some(content);
+            }
         }
     }
+    reports::write_all(&mut staging, (&assessment, &log), checked.as_deref(), &demand.catalog)?;
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {
         take_back.keep();
@@ -468,7 +472,7 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
 /// Proves that every step of a fix is taken: no rule tells.
 fn prove_fixed(plan: &Plan, fixes: &[String], machine: &dyn Readings) -> Result<()> {
     let is_fix = |step: &&Step| {
-        !fixes.is_empty() && step.rules.iter().any(|rule| preflight::check_words(&[rule.clone()]).is_ok())
+        !fixes.is_empty() && step.rules.iter().any(|rule| preflight::check_words(std::slice::from_ref(rule)).is_ok())
     };
     let is_wrong = |step: &&Step| machine.get(&step.setting).ok().is_none_or(|found| found.value != step.to);
     let wrong: Vec<&Step> = plan.steps.iter().filter(is_fix).filter(is_wrong).collect();
