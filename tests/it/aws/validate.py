@@ -85,6 +85,9 @@ def folder(path):
             # Snapshots, images and licences have no names before there are any; AWS's own role says the same.
             if finding.issue == "RESOURCE_STAR":
                 continue
+            # A documented key of all operations on keys, which parliament's tables name for none.
+            if finding.issue == "UNKNOWN_CONDITION_FOR_ACTION" and "kms:ResourceAliases" in str(finding):
+                continue
             wrong.append(f"{path} {name}: {finding}")
     return len(requests)
 
