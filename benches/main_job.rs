@@ -110,7 +110,8 @@ fn whole_run(criterion: &mut Criterion) {
                 demand: Demand::default(),
                 now: NOW,
                 boot_mode: None,
-                bucket: "bench".to_owned(),
+                aws: coldforge::aws::Options::default(),
+                must_pass_preflight: false,
                 elapsed: || Duration::ZERO,
             };
             harden(&job, &Silent).unwrap()

@@ -111,6 +111,8 @@ pub struct Policy {
     pub local_gpo: String,
     /// What was to be done about settings that setup may set anew: `report` or `stage`.
     pub first_boot: String,
+    /// The checks of the preflight that were to be fixed, as they were named.
+    pub fixes: Vec<String>,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.

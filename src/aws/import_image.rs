@@ -1,13 +1,22 @@
-//! `containers.json` (for `--disk-containers`) and `import-image.json` (for `--cli-input-json`).
+//! The requests: `containers.json` (for `--disk-containers`), `import-image.json`, `import-snapshot.json` and
+//! `register-image.json` (for `--cli-input-json`).
 //!
 //! The boot mode is always explicit: without one, AWS turns some GPT disks into MBR ones without a word.
 
 use serde_json::{Value, json};
 
+use super::Options;
 use crate::base::digest::Digest;
 use crate::disk::Format;
 use crate::windows::BootMode;
 use crate::windows::setting::Identity;
+
+/// What stands for a snapshot until there is one.
+pub(super) const NO_SNAPSHOT: &str = "snap-00000000000000000";
+/// The device of the root volume.
+pub(super) const ROOT_DEVICE: &str = "/dev/sda1";
+/// The first build whose drivers know a TPM of version 2.0 on an instance: Server 2016.
+const FIRST_TPM_BUILD: u32 = 14393;
 
 /// What the files say about one image.
 #[derive(Clone, Debug)]
@@ -18,60 +27,148 @@ pub struct Import<'a> {
     pub format: Format,
     /// Its SHA-256, which becomes a tag, if it is known.
     pub sha256: Option<Digest>,
+    /// The size of its disk in bytes.
+    pub disk_bytes: u64,
+    /// The blocks of 512 KiB that hold data, by ascending index, with their digests.
+    pub blocks: &'a [(u64, Digest)],
+    /// The LINEAR checksum over them, in base64.
+    pub linear: &'a str,
     /// The machine in it.
     pub identity: &'a Identity,
     /// How firmware starts it.
     pub boot_mode: BootMode,
+    /// Whether it brings the driver of the network adapter.
+    pub has_ena: bool,
     /// What it was hardened by, such as `Windows Server 2022 STIG V2R8`.
     pub benchmark: &'a str,
-    /// The S3 bucket that the image will be uploaded to.
-    pub bucket: &'a str,
+    /// Where it goes.
+    pub options: &'a Options,
+}
+
+impl Import<'_> {
+    /// Returns the tags of whatever becomes of the image.
+    pub(super) fn tags(&self) -> Vec<Value> {
+        let digest = self.sha256.map(|digest| json!({"Key": "coldforge:image-sha256", "Value": digest}));
+        let benchmark = json!({"Key": "coldforge:benchmark", "Value": self.benchmark});
+        let own = self.options.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
+        digest.into_iter().chain([benchmark]).chain(own).collect()
+    }
+
+    pub(super) fn description(&self) -> String {
+        format!("{} hardened by {}", self.identity.product, self.benchmark)
+    }
+
+    /// Returns the name of the new machine image: of the characters that AWS takes, and unique for the image.
+    pub(super) fn name(&self) -> String {
+        let stem = self.image.rsplit_once('.').map_or(self.image, |(stem, _)| stem);
+        let plain: String = stem
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || "()[]./-'@_".contains(c) { c } else { '-' })
+            .take(100)
+            .collect();
+        let digest = Digest::of(self.linear.as_bytes()).to_string();
+        format!("{plain}-{}", digest.get(..12).unwrap_or_default())
+    }
+
+    /// Returns AWS's word for the architecture; `None` where the hives do not name one: a wrong one would fail the import.
+    fn architecture(&self) -> Option<&'static str> {
+        match self.identity.architecture.as_deref() {
+            Some("AMD64") => Some("x86_64"),
+            Some("x86") => Some("i386"),
+            Some("ARM64") => Some("arm64"),
+            _ => None,
+        }
+    }
+
+    fn tag_specification(&self, kind: &str) -> Value {
+        json!([{"ResourceType": kind, "Tags": self.tags()}])
+    }
+
+    fn container(&self) -> Value {
+        let format = match self.format {
+            Format::Raw => "raw",
+            Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => "vhd",
+            Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => "vhdx",
+            Format::Vmdk => "vmdk",
+        };
+        json!({
+            "Description": self.description(),
+            "Format": format,
+            "UserBucket": {"S3Bucket": self.options.bucket, "S3Key": self.options.key(self.image)},
+        })
+    }
+
+    /// Adds what encrypts the new snapshot.
+    fn encrypt(&self, request: &mut Value) {
+        if let (Some(key), Some(members)) = (&self.options.kms_key, request.as_object_mut()) {
+            members.insert("Encrypted".into(), true.into());
+            members.insert("KmsKeyId".into(), key.as_str().into());
+        }
+    }
 }
 
 /// Returns the list for `aws ec2 import-image --disk-containers file://containers.json`.
 pub fn containers(import: &Import<'_>) -> Value {
-    json!([container(import)])
+    json!([import.container()])
 }
 
 /// Returns the request for `aws ec2 import-image --cli-input-json file://import-image.json`.
 pub fn import_image(import: &Import<'_>) -> Value {
-    let digest = import.sha256.map(|digest| json!({"Key": "coldforge:image-sha256", "Value": digest}));
-    let benchmark = json!({"Key": "coldforge:benchmark", "Value": import.benchmark});
-    let tags: Vec<Value> = digest.into_iter().chain([benchmark]).collect();
     let mut request = json!({
-        "Description": description(import),
+        "Description": import.description(),
         "Platform": "Windows",
         "BootMode": import.boot_mode,
-        "DiskContainers": [container(import)],
-        "TagSpecifications": [{"ResourceType": "import-image-task", "Tags": tags}],
+        "DiskContainers": [import.container()],
+        "RoleName": import.options.role_name,
+        "TagSpecifications": import.tag_specification("import-image-task"),
     });
-    // An architecture that the hives do not name is left for AWS to find: a wrong one would fail the import.
-    let architecture = match import.identity.architecture.as_deref() {
-        Some("AMD64") => Some("x86_64"),
-        Some("x86") => Some("i386"),
-        Some("ARM64") => Some("arm64"),
-        _ => None,
-    };
-    if let (Some(architecture), Some(members)) = (architecture, request.as_object_mut()) {
-        members.insert("Architecture".into(), architecture.into());
+    import.encrypt(&mut request);
+    if let Some(members) = request.as_object_mut() {
+        members.extend(import.architecture().map(|word| ("Architecture".to_owned(), word.into())));
+        match import.options.license.as_deref() {
+            Some(word @ ("AWS" | "BYOL")) => members.extend([("LicenseType".to_owned(), word.into())]),
+            Some(arn) => {
+                let licenses = json!([{"LicenseConfigurationArn": arn}]);
+                members.extend([("LicenseSpecifications".to_owned(), licenses)]);
+            }
+            None => {}
+        }
     }
     request
 }
 
-fn container(import: &Import<'_>) -> Value {
-    let format = match import.format {
-        Format::Raw => "raw",
-        Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => "vhd",
-        Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => "vhdx",
-        Format::Vmdk => "vmdk",
-    };
-    json!({
-        "Description": description(import),
-        "Format": format,
-        "UserBucket": {"S3Bucket": import.bucket, "S3Key": import.image},
-    })
+/// Returns the request for `aws ec2 import-snapshot --cli-input-json file://import-snapshot.json`.
+pub fn import_snapshot(import: &Import<'_>) -> Value {
+    let mut request = json!({
+        "Description": import.description(),
+        "DiskContainer": import.container(),
+        "RoleName": import.options.role_name,
+        "TagSpecifications": import.tag_specification("import-snapshot-task"),
+    });
+    import.encrypt(&mut request);
+    request
 }
 
-fn description(import: &Import<'_>) -> String {
-    format!("{} hardened by {}", import.identity.product, import.benchmark)
+/// Returns the request for `aws ec2 register-image --cli-input-json file://register-image.json`; the snapshot in it is
+/// none yet.
+pub fn register_image(import: &Import<'_>) -> Value {
+    let mut request = json!({
+        "Name": import.name(),
+        "Description": import.description(),
+        "Architecture": import.architecture().unwrap_or("x86_64"),
+        "BootMode": import.boot_mode,
+        "EnaSupport": import.has_ena,
+        "VirtualizationType": "hvm",
+        "RootDeviceName": ROOT_DEVICE,
+        "BlockDeviceMappings": [{
+            "DeviceName": ROOT_DEVICE,
+            "Ebs": {"SnapshotId": NO_SNAPSHOT, "VolumeType": "gp3", "DeleteOnTermination": true},
+        }],
+        "TagSpecifications": import.tag_specification("image"),
+    });
+    let has_tpm = import.boot_mode == BootMode::Uefi && import.identity.build >= FIRST_TPM_BUILD;
+    if let (true, Some(members)) = (has_tpm, request.as_object_mut()) {
+        members.insert("TpmSupport".into(), "v2.0".into());
+    }
+    request
 }

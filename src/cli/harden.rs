@@ -1,6 +1,6 @@
 //! `coldforge harden`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
@@ -10,6 +10,8 @@ use super::scan;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
+use crate::aws;
+use crate::aws::preflight::Route;
 use crate::disk::{Format, Target};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
 use crate::policy::{FirstBoot, Held, LocalGpo};
@@ -69,9 +71,89 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "MODE", value_parser = boot_mode)]
     boot_mode: Option<BootMode>,
 
-    /// The S3 bucket that the import files name
-    #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
-    s3_bucket: String,
+    #[command(flatten)]
+    aws: Aws,
+}
+
+/// Where the image goes; nothing is sent anywhere.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Files for AWS")]
+struct Aws {
+    /// The way to AWS that the preflight is about: import-image or snapshot
+    ///
+    /// Without it the checks for import-image are made and told; with it a check that fails ends the run.
+    #[arg(long, value_name = "ROUTE", value_parser = super::preflight::route)]
+    route: Option<Route>,
+
+    /// Go on although a check of the preflight for --route fails
+    #[arg(long, requires = "route")]
+    skip_preflight: bool,
+
+    /// Set right what checks of the preflight find (P11, P14, P25, P26, P27, P29, P30, P36, P37, P43, P45, P47; repeat, or
+    /// separate by commas), or `safe` for all of these; what a rule demands otherwise stays as the rule wants it
+    #[arg(long = "fix", value_name = "CHECK", value_delimiter = ',')]
+    fixes: Vec<String>,
+
+    /// The S3 bucket that the files name
+    #[arg(long, visible_alias = "s3-bucket", value_name = "BUCKET", default_value = aws::NO_BUCKET)]
+    bucket: String,
+
+    /// What the image's key in the bucket begins with, such as `images/`
+    #[arg(long, value_name = "PREFIX", default_value = "")]
+    prefix: String,
+
+    /// The region of the bucket and of the new image
+    #[arg(long, value_name = "REGION")]
+    region: Option<String>,
+
+    /// The role that VM Import/Export takes on
+    #[arg(long, value_name = "NAME", default_value = "vmimport")]
+    role_name: String,
+
+    /// Encrypt the new snapshot by this KMS key (id, alias or ARN)
+    #[arg(long, value_name = "KEY")]
+    kms_key: Option<String>,
+
+    /// A tag of the new image (repeat for more)
+    #[arg(long = "tag", value_name = "KEY=VALUE", value_parser = tag)]
+    tags: Vec<(String, String)>,
+
+    /// AWS, BYOL, or the ARN of a licence configuration
+    #[arg(long, value_name = "LICENSE")]
+    license: Option<String>,
+
+    /// Copy the new image to these regions, too (repeat, or separate by commas)
+    #[arg(long, value_name = "REGION", value_delimiter = ',')]
+    regions: Vec<String>,
+
+    /// Let these accounts start the new image (repeat, or separate by commas)
+    #[arg(long, value_name = "ACCOUNT", value_delimiter = ',')]
+    account_ids: Vec<String>,
+}
+
+impl Aws {
+    fn options(&self) -> Result<aws::Options> {
+        let options = aws::Options {
+            route: self.route.unwrap_or_default(),
+            bucket: self.bucket.clone(),
+            prefix: self.prefix.clone(),
+            region: self.region.clone(),
+            role_name: self.role_name.clone(),
+            kms_key: self.kms_key.clone(),
+            tags: self.tags.iter().cloned().collect(),
+            license: self.license.clone(),
+            regions: self.regions.clone(),
+            account_ids: self.account_ids.clone(),
+        };
+        options.check().map_err(boxed)?;
+        aws::preflight::check_words(&self.fixes).map_err(boxed)?;
+        Ok(options)
+    }
+}
+
+fn tag(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
@@ -116,21 +198,28 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             check: arguments.check,
             local_gpo: arguments.local_gpo,
             first_boot: arguments.first_boot,
+            fixes: arguments.aws.fixes.clone(),
             ..arguments.policy.demand()?
         },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
-        bucket: arguments.s3_bucket.clone(),
+        aws: arguments.aws.options()?,
+        must_pass_preflight: arguments.aws.route.is_some() && !arguments.aws.skip_preflight,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
     for warning in &outcome.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
+    let failed: Vec<&str> = outcome.preflight.1.failed().map(|check| check.id).collect();
+    if !failed.is_empty() {
+        ui.status(&format!("warning: W-PREFLIGHT: {} fail: {}", job.aws.route, failed.join(", ")));
+    }
     if ui.json {
         ui.document(&document(&outcome));
     } else {
         ui.data(&report(&outcome));
+        ui.data(&next(&outcome, &job));
     }
     Ok(if arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
 }
@@ -163,6 +252,10 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "holds": bundle.holds,
             "files": bundle.files,
         })),
+        "preflight": {
+            "before": outcome.preflight.0.document("")["totals"],
+            "after": outcome.preflight.1.document("")["totals"],
+        },
         "journal": outcome.journal.as_ref().map(|journal| journal.display().to_string()),
         "second_opinion": outcome.second_opinion,
         "digests": outcome.output.as_ref().map(|output| json!({
@@ -221,6 +314,10 @@ fn report(outcome: &Outcome) -> String {
                 Holds::Delta => " --source SOURCE".to_owned(),
                 Holds::Nothing => format!(" --image {image}"),
             };
+            text.push_str(&format!("\n{}\n", super::preflight::summary(&outcome.preflight.1)));
+            for check in outcome.preflight.1.failed() {
+                text.push_str(&format!("  {}  {}: {}\n", check.id, check.title, plain(&check.found)));
+            }
             text.push_str(&format!("\nProve it: coldforge verify {folder}{with}\n"));
             if outcome.journal.is_some() {
                 text.push_str(&format!(
@@ -231,6 +328,47 @@ fn report(outcome: &Outcome) -> String {
         _ => text.push_str("\nDry run: nothing was written.\n"),
     }
     text
+}
+
+/// Returns the next command to type.
+fn next(outcome: &Outcome, job: &Harden) -> String {
+    let source = typed(&job.source);
+    let Some(bundle) = &outcome.bundle else {
+        return format!("Next: coldforge harden {source} -o DIR\n");
+    };
+    let image = match bundle.holds {
+        Holds::Nothing => &job.source,
+        _ => &bundle.image,
+    };
+    let route = job.aws.route;
+    if bundle.holds == Holds::Delta {
+        return format!("Next: coldforge verify {} --source {source}\n", typed(&bundle.folder));
+    }
+    if outcome.preflight.1.failed().next().is_some() {
+        return format!("Next: coldforge preflight {} --route {route}\n", typed(image));
+    }
+    let mut variables = String::new();
+    if job.aws.region.is_none() {
+        variables.push_str("AWS_REGION=REGION ");
+    }
+    if job.aws.bucket == aws::NO_BUCKET {
+        variables.push_str("BUCKET=BUCKET ");
+    }
+    if bundle.holds == Holds::Nothing {
+        let image = std::path::absolute(image).unwrap_or_else(|_| image.clone());
+        variables.push_str(&format!("IMAGE={} ", typed(&image)));
+    }
+    format!("Next: {variables}bash {} {route}\n", typed(&bundle.folder.join("aws/commands.sh")))
+}
+
+/// Returns a path as a shell takes it.
+fn typed(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
+    match text.chars().all(is_plain) {
+        true => text,
+        false => plain(&format!("'{}'", text.replace('\'', r"'\''"))),
+    }
 }
 
 /// Says what becomes of settings when setup goes on at the next start; nothing if there are none.

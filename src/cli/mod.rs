@@ -11,6 +11,7 @@ mod harden;
 mod inspect;
 mod ls;
 mod options;
+mod preflight;
 mod put;
 mod reg;
 mod report;
@@ -56,6 +57,7 @@ as E-VOLUME-DIRTY) · 4 failed · 130 stopped by Ctrl-C (143 by SIGTERM), nothin
 Examples:
   coldforge inspect base.vhd                 what the image holds, and what would stand against editing it
   coldforge scan base.vhd                    assess it, change nothing
+  coldforge preflight base.vhd               would AWS take it, would it start there, could anybody log on
   coldforge harden base.vhd -o hardened      write a bundle: hardened image, audit log, import files
   coldforge verify hardened --source base.vhd   prove that bundle
   coldforge reg get base.vhd 'HKLM\\SYSTEM\\Select'   look into the registry of the image
@@ -65,7 +67,8 @@ Examples:
 enum Verb {
     Inspect(inspect::Arguments),
     Scan(scan::Arguments),
-    Harden(harden::Arguments),
+    Harden(Box<harden::Arguments>),
+    Preflight(preflight::Arguments),
     Verify(verify::Arguments),
     Report(report::Arguments),
     Rules(rules::Arguments),
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Verb::Inspect(arguments) => inspect::run(arguments, &ui),
         Verb::Scan(arguments) => scan::run(arguments, &ui),
         Verb::Harden(arguments) => harden::run(arguments, &ui),
+        Verb::Preflight(arguments) => preflight::run(arguments, &ui),
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Report(arguments) => report::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),

@@ -131,6 +131,11 @@ impl Blocks {
         Ok(())
     }
 
+    /// Returns the index and the digest of each block that is not all zero, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, Digest)> {
+        self.0.iter().map(|(index, digest)| (*index, *digest))
+    }
+
     /// Returns the EBS LINEAR checksum in base64, and how many blocks it is about.
     pub fn linear(&self) -> (String, u64) {
         let mut hasher = Sha256::new();

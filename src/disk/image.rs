@@ -241,6 +241,16 @@ impl Image {
         Health { sector_bytes: self.sector_bytes(), block_bytes, stored_blocks, parents, notes }
     }
 
+    /// Tells whether the image is a VHDX whose log must be replayed into it first: what is read here is replayed in memory.
+    pub fn has_log(&self) -> bool {
+        self.vhdx().is_some_and(Vhdx::has_log)
+    }
+
+    /// Returns the kind of a VMDK, as its descriptor has it, such as `streamOptimized`.
+    pub fn vmdk_kind(&self) -> Option<&str> {
+        if let Container::Vmdk(vmdk) = &self.container { Some(vmdk.kind()) } else { None }
+    }
+
     /// Checks that no other program has changed the file, or a parent's, since it was opened.
     ///
     /// # Errors

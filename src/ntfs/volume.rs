@@ -100,6 +100,14 @@ impl<D: BlockDevice> Volume<D> {
         &self.information
     }
 
+    /// Returns how many bytes of clusters are free.
+    ///
+    /// # Errors
+    /// What is wrong with `$Bitmap`, or with the runs of NTFS's own files.
+    pub fn free_bytes(&self) -> Result<u64> {
+        Ok(Space::open(self)?.free_clusters().saturating_mul(self.geometry.cluster_bytes))
+    }
+
     /// Returns the device.
     pub fn device(&self) -> &D {
         &self.device

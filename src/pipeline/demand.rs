@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 
 use super::Result;
 use crate::audit;
+use crate::aws::preflight::{self, Container, Facts, Route};
 use crate::base::time::Moment;
 use crate::base::{digest, zip};
+use crate::disk::{BlockDevice, Format};
 use crate::policy::{
     self, Assessment, Benchmark, Catalog, Check, FirstBoot, HoldBack, HoldBackChoice, Level, LocalGpo, Plan, Remedy,
-    Requirement, RoleChoice, Selection, Values, Waivers,
+    Requirement, RoleChoice, Selection, Step, Values, Waivers,
 };
 use crate::windows::certificates::Certificate;
 use crate::windows::setting::{self, Identity, Readings, Setting};
-use crate::windows::{Opening, VolumeCheck};
+use crate::windows::{Evidence, Opening, VolumeCheck};
 
 /// Where a bundle holds the user's own benchmark file: as XML, or in a zip.
 pub(super) const BENCHMARKS: [&str; 2] = ["policy/benchmark.xml", "policy/benchmark.zip"];
@@ -47,6 +49,8 @@ pub struct Demand {
     pub local_gpo: LocalGpo,
     /// What is done about settings that setup may set anew when the image starts.
     pub first_boot: FirstBoot,
+    /// The checks of the preflight that are fixed where they do not pass, or `safe` for all that can be.
+    pub fixes: Vec<String>,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
     /// How much of the volume is verified before and after the edit.
@@ -63,6 +67,7 @@ pub(super) struct Resolved {
     hold_back: HoldBackChoice,
     local_gpo: LocalGpo,
     first_boot: FirstBoot,
+    fixes: Vec<String>,
 }
 
 impl Resolved {
@@ -79,6 +84,27 @@ impl Resolved {
         let hold_back = HoldBack::on(self.hold_back, assessment, machine);
         let plan = policy::plan(assessment, &hold_back)?.with_local_policy(assessment, self.local_gpo);
         Ok(plan.with_first_boot(assessment, machine, self.first_boot)?)
+    }
+
+    /// Returns a plan with what was to be fixed, as the machine's disk stands before the plan.
+    ///
+    /// # Errors
+    /// As [`preflight::fixes`] and [`Plan::with_fixes`].
+    pub(super) fn with_fixes(
+        &self,
+        plan: Plan,
+        assessment: &Assessment,
+        machine: &dyn Readings,
+        disk: &dyn BlockDevice,
+    ) -> Result<Plan> {
+        if self.fixes.is_empty() {
+            return Ok(plan);
+        }
+        let evidence = Evidence::of(disk);
+        let facts = Facts::new(Container::to_be(Format::Raw), &evidence, Route::default(), true);
+        let step = |fix: preflight::Fix| Step { rules: vec![fix.check.to_owned()], setting: fix.setting, to: fix.to };
+        let fixes = preflight::fixes(&facts, &self.fixes)?.into_iter().map(step).collect();
+        Ok(plan.with_fixes(fixes, assessment, machine, self.local_gpo)?)
     }
 }
 
@@ -118,6 +144,7 @@ impl Demand {
             hold_back: self.hold_back,
             local_gpo: self.local_gpo,
             first_boot: self.first_boot,
+            fixes: self.fixes.clone(),
         })
     }
 
@@ -136,6 +163,7 @@ impl Demand {
             certificates: self.certificates.iter().map(|one| (one.thumbprint(), digest::hex(one.der()))).collect(),
             local_gpo: self.local_gpo.to_string(),
             first_boot: self.first_boot.to_string(),
+            fixes: self.fixes.clone(),
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
@@ -165,6 +193,7 @@ impl Demand {
             certificates: certificates(&policy["certificates"]).ok_or("certificates")?,
             local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
             first_boot: text("first_boot")?.parse().map_err(|_| "first_boot")?,
+            fixes: texts("fixes")?,
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })

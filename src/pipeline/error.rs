@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::aws::preflight::{Route, UnknownFix};
 use crate::base::{Failure, Kind, fs, reg_file};
 use crate::report::{Format, Unreadable};
 use crate::{audit, disk, ntfs, policy, regf, windows};
@@ -162,6 +163,23 @@ pub enum Error {
     #[error("the partition table does not tell how the machine boots")]
     BootModeUnknown,
 
+    /// The fixes that were asked for are not known.
+    #[error(transparent)]
+    Fix(#[from] UnknownFix),
+
+    /// Amazon would not take the image, and the route was named.
+    #[error("the preflight for {route} fails {count} checks, the first is {check}, {title}: nothing was emitted")]
+    Preflight {
+        /// The route.
+        route: Route,
+        /// How many checks fail.
+        count: usize,
+        /// The first one's id.
+        check: &'static str,
+        /// What it is about.
+        title: &'static str,
+    },
+
     /// No report can be made of a bundle's documents.
     #[error("no report can be made")]
     Report(#[from] Unreadable),
@@ -205,7 +223,8 @@ impl Failure for Error {
             | Self::SecondOpinion { .. }
             | Self::Report(_)
             | Self::Evidence { .. } => Kind::Corrupt,
-            Self::BootModeUnknown => Kind::Refused,
+            Self::Fix(error) => error.kind(),
+            Self::BootModeUnknown | Self::Preflight { .. } => Kind::Refused,
             Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
         }
     }
@@ -224,6 +243,7 @@ impl Failure for Error {
             Self::Path { source, .. } => source.code(),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
+            Self::Preflight { .. } => Some("E-PREFLIGHT"),
             _ => None,
         }
     }
@@ -253,6 +273,10 @@ impl Failure for Error {
             }
             Self::ImageElsewhere { .. } => Some("name that image with --image"),
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
+            Self::Fix(error) => error.hint(),
+            Self::Preflight { .. } => Some(
+                "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
+            ),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),
             Self::Report(_) | Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),

@@ -16,16 +16,17 @@ use crate::audit::{
     Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
     Trailer,
 };
+use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::Extent;
 use crate::base::digest::Digest;
 use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
-use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
-use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status};
+use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::windows::setting::{Identity, Readings};
-use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
+use crate::windows::{BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -46,8 +47,10 @@ pub struct Harden {
     pub now: Moment,
     /// How firmware starts the machine, or `None` to take it from the partition table.
     pub boot_mode: Option<BootMode>,
-    /// The bucket that the import files name.
-    pub bucket: String,
+    /// Where the image goes, as the files for AWS name it.
+    pub aws: aws::Options,
+    /// Whether a check of the preflight that fails ends the run.
+    pub must_pass_preflight: bool,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
     pub elapsed: fn() -> Duration,
 }
@@ -79,6 +82,8 @@ pub struct Outcome {
     pub output: Option<ImageRecord>,
     /// What readers that this project did not write found in the image; `None` in a dry run.
     pub second_opinion: Option<SecondOpinion>,
+    /// What Amazon would say of the image as it was, and as it is now.
+    pub preflight: (Report, Report),
     /// The undo journal beside an image that was written in place.
     pub journal: Option<PathBuf>,
     /// The bundle; `None` in a dry run.
@@ -216,6 +221,10 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
     progress.start("reading", 0);
+    let judge = |container: Container, device: &dyn BlockDevice| {
+        let evidence = Evidence::of(device);
+        Report::of(&Facts::new(container, &evidence, job.aws.route, true))
+    };
     let opening = job.demand.opening(job.now);
     let mut machine = Machine::open(Overlay::new(&image), opening)?;
     let boot_mode = job.boot_mode.or(machine.boot_mode());
@@ -233,6 +242,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     progress.start("editing", 0);
     let plan = demand.plan(&before, &machine)?;
+    let plan = demand.with_fixes(plan, &before, &machine, &image)?;
     policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
@@ -243,9 +253,21 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let again = Machine::open(&overlay, Opening { check: VolumeCheck::Skip, ..opening })?;
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
+    prove_fixed(&plan, &job.demand.fixes, &again)?;
     clock.lap(|t, ms| t.verify = ms);
 
+    let preflight = (judge(Container::of(&image), &image), judge(Container::to_be(format), &overlay));
+    // What this run sets right does not stand in the way, and what it would break does.
+    if let (true, Some(first)) = (job.must_pass_preflight, preflight.1.failed().next()) {
+        let count = preflight.1.failed().count();
+        return Err(Error::Preflight { route: job.aws.route, count, check: first.id, title: first.title });
+    }
+    let has_ena = {
+        let evidence = Evidence::of(&overlay);
+        Facts::new(Container::to_be(format), &evidence, job.aws.route, true).has_ena()
+    };
     let mut outcome = Outcome {
+        preflight,
         windows,
         warnings,
         before,
@@ -270,13 +292,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     let source_record = |digests: &Sums| record(&image, &source_name, digests);
     let mut take_back = None;
-    let (source, output, second_opinion, exported) = match job.emission {
+    let (source, output, blocks, second_opinion, exported) = match job.emission {
         Emission::New(target) => {
             let written = staging.place(&name)?;
             // Two files are digested from end to end, which a core each can do at once; the source's digest tells how
             // far.
             let (source, output) = rayon::join(
-                || disk::digest(&image, progress).map(|digests| source_record(&digests.into())),
+                || sums(&image, progress).map(|sums| source_record(&sums)),
                 || -> Result<_> {
                     let begun = (job.elapsed)();
                     let format = disk::export_as(&overlay, &written, target, &Silent)?.format;
@@ -286,14 +308,15 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
                     // The copy is the file system's work, and nobody else's: it is not taken on trust.
                     let same = || Ok(disk::differences(&overlay, &output, &Silent)?.is_empty());
                     let (digests, second_opinion) = rayon::join(
-                        || disk::digest(&output, &Silent),
+                        || sums(&output, &Silent),
                         || look_again(&output, job.demand.opening(job.now), same, &edit, &outcome.after, &assess),
                     );
-                    Ok((record(&output, &name, &digests?.into()), second_opinion?, exported))
+                    let digests = digests?;
+                    Ok((record(&output, &name, &digests), digests.blocks, second_opinion?, exported))
                 },
             );
-            let (output, second_opinion, exported) = output?;
-            (source?, output, second_opinion, exported)
+            let (output, blocks, second_opinion, exported) = output?;
+            (source?, output, blocks, second_opinion, exported)
         }
         Emission::InPlace => {
             progress.start("digesting", 0);
@@ -315,7 +338,8 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let opening = job.demand.opening(job.now);
             let second_opinion = look_again(&output, opening, || Ok(true), &edit, &outcome.after, &assess)?;
             outcome.journal = done.journal;
-            (source, record(&output, &name, &(&blocks).into()), second_opinion, exported)
+            let sums = Sums::from(&blocks);
+            (source, record(&output, &name, &sums), sums.blocks, second_opinion, exported)
         }
     };
     if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
@@ -371,21 +395,31 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     if let (Some(path), Some(file)) = (job.demand.benchmark_path(), &job.demand.benchmark) {
         staging.write(path, file)?;
     }
-    reports::write_all(&mut staging, &assessment, &log, &demand.catalog)?;
-    let import = Import {
-        image: &name,
-        format,
-        sha256: output.sha256,
-        identity: &outcome.windows,
-        boot_mode,
-        benchmark: &outcome.after.benchmark.to_string(),
-        bucket: &job.bucket,
-    };
+    let mut checked = None;
     // Amazon takes no differencing disks.
     if holds != Holds::Delta {
-        staging.write_json("aws/containers.json", &aws::containers(&import))?;
-        staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
+        let benchmark = outcome.after.benchmark.to_string();
+        let import = Import {
+            image: &name,
+            format,
+            sha256: output.sha256,
+            disk_bytes: output.disk_bytes,
+            blocks: &blocks,
+            linear: &output.ebs_linear.sha256_base64,
+            identity: &outcome.windows,
+            boot_mode,
+            has_ena,
+            benchmark: &benchmark,
+            options: &job.aws,
+        };
+        for (path, content) in aws::files(&import, &outcome.preflight.1) {
+            staging.write(path, &content)?;
+            if path == aws::PREFLIGHT {
+                checked = Some(content);
+            }
+        }
     }
+    reports::write_all(&mut staging, (&assessment, &log), checked.as_deref(), &demand.catalog)?;
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {
         take_back.keep();
@@ -435,6 +469,19 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
     }
 }
 
+/// Proves that every step of a fix is taken: no rule tells.
+fn prove_fixed(plan: &Plan, fixes: &[String], machine: &dyn Readings) -> Result<()> {
+    let is_fix = |step: &&Step| {
+        !fixes.is_empty() && step.rules.iter().any(|rule| preflight::check_words(std::slice::from_ref(rule)).is_ok())
+    };
+    let is_wrong = |step: &&Step| machine.get(&step.setting).ok().is_none_or(|found| found.value != step.to);
+    let wrong: Vec<&Step> = plan.steps.iter().filter(is_fix).filter(is_wrong).collect();
+    match wrong.first() {
+        None => Ok(()),
+        Some(step) => Err(Error::NotClosed { count: wrong.len(), rule: step.rules.join(", ") }),
+    }
+}
+
 /// Looks at the written image as a stranger would: asks whether its disk is the one that was to be written, verifies its
 /// hives, assesses it anew and asks the second readers.
 fn look_again(
@@ -469,26 +516,35 @@ fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
 pub(super) struct Sums {
     /// SHA-256 of the file, unless only its blocks were read.
     pub file: Option<Digest>,
+    /// The blocks that hold data.
+    pub blocks: Vec<(u64, Digest)>,
     ebs_linear: LinearChecksum,
 }
 
-impl From<disk::Digests> for Sums {
-    fn from(digests: disk::Digests) -> Self {
+impl From<(disk::Digests, Vec<(u64, Digest)>)> for Sums {
+    fn from((digests, blocks): (disk::Digests, Vec<(u64, Digest)>)) -> Self {
         let ebs_linear = LinearChecksum { sha256_base64: digests.ebs_linear, blocks: digests.ebs_blocks };
-        Self { file: Some(digests.file), ebs_linear }
+        Self { file: Some(digests.file), blocks, ebs_linear }
     }
 }
 
 impl From<&Blocks> for Sums {
     fn from(blocks: &Blocks) -> Self {
-        let (sha256_base64, blocks) = blocks.linear();
-        Self { file: None, ebs_linear: LinearChecksum { sha256_base64, blocks } }
+        let (sha256_base64, count) = blocks.linear();
+        let ebs_linear = LinearChecksum { sha256_base64, blocks: count };
+        Self { file: None, blocks: blocks.iter().collect(), ebs_linear }
     }
+}
+
+/// Digests an image: its file, and its blocks.
+pub(super) fn sums(image: &Image, progress: &dyn Progress) -> Result<Sums> {
+    let mut blocks = Vec::new();
+    let digests = disk::digest_blocks(image, progress, |index, digest| blocks.push((index, digest)))?;
+    Ok((digests, blocks).into())
 }
 
 /// Returns the evidence's words for an image and its digests.
 pub(super) fn record(image: &Image, name: &str, sums: &Sums) -> ImageRecord {
-    use crate::disk::BlockDevice as _;
     ImageRecord {
         name: name.to_owned(),
         format: image.format().to_string(),
@@ -531,7 +587,6 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::disk::BlockDevice as _;
 
     fn fixture() -> Image {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ws2022.vhd");

@@ -1,4 +1,4 @@
-//! Floor 6: the jobs, each one function: assess an image, harden it into a bundle, verify a bundle; and hands-on work on
+//! Floor 6: the jobs, each one function: assess an image, ask whether Amazon would take it, harden it into a bundle, verify a bundle; and hands-on work on
 //! its registry and its files.
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
@@ -8,6 +8,7 @@ mod error;
 mod files;
 mod harden;
 mod output;
+mod preflight;
 pub mod registry;
 mod reports;
 mod scan;
@@ -18,6 +19,7 @@ pub use error::Error;
 pub use files::{FileStep, FilesWritten, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
 pub use output::{Emission, Output};
+pub use preflight::preflight;
 pub use reports::{report, write_reports};
 pub use scan::{Document, Scan, scan};
 pub use verify::{Given, Problem, Proof, verify};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::demand::BENCHMARKS;
 use super::{Error, Result};
 use crate::audit::{Bundle, Staging};
+use crate::aws;
 use crate::base::fs;
 use crate::policy::Catalog;
 use crate::report::{Evidence, Format};
@@ -21,8 +22,16 @@ pub(super) const LOG: &str = "audit.jsonl";
 const LIMIT_BYTES: u64 = 256 << 20;
 
 /// Writes every report about these documents into a bundle.
-pub(super) fn write_all(staging: &mut Staging, assessment: &[u8], log: &str, catalog: &Catalog) -> Result<()> {
-    let evidence = Evidence::read(&String::from_utf8_lossy(assessment), Some(log), Some(catalog))?;
+pub(super) fn write_all(
+    staging: &mut Staging,
+    (assessment, log): (&[u8], &str),
+    preflight: Option<&[u8]>,
+    catalog: &Catalog,
+) -> Result<()> {
+    let mut evidence = Evidence::read(&String::from_utf8_lossy(assessment), Some(log), Some(catalog))?;
+    if let Some(preflight) = preflight {
+        evidence = evidence.with_preflight(&String::from_utf8_lossy(preflight))?;
+    }
     for format in Format::all() {
         if let Some(report) = format.render(&evidence) {
             staging.write(format.path(), &report)?;
@@ -45,7 +54,10 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
         Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
         None => catalog_of(&assessment).map(Cow::Borrowed),
     };
-    let evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog.as_deref())?;
+    let mut evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog.as_deref())?;
+    if bundle.files.iter().any(|file| file.path == aws::PREFLIGHT) {
+        evidence = evidence.with_preflight(&read(aws::PREFLIGHT)?)?;
+    }
     let render = |format: &Format| {
         let report = format.render(&evidence).ok_or(Error::NoReport { format: *format })?;
         Ok((format.path(), report))

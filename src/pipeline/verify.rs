@@ -11,16 +11,17 @@ use serde_json::{Map, Value as Json, json};
 use super::harden::{self, Edit, Sums};
 use super::{Demand, Document, Error, Result, reports};
 use crate::audit::{self, Bundle, Holds, Line};
+use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::{Extent, fs};
-use crate::disk::{self, Blocks, Format, Image, Overlay};
+use crate::disk::{self, BlockDevice as _, Blocks, Format, Image, Overlay};
 use crate::report;
 use crate::windows::setting::{Readings as _, Setting};
-use crate::windows::{BootMode, Machine};
+use crate::windows::{BootMode, Evidence, Machine};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
@@ -224,7 +225,7 @@ fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums>
     if recorded["sha256"].is_null() {
         return Ok((&Blocks::of(image)?).into());
     }
-    Ok(disk::digest(image, progress)?.into())
+    harden::sums(image, progress)
 }
 
 /// Proves what the log says of the image.
@@ -287,48 +288,57 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
             .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
     if bundle.holds != Holds::Delta {
-        prove_import_files(bundle, &trailer, &machine, (&image, sums.file), proof);
+        prove_import_files(bundle, &trailer, &machine, (&image, &sums), proof);
     }
     prove_assessment(bundle, (&demand, log.started()?), &header, &trailer, &machine, proof)
 }
 
-/// Proves that the import files are about this image.
-///
-/// The bucket is whatever the files say: nothing in an image tells where it will be uploaded.
+/// Proves that the files for AWS are what this image and the recorded options give.
 fn prove_import_files(
     bundle: &Bundle,
     trailer: &Json,
     machine: &Machine<&Image>,
-    (image, sha256): (&Image, Option<Digest>),
+    (image, sums): (&Image, &Sums),
     proof: &mut Proof,
 ) {
     const REQUEST: &str = "aws/import-image.json";
-    let read = |file: &str| -> Option<Json> {
-        serde_json::from_slice(&fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok()?).ok()
-    };
-    let (Some(request), Some(containers)) = (read(REQUEST), read("aws/containers.json")) else {
-        return proof.deny(REQUEST, "it or aws/containers.json cannot be read");
+    let read = |file: &str| fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok();
+    let document = |file: &str| -> Option<Json> { serde_json::from_slice(&read(file)?).ok() };
+    let options = document(aws::OPTIONS).and_then(|options| serde_json::from_value::<aws::Options>(options).ok());
+    let (Some(request), Some(options)) = (document(REQUEST), options.filter(|options| options.check().is_ok())) else {
+        return proof.deny(REQUEST, "it or aws/options.json cannot be read");
     };
     let said = match request["BootMode"].as_str() {
         Some("uefi") => BootMode::Uefi,
         _ => BootMode::LegacyBios,
     };
+    let evidence = Evidence::of(image);
+    let facts = Facts::new(Container::of(image), &evidence, options.route, true);
     let import = Import {
         image: &bundle.image,
         format: image.format(),
-        sha256,
+        sha256: sums.file,
+        disk_bytes: image.len(),
+        blocks: &sums.blocks,
+        linear: trailer["output"]["ebs_linear"]["sha256_base64"].as_str().unwrap_or_default(),
         identity: machine.identity(),
         // A table that does not tell leaves it to the user's word.
         boot_mode: machine.boot_mode().unwrap_or(said),
+        has_ena: facts.has_ena(),
         benchmark: trailer["benchmark"].as_str().unwrap_or_default(),
-        bucket: request["DiskContainers"][0]["UserBucket"]["S3Bucket"].as_str().unwrap_or_default(),
+        options: &options,
     };
-    let right = request == aws::import_image(&import) && containers == aws::containers(&import);
-    proof.hold(
-        REQUEST,
-        "it and aws/containers.json describe this image: name, format, digest, boot mode, benchmark",
-        right,
-    );
+    let files = aws::files(&import, &Report::of(&facts));
+    let mut wrong = 0;
+    for (path, content) in &files {
+        if read(path).as_ref() != Some(content) {
+            wrong += 1;
+            proof.deny(*path, "it is not what this image and aws/options.json give");
+        }
+    }
+    if wrong == 0 {
+        proof.proven.push(format!("aws/: {} files are what this image and aws/options.json give", files.len()));
+    }
 }
 
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
@@ -449,6 +459,7 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
         json!(assessment.totals) == log.trailer()["before"],
     );
     let plan = resolved.plan(&assessment, &machine)?;
+    let plan = resolved.with_fixes(plan, &assessment, &machine, before)?;
     let trailer = log.trailer();
     let left = [("held_back", &plan.held_back), ("waived", &plan.waived), ("left_open", &plan.left_open)];
     proof.hold(

@@ -14,6 +14,7 @@ mod catalog;
 mod error;
 mod finding;
 mod first_boot;
+mod fixes;
 mod guard;
 mod local_policy;
 mod lockout;

@@ -185,13 +185,13 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
 }
 
 /// What the rules demand of each setting.
-struct Demands<'a> {
+pub(super) struct Demands<'a> {
     of: BTreeMap<Setting, Vec<(&'a str, &'a CheckResult)>>,
 }
 
 impl<'a> Demands<'a> {
     /// Takes the demands that can be met here.
-    fn of(findings: &[&'a Finding]) -> Self {
+    pub(super) fn of(findings: &[&'a Finding]) -> Self {
         let mut of: BTreeMap<Setting, Vec<(&str, &CheckResult)>> = BTreeMap::new();
         for finding in findings {
             for check in &finding.checks {
@@ -205,7 +205,7 @@ impl<'a> Demands<'a> {
     }
 
     /// Returns the first rule whose demand a value would not meet.
-    fn unmet(&self, setting: &Setting, to: Option<&Value>) -> Option<&'a str> {
+    pub(super) fn unmet(&self, setting: &Setting, to: Option<&Value>) -> Option<&'a str> {
         let demands = self.of.get(&folded(setting))?;
         let unmet = |check: &CheckResult| {
             check.demand.as_ref().is_some_and(|(form, require)| require.judge(*form, to).is_err())

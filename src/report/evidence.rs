@@ -30,10 +30,36 @@ pub struct Evidence {
     pub findings: Vec<Finding>,
     /// What a hardening run did, if there was one.
     pub run: Option<Run>,
+    /// What Amazon would say of the image, if that was asked.
+    pub preflight: Option<Preflight>,
     /// The benchmark's identifier in DISA's files, if the catalog tells.
     stig_id: Option<String>,
     /// The benchmark's own texts, by STIG id.
     texts: Vec<(String, Texts)>,
+}
+
+/// What Amazon would say of an image.
+#[derive(Clone, Debug, Deserialize)]
+pub struct Preflight {
+    /// `import-image` or `snapshot`.
+    pub route: String,
+    /// The checks.
+    pub checks: Vec<PreflightCheck>,
+}
+
+/// A check of the preflight.
+#[derive(Clone, Debug, Deserialize)]
+pub struct PreflightCheck {
+    /// `P01` to `P48`.
+    pub id: String,
+    /// What it is about.
+    pub title: String,
+    /// `pass`, `warn`, `fail` or `unknown`.
+    pub verdict: String,
+    /// What was found.
+    pub found: String,
+    /// What to do.
+    pub hint: String,
 }
 
 /// A program and its version.
@@ -219,6 +245,10 @@ pub enum Unreadable {
     /// The chain of the log is broken.
     #[error("{0}")]
     Chain(audit::Fault),
+
+    /// The document of the preflight is none.
+    #[error("the preflight document is malformed")]
+    Preflight(#[source] serde_json::Error),
 }
 
 #[derive(Deserialize)]
@@ -320,6 +350,7 @@ impl Evidence {
             benchmark: Benchmark { id, title, version, release, date },
             findings: raw.findings.into_iter().map(finding).collect(),
             run: None,
+            preflight: None,
             stig_id: catalog.map(|catalog| catalog.benchmark.clone()),
             texts: catalog.map(texts).unwrap_or_default(),
         };
@@ -327,6 +358,15 @@ impl Evidence {
             evidence.read_log(log)?;
         }
         Ok(evidence)
+    }
+
+    /// Adds the document of a preflight.
+    ///
+    /// # Errors
+    /// [`Unreadable::Preflight`].
+    pub fn with_preflight(self, document: &str) -> Result<Self, Unreadable> {
+        let preflight = serde_json::from_str(document).map_err(Unreadable::Preflight)?;
+        Ok(Self { preflight: Some(preflight), ..self })
     }
 
     fn read_log(&mut self, log: &str) -> Result<(), Unreadable> {

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::Format;
-use super::evidence::{Evidence, Finding, Image, Run, Status};
+use super::evidence::{Evidence, Finding, Image, Preflight, PreflightCheck, Run, Status};
 use super::text::plain;
 use crate::base::digest::{Digest, base64};
 use crate::policy::Severity;
@@ -43,6 +43,7 @@ pub(super) fn render(evidence: &Evidence) -> String {
         page.push_str(&changes(run));
         page.push_str(&images(run));
     }
+    page.push_str(&evidence.preflight.as_ref().map(preflight).unwrap_or_default());
     page.push_str(&format!(
         "<p class=\"soft\">Made by {} {} from the assessment document and the audit log. A rule that was not assessed is \
          never counted as passed.</p>\n</main>\n<script>{SCRIPT}</script>\n</body>\n</html>\n",
@@ -273,6 +274,35 @@ fn changes(run: &Run) -> String {
         ]));
     }
     html.push_str("</tbody></table></div></section>\n");
+    html
+}
+
+/// Tells what Amazon would say; checks that pass are counted only.
+fn preflight(preflight: &Preflight) -> String {
+    let count = |verdict: &str| preflight.checks.iter().filter(|check| check.verdict == verdict).count();
+    let mut html = format!(
+        "<section><h2>Ready for AWS ({})</h2><p>{} checks pass, {} warn, {} fail, {} cannot be told from the image.</p>",
+        escaped(&preflight.route),
+        count("pass"),
+        count("warn"),
+        count("fail"),
+        count("unknown")
+    );
+    let told: Vec<&PreflightCheck> = preflight.checks.iter().filter(|check| check.verdict != "pass").collect();
+    if !told.is_empty() {
+        html.push_str(&table_head(&["Check", "Verdict", "Title", "Found", "What to do"]));
+        for check in told {
+            html.push_str(&row(&[
+                ("Check", &check.id, true),
+                ("Verdict", &check.verdict, false),
+                ("Title", &check.title, false),
+                ("Found", &check.found, false),
+                ("What to do", &check.hint, false),
+            ]));
+        }
+        html.push_str("</tbody></table></div>");
+    }
+    html.push_str("</section>\n");
     html
 }
 

@@ -1,7 +1,7 @@
 //! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
 //!
 //! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
-//! and changes them; [`View`] only answers, without loading them; [`Registry`]
+//! and changes them; [`View`] only answers, without loading them; [`Evidence`] tells of a disk that nobody may edit as well; [`Registry`]
 //! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
 //! [`second_opinion`] reads the result again through crates that this project did not write.
 
@@ -10,6 +10,7 @@ pub mod boot;
 pub mod certificates;
 mod commit;
 mod error;
+mod evidence;
 pub mod features;
 mod files;
 mod hives;
@@ -32,6 +33,7 @@ mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
+pub use evidence::{Answer, Evidence, Person};
 pub use hives::HiveState;
 pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};

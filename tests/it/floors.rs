@@ -15,7 +15,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("policy", &["base", "windows::setting"]),
     ("audit", &["base", "windows", "policy"]),
     ("report", &["base", "windows::setting", "policy", "audit"]),
-    ("aws", &["base", "disk", "windows"]),
+    // The partition table tells what starts a disk, and whether AWS would convert it.
+    ("aws", &["base", "disk", "partition", "windows"]),
     ("pipeline", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "report", "aws"]),
     ("cli", &["base", "disk", "partition", "ntfs", "regf", "windows", "policy", "audit", "report", "aws", "pipeline"]),
 ];

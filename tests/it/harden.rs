@@ -257,8 +257,11 @@ fn reseal(out: &Path, old: &str, new: &str) {
         let text = std::fs::read_to_string(out.join(file)).unwrap();
         std::fs::write(out.join(file), text.replace(from, to)).unwrap();
     };
-    for file in ["audit.jsonl", "manifest.json", "aws/import-image.json"] {
+    for file in ["audit.jsonl", "manifest.json"] {
         replace(file, old, new);
+    }
+    for entry in std::fs::read_dir(out.join("aws")).unwrap() {
+        replace(&format!("aws/{}", entry.unwrap().file_name().to_str().unwrap()), old, new);
     }
     let mut prev = "0".repeat(64);
     let mut log = String::new();

@@ -19,6 +19,7 @@ mod machine;
 mod ntfs;
 mod partition;
 mod policy;
+mod preflight;
 mod real;
 mod refusals;
 mod reg;

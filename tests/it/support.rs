@@ -60,6 +60,18 @@ pub fn oracle(tool: &str) -> bool {
     found
 }
 
+/// Returns the Python that has the AWS CLI and parliament beside it: `.ci/run` makes it; says aloud if there is none, and
+/// fails in CI. `COLDFORGE_AWS_PYTHON` names another one.
+pub fn python_of_aws() -> Option<PathBuf> {
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/aws-venv/bin/python");
+    let python = std::env::var_os("COLDFORGE_AWS_PYTHON").map_or(made, PathBuf::from);
+    let is_whole = ["aws", "parliament"].iter().all(|tool| python.with_file_name(tool).is_file());
+    if !is_whole {
+        missing("the AWS CLI with parliament (a venv in target/aws-venv)");
+    }
+    is_whole.then_some(python)
+}
+
 /// Runs a foreign tool and returns what it said, whatever its exit code.
 pub fn ask(tool: &str, arguments: &[&str]) -> Output {
     let path = std::env::var("PATH").unwrap_or_default();

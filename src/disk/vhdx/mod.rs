@@ -132,13 +132,18 @@ impl Vhdx {
     /// Returns what is noteworthy about the container's health.
     pub(super) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
-        if self.header.log != Guid::NIL {
+        if self.has_log() {
             notes.push(format!("the log is not empty: {} entries are replayed in memory", self.file.replayed()));
         }
         if self.second_table {
             notes.push("the first region table is damaged; the second one is used".to_owned());
         }
         notes
+    }
+
+    /// Tells whether the file's log is not empty.
+    pub(super) fn has_log(&self) -> bool {
+        self.header.log != Guid::NIL
     }
 
     fn split(&self, at: u64) -> (u64, u64) {

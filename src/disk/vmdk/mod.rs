@@ -124,6 +124,11 @@ impl Vmdk {
         })
     }
 
+    /// Returns `createType`.
+    pub(super) fn kind(&self) -> &str {
+        &self.kind
+    }
+
     /// Returns what is noteworthy about the container.
     pub(super) fn notes(&self) -> Vec<String> {
         let files = self.files().count();

@@ -142,6 +142,15 @@ pub fn name(sam: &dyn Lookup, rid: u32) -> Result<(Option<String>, Option<CellOf
     }
 }
 
+/// Returns the bytes of the record of an account's password: 20 and 56 are those of one with a hash, 4 and 24 of one
+/// without; 0 if there is no such account.
+///
+/// # Errors
+/// [`Unusable::Malformed`]; errors of the hive.
+pub fn password_bytes(sam: &dyn Lookup, rid: u32) -> Result<usize> {
+    Ok(variable(sam, rid)?.map_or(0, |(user, _)| user.password_bytes()))
+}
+
 /// Gives an account another name.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ const ALIGNMENT: usize = 4;
 const NAME: usize = 1;
 const FULL_NAME: usize = 2;
 const COMMENT: usize = 3;
+const NT_HASH: usize = 14;
 
 /// The variable part of an account.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -100,6 +101,11 @@ impl UserV {
     /// [`Unusable::Malformed`] if it is no text.
     pub fn comment(&self) -> Result<String, Unusable> {
         self.text(COMMENT)
+    }
+
+    /// Returns the bytes of the record of its password, which is not looked into.
+    pub fn password_bytes(&self) -> usize {
+        self.slots.get(NT_HASH).map_or(0, |slot| slot.data.len())
     }
 
     /// Sets the account's name. Whether it may have it is for the caller to know.

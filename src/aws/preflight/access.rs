@@ -1,0 +1,413 @@
+//! Whether somebody can log on when the machine has started: remote desktop, firewall, rights, network, accounts.
+
+use std::collections::BTreeSet;
+
+use super::facts::Facts;
+use super::{Answer, Check, Judgement, Route, Verdict, fail, pass, unknown, warn, worst};
+use crate::base::Refusal;
+use crate::windows::Person;
+use crate::windows::sam::accounts::Flag;
+use crate::windows::setting::Role;
+
+/// Where the rules and profiles of the local firewall lie.
+pub(super) const FIREWALL: &str = r"Services\SharedAccess\Parameters\FirewallPolicy";
+/// Where those of group policy lie.
+pub(super) const FIREWALL_POLICY: &str = r"Policies\Microsoft\WindowsFirewall";
+pub(super) const TERMINAL_POLICY: &str = r"Policies\Microsoft\Windows NT\Terminal Services";
+pub(super) const INTERFACES: &str = r"Services\Tcpip\Parameters\Interfaces";
+pub(super) const ROUTES: &str = r"Services\Tcpip\Parameters\PersistentRoutes";
+const NETWORK_CLASS: &str = r"Control\Class\{4d36e972-e325-11ce-bfc1-08002be10318}";
+/// The port of remote desktop.
+const PORT: u32 = 3389;
+
+/// The services that the network needs, and how Windows starts them; without one of the first five there is no address.
+pub(super) const NETWORK: [(&str, u32); 10] = [
+    ("Dhcp", 2),
+    ("Tcpip", 0),
+    ("AFD", 1),
+    ("nsi", 2),
+    ("nsiproxy", 1),
+    ("NlaSvc", 2),
+    ("netprofm", 3),
+    ("RpcSs", 2),
+    ("BFE", 2),
+    ("mpssvc", 2),
+];
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "P26",
+        title: "Remote desktop is on",
+        requires: "remote desktop enabled, on its own port, with its services startable",
+        prevents: "an instance that nobody can reach",
+        hint: "enable remote desktop in Windows",
+        run: remote_desktop,
+    },
+    Check {
+        id: "P27",
+        title: "The firewall lets remote desktop in",
+        requires: "an active rule for the port of remote desktop on the public profile, which a new network has",
+        prevents: "an instance that nobody can reach",
+        hint: "enable the rules of remote desktop for all profiles",
+        run: firewall,
+    },
+    Check {
+        id: "P28",
+        title: "Somebody may log on by remote desktop",
+        requires: "an enabled local account that holds the right to log on by remote desktop and is not denied it",
+        prevents: "an instance that lets nobody in",
+        hint: "grant `Allow log on through Remote Desktop Services` to Administrators",
+        run: right,
+    },
+    Check {
+        id: "P29",
+        title: "The services of the network can start",
+        requires: "DHCP client, TCP/IP and what they stand on, startable",
+        prevents: "FirstBootFailure: the instance did not get an address (DHCP)",
+        hint: "restore the start type in Windows",
+        run: services,
+    },
+    Check {
+        id: "P30",
+        title: "Addresses come from DHCP",
+        requires: "no static address, name server or default route",
+        prevents: "FirstBootFailure: the instance cannot be reached; on the snapshot route it keeps its old address",
+        hint: "switch the adapter to DHCP in Windows",
+        run: addresses,
+    },
+    Check {
+        id: "P31",
+        title: "There is one network adapter",
+        requires: "one physical adapter: the import makes one",
+        prevents: "settings that stay with an adapter that is gone",
+        hint: "remove the other adapters in the device manager (show hidden devices)",
+        run: adapters,
+    },
+    Check {
+        id: "P35",
+        title: "Accounts have passwords, and an administrator can log on",
+        requires: "passwords on all enabled accounts, and one enabled local administrator",
+        prevents: "an instance that nobody can log on to, or anybody",
+        hint: "set passwords in Windows, and enable one administrator",
+        run: accounts,
+    },
+];
+
+fn remote_desktop(facts: &Facts<'_>) -> Answer {
+    let policy = facts.software(TERMINAL_POLICY, "fDenyTSConnections")?;
+    let local = facts.current(r"Control\Terminal Server", "fDenyTSConnections")?;
+    let effective = if policy.dword()?.is_some() { policy } else { local };
+    let mut parts = vec![match effective.dword()? {
+        Some(0) => pass("on").at(effective.at),
+        Some(_) => fail("connections are denied").at(effective.at),
+        None => fail("it was never turned on").at(effective.at),
+    }];
+    let station = r"Control\Terminal Server\WinStations\RDP-Tcp";
+    let place = facts.place(station);
+    if !facts.has_current(station)? {
+        parts.push(fail("the listener is absent").at(place));
+        return Ok(worst(parts));
+    }
+    let port = facts.current(station, "PortNumber")?;
+    if port.dword()? != Some(PORT) {
+        parts.push(warn(format!("it listens on port {:?}", port.dword()?)).at(port.at));
+    }
+    let listener = facts.current(station, "fEnableWinStation")?;
+    if listener.dword()? == Some(0) {
+        parts.push(fail("the listener is off").at(listener.at));
+    }
+    for service in ["TermService", "SessionEnv", "UmRdpService"] {
+        match facts.start(service)? {
+            Some(4) => parts.push(fail(format!("the service {service} is disabled")).at(facts.start_at(service))),
+            None => parts.push(fail(format!("the service {service} is absent")).at(facts.start_at(service))),
+            Some(_) => {}
+        }
+    }
+    Ok(worst(parts))
+}
+
+/// A firewall rule, as far as it matters whether it lets remote desktop in.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Rule {
+    pub(super) is_allow: bool,
+    pub(super) is_active: bool,
+    /// Whether it is one for the port of remote desktop by TCP, coming in, on the public profile.
+    pub(super) is_ours: bool,
+    /// Whether it is limited to some remote addresses.
+    pub(super) is_limited: bool,
+    /// Whether it names the service itself, or no program at all.
+    pub(super) fits: bool,
+}
+
+impl Rule {
+    /// Reads the text of a rule: its version, then pairs of name and value; names may come again.
+    pub(super) fn parse(text: &str, port: u32) -> Self {
+        let pairs: Vec<(&str, &str)> = text.split('|').skip(1).filter_map(|part| part.split_once('=')).collect();
+        let all = |name: &str| -> Vec<&str> {
+            pairs.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value).collect()
+        };
+        let is = |name: &str, value: &str| all(name).iter().any(|own| own.eq_ignore_ascii_case(value));
+        let (ports, profiles, programs) = (all("LPort"), all("Profile"), all("App"));
+        let has_port = ports.is_empty() || ports.iter().any(|own| own.parse() == Ok(port));
+        let is_public = profiles.is_empty() || profiles.iter().any(|profile| profile.eq_ignore_ascii_case("Public"));
+        let is_tcp = all("Protocol").is_empty() || is("Protocol", "6");
+        let services = all("Svc");
+        let of_service = services.is_empty() || services.iter().any(|own| own.eq_ignore_ascii_case("termservice"));
+        let of_program = programs.is_empty()
+            || programs.iter().any(|program| program.to_ascii_lowercase().ends_with(r"\svchost.exe"));
+        Self {
+            is_allow: is("Action", "Allow"),
+            is_active: is("Active", "TRUE"),
+            is_ours: is("Dir", "In") && is_tcp && has_port && is_public && !(ports.is_empty() && services.is_empty()),
+            is_limited: pairs.iter().any(|(name, _)| {
+                name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("RA4") || head.eq_ignore_ascii_case("RA6"))
+            }),
+            fits: of_program && of_service,
+        }
+    }
+}
+
+/// Returns whether local rules count beside those of group policy.
+pub(super) fn local_rules_count(facts: &Facts<'_>) -> Result<bool, Refusal> {
+    let merge = facts.software(&format!(r"{FIREWALL_POLICY}\PublicProfile"), "AllowLocalPolicyMerge")?;
+    Ok(merge.dword()? != Some(0))
+}
+
+fn firewall(facts: &Facts<'_>) -> Answer {
+    let profile = |name: &str| -> Result<(Option<u32>, String), Refusal> {
+        let policy = facts.software(&format!(r"{FIREWALL_POLICY}\PublicProfile"), name)?;
+        let local = facts.current(&format!(r"{FIREWALL}\PublicProfile"), name)?;
+        let found = if policy.dword()?.is_some() { policy } else { local };
+        Ok((found.dword()?, found.at))
+    };
+    let (on, place) = profile("EnableFirewall")?;
+    if on == Some(0) {
+        return Ok(pass("the firewall is off on the public profile").at(place));
+    }
+    let (closed, closed_at) = profile("DoNotAllowExceptions")?;
+    if closed == Some(1) {
+        return Ok(fail("the public profile allows no exceptions").at(closed_at));
+    }
+    let port = facts.current(r"Control\Terminal Server\WinStations\RDP-Tcp", "PortNumber")?.dword()?.unwrap_or(PORT);
+    let mut sources = vec![(
+        format!(r"HKLM\SOFTWARE\{FIREWALL_POLICY}\FirewallRules"),
+        facts.software_values(&format!(r"{FIREWALL_POLICY}\FirewallRules"))?,
+    )];
+    let counts = local_rules_count(facts)?;
+    if counts {
+        sources.push((
+            facts.place(&format!(r"{FIREWALL}\FirewallRules")),
+            facts.current_values(&format!(r"{FIREWALL}\FirewallRules"))?,
+        ));
+    }
+    let has_rules = sources.iter().any(|(_, rules)| !rules.is_empty());
+    let (mut allowed, mut doubtful, mut blocked) = (Vec::new(), Vec::new(), Vec::new());
+    for (key, rules) in &sources {
+        for (name, data) in rules {
+            let Some(text) = data.as_text() else { continue };
+            let rule = Rule::parse(&text, port);
+            if !(rule.is_active && rule.is_ours) {
+                continue;
+            }
+            let place = format!("{key}!{name}");
+            match (rule.is_allow, rule.fits, rule.is_limited) {
+                (false, _, _) => blocked.push(fail("an active rule blocks the port").at(place)),
+                (true, false, _) => doubtful.push(unknown("an active rule names another program").at(place)),
+                (true, true, true) => doubtful.push(warn("an active rule lets only some addresses in").at(place)),
+                (true, true, false) => allowed.push(pass("an active rule lets it in").at(place)),
+            }
+        }
+    }
+    if !blocked.is_empty() {
+        return Ok(worst(blocked));
+    }
+    if let Some(first) = allowed.into_iter().next() {
+        return Ok(first);
+    }
+    if !doubtful.is_empty() {
+        return Ok(worst(doubtful));
+    }
+    let (inbound, inbound_at) = profile("DefaultInboundAction")?;
+    Ok(match (inbound, has_rules) {
+        (Some(0), _) => pass("the public profile lets everything in").at(inbound_at),
+        (_, true) => fail("no active rule lets it in on the public profile"),
+        (_, false) => fail("there are no rules at all"),
+    }
+    .at(sources.last().map(|(key, _)| key.clone()).unwrap_or_default()))
+}
+
+/// Returns the SIDs that an account has in its token when it logs on from far away, as far as the image tells.
+fn token(person: &Person, machine: &crate::base::sid::Sid) -> BTreeSet<String> {
+    let mut sids: BTreeSet<String> =
+        ["S-1-1-0", "S-1-5-11", "S-1-5-14", "S-1-5-4", "S-1-2-0", "S-1-5-113"].map(str::to_owned).into();
+    sids.extend(machine.child(person.account.rid).map(|sid| sid.to_string()));
+    sids.extend(person.groups.iter().map(|rid| format!("S-1-5-32-{rid}")));
+    if person.groups.contains(&544) {
+        sids.insert("S-1-5-114".to_owned());
+    }
+    sids
+}
+
+fn right(facts: &Facts<'_>) -> Answer {
+    let identity = facts.evidence.identity()?;
+    let Some(machine) = identity.machine_sid else { return Ok(unknown("SECURITY does not tell the machine's SID")) };
+    let holders = |right: &str| -> Result<BTreeSet<String>, Refusal> {
+        Ok(facts.evidence.holders(right)?.iter().map(ToString::to_string).collect())
+    };
+    let allowed = holders("SeRemoteInteractiveLogonRight")?;
+    let denied = holders("SeDenyRemoteInteractiveLogonRight")?;
+    let network = (holders("SeNetworkLogonRight")?, holders("SeDenyNetworkLogonRight")?);
+    let people = facts.evidence.people()?;
+    let may = |person: &&Person| {
+        let token = token(person, &machine);
+        person.account.is(Flag::Enabled) && !token.is_disjoint(&allowed) && token.is_disjoint(&denied)
+    };
+    let who: Vec<&Person> = people.iter().filter(may).collect();
+    let place = r"HKLM\SECURITY\Policy\Accounts";
+    let by_network = who.iter().any(|person| {
+        let token = token(person, &machine);
+        !token.is_disjoint(&network.0) && token.is_disjoint(&network.1)
+    });
+    let names: Vec<&str> = who.iter().map(|person| person.account.name.as_str()).collect();
+    Ok(match (names.is_empty(), by_network) {
+        (true, _) if identity.role == Role::DomainController => unknown("accounts of a domain are not in the image"),
+        (true, _) => fail("no enabled local account may log on by remote desktop"),
+        (false, false) => warn(format!(
+            "{} may, but not over the network, which network level authentication needs",
+            names.join(", ")
+        )),
+        (false, true) => pass(names.join(", ")),
+    }
+    .at(place))
+}
+
+fn services(facts: &Facts<'_>) -> Answer {
+    let mut parts = Vec::new();
+    for (number, (service, usual)) in NETWORK.iter().enumerate() {
+        let found = match facts.start(service)? {
+            Some(4) => format!("{service} is disabled (usually {usual})"),
+            None => format!("{service} is absent"),
+            Some(_) => continue,
+        };
+        parts.push(if number < 5 { fail(found) } else { warn(found) }.at(facts.start_at(service)));
+    }
+    parts.push(pass("all can start"));
+    Ok(worst(parts))
+}
+
+fn addresses(facts: &Facts<'_>) -> Answer {
+    let mut parts = Vec::new();
+    for interface in facts.current_keys(INTERFACES)? {
+        let key = format!(r"{INTERFACES}\{interface}");
+        // Interfaces without the value are no devices.
+        let Some(dhcp) = facts.current(&key, "EnableDHCP")?.dword()? else { continue };
+        let addresses = facts.current(&key, "IPAddress")?;
+        let own: Vec<String> = addresses.texts()?.into_iter().filter(|text| text != "0.0.0.0").collect();
+        if dhcp == 0 && !own.is_empty() {
+            let found = format!("the static address {}", own.join(", "));
+            let judged = if facts.route == Route::Snapshot { fail(found) } else { warn(found) };
+            parts.push(judged.at(addresses.at));
+        }
+        let servers = facts.current(&key, "NameServer")?;
+        if let Some(text) = servers.text()?.filter(|text| !text.is_empty()) {
+            parts.push(warn(format!("the name server {text}")).at(servers.at));
+        }
+    }
+    for (name, _) in facts.current_values(ROUTES)? {
+        if name.starts_with("0.0.0.0,") {
+            parts.push(warn(format!("the persistent route {name}")).at(facts.place(ROUTES)));
+        }
+    }
+    let judged = worst(parts);
+    Ok(match judged.verdict {
+        Verdict::Pass => pass("no static address, name server or default route").at(facts.place(INTERFACES)),
+        _ => judged,
+    })
+}
+
+fn adapters(facts: &Facts<'_>) -> Answer {
+    const PHYSICAL: u32 = 4;
+    let mut names = Vec::new();
+    for number in facts.current_keys(NETWORK_CLASS)? {
+        // Beside the adapters the class has a key of another name, which nobody but the system may read.
+        if number.len() != 4 || number.parse::<u32>().is_err() {
+            continue;
+        }
+        let key = format!(r"{NETWORK_CLASS}\{number}");
+        if facts.current(&key, "Characteristics")?.dword()?.unwrap_or(0) & PHYSICAL != 0 {
+            names.push(facts.current(&key, "DriverDesc")?.text()?.unwrap_or_else(|| number.clone()));
+        }
+    }
+    Ok(match names.len() {
+        0 => pass("none is stored"),
+        1 => pass(names.join(", ")),
+        count => warn(format!("{count}: {}", names.join(", "))),
+    }
+    .at(facts.place(NETWORK_CLASS)))
+}
+
+fn accounts(facts: &Facts<'_>) -> Answer {
+    let people = facts.evidence.people()?;
+    if facts.evidence.identity()?.role == Role::DomainController {
+        return Ok(unknown("accounts of a domain lie in its database, which is not read"));
+    }
+    let place = |person: &Person| format!(r"HKLM\SAM\SAM\Domains\Account\Users\{:08X}", person.account.rid);
+    let mut parts: Vec<Judgement> = Vec::new();
+    let enabled: Vec<&Person> = people.iter().filter(|person| person.account.is(Flag::Enabled)).collect();
+    let administrators: Vec<&str> = enabled
+        .iter()
+        .filter(|person| person.groups.contains(&544))
+        .map(|person| person.account.name.as_str())
+        .collect();
+    if administrators.is_empty() {
+        parts.push(
+            fail("no enabled local account is an administrator").at(r"HKLM\SAM\SAM\Domains\Builtin\Aliases\00000220"),
+        );
+    }
+    for person in &enabled {
+        let name = &person.account.name;
+        match person.password_bytes {
+            4 | 24 => parts.push(fail(format!("{name} has no password")).at(place(person))),
+            20 | 56 => {}
+            other => parts.push(unknown(format!("the password record of {name} has {other} bytes")).at(place(person))),
+        }
+        if !person.account.is(Flag::PasswordRequired) {
+            parts.push(warn(format!("{name} needs no password")).at(place(person)));
+        }
+    }
+    parts.push(pass(format!(
+        "{} can log on; every enabled account has a stored password (whether it is an empty one cannot be told)",
+        administrators.join(", ")
+    )));
+    Ok(worst(parts))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_firewall_rule_lets_remote_desktop_in_only_if_every_part_of_it_does() {
+        let stock = "v2.30|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=3389|\
+            App=%SystemRoot%\\system32\\svchost.exe|Svc=termservice|Name=@x|Desc=@y|";
+        let good = |rule: &Rule| rule.is_allow && rule.is_active && rule.is_ours && rule.fits && !rule.is_limited;
+        assert!(good(&Rule::parse(stock, 3389)));
+        for (from, to) in [
+            ("Allow", "Block"),
+            ("TRUE", "FALSE"),
+            ("Dir=In", "Dir=Out"),
+            ("Protocol=6", "Protocol=17"),
+            ("LPort=3389", "LPort=3390"),
+            ("LPort=3389", "LPort=3389|Profile=Domain|Profile=Private"),
+            ("LPort=3389", "LPort=3389|RA4=LocalSubnet"),
+            ("svchost.exe", "other.exe"),
+            ("Svc=termservice", "Svc=rpcss"),
+        ] {
+            assert!(stock.contains(from), "{from}");
+            assert!(!good(&Rule::parse(&stock.replace(from, to), 3389)), "{from} -> {to}");
+        }
+        assert!(good(&Rule::parse(&stock.replace("LPort=3389", "LPort=3389|Profile=Private|Profile=Public"), 3389)));
+        assert!(!good(&Rule::parse(stock, 3390)), "a listener on another port needs another rule");
+        assert!(!Rule::parse("v2.30", 3389).is_ours);
+    }
+}

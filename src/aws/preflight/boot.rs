@@ -1,0 +1,109 @@
+//! How the machine starts: the boot mode, and what the boot configuration store says.
+
+use super::disk;
+use super::facts::Facts;
+use super::{Answer, Check, fail, pass, warn, worst};
+use crate::windows::boot::BootStore;
+
+pub(super) const CHECKS: &[Check] = &[
+    Check {
+        id: "P05",
+        title: "The boot mode is known",
+        requires: "a disk that starts by BIOS or by UEFI, named in the request",
+        prevents: "ClientError: No bootable partition found; FirstBootFailure",
+        hint: "name it with --boot-mode legacy-bios|uefi",
+        run: disk::boot_mode,
+    },
+    Check {
+        id: "P07",
+        title: "One Windows is installed, and it is the one that starts",
+        requires: "no dual boot: one Windows on the disk, one loader in the boot menu",
+        prevents: "FirstBootFailure: several boot partitions",
+        hint: "remove the other entries in Windows with `bcdedit /delete`",
+        run: one_loader,
+    },
+    Check {
+        id: "P20",
+        title: "The Hyper-V role is not installed",
+        requires: "an operating system without a hypervisor of its own",
+        prevents: "FirstBootFailure: nested virtualization is not supported",
+        hint: "remove the role with `Remove-WindowsFeature Hyper-V` and restart before the image is taken",
+        run: hypervisor,
+    },
+    Check {
+        id: "P21",
+        title: "Emergency management services are off",
+        requires: "EMS off: AWS turns it off on import",
+        prevents: "a serial console that EC2 uses itself",
+        hint: "run `bcdedit /ems off` and `bcdedit /bootems off` in Windows",
+        run: emergency,
+    },
+];
+
+/// Returns the boot store; a disk that starts nothing has none.
+fn store(facts: &Facts<'_>) -> Result<Option<(String, BootStore)>, crate::base::Refusal> {
+    facts.evidence.boot_store()
+}
+
+fn one_loader(facts: &Facts<'_>) -> Answer {
+    let survey = facts.evidence.survey()?;
+    let installed =
+        survey.sites.iter().filter(|site| matches!(&site.volume, Ok(Some(volume)) if volume.windows)).count();
+    match installed {
+        0 => return Ok(fail("no Windows is found on the disk")),
+        1 => {}
+        _ => return Ok(fail(format!("{installed} installations of Windows are on the disk"))),
+    }
+    let Some((place, store)) = store(facts)? else {
+        return Ok(fail("the active partition has no boot configuration store"));
+    };
+    let is_real = |id: &str| store.loaders.iter().any(|loader| loader.id.eq_ignore_ascii_case(id) && !loader.winpe);
+    let listed: Vec<&String> = store.display_order.iter().filter(|id| is_real(id)).collect();
+    let default = store.default.clone().unwrap_or_default();
+    Ok(match listed.as_slice() {
+        [] => fail("the boot menu lists no loader of a Windows"),
+        [_] if store.default_loader().is_none() => fail(format!("the default entry {default} is not there")),
+        [one] if one.eq_ignore_ascii_case(&default) => pass("one loader, which is the default"),
+        [one] => warn(format!("the one loader is {one}, and the default is {default}")),
+        _ => fail(format!("the boot menu lists {} loaders", listed.len())),
+    }
+    .at(place))
+}
+
+fn hypervisor(facts: &Facts<'_>) -> Answer {
+    if facts.has_current(r"Services\vmms")? {
+        return Ok(fail("the service vmms of the role is there").at(facts.place(r"Services\vmms")));
+    }
+    let options = facts.current("Control", "SystemStartOptions")?;
+    let was_on = options.text()?.unwrap_or_default().to_ascii_uppercase().contains("HYPERVISORLAUNCHTYPE=AUTO");
+    let mut parts = Vec::new();
+    if was_on {
+        parts.push(warn("the last start ran a hypervisor").at(options.at));
+    }
+    // The role itself is told by its service; a store that cannot be read leaves only the launch type open.
+    if let Ok(Some((place, store))) = store(facts)
+        && store.default_loader().is_some_and(|loader| loader.hypervisor)
+    {
+        parts.push(warn("hypervisorlaunchtype is not off").at(place));
+    }
+    parts.push(pass("the role is not installed"));
+    Ok(worst(parts))
+}
+
+fn emergency(facts: &Facts<'_>) -> Answer {
+    let Some((place, store)) = store(facts)? else {
+        return Ok(fail("the active partition has no boot configuration store"));
+    };
+    let on: Vec<&str> = [
+        store.boot_ems.then_some("the boot manager"),
+        store.loaders.iter().any(|loader| !loader.winpe && loader.ems).then_some("the loader"),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    Ok(match on.as_slice() {
+        [] => pass("off in the boot manager and the loader"),
+        on => warn(format!("on for {}", on.join(" and "))),
+    }
+    .at(place))
+}

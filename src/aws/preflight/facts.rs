@@ -1,0 +1,159 @@
+//! What the checks ask: a container, and the evidence of its disk.
+
+use super::{Judgement, Route, unknown};
+use crate::base::Refusal;
+use crate::disk::{Format, Image};
+use crate::windows::Evidence;
+use crate::windows::setting::Data;
+
+/// The root of the keys of the control set that the next boot loads.
+const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";
+/// The root of the machine's software.
+const SOFTWARE: &str = r"HKLM\SOFTWARE";
+
+/// The container of a disk.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Container {
+    /// Its format.
+    pub format: Format,
+    /// Whether a VHDX has a log that its reader must replay first.
+    pub has_log: bool,
+    /// Whether a VMDK is of the kind that AWS takes: `streamOptimized`.
+    pub is_stream_optimized: bool,
+}
+
+impl Container {
+    /// Returns what is known of an image's container.
+    pub fn of(image: &Image) -> Self {
+        let is_stream_optimized = image.vmdk_kind() == Some("streamOptimized");
+        Self { format: image.format(), has_log: image.has_log(), is_stream_optimized }
+    }
+
+    /// Returns what is known of a container that will be written.
+    pub fn to_be(format: Format) -> Self {
+        Self { format, has_log: false, is_stream_optimized: format == Format::Vmdk }
+    }
+}
+
+/// What is known of an image.
+pub struct Facts<'e> {
+    pub(super) container: Container,
+    pub(super) evidence: &'e Evidence<'e>,
+    pub(super) route: Route,
+    /// Whether the request names the boot mode, as those of a bundle do.
+    pub(super) is_boot_mode_named: bool,
+}
+
+impl<'e> Facts<'e> {
+    /// Returns the facts about a disk in a container; `is_boot_mode_named` tells whether the request to AWS will name the
+    /// boot mode.
+    pub fn new(container: Container, evidence: &'e Evidence<'e>, route: Route, is_boot_mode_named: bool) -> Self {
+        Self { container, evidence, route, is_boot_mode_named }
+    }
+
+    /// Tells whether the image brings the driver of the network adapter of instances.
+    pub fn has_ena(&self) -> bool {
+        super::drivers::has_ena(self).unwrap_or(false)
+    }
+
+    /// Returns a value below the control set of the next boot.
+    pub(super) fn current(&self, key: &str, name: &str) -> Result<Found, Refusal> {
+        self.found(format!(r"{CURRENT}\{key}"), name)
+    }
+
+    /// Returns a value of SOFTWARE.
+    pub(super) fn software(&self, key: &str, name: &str) -> Result<Found, Refusal> {
+        self.found(format!(r"{SOFTWARE}\{key}"), name)
+    }
+
+    /// Returns a value of SYSTEM outside the control sets.
+    pub(super) fn system(&self, key: &str, name: &str) -> Result<Found, Refusal> {
+        self.found(format!(r"HKLM\SYSTEM\{key}"), name)
+    }
+
+    fn found(&self, key: String, name: &str) -> Result<Found, Refusal> {
+        let value = self.evidence.value(&key, name)?;
+        Ok(Found { at: format!("{}!{name}", self.evidence.place(&key)), value })
+    }
+
+    /// Returns the subkeys of a key below the control set of the next boot; none if there is no such key.
+    pub(super) fn current_keys(&self, key: &str) -> Result<Vec<String>, Refusal> {
+        Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.unwrap_or_default())
+    }
+
+    /// Tells whether there is a key below the control set of the next boot.
+    pub(super) fn has_current(&self, key: &str) -> Result<bool, Refusal> {
+        Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.is_some())
+    }
+
+    /// Returns the subkeys of a key of SOFTWARE; `None` if there is no such key.
+    pub(super) fn software_keys(&self, key: &str) -> Result<Option<Vec<String>>, Refusal> {
+        self.evidence.subkeys(&format!(r"{SOFTWARE}\{key}"))
+    }
+
+    /// Returns the values of a key below the control set of the next boot.
+    pub(super) fn current_values(&self, key: &str) -> Result<Vec<(String, Data)>, Refusal> {
+        self.evidence.values(&format!(r"{CURRENT}\{key}"))
+    }
+
+    /// Returns the values of a key of SOFTWARE.
+    pub(super) fn software_values(&self, key: &str) -> Result<Vec<(String, Data)>, Refusal> {
+        self.evidence.values(&format!(r"{SOFTWARE}\{key}"))
+    }
+
+    /// Returns a key below the control set of the next boot as it lies on the disk.
+    pub(super) fn place(&self, key: &str) -> String {
+        self.evidence.place(&format!(r"{CURRENT}\{key}"))
+    }
+
+    /// Returns how a service is started; `None` if there is no such service, or its key is a leftover without `Start`.
+    pub(super) fn start(&self, service: &str) -> Result<Option<u32>, Refusal> {
+        self.current(&format!(r"Services\{service}"), "Start")?.dword()
+    }
+
+    /// Returns where the start of a service is stored.
+    pub(super) fn start_at(&self, service: &str) -> String {
+        format!("{}!Start", self.place(&format!(r"Services\{service}")))
+    }
+}
+
+/// A value that was looked for.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Where it lies, or would lie.
+    pub(super) at: String,
+    /// The value, or `None` if it is not there.
+    pub(super) value: Option<Data>,
+}
+
+impl Found {
+    /// Returns the number of a REG_DWORD; `None` if there is no value.
+    pub(super) fn dword(&self) -> Result<Option<u32>, Refusal> {
+        self.of("REG_DWORD", Data::as_dword)
+    }
+
+    /// Returns the text of a REG_SZ or REG_EXPAND_SZ; `None` if there is no value.
+    pub(super) fn text(&self) -> Result<Option<String>, Refusal> {
+        self.of("REG_SZ", Data::as_text)
+    }
+
+    /// Returns the texts of a REG_MULTI_SZ; none if there is no value.
+    pub(super) fn texts(&self) -> Result<Vec<String>, Refusal> {
+        Ok(self.of("REG_MULTI_SZ", Data::as_texts)?.unwrap_or_default())
+    }
+
+    /// A value of another type than Windows writes tells nothing.
+    fn of<T>(&self, kind: &str, read: impl FnOnce(&Data) -> Option<T>) -> Result<Option<T>, Refusal> {
+        let Some(value) = &self.value else { return Ok(None) };
+        read(value).map(Some).ok_or_else(|| Refusal {
+            code: "E-VALUE-TYPE",
+            reason: format!("{} is {} {value}, and Windows writes a {kind}", self.at, value.kind),
+            hint: "look at the value in Windows and write it with its own type",
+        })
+    }
+}
+
+/// Says that a judgement hangs on what nobody has proven.
+pub(super) fn unproven(what: &str) -> Judgement {
+    unknown(format!("{what}: not proven, so not judged"))
+}
