@@ -111,6 +111,7 @@ fn whole_run(criterion: &mut Criterion) {
                 now: NOW,
                 boot_mode: None,
                 bucket: "bench".to_owned(),
+                signer: None,
                 elapsed: || Duration::ZERO,
             };
             harden(&job, &Silent).unwrap()

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::options::{self, Parent, Policy, Source};
 use super::scan;
+use super::signing::Signing;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
@@ -66,6 +67,9 @@ pub(super) struct Arguments {
     /// The S3 bucket that the import files name
     #[arg(long, value_name = "BUCKET", default_value = "YOUR-BUCKET")]
     s3_bucket: String,
+
+    #[command(flatten)]
+    signing: Signing,
 }
 
 fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
@@ -93,6 +97,7 @@ fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let threshold = arguments.policy.gate.read()?;
     let job = Harden {
         source: arguments.source.image.clone(),
         format: arguments.source.input_format,
@@ -106,6 +111,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         bucket: arguments.s3_bucket.clone(),
+        signer: arguments.signing.key()?,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
@@ -117,7 +123,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     } else {
         ui.data(&report(&outcome));
     }
-    Ok(if arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
+    let breaks = options::breaks(threshold.as_ref(), &outcome.after, ui);
+    Ok(if breaks || arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
 }
 
 fn document(outcome: &Outcome) -> serde_json::Value {

@@ -17,6 +17,7 @@ mod report;
 mod rules;
 mod scan;
 mod signals;
+mod signing;
 mod ui;
 mod undo;
 mod verify;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::options::{Policy, Source};
+use super::options::{self, Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let demand = arguments.policy.demand()?;
+    let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
     let scan = pipeline::scan(&arguments.source.image, arguments.source.input_format, &demand).map_err(boxed)?;
     ui.finish();
@@ -57,7 +57,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         }
         ui.data(&text);
     }
-    Ok(if arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
+    let breaks = options::breaks(threshold.as_ref(), &scan.assessment, ui);
+    Ok(if breaks || arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
 }
 
 /// Tells whether not a single rule was assessed, so that "nothing is open" would mean nothing.

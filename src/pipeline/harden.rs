@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::output::{self, Edited, TakeBack};
 use super::{Demand, Document, Emission, Error, Result, reports};
 use crate::audit::{
-    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
-    Trailer,
+    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, SecretKey,
+    Staging, Tool, Trailer,
 };
 use crate::aws::{self, Import};
 use crate::base::Extent;
@@ -48,6 +48,8 @@ pub struct Harden {
     pub boot_mode: Option<BootMode>,
     /// The bucket that the import files name.
     pub bucket: String,
+    /// The key that signs the bundle.
+    pub signer: Option<SecretKey>,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
     pub elapsed: fn() -> Duration,
 }
@@ -376,6 +378,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     if holds != Holds::Delta {
         staging.write_json("aws/containers.json", &aws::containers(&import))?;
         staging.write_json("aws/import-image.json", &aws::import_image(&import))?;
+    }
+    if let Some(key) = &job.signer {
+        staging.sign(key.clone(), job.now);
     }
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {

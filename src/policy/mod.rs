@@ -22,6 +22,7 @@ mod principal;
 mod require;
 mod rule;
 mod selection;
+mod threshold;
 mod values;
 pub mod xccdf;
 
@@ -36,4 +37,5 @@ pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
 pub use rule::{Advice, Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind, RuleScope, Severity};
 pub use selection::{Level, RoleChoice, Selection, UnknownWord};
+pub use threshold::{Breach, Error as ThresholdError, Threshold};
 pub use values::{Demand, Values};

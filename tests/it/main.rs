@@ -23,4 +23,6 @@ mod refusals;
 mod reg;
 mod regf;
 mod report;
+mod signatures;
+mod thresholds;
 mod whole;

@@ -119,9 +119,18 @@ pub const EPOCH: &str = "1767225600";
 
 /// Runs the built binary at a fixed moment.
 pub fn coldforge<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Answer {
+    coldforge_with(arguments, &[])
+}
+
+/// Runs the built binary at a fixed moment, with variables in its environment.
+pub fn coldforge_with<S: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_coldforge"))
         .args(arguments)
         .env("SOURCE_DATE_EPOCH", EPOCH)
+        .envs(variables.iter().copied())
         .output()
         .expect("the binary runs");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
