@@ -101,10 +101,16 @@ pub struct Policy {
     pub skip: Vec<String>,
     /// The text of the organization values file, or null if there was none.
     pub values: Option<String>,
+    /// The text of the waivers file, or null if there was none.
+    pub waivers: Option<String>,
+    /// What was to be left open on purpose: `import-risk` or `none`.
+    pub hold_back: String,
     /// The certificates that could be installed: DER in lower-case hex digits, by SHA-1 in upper-case ones.
     pub certificates: BTreeMap<String, String>,
     /// What was to become of local group policy: `write`, `update` or `leave`.
     pub local_gpo: String,
+    /// What was to be done about settings that setup may set anew: `report` or `stage`.
+    pub first_boot: String,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.
@@ -163,8 +169,13 @@ pub struct Trailer {
     pub after: Summary,
     /// What the rules demanded and was not done on purpose, with the reason.
     pub held_back: Vec<Held>,
+    /// What the rules demanded and the organization waived.
+    pub waived: Vec<Held>,
     /// What the rules demanded and nothing could be done about there, with the reason.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts for the first time, with what is done about it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub at_risk: Vec<Held>,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
     /// The benchmark's title with version and release, as the import files name it.

@@ -13,7 +13,7 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::disk::{Format, Target};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
-use crate::policy::LocalGpo;
+use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
@@ -55,6 +55,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "WHAT", default_value = "write", value_parser = local_gpo)]
     local_gpo: LocalGpo,
 
+    /// What is done about settings that setup may set anew when an image starts that was prepared for a new machine
+    /// (sysprep) or never started: report (they are listed), or stage (Windows\Setup\Scripts\SetupComplete.cmd also sets
+    /// accounts, account policy, rights and audit policy again when setup has ended)
+    #[arg(long, value_name = "WHAT", default_value = "report", value_parser = first_boot)]
+    first_boot: FirstBoot,
+
     /// How much of the volume is verified before and after the edit: full, or touched (the edited files, the folders
     /// above them and the file system's own) for very large volumes
     #[arg(long, value_name = "SCOPE", default_value = "full", value_parser = check)]
@@ -74,6 +80,10 @@ pub(super) struct Arguments {
 
 fn local_gpo(text: &str) -> std::result::Result<LocalGpo, String> {
     text.parse().map_err(|_| "expected write, update or leave".to_owned())
+}
+
+fn first_boot(text: &str) -> std::result::Result<FirstBoot, String> {
+    text.parse().map_err(|_| "expected report or stage".to_owned())
 }
 
 fn check(text: &str) -> std::result::Result<VolumeCheck, String> {
@@ -107,7 +117,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand: Demand { check: arguments.check, local_gpo: arguments.local_gpo, ..arguments.policy.demand()? },
+        demand: Demand {
+            check: arguments.check,
+            local_gpo: arguments.local_gpo,
+            first_boot: arguments.first_boot,
+            ..arguments.policy.demand()?
+        },
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         bucket: arguments.s3_bucket.clone(),
@@ -143,7 +158,9 @@ fn document(outcome: &Outcome) -> serde_json::Value {
             "after": applied.change.after,
         })).collect::<Vec<_>>(),
         "held_back": outcome.held_back,
+        "waived": outcome.waived,
         "left_open": outcome.left_open,
+        "at_risk": outcome.at_risk,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
             "image": match bundle.holds {
@@ -189,10 +206,13 @@ fn report(outcome: &Outcome) -> String {
             text.push_str(".\n");
         }
     }
+    text.push_str(&at_risk(outcome));
     let open = scan::findings(&outcome.after);
     if !open.is_empty() {
         text.push_str(&format!("\nStill open:\n{open}"));
     }
+    text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
+    text.push_str(&scan::waived(&outcome.after));
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
             text.push_str(&format!("\n{}\n", bundle.image.display()));
@@ -218,4 +238,25 @@ fn report(outcome: &Outcome) -> String {
         _ => text.push_str("\nDry run: nothing was written.\n"),
     }
     text
+}
+
+/// Says what becomes of settings when setup goes on at the next start; nothing if there are none.
+fn at_risk(outcome: &Outcome) -> String {
+    if outcome.at_risk.is_empty() {
+        return String::new();
+    }
+    let is_staged = |held: &&Held| held.reason.contains("sets it again");
+    let staged = outcome.at_risk.iter().filter(is_staged).count();
+    let count = outcome.at_risk.len();
+    let what = "accounts, account policy, rights and audit policy may be set anew";
+    let end = match staged {
+        0 => "; --first-boot stage sets them again when setup has ended.".to_owned(),
+        _ if staged == count => ", and SetupComplete.cmd sets them again.".to_owned(),
+        _ => {
+            let rest = outcome.at_risk.iter().filter(|held| !is_staged(held));
+            let lines: String = rest.map(|held| format!("  {}  {}\n", held.rule, plain(&held.reason))).collect();
+            format!(", and SetupComplete.cmd sets those of {staged} again. Not those of\n{}", lines.trim_end())
+        }
+    };
+    format!("\nSetup goes on when this image starts: {count} rules are at risk, because {what}{end}\n")
 }

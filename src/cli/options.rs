@@ -13,7 +13,7 @@ use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
-use crate::policy::{self, Assessment, Level, RoleChoice, Severity, Status, Threshold};
+use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
 use crate::windows::certificates::input;
 
 /// A values file is small text.
@@ -83,6 +83,16 @@ pub(super) struct Policy {
     #[arg(long, value_name = "FILE")]
     values: Option<PathBuf>,
 
+    /// Waivers: a TOML file with `schema = "coldforge/waivers/1"` and a table `[[waiver]]` (rule, reason, approver,
+    /// expires) for each rule that is left as it is for a time
+    #[arg(long, value_name = "FILE")]
+    waivers: Option<PathBuf>,
+
+    /// What is left open on purpose: import-risk (what could stop the first boot of an image that Amazon imports, or lock
+    /// every administrator out of it) or none
+    #[arg(long, value_name = "WHAT", default_value = "import-risk", value_parser = hold_back)]
+    hold_back: HoldBackChoice,
+
     /// Certificates to install where a rule demands one of them: a file (DER, PEM, .p7b), or a folder of such files
     #[arg(long, value_name = "FILE|DIR")]
     certificates: Option<PathBuf>,
@@ -93,8 +103,8 @@ pub(super) struct Policy {
     #[arg(long)]
     accept_dirty_hive: bool,
 
-    /// Exit with 1 if a rule of this severity or above is open: high, medium, low or none; low without it, and none
-    /// without it where a --threshold is given
+    /// Exit with 1 if a rule of this severity or above is open and not waived: high, medium, low or none; low without it,
+    /// and none without it where a --threshold is given
     #[arg(long, value_name = "SEVERITY", value_parser = ["high", "medium", "low", "none"])]
     fail_on: Option<String>,
 
@@ -141,11 +151,16 @@ fn role(text: &str) -> std::result::Result<RoleChoice, String> {
     text.parse().map_err(|_| "expected auto, ms or dc".to_owned())
 }
 
+fn hold_back(text: &str) -> std::result::Result<HoldBackChoice, String> {
+    text.parse().map_err(|_| "expected import-risk or none".to_owned())
+}
+
 impl Policy {
     /// Returns the demand.
     pub(super) fn demand(&self) -> Result<Demand> {
-        let read = |path: &PathBuf| fs::read(path, VALUES_LIMIT_BYTES).map_err(boxed);
-        let values = self.values.as_ref().map(read).transpose()?;
+        let text = |path: &PathBuf| {
+            fs::read(path, VALUES_LIMIT_BYTES).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(boxed)
+        };
         let certificates = self.certificates.as_deref().map(|path| input::from_path(path).map_err(boxed));
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
@@ -154,14 +169,16 @@ impl Policy {
             role: self.role,
             only: self.only.clone(),
             skip: self.skip.clone(),
-            values: values.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()),
+            values: self.values.as_ref().map(text).transpose()?,
+            waivers: self.waivers.as_ref().map(text).transpose()?,
+            hold_back: self.hold_back,
             certificates: certificates.transpose()?.unwrap_or_default(),
             accept_dirty_hive: self.accept_dirty_hive,
             ..Demand::default()
         })
     }
 
-    /// Tells whether a finding is open that `--fail-on` names.
+    /// Tells whether a finding is open and not waived that `--fail-on` names.
     pub(super) fn fails(&self, assessment: &Assessment) -> bool {
         let standard = if self.gate.threshold.is_some() { "none" } else { "low" };
         let counts = |severity: Severity| match self.fail_on.as_deref().unwrap_or(standard) {
@@ -170,7 +187,8 @@ impl Policy {
             "medium" => severity != Severity::Low,
             _ => true,
         };
-        assessment.findings.iter().any(|finding| finding.status == Status::Open && counts(finding.severity))
+        let fails = |finding: &policy::Finding| finding.status == Status::Open && !finding.is_waived();
+        assessment.findings.iter().any(|finding| fails(finding) && counts(finding.severity))
     }
 }
 

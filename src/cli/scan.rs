@@ -9,7 +9,7 @@ use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
 use crate::pipeline::{self, Document};
-use crate::policy::{Assessment, Severity, Status, Summary};
+use crate::policy::{Assessment, Finding, Held, Severity, Status, Summary};
 use crate::windows::setting::{Identity, Value};
 
 /// Assess an image against a STIG, changing nothing
@@ -31,19 +31,20 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
-    let scan = pipeline::scan(&arguments.source.image, arguments.source.input_format, &demand).map_err(boxed)?;
+    let Source { image, input_format } = &arguments.source;
+    let scan = pipeline::scan(image, *input_format, &demand, options::now()?).map_err(boxed)?;
     ui.finish();
     for warning in &scan.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
-    let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
+    let name = image.file_name().unwrap_or_default().to_string_lossy();
     let document = Document::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
         let files = pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog).map_err(boxed)?;
         ui.status(&format!("{} files in {}", files.len(), folder.display()));
     }
     if ui.json {
-        ui.document(&document);
+        ui.document(&document.holding_back(&scan.held_back));
     } else {
         let mut text = machine(&scan.windows);
         text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));
@@ -55,6 +56,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         } else {
             text.push_str(&format!("\nOpen:\n{open}"));
         }
+        text.push_str(&held("Would be held back", &scan.held_back));
+        text.push_str(&waived(&scan.assessment));
         ui.data(&text);
     }
     let breaks = options::breaks(threshold.as_ref(), &scan.assessment, ui);
@@ -118,11 +121,38 @@ pub(super) fn shown(value: &Value) -> String {
     }
 }
 
-/// Lists the open findings: severity, id, title, and what was found where.
+/// Lists rules with the reason why they are left.
+pub(super) fn held(title: &str, held: &[Held]) -> String {
+    let lines: String = held.iter().map(|held| format!("  {}  {}\n", held.rule, plain(&held.reason))).collect();
+    if lines.is_empty() { lines } else { format!("\n{title}:\n{lines}") }
+}
+
+/// Lists the open findings that are waived.
+pub(super) fn waived(assessment: &Assessment) -> String {
+    let waived = assessment.findings.iter().filter(|finding| finding.status == Status::Open && finding.is_waived());
+    let line = |finding: &Finding| {
+        let waiver = finding.waiver.as_ref().map(ToString::to_string).unwrap_or_default();
+        format!(
+            "  {:7}  {}  {}\n           {}\n",
+            finding.severity.category(),
+            finding.stig_id,
+            finding.title,
+            plain(&waiver)
+        )
+    };
+    let lines: String = waived.map(line).collect();
+    if lines.is_empty() { lines } else { format!("\nOpen, and waived:\n{lines}") }
+}
+
+/// Lists the open findings that are not waived: severity, id, title, and what was found where.
 pub(super) fn findings(assessment: &Assessment) -> String {
     let mut text = String::new();
-    for finding in assessment.findings.iter().filter(|finding| finding.status == Status::Open) {
+    let open = |finding: &&Finding| finding.status == Status::Open && !finding.is_waived();
+    for finding in assessment.findings.iter().filter(open) {
         text.push_str(&format!("  {:7}  {}  {}\n", finding.severity.category(), finding.stig_id, finding.title));
+        if let Some(waiver) = &finding.waiver {
+            text.push_str(&format!("           {}\n", plain(&waiver.to_string())));
+        }
         for check in finding.checks.iter().filter(|check| check.status == Status::Open) {
             let found = check.found.as_ref().map_or_else(|| "absent".to_owned(), shown);
             text.push_str(&format!(

@@ -81,16 +81,13 @@ pub fn digest_blocks(image: &Image, progress: &dyn Progress, visit: impl FnMut(u
     Ok(Digests { file, file_bytes: raw.len(), disk_bytes: image.len(), ebs_linear, ebs_blocks: linear.blocks })
 }
 
-/// Returns the EBS LINEAR checksum of an image's disk in base64, and how many blocks it is about. The file is not
-/// digested: its holes cost nothing.
+/// Returns the EBS LINEAR checksum of a disk in base64, and how many blocks it is about. Holes cost nothing.
 ///
 /// # Errors
-/// Those of [`digest`].
-pub fn linear(image: &Image, progress: &dyn Progress) -> Result<(String, u64)> {
-    progress.start("digest", 0);
+/// What the disk answers.
+pub fn linear(disk: &dyn BlockDevice) -> Result<(String, u64)> {
     let mut linear = Linear { hasher: Sha256::new(), blocks: 0, visit: |_, _| {} };
-    hash_disk(image, &mut linear)?;
-    image.unchanged()?;
+    hash_disk(disk, &mut linear)?;
     Ok((base64(&linear.hasher.finalize()), linear.blocks))
 }
 
@@ -324,13 +321,13 @@ fn hash_pieces(
 }
 
 /// Hashes the blocks of a disk that does not lie in its file in order.
-fn hash_disk<V: FnMut(u64, Digest)>(image: &Image, linear: &mut Linear<V>) -> Result<()> {
-    let size = image.len();
+fn hash_disk<V: FnMut(u64, Digest)>(disk: &dyn BlockDevice, linear: &mut Linear<V>) -> Result<()> {
+    let size = disk.len();
     let mut at = 0;
     loop {
         let mut indices = Vec::with_capacity(BLOCKS_AT_ONCE);
         while indices.len() < BLOCKS_AT_ONCE {
-            let Some(data) = image.next_data(at)? else { break };
+            let Some(data) = disk.next_data(at)? else { break };
             let index = data.offset / EBS_BLOCK_BYTES;
             indices.push(index);
             at = index.saturating_add(1).saturating_mul(EBS_BLOCK_BYTES);
@@ -341,7 +338,7 @@ fn hash_disk<V: FnMut(u64, Digest)>(image: &Image, linear: &mut Linear<V>) -> Re
         let hash = |buf: &mut Vec<u8>, index: &u64| {
             let start = index.saturating_mul(EBS_BLOCK_BYTES);
             buf.resize(usize::try_from(size.saturating_sub(start).min(EBS_BLOCK_BYTES)).expect("a block is small"), 0);
-            image.read_at(start, buf)?;
+            disk.read_at(start, buf)?;
             Ok(hash_block(buf).map(|digest| (*index, digest)))
         };
         let found: Vec<_> = indices.par_iter().map_init(Vec::new, hash).collect::<Result<_>>()?;
@@ -416,7 +413,7 @@ mod tests {
             assert_eq!(digests.file, Digest::of(&bytes), "{format}");
             assert_eq!((&digests.ebs_linear, digests.ebs_blocks), (&linear, count), "{format}");
             assert_eq!(seen, listed, "{format}");
-            assert_eq!(super::linear(&image, &Silent).unwrap(), (linear.clone(), count), "{format}");
+            assert_eq!(super::linear(&image).unwrap(), (linear.clone(), count), "{format}");
             let pieces = Pieces::new(image.raw(), false);
             assert_eq!(hash_pieces(pieces, &Silent, 0, |_| {}).unwrap(), Digest::of(&bytes), "{format} without a map");
         }

@@ -17,7 +17,7 @@ use super::compare::differences;
 use super::emit::{self, Sink, Traits};
 use super::parent::Lineage;
 use super::plan::Step;
-use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result};
+use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result, linear};
 use crate::base::interrupt::Passing;
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read};
@@ -63,7 +63,7 @@ pub struct Exported {
 /// [`Error::VhdFull`], [`Error::ReadBack`] if the written file does not hold what it should, otherwise the operating
 /// system's. After an error there is no file at `out` that was not there before, and no temporary file.
 pub fn export(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress) -> Result<Exported> {
-    write(overlay, out, Target::Same, progress, &Allowed)
+    write(overlay, out, Target::Same, Sums::Made, progress, &Allowed)
 }
 
 /// Writes the disk that `overlay` shows to the new file `out`, in a container of choice.
@@ -72,15 +72,23 @@ pub fn export(overlay: &Overlay<&Image>, out: &Path, progress: &dyn Progress) ->
 /// Those of [`export`], and for what the container cannot hold [`Error::TooLarge`], [`Error::OddSize`],
 /// [`Error::SectorSize`], [`Error::Delta`].
 pub fn export_as(overlay: &Overlay<&Image>, out: &Path, target: Target, progress: &dyn Progress) -> Result<Exported> {
-    write(overlay, out, target, progress, &Allowed)
+    write(overlay, out, target, Sums::Made, progress, &Allowed)
 }
 
-/// Writes the disk of an image to the new file `out`, in another container.
+/// Writes the disk of an image to the new file `out`, in another container or anew in the same; [`Exported::ebs`] is
+/// there always.
 ///
 /// # Errors
 /// Those of [`export_as`].
 pub fn convert(image: &Image, out: &Path, format: Format, progress: &dyn Progress) -> Result<Exported> {
-    export_as(&Overlay::new(image), out, Target::Format(format), progress)
+    write(&Overlay::new(image), out, Target::Format(format), Sums::Wanted, progress, &Allowed)
+}
+
+/// Whether the EBS LINEAR checksum is wanted where it does not fall out on the way.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Sums {
+    Wanted,
+    Made,
 }
 
 /// Is asked before each deed on the output, so that tests can let any of them fail.
@@ -101,6 +109,7 @@ fn write(
     overlay: &Overlay<&Image>,
     out: &Path,
     target: Target,
+    sums: Sums,
     progress: &dyn Progress,
     permit: &dyn Permit,
 ) -> Result<Exported> {
@@ -118,7 +127,13 @@ fn write(
     };
     let output = Output::create(folder, image.raw(), permit)?;
     let exported = if target != Target::Delta && format == image.format() && image.can_be_patched() {
-        patch(overlay, changed, &output, progress)?
+        // The file is copied by the kernel, so that the disk is hashed beside it, from the same pages in memory.
+        let sum = move || (sums == Sums::Wanted).then(|| linear(overlay)).transpose();
+        std::thread::scope(|threads| -> Result<Exported> {
+            let sum = threads.spawn(sum);
+            let exported = patch(overlay, changed, &output, progress)?;
+            Ok(Exported { ebs: sum.join().expect("hashing does not panic")?, ..exported })
+        })?
     } else {
         remake(overlay, changed, &output, format, folder, progress)?
     };
@@ -157,9 +172,10 @@ fn patch(
             }
         }
     }
-    output.deed("flush", File::sync_all)?;
-    let written = Image::open(output.path(), Some(image.format()))?;
-    compare(overlay, &written, &changed, &mut buf)?;
+    output.flush_and(|| {
+        let written = Image::open(output.path(), Some(image.format()))?;
+        compare(overlay, &written, &changed, &mut buf)
+    })?;
     let (format, file_bytes, added_blocks) = (image.format(), plan.file_bytes, plan.added_blocks);
     Ok(Exported { changed, format, file_bytes, added_blocks, cloned, ebs: None })
 }
@@ -181,18 +197,20 @@ fn remake(
     } else {
         emit::emit(overlay, format, Traits::of(image), output, progress)?
     };
-    output.deed("flush", File::sync_all)?;
-    let lineage = &mut Lineage::new(is_delta.then_some(image.path()));
-    let written = Image::open_in(output.path(), Some(format), lineage)?;
-    if written.len() != overlay.len() {
-        return Err(Error::ReadBack { at: written.len() });
-    }
-    if is_delta {
-        // What is not in the child is read from the source itself.
-        compare(overlay, &written, &changed, &mut vec![0; BUFFER_BYTES])?;
-    } else if let Some(differs) = differences(overlay, &written, progress)?.first() {
-        return Err(Error::ReadBack { at: differs.offset });
-    }
+    output.flush_and(|| {
+        let lineage = &mut Lineage::new(is_delta.then_some(image.path()));
+        let written = Image::open_in(output.path(), Some(format), lineage)?;
+        if written.len() != overlay.len() {
+            return Err(Error::ReadBack { at: written.len() });
+        }
+        if is_delta {
+            // What is not in the child is read from the source itself.
+            compare(overlay, &written, &changed, &mut vec![0; BUFFER_BYTES])
+        } else {
+            let differing = differences(overlay, &written, progress)?;
+            differing.first().map_or(Ok(()), |differs| Err(Error::ReadBack { at: differs.offset }))
+        }
+    })?;
     let ebs = (!is_delta).then_some((emitted.ebs_linear, emitted.ebs_blocks));
     let file_bytes = emitted.file_bytes;
     Ok(Exported { changed, format, file_bytes, added_blocks: 0, cloned: false, ebs })
@@ -286,6 +304,19 @@ impl<'a> Output<'a> {
     fn deed<T>(&self, deed: &'static str, act: impl FnOnce(&File) -> io::Result<T>) -> Result<T> {
         let outcome = self.permit.ask(deed).and_then(|()| act(self.temporary.as_file()));
         Ok(outcome.map_err(fs::failed(deed, self.path()))?)
+    }
+
+    /// Flushes the file while something else only reads it.
+    fn flush_and(&self, read: impl FnOnce() -> Result<()>) -> Result<()> {
+        let failed = |error| Error::from(fs::failed("flush", self.path())(error));
+        self.permit.ask("flush").map_err(failed)?;
+        let file = self.temporary.as_file();
+        std::thread::scope(|threads| {
+            let flushed = threads.spawn(|| file.sync_all());
+            let read = read();
+            flushed.join().expect("flushing does not panic").map_err(failed)?;
+            read
+        })
     }
 
     /// Fills the file with the source's bytes; tells whether the two share them.
@@ -497,7 +528,7 @@ mod tests {
             let mut failed = Vec::new();
             for deed in 0.. {
                 let permit = Failing { deed, deeds: RefCell::default() };
-                let outcome = write(&overlay, &place.out, Target::Same, &Silent, &permit);
+                let outcome = write(&overlay, &place.out, Target::Same, Sums::Made, &Silent, &permit);
                 let Some(name) = permit.deeds.borrow().get(deed).copied() else {
                     outcome.unwrap();
                     break;
@@ -542,7 +573,7 @@ mod tests {
         let place = Place::new(&samples()[0].0);
         let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
         let thief = Thief(place.out.clone());
-        let error = write(&Overlay::new(&image), &place.out, Target::Same, &Silent, &thief).unwrap_err();
+        let error = write(&Overlay::new(&image), &place.out, Target::Same, Sums::Made, &Silent, &thief).unwrap_err();
         assert_eq!(error.code(), Some("E-OUTPUT-EXISTS"));
         assert_eq!(std::fs::read(&place.out).unwrap(), b"first");
         assert_eq!(place.names(), ["out", "source"]);
@@ -570,7 +601,7 @@ mod tests {
             // In the dynamic disk the same byte lies behind footer, header, table, block 2 and two bitmaps.
             let at = if format == Format::VhdDynamic { 4_100 + 2048 + BLOCK + 1024 } else { 4_100 };
             let permit = BadDisk(place.folder.path().to_owned(), at);
-            let error = write(&overlay, &place.out, Target::Same, &Silent, &permit).unwrap_err();
+            let error = write(&overlay, &place.out, Target::Same, Sums::Made, &Silent, &permit).unwrap_err();
             assert!(matches!(error, Error::ReadBack { at: 4_100 }), "{format}: {error}");
             assert_eq!(place.names(), ["source"]);
         }

@@ -9,9 +9,12 @@ use super::Result;
 use crate::audit;
 use crate::base::time::Moment;
 use crate::base::{digest, zip};
-use crate::policy::{Benchmark, Catalog, Check, Level, LocalGpo, Remedy, Requirement, RoleChoice, Selection, Values};
+use crate::policy::{
+    self, Assessment, Benchmark, Catalog, Check, FirstBoot, HoldBack, HoldBackChoice, Level, LocalGpo, Plan, Remedy,
+    Requirement, RoleChoice, Selection, Values, Waivers,
+};
 use crate::windows::certificates::Certificate;
-use crate::windows::setting::{self, Identity, Setting};
+use crate::windows::setting::{self, Identity, Readings, Setting};
 use crate::windows::{Opening, VolumeCheck};
 
 /// Where a bundle holds the user's own benchmark file: as XML, or in a zip.
@@ -34,10 +37,16 @@ pub struct Demand {
     pub skip: Vec<String>,
     /// The text of an organization values file.
     pub values: Option<String>,
+    /// The text of a waivers file.
+    pub waivers: Option<String>,
+    /// What is left open on purpose.
+    pub hold_back: HoldBackChoice,
     /// The certificates that may be installed where a rule demands one of them.
     pub certificates: Vec<Certificate>,
     /// What becomes of local group policy.
     pub local_gpo: LocalGpo,
+    /// What is done about settings that setup may set anew when the image starts.
+    pub first_boot: FirstBoot,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
     /// How much of the volume is verified before and after the edit.
@@ -50,6 +59,27 @@ pub(super) struct Resolved {
     pub(super) catalog: Cow<'static, Catalog>,
     pub(super) selection: Selection,
     pub(super) values: Values,
+    waivers: Waivers,
+    hold_back: HoldBackChoice,
+    local_gpo: LocalGpo,
+    first_boot: FirstBoot,
+}
+
+impl Resolved {
+    /// Assesses a machine.
+    pub(super) fn assess(&self, machine: &dyn Readings) -> Assessment {
+        policy::assess(&self.catalog, &self.selection, &self.values, machine).with_waivers(&self.waivers)
+    }
+
+    /// Plans what closes the open findings of an assessed machine.
+    ///
+    /// # Errors
+    /// As [`policy::plan`] and [`Plan::with_first_boot`].
+    pub(super) fn plan(&self, assessment: &Assessment, machine: &dyn Readings) -> Result<Plan> {
+        let hold_back = HoldBack::on(self.hold_back, assessment, machine);
+        let plan = policy::plan(assessment, &hold_back)?.with_local_policy(assessment, self.local_gpo);
+        Ok(plan.with_first_boot(assessment, machine, self.first_boot)?)
+    }
 }
 
 impl Demand {
@@ -58,11 +88,11 @@ impl Demand {
         Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive, check: self.check }
     }
 
-    /// Returns what the demand means for a machine.
+    /// Returns what the demand means for a machine on a day, which ends waivers.
     ///
     /// # Errors
     /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule, or a value is out of bounds.
-    pub(super) fn resolve(&self, identity: &Identity) -> Result<Resolved> {
+    pub(super) fn resolve(&self, identity: &Identity, today: Moment) -> Result<Resolved> {
         let mut catalog = match (&self.benchmark, &self.stig) {
             (Some(file), _) => Cow::Owned(Catalog::of_benchmark(file)?),
             (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
@@ -78,8 +108,17 @@ impl Demand {
             }
         }
         let values = self.values.as_deref().map(|text| Values::parse(text, &catalog)).transpose()?;
+        let waivers = self.waivers.as_deref().map(|text| Waivers::parse(text, &catalog, today)).transpose()?;
         let selection = Selection::new(&catalog, self.level, self.role, &self.only, &self.skip)?;
-        Ok(Resolved { catalog, selection, values: values.unwrap_or_default() })
+        Ok(Resolved {
+            catalog,
+            selection,
+            values: values.unwrap_or_default(),
+            waivers: waivers.unwrap_or_default(),
+            hold_back: self.hold_back,
+            local_gpo: self.local_gpo,
+            first_boot: self.first_boot,
+        })
     }
 
     /// Returns the demand as the audit log records it.
@@ -92,8 +131,11 @@ impl Demand {
             only: self.only.clone(),
             skip: self.skip.clone(),
             values: self.values.clone(),
+            waivers: self.waivers.clone(),
+            hold_back: self.hold_back.to_string(),
             certificates: self.certificates.iter().map(|one| (one.thumbprint(), digest::hex(one.der()))).collect(),
             local_gpo: self.local_gpo.to_string(),
+            first_boot: self.first_boot.to_string(),
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
@@ -118,8 +160,11 @@ impl Demand {
             only: texts("only")?,
             skip: texts("skip")?,
             values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
+            waivers: serde_json::from_value(policy["waivers"].clone()).map_err(|_| "waivers")?,
+            hold_back: text("hold_back")?.parse().map_err(|_| "hold_back")?,
             certificates: certificates(&policy["certificates"]).ok_or("certificates")?,
             local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
+            first_boot: text("first_boot")?.parse().map_err(|_| "first_boot")?,
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })

@@ -23,7 +23,7 @@ use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
-use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, HoldBack, Plan, Status};
+use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{BootMode, FileChange, Machine, Opening, VolumeCheck};
 
@@ -69,8 +69,12 @@ pub struct Outcome {
     pub applied: Vec<Applied>,
     /// What the rules demanded and was not done, with the reason.
     pub held_back: Vec<Held>,
+    /// What the rules demanded and the organization waived.
+    pub waived: Vec<Held>,
     /// What the rules demanded and nothing can be done about here, with the reason.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts.
+    pub at_risk: Vec<Held>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -224,13 +228,14 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let warnings = machine.warnings().to_vec();
     clock.lap(|t, ms| t.open = ms);
 
-    let demand = job.demand.resolve(&windows)?;
-    let assess = |machine: &dyn Readings| policy::assess(&demand.catalog, &demand.selection, &demand.values, machine);
+    let demand = job.demand.resolve(&windows, job.now)?;
+    let assess = |machine: &dyn Readings| demand.assess(machine);
     let before = assess(&machine);
     clock.lap(|t, ms| t.assess = ms);
 
     progress.start("editing", 0);
-    let plan = policy::plan(&before, &HoldBack::Nothing)?.with_local_policy(&before, job.demand.local_gpo);
+    let plan = demand.plan(&before, &machine)?;
+    policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
     clock.lap(|t, ms| t.apply = ms);
@@ -249,7 +254,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after,
         applied: edit.applied.clone(),
         held_back: plan.held_back.clone(),
+        waived: plan.waived.clone(),
         left_open: plan.left_open.clone(),
+        at_risk: plan.at_risk.clone(),
         source: None,
         output: None,
         second_opinion: None,
@@ -346,7 +353,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         after: outcome.after.totals,
         assessment_sha256: Digest::of(&assessment),
         held_back: outcome.held_back.clone(),
+        waived: outcome.waived.clone(),
         left_open: outcome.left_open.clone(),
+        at_risk: outcome.at_risk.clone(),
         benchmark: outcome.after.benchmark.to_string(),
         second_opinion,
     };
@@ -420,8 +429,8 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
                 true => as_planned(old, new),
                 false => new.status == old.status,
             };
-            // A value that two rules share may close the other one as well.
-            old.stig_id != new.stig_id || !(held || new.status == Status::Pass)
+            // A value that two rules share may close the other one as well; a waived rule is left to other rules.
+            old.stig_id != new.stig_id || !(held || new.status == Status::Pass || old.is_waived())
         })
         .map(|(old, _)| old.stig_id.as_str())
         .collect();
@@ -539,14 +548,13 @@ mod tests {
         let demand = Demand::default();
         let mut machine = Machine::open(Overlay::new(image), demand.opening(Moment(1))).unwrap();
         let before = assess(&machine);
-        let plan = policy::plan(&before, &HoldBack::Nothing).unwrap();
+        let plan = policy::plan(&before, &policy::HoldBack::Nothing).unwrap();
         let edit = Edit::apply(&plan, &mut machine).unwrap();
         (before, plan, edit, machine.into_device())
     }
 
     fn assess(machine: &dyn Readings) -> Assessment {
-        let demand = Demand::default().resolve(machine.identity()).unwrap();
-        policy::assess(&demand.catalog, &demand.selection, &demand.values, machine)
+        Demand::default().resolve(machine.identity(), Moment(1)).unwrap().assess(machine)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{Demand, Result};
 use crate::base::time::Moment;
 use crate::disk::{Format, Image};
-use crate::policy::{self, Assessment, Catalog};
+use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{Machine, Opening, View, VolumeCheck};
 
@@ -24,33 +24,38 @@ pub struct Scan {
     pub catalog: Cow<'static, Catalog>,
     /// The findings.
     pub assessment: Assessment,
+    /// What a hardening run would leave open on purpose, with the reason.
+    pub held_back: Vec<Held>,
 }
 
-/// Assesses the Windows in the image at `path`.
+/// Assesses the Windows in the image at `path`, on the day of `now`, which ends waivers.
 ///
 /// # Errors
 /// Every refusal by which the disk, the volume or a hive would stop a hardening run too. Hives are only looked into, and
 /// loaded and verified as soon as one of them gives cause to.
-pub fn scan(path: &Path, format: Option<Format>, demand: &Demand) -> Result<Scan> {
+pub fn scan(path: &Path, format: Option<Format>, demand: &Demand, now: Moment) -> Result<Scan> {
     let image = Arc::new(Image::open(path, format)?);
     let opening = demand.opening(Moment(0));
     if let Ok(view) = View::open(Arc::clone(&image), opening) {
-        let scan = look(&view, view.warnings(), demand)?;
+        let scan = look(&view, view.warnings(), demand, now)?;
         if !view.met_damage() {
             return Ok(scan);
         }
     }
     // Damage, or what looks like it to a reader that does not load the hives: they are loaded and verified.
     let machine = Machine::open(&*image, Opening { check: VolumeCheck::Skip, ..opening })?;
-    look(&machine, machine.warnings(), demand)
+    look(&machine, machine.warnings(), demand, now)
 }
 
-fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand) -> Result<Scan> {
-    let demand = demand.resolve(machine.identity())?;
+fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand, now: Moment) -> Result<Scan> {
+    let demand = demand.resolve(machine.identity(), now)?;
+    let assessment = demand.assess(machine);
+    let plan = demand.plan(&assessment, machine)?;
     Ok(Scan {
         windows: machine.identity().clone(),
         warnings: warnings.to_vec(),
-        assessment: policy::assess(&demand.catalog, &demand.selection, &demand.values, machine),
+        assessment,
+        held_back: plan.held_back,
         catalog: demand.catalog,
     })
 }
@@ -63,12 +68,20 @@ pub struct Document<'a> {
     windows: &'a Identity,
     #[serde(flatten)]
     assessment: &'a Assessment,
+    /// Of a scan: what a hardening run would leave open on purpose. A run's is in its log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    held_back: Option<&'a [Held]>,
 }
 
 impl<'a> Document<'a> {
     /// Returns the document about the machine in an image of this file name.
     pub fn new(image: &'a str, windows: &'a Identity, assessment: &'a Assessment) -> Self {
-        Self { schema: "coldforge/assessment/1", image, windows, assessment }
+        Self { schema: "coldforge/assessment/1", image, windows, assessment, held_back: None }
+    }
+
+    /// Returns the document with what a hardening run would leave open on purpose.
+    pub fn holding_back(self, held_back: &'a [Held]) -> Self {
+        Self { held_back: Some(held_back), ..self }
     }
 
     /// Returns the document as a file holds it.

@@ -18,7 +18,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, Blocks, Format, Image, Overlay};
-use crate::policy::{self, Assessment, HoldBack};
+use crate::policy::Assessment;
 use crate::report;
 use crate::windows::setting::{Readings as _, Setting};
 use crate::windows::{BootMode, Machine};
@@ -189,6 +189,11 @@ impl Log<'_> {
         Ok(Demand { benchmark: self.benchmark.clone(), ..recorded })
     }
 
+    /// Returns the moment of the run.
+    fn started(&self) -> Result<Moment> {
+        self.header()["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })
+    }
+
     /// Returns every byte of the disk that the log explains: those of its `file` lines.
     fn extents(&self) -> Vec<Extent> {
         let lists = self.of("file").filter_map(|(_, object)| object.get("extents"));
@@ -310,7 +315,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
     if bundle.holds != Holds::Delta {
         prove_import_files(bundle, &trailer, &machine, (&image, sums.file), proof);
     }
-    prove_assessment(bundle, &demand, &header, &trailer, &machine, proof)
+    prove_assessment(bundle, (&demand, log.started()?), &header, &trailer, &machine, proof)
 }
 
 /// Proves that the import files are about this image.
@@ -355,7 +360,7 @@ fn prove_import_files(
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
 fn prove_assessment(
     bundle: &Bundle,
-    demand: &Demand,
+    (demand, started): (&Demand, Moment),
     header: &Json,
     trailer: &Json,
     machine: &Machine<&Image>,
@@ -369,7 +374,7 @@ fn prove_assessment(
         "it is the assessment that the trailer names",
         digest.as_ref() == Some(&trailer["assessment_sha256"]),
     );
-    let resolved = demand.resolve(machine.identity())?;
+    let resolved = demand.resolve(machine.identity(), started)?;
     if json!(demand.record(&resolved.catalog)) != header["policy"] {
         proof.deny(
             "audit.jsonl",
@@ -377,7 +382,7 @@ fn prove_assessment(
         );
         return Ok(());
     }
-    let fresh = policy::assess(&resolved.catalog, &resolved.selection, &resolved.values, machine);
+    let fresh = resolved.assess(machine);
     let document = json!(Document::new(&bundle.image, machine.identity(), &fresh));
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -456,21 +461,28 @@ fn prove_difference(
 fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof: &mut Proof) -> Result<()> {
     let header = log.header();
     let demand = log.demand()?;
-    let started = header["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })?;
+    let started = log.started()?;
     if header["tool"] != json!(audit::Tool::THIS) {
         // Passing this over would let a forger choose what is proven.
         proof.deny("audit.jsonl", "the header names another version of the program: verify with that one");
         return Ok(());
     }
     let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
-    let resolved = demand.resolve(machine.identity())?;
-    let assessment = policy::assess(&resolved.catalog, &resolved.selection, &resolved.values, &machine);
+    let resolved = demand.resolve(machine.identity(), started)?;
+    let assessment = resolved.assess(&machine);
     proof.hold(
         source,
         "an assessment of the source has the trailer's totals before",
         json!(assessment.totals) == log.trailer()["before"],
     );
-    let plan = policy::plan(&assessment, &HoldBack::Nothing)?.with_local_policy(&assessment, demand.local_gpo);
+    let plan = resolved.plan(&assessment, &machine)?;
+    let trailer = log.trailer();
+    let left = [("held_back", &plan.held_back), ("waived", &plan.waived), ("left_open", &plan.left_open)];
+    proof.hold(
+        "audit.jsonl",
+        "the trailer names what the same plan holds back, waives and leaves open",
+        left.iter().all(|(member, held)| trailer[*member] == json!(held)),
+    );
     let edit = Edit::apply(&plan, &mut machine)?;
     let recorded: Vec<Json> =
         log.lines.iter().filter(|line| matches!(line.kind.as_str(), "change" | "file")).map(content).collect();

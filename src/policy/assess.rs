@@ -89,6 +89,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
         at: None,
         reason: None,
         checks: Vec::new(),
+        waiver: None,
         import_risk: rule.import_risk.clone(),
     }
 }
@@ -143,6 +144,7 @@ fn look_back(entry: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
         at: Some(Place { file: found.file, cell: None }),
         to: amend(&demand.remedy, &demand.require, found.value.as_ref(), machine.identity()),
         found: found.value,
+        demand: Some((check.form, demand.require.clone())),
         twin: None,
     }))
 }
@@ -157,6 +159,7 @@ fn untold(setting: Setting, demand: &Demand, reason: String) -> CheckResult {
         at: None,
         to: Amend::Beyond(reason.clone()),
         reason: Some(reason),
+        demand: None,
         twin: None,
     }
 }
@@ -202,6 +205,7 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
         reason,
         to: amend(&demand.remedy, &require, found.value.as_ref(), machine.identity()),
         found: found.value,
+        demand: Some((check.form, require)),
         twin: None,
     }
 }

@@ -47,6 +47,15 @@ pub enum Error {
         source: Box<ValueFault>,
     },
 
+    /// A waiver is wrong.
+    #[error("the waiver for {rule} cannot be used")]
+    Waiver {
+        /// The rule as the document names it.
+        rule: String,
+        /// What is wrong.
+        source: Box<WaiverFault>,
+    },
+
     /// A benchmark file is refused.
     #[error(transparent)]
     Benchmark(#[from] Box<super::xccdf::Error>),
@@ -95,6 +104,17 @@ pub enum Error {
         other: String,
     },
 
+    /// Nobody could administer the machine any more.
+    #[error("{rules} would lock every administrator out: now {now} may log on, then {remain}")]
+    LastAdministrator {
+        /// The rules whose steps concern accounts and logging on.
+        rules: String,
+        /// Who may log on now.
+        now: String,
+        /// Who would remain.
+        remain: String,
+    },
+
     /// A step of a plan failed.
     #[error("the step for {} failed", rules.join(", "))]
     Step {
@@ -120,11 +140,12 @@ impl Failure for Error {
             Self::Document { .. }
             | Self::Rule { .. }
             | Self::Value { .. }
+            | Self::Waiver { .. }
             | Self::NoCatalog { .. }
             | Self::UnknownRule { .. }
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
-            Self::Conflict { .. } => Kind::Refused,
+            Self::Conflict { .. } | Self::LastAdministrator { .. } => Kind::Refused,
             Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Answers { .. } => Kind::Corrupt,
@@ -136,6 +157,7 @@ impl Failure for Error {
             Self::Schema { .. } => Some("E-SCHEMA"),
             Self::NoStig { .. } => Some("E-NO-STIG"),
             Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
+            Self::LastAdministrator { .. } => Some("E-LAST-ADMINISTRATOR"),
             Self::Benchmark(source) => source.code(),
             Self::Step { source, .. } => source.code(),
             _ => None,
@@ -148,13 +170,17 @@ impl Failure for Error {
             Self::Schema { .. } => Some("use a document made for this version, or another version for this document"),
             Self::Rule { .. } => Some("correct the rule"),
             Self::Value { source, .. } => Some(source.hint()),
+            Self::Waiver { source, .. } => Some(source.hint()),
             Self::NoStig { .. } => Some("choose one of the STIGs with --stig only if it is meant for this Windows"),
             Self::NoCatalog { .. } => Some("choose one of these with --stig"),
             Self::UnknownRule { .. } => {
                 Some("look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")
             }
             Self::EmptySelection => Some("raise --level, or take back a --skip"),
-            Self::Conflict { .. } => Some("leave one of the two rules out with --skip"),
+            Self::Conflict { .. } => Some("leave one of the two rules out with --skip, or change what it demands"),
+            Self::LastAdministrator { .. } => {
+                Some("enable another administrator in the image first, or leave one of the rules out with --skip")
+            }
             Self::Benchmark(source) => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Answers { .. } => None,
@@ -313,6 +339,44 @@ impl ValueFault {
             Self::Fixed { .. } => "leave this value out; the organization decides only where the benchmark lets it",
             Self::NotAssessed { .. } => "leave this value out; this version would not use it",
             Self::OutOfBounds { .. } => "choose a value that the benchmark allows, or waive the rule",
+            Self::Twice => "name the rule once",
+        }
+    }
+}
+
+/// What is wrong with a waiver.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WaiverFault {
+    /// No rule has this id.
+    #[error("there is no such rule{}", meant(nearest.as_deref()))]
+    UnknownRule {
+        /// The id that is nearest, if one is near.
+        nearest: Option<String>,
+    },
+
+    /// It does not say why, or who decided.
+    #[error("its {member} is blank")]
+    Blank {
+        /// The member.
+        member: &'static str,
+    },
+
+    /// Its last day is none.
+    #[error("it expires on no day")]
+    Day,
+
+    /// The rule is named twice, by two of its ids.
+    #[error("the rule is waived already")]
+    Twice,
+}
+
+impl WaiverFault {
+    fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownRule { .. } => "look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it",
+            Self::Blank { .. } => "write who decided, and why",
+            Self::Day => "write the last day of the waiver as 2027-01-31",
             Self::Twice => "name the rule once",
         }
     }

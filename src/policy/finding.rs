@@ -5,9 +5,11 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Catalog;
+use super::require::Requirement;
 use super::rule::{ImportRisk, RuleKind, Severity};
+use super::waivers::{Waiver, Waivers};
 use crate::base::CellOffset;
-use crate::windows::setting::{Role, Setting, Value};
+use crate::windows::setting::{Form, Role, Setting, Value};
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -161,9 +163,29 @@ pub struct Finding {
     pub reason: Option<String>,
     /// What came of each place of each check.
     pub checks: Vec<CheckResult>,
+    /// The organization's decision to leave the rule unmet; it does not change the status.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub waiver: Option<Waiver>,
     /// What the rule can do to the first boot of an imported image.
     #[serde(skip)]
     pub import_risk: Option<ImportRisk>,
+}
+
+impl Finding {
+    /// Tells whether a waiver that has not expired covers the rule.
+    pub fn is_waived(&self) -> bool {
+        self.waiver.as_ref().is_some_and(Waiver::holds)
+    }
+}
+
+impl Assessment {
+    /// Returns the assessment with the waivers beside the findings that they are for.
+    pub fn with_waivers(mut self, waivers: &Waivers) -> Self {
+        for finding in &mut self.findings {
+            finding.waiver = waivers.of(&finding.stig_id).cloned();
+        }
+        self
+    }
 }
 
 /// What came of one check in one place.
@@ -184,6 +206,9 @@ pub struct CheckResult {
     /// What would meet the demand.
     #[serde(skip)]
     pub to: Amend,
+    /// The form and the demand that were judged, with principals resolved; `None` where nothing could be judged.
+    #[serde(skip)]
+    pub demand: Option<(Form, Requirement)>,
     /// The entry of local group policy that is not there, and belongs beside the setting.
     #[serde(skip)]
     pub twin: Option<Setting>,

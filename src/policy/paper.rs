@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::base::{CellOffset, Failure, Kind};
-use crate::windows::setting::{Change, Found, Identity, Readings, Role, Setting, SettingError, Settings, Value};
+use crate::windows::setting::{
+    Change, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
+};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 
@@ -34,6 +36,7 @@ pub(super) fn member_server() -> Identity {
         machine_sid: None,
         domain_sid: None,
         control_set: 1,
+        setup: SetupState::Installed,
     }
 }
 

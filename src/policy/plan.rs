@@ -1,13 +1,44 @@
 //! What must be changed on a machine for its open findings to close.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
 use serde::Serialize;
 
 use super::error::Error;
 use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
+use super::guard;
 use super::rule::Advice;
-use crate::windows::setting::{Setting, Value};
+use super::selection::UnknownWord;
+use crate::windows::setting::{Readings, Setting, Value};
+
+/// What a user wants left open.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HoldBackChoice {
+    /// What could stop the first boot of an imported image, or lock everybody out of it.
+    #[default]
+    ImportRisk,
+    /// Nothing.
+    Nothing,
+}
+
+impl fmt::Display for HoldBackChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ImportRisk => "import-risk",
+            Self::Nothing => "none",
+        })
+    }
+}
+
+impl FromStr for HoldBackChoice {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        [Self::ImportRisk, Self::Nothing].into_iter().find(|choice| choice.to_string() == text).ok_or(UnknownWord)
+    }
+}
 
 /// Which open findings are left open on purpose.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
@@ -29,8 +60,12 @@ pub struct Plan {
     pub steps: Vec<Step>,
     /// What is left open on purpose.
     pub held_back: Vec<Held>,
+    /// What is left open because the organization waived it.
+    pub waived: Vec<Held>,
     /// What is left open because nothing can be done about it here.
     pub left_open: Vec<Held>,
+    /// What setup may set anew when the image starts for the first time.
+    pub at_risk: Vec<Held>,
 }
 
 /// One change.
@@ -53,16 +88,39 @@ pub struct Held {
     pub reason: String,
 }
 
+impl HoldBack {
+    /// Returns what the choice means for an assessed machine.
+    pub fn on(choice: HoldBackChoice, assessment: &Assessment, machine: &dyn Readings) -> Self {
+        match choice {
+            HoldBackChoice::Nothing => Self::Nothing,
+            HoldBackChoice::ImportRisk => Self::ImportRisk { disproved: guard::disproved(assessment, machine) },
+        }
+    }
+}
+
 /// Plans the changes that close the open findings of an assessment.
 ///
-/// Settings that several rules demand become one step; what rules want added to a setting is added together. A setting of a rule that is held back is not changed for
-/// another rule either: the risk lies in the setting.
+/// Settings that several rules demand become one step, with a value that meets all of them; what rules want added to a
+/// setting is added together. A setting of a rule that is held back is not changed for another rule either: the risk lies
+/// in the setting. A waived rule wants nothing.
 ///
 /// # Errors
-/// [`Error::Conflict`] (`E-RULE-CONFLICT`) if two rules demand different values of one setting.
+/// [`Error::Conflict`] (`E-RULE-CONFLICT`) if two rules contradict each other: no value meets both, though one of them may
+/// be met as it is.
 pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error> {
-    let open: Vec<&Finding> = assessment.findings.iter().filter(|finding| finding.status == Status::Open).collect();
+    let (waived, live): (Vec<&Finding>, Vec<&Finding>) =
+        assessment.findings.iter().partition(|finding| finding.is_waived());
+    let is_open = |finding: &&Finding| finding.status == Status::Open;
+    let reason = |finding: &Finding| finding.waiver.as_ref().map(ToString::to_string).unwrap_or_default();
     let mut plan = Plan::default();
+    plan.waived.extend(
+        waived
+            .into_iter()
+            .filter(is_open)
+            .map(|finding| Held { rule: finding.stig_id.clone(), reason: reason(finding) }),
+    );
+    let open: Vec<&Finding> = live.iter().copied().filter(is_open).collect();
+    let demands = Demands::of(&live);
 
     let mut kept: BTreeMap<Setting, &str> = BTreeMap::new();
     let mut held_rules: BTreeSet<&str> = BTreeSet::new();
@@ -97,32 +155,63 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
                 plan.steps.push(Step { rules: vec![finding.stig_id.clone()], setting: setting.clone(), to });
                 continue;
             };
-            // Rules that each want something added want it added together; anything else must be the same.
-            let joined = match (&check.to, &step.to) {
-                (Amend::Include(value), Some(stands)) => Some(including(Some(stands), value)),
-                _ => to,
-            };
-            let adds = |step: &Step| {
-                open.iter().filter(|other| step.rules.contains(&other.stig_id)).all(|other| {
-                    targets(other)
-                        .filter(|check| check.setting == step.setting)
-                        .all(|c| matches!(c.to, Amend::Include(_)))
-                })
-            };
-            if step.to != joined && !(matches!(check.to, Amend::Include(_)) && adds(step)) {
-                return Err(Error::Conflict {
+            if step.to != to {
+                // Rules that each want something added want it added together; else one value must meet all.
+                let joined = match (&check.to, &step.to) {
+                    (Amend::Include(value), Some(stands)) => Some(including(Some(stands), value)),
+                    _ => to.clone(),
+                };
+                let candidates = [joined, step.to.clone(), to];
+                let met = candidates.into_iter().find(|to| demands.unmet(setting, to.as_ref()).is_none());
+                step.to = met.ok_or_else(|| Error::Conflict {
                     setting: setting.clone(),
                     one: step.rules.join(", "),
                     other: finding.stig_id.clone(),
-                });
+                })?;
             }
-            step.to = joined;
             if !step.rules.contains(&finding.stig_id) {
                 step.rules.push(finding.stig_id.clone());
             }
         }
     }
+    // A rule that is met as it is must not be broken for another.
+    for step in &plan.steps {
+        if let Some(other) = demands.unmet(&step.setting, step.to.as_ref()) {
+            let (setting, one) = (step.setting.clone(), step.rules.join(", "));
+            return Err(Error::Conflict { setting, one, other: other.to_owned() });
+        }
+    }
     Ok(plan)
+}
+
+/// What the rules demand of each setting.
+struct Demands<'a> {
+    of: BTreeMap<Setting, Vec<(&'a str, &'a CheckResult)>>,
+}
+
+impl<'a> Demands<'a> {
+    /// Takes the demands that can be met here.
+    fn of(findings: &[&'a Finding]) -> Self {
+        let mut of: BTreeMap<Setting, Vec<(&str, &CheckResult)>> = BTreeMap::new();
+        for finding in findings {
+            for check in &finding.checks {
+                let is_beyond = check.status == Status::Open && matches!(check.to, Amend::Beyond(_));
+                if check.demand.is_some() && !is_beyond {
+                    of.entry(folded(&check.setting)).or_default().push((&finding.stig_id, check));
+                }
+            }
+        }
+        Self { of }
+    }
+
+    /// Returns the first rule whose demand a value would not meet.
+    fn unmet(&self, setting: &Setting, to: Option<&Value>) -> Option<&'a str> {
+        let demands = self.of.get(&folded(setting))?;
+        let unmet = |check: &CheckResult| {
+            check.demand.as_ref().is_some_and(|(form, require)| require.judge(*form, to).is_err())
+        };
+        demands.iter().find(|(_, check)| unmet(check)).map(|(rule, _)| *rule)
+    }
 }
 
 /// Returns a value that holds what stands and what is to be included.
@@ -164,6 +253,7 @@ pub(super) fn folded(setting: &Setting) -> Setting {
         }
         Setting::RegistryAcl { key } => Setting::RegistryAcl { key: key.to_uppercase() },
         Setting::FileAcl { path } => Setting::FileAcl { path: path.to_uppercase() },
+        Setting::FileContent { path } => Setting::FileContent { path: path.to_uppercase() },
         other => other,
     }
 }

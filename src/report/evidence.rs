@@ -7,7 +7,7 @@ use super::text::{plain, uuid};
 use crate::audit;
 use crate::base::digest::Digest;
 pub use crate::policy::Status;
-use crate::policy::{Benchmark, Catalog, Official, Severity};
+use crate::policy::{Benchmark, Catalog, Official, Severity, Waiver};
 use crate::windows::setting::Setting;
 
 /// Everything that a report tells.
@@ -73,6 +73,8 @@ pub struct Finding {
     pub file: Option<String>,
     /// Why the status is what it is.
     pub reason: Option<String>,
+    /// The organization's decision to leave the rule unmet.
+    pub waiver: Option<Waiver>,
 }
 
 /// What a hardening run did.
@@ -215,6 +217,7 @@ struct RawFinding {
     required: Option<String>,
     at: Option<RawPlace>,
     reason: Option<String>,
+    waiver: Option<Waiver>,
 }
 
 #[derive(Deserialize)]
@@ -346,6 +349,14 @@ impl Evidence {
         changes.filter(|change| change.rules.contains(&finding.stig_id))
     }
 
+    /// Returns what the organization decided of a rule that is open.
+    pub fn waiver(&self, finding: &Finding) -> Option<String> {
+        let waiver = finding.waiver.as_ref().filter(|_| finding.status == Status::Open)?;
+        let words = waiver.to_string();
+        let mut letters = words.chars();
+        Some(letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect()))
+    }
+
     /// Returns why a rule is open although the run could have changed it, or was asked to.
     pub fn held(&self, finding: &Finding) -> Option<&str> {
         let held = self.run.iter().flat_map(|run| run.held_back.iter().chain(&run.left_open));
@@ -373,6 +384,7 @@ impl Evidence {
         if let Some(reason) = self.held(finding) {
             lines.push(format!("Left open: {reason}"));
         }
+        lines.extend(self.waiver(finding));
         for Change { setting, before, after, .. } in self.changes(finding) {
             lines.push(format!("Changed offline: {setting}: {before} -> {after}"));
         }
@@ -404,7 +416,10 @@ impl Evidence {
         match finding.status {
             Status::Pass if self.is_changed(finding) => format!("Set by {who}."),
             Status::NotReviewed => format!("Not reviewed by {who}."),
-            _ => format!("Assessed by {who}."),
+            _ => match self.waiver(finding) {
+                Some(waiver) => plain(&format!("Assessed by {who}. {waiver}")),
+                None => format!("Assessed by {who}."),
+            },
         }
     }
 
@@ -463,6 +478,7 @@ fn finding(raw: RawFinding) -> Finding {
         required: raw.required,
         file: raw.at.map(|at| at.file),
         reason: raw.reason,
+        waiver: raw.waiver,
     }
 }
 

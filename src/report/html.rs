@@ -37,6 +37,7 @@ pub(super) fn render(evidence: &Evidence) -> String {
         page.push_str(&warnings(run));
     }
     page.push_str(&rules(evidence));
+    page.push_str(&waivers(evidence));
     if let Some(run) = &evidence.run {
         page.push_str(&left(evidence, run));
         page.push_str(&changes(run));
@@ -208,12 +209,31 @@ fn rule(evidence: &Evidence, finding: &Finding) -> String {
     pair("File", finding.file.as_deref(), true);
     pair("Why", finding.reason.as_deref(), false);
     pair("Left open", evidence.held(finding), false);
+    pair("Waiver", evidence.waiver(finding).as_deref(), false);
     for change in evidence.changes(finding) {
         pair("Changed", Some(&format!("{}: {} → {}", change.setting, change.before, change.after)), true);
     }
     let ccis = evidence.texts(finding).ccis.join(", ");
     pair("CCI", Some(ccis.as_str()).filter(|ccis| !ccis.is_empty()), true);
     html.push_str("</dl></div></details></li>\n");
+    html
+}
+
+fn waivers(evidence: &Evidence) -> String {
+    let waived: Vec<(&Finding, String)> =
+        evidence.findings.iter().filter_map(|finding| Some((finding, evidence.waiver(finding)?))).collect();
+    if waived.is_empty() {
+        return String::new();
+    }
+    let mut html = format!("<section><h2>Waivers</h2>{}", table_head(&["Rule", "Title", "Waiver"]));
+    for (finding, waiver) in waived {
+        html.push_str(&row(&[
+            ("Rule", &finding.stig_id, true),
+            ("Title", &finding.title, false),
+            ("Waiver", &waiver, false),
+        ]));
+    }
+    html.push_str("</tbody></table></div></section>\n");
     html
 }
 

@@ -25,7 +25,8 @@ pub(super) fn render(evidence: &Evidence) -> String {
     if !open.is_empty() {
         text.push_str("\n## Open\n\n| rule | | title | found | required | why |\n|---|---|---|---|---|---|\n");
         for finding in open {
-            let why = evidence.held(finding).or(finding.reason.as_deref()).unwrap_or_default();
+            let waiver = evidence.waiver(finding);
+            let why = waiver.as_deref().or(evidence.held(finding)).or(finding.reason.as_deref()).unwrap_or_default();
             text.push_str(&format!(
                 "| {} | {} | {} | {} | {} | {} |\n",
                 finding.stig_id,
@@ -38,6 +39,12 @@ pub(super) fn render(evidence: &Evidence) -> String {
         }
     }
     if let Some(run) = &evidence.run {
+        if !run.held_back.is_empty() {
+            text.push_str("\n## Held back on purpose\n\n| rule | why |\n|---|---|\n");
+            for held in &run.held_back {
+                text.push_str(&format!("| {} | {} |\n", cell(&held.rule), cell(&held.reason)));
+            }
+        }
         text.push_str(&format!("\n## Image\n\n{} settings were changed.\n\n", run.changes.len()));
         text.push_str("| | file | format | digest |\n|---|---|---|---|\n");
         for (name, image) in [("source", &run.source), ("hardened", &run.output)] {

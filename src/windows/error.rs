@@ -128,6 +128,13 @@ pub enum Error {
         setting: Setting,
     },
 
+    /// A file that a script is to be part of is not one.
+    #[error("{path} is no text in UTF-8 of at most 1 MiB")]
+    NoText {
+        /// The path on the Windows volume.
+        path: String,
+    },
+
     /// A setting was to be given a value of another form than its own.
     #[error("a {form} cannot stand there")]
     Misfit {
@@ -217,7 +224,7 @@ impl Failure for Error {
             Self::LocalPolicy(source) => source.kind(),
             Self::Certificate(source) => source.kind(),
             Self::Sddl(source) => source.kind(),
-            Self::Descriptor { .. } | Self::NoKey { .. } => Kind::Refused,
+            Self::Descriptor { .. } | Self::NoKey { .. } | Self::NoText { .. } => Kind::Refused,
             Self::Inheritance { .. } | Self::FeatureUnclear { .. } => Kind::Unsupported,
         }
     }
@@ -242,6 +249,7 @@ impl Failure for Error {
             Self::Sddl(source) => source.code(),
             Self::Descriptor { .. } => Some("E-DESCRIPTOR"),
             Self::NoKey { .. } => Some("E-NO-KEY"),
+            Self::NoText { .. } => Some("E-NO-TEXT"),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::FeatureUnclear { .. } => Some("E-FEATURE-UNCLEAR"),
             Self::Unusable { source, .. } => Some(source.code()),
@@ -281,6 +289,7 @@ impl Failure for Error {
             Self::Certificate(source) => source.hint(),
             Self::Sddl(source) => source.hint(),
             Self::Descriptor { .. } => Some("set the permissions anew on a booted Windows"),
+            Self::NoText { .. } => Some("save the file as plain text, or remove it from the image"),
             Self::NoKey { .. } => Some("check the key's spelling, or leave the rule out with --skip"),
             Self::Inheritance { .. } => Some("let a booted Windows make the folder, or leave the rule out with --skip"),
             Self::FeatureUnclear { .. } => Some("check the feature on a booted Windows"),

@@ -18,6 +18,9 @@ use crate::ntfs::{self, Changes, File, Security, Volume};
 /// No file of local group policy, and no registry of one, is longer.
 const MOST_POLICY_BYTES: u64 = 64 << 20;
 
+/// No text file that is written or kept as a whole is longer.
+const MOST_TEXT_BYTES: usize = 1 << 20;
+
 /// What can be asked of the files of a volume.
 pub(super) trait Files: Send + Sync {
     /// Returns a file's content; `None` if it is not there.
@@ -53,6 +56,8 @@ pub(super) struct Staged {
     policy: std::result::Result<LocalPolicy, local_policy::Error>,
     /// The descriptors that files and folders shall have, by path.
     descriptors: BTreeMap<String, Vec<u8>>,
+    /// What text files shall hold, by path.
+    texts: BTreeMap<String, String>,
 }
 
 impl Staged {
@@ -66,7 +71,7 @@ impl Staged {
             contents.insert(file, files.content(file.path())?);
         }
         let policy = LocalPolicy::open(|file| Ok(contents.remove(&file).flatten()));
-        Ok(Self { policy, descriptors: BTreeMap::new() })
+        Ok(Self { policy, descriptors: BTreeMap::new(), texts: BTreeMap::new() })
     }
 
     /// Reads a setting; `None` if it is none of files.
@@ -88,6 +93,11 @@ impl Staged {
                 (self.policy()?.audited(subcategory)?.map(Value::Audit), PolicyFile::Audit.path())
             }
             Setting::File { path } => (Some(Value::Flag(files.is_there(path)?)), path.as_str()),
+            Setting::FileContent { path } => {
+                let staged = self.texts.get(path).cloned();
+                let found = staged.map_or_else(|| text(files, path), |staged| Ok(Some(staged)))?;
+                (found.map(Value::Text), path.as_str())
+            }
             Setting::FileAcl { path } => {
                 let staged = self.descriptors.get(path).cloned();
                 let found = staged.map_or_else(|| files.descriptor(path), |staged| Ok(Some(staged)))?;
@@ -142,7 +152,14 @@ impl Staged {
                 }
                 is_changed
             }
-            (Setting::FileAcl { .. }, Some(other)) => return Err(misfit(other)),
+            (Setting::FileContent { path }, Some(Value::Text(text))) => {
+                let is_changed = before.as_ref() != to;
+                if is_changed {
+                    self.texts.insert(path.clone(), text.clone());
+                }
+                is_changed
+            }
+            (Setting::FileAcl { .. } | Setting::FileContent { .. }, Some(other)) => return Err(misfit(other)),
             _ => return Err(Error::NoPlace { setting: setting.clone() }),
         };
         Ok(Some(is_changed.then(|| Change {
@@ -174,6 +191,9 @@ impl Staged {
         for (file, content) in contents {
             written.push(put(volume, file.path(), &content, now)?);
         }
+        for (path, text) in std::mem::take(&mut self.texts) {
+            written.push(put(volume, &path, text.as_bytes(), now)?);
+        }
         for (path, descriptor) in std::mem::take(&mut self.descriptors) {
             let failed = |source| Error::File { path: path.clone(), source };
             let Some(file) = volume.find(&path).map_err(failed)? else { continue };
@@ -200,6 +220,13 @@ impl Staged {
     fn policy_mut(&mut self) -> Result<&mut LocalPolicy> {
         self.policy.as_mut().map_err(|error| error.clone().into())
     }
+}
+
+/// Returns the text of a file; `None` if it is not there.
+fn text(files: &dyn Files, path: &str) -> Result<Option<String>> {
+    let Some(content) = files.content(path)? else { return Ok(None) };
+    let text = Some(content).filter(|content| content.len() <= MOST_TEXT_BYTES).map(String::from_utf8);
+    text.and_then(std::result::Result::ok).map(Some).ok_or_else(|| Error::NoText { path: path.to_owned() })
 }
 
 /// Gives a file this content, and makes it, and the folders above it, where they are not there.

@@ -5,8 +5,8 @@
 //! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and tells
 //! nothing; the build number does.
 
-use super::setting::{Data, Identity, Role, Setting, ValueType};
-use super::{Error, Result};
+use super::setting::{Data, Identity, Role, Setting, SetupState, ValueType};
+use super::{Error, Result, setup_state};
 use crate::base::read;
 use crate::base::sid::Sid;
 use crate::base::utf16;
@@ -141,6 +141,8 @@ pub(super) fn read(
         machine_sid: security.and_then(|security| sid(security, r"Policy\PolAcDmS")),
         domain_sid: security.and_then(|security| sid(security, r"Policy\PolPrDmS")),
         control_set: sets.default,
+        // A key that cannot be read tells nothing, and is no reason to refuse: what it would tell is advice.
+        setup: setup_state::read(software, system).unwrap_or(SetupState::Unknown),
     })
 }
 

@@ -82,6 +82,11 @@ pub enum Setting {
         /// The path on the Windows volume.
         path: String,
     },
+    /// What a text file of a few pages holds; `None` if it is not there.
+    FileContent {
+        /// The path on the Windows volume.
+        path: String,
+    },
     /// A certificate in a store of the machine.
     Certificate {
         /// The store, such as `ROOT`.
@@ -113,6 +118,7 @@ impl fmt::Display for Setting {
             Self::RegistryAcl { key } => write!(f, "permissions of {key}"),
             Self::FileAcl { path } => write!(f, "permissions of {path}"),
             Self::File { path } => write!(f, "file {path}"),
+            Self::FileContent { path } => write!(f, "content of {path}"),
             Self::Certificate { store, thumbprint } => write!(f, "certificate {thumbprint} in {store}"),
             Self::Feature { name } => write!(f, "feature {name}"),
         }
@@ -139,6 +145,22 @@ macro_rules! words {
             }
         }
     };
+}
+
+words! {
+    /// How far the installation of a Windows has come.
+    SetupState {
+        /// Finished: the next start is an ordinary one.
+        Installed = "installed",
+        /// Prepared: the next start asks for what a new machine needs.
+        Prepared = "prepared",
+        /// Prepared for a start in audit mode.
+        Audit = "audit",
+        /// In between: setup has never finished.
+        Unfinished = "unfinished",
+        /// Its witnesses are missing, or contradict each other.
+        Unknown = "unknown",
+    }
 }
 
 words! {
@@ -598,6 +620,8 @@ pub struct Identity {
     pub domain_sid: Option<Sid>,
     /// The number of the control set that the next boot loads (`Select\Default`).
     pub control_set: u32,
+    /// How far its installation has come.
+    pub setup: SetupState,
 }
 
 /// Why a setting could not be read or changed.

@@ -4,38 +4,22 @@
 //! do not agree the answer is that it is unknown. An image that is prepared, or was never started, may lose settings: the
 //! first start makes a new machine SID and applies Windows's own templates.
 
+use super::setting::SetupState;
 use crate::base::{read, utf16};
 use crate::regf::{self, Lookup};
 
-/// How far the installation has come.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum SetupState {
-    /// Finished: the next start is an ordinary one.
-    Installed,
-    /// Prepared: the next start asks for what a new machine needs.
-    Prepared,
-    /// Prepared for a start in audit mode.
-    Audit,
-    /// In between: it cannot be deployed.
-    Unfinished,
-    /// Its witnesses are missing, or contradict each other.
-    Unknown,
-}
-
-impl SetupState {
-    /// Reads it from SOFTWARE and SYSTEM.
-    ///
-    /// # Errors
-    /// What contradicts the format on the way.
-    pub fn read(software: &dyn Lookup, system: &dyn Lookup) -> regf::Result<Self> {
-        let key = r"Microsoft\Windows\CurrentVersion\Setup\State";
-        let image = value(software, key, "ImageState")?.map(|data| utf16::decode_to_nul(&data));
-        let number = |name: &str| -> regf::Result<u32> {
-            Ok(value(system, "Setup", name)?.and_then(|data| read::u32_le(&data, 0).ok()).unwrap_or(0))
-        };
-        let waits = [number("SetupType")?, number("SystemSetupInProgress")?, number("OOBEInProgress")?];
-        Ok(judge(image.as_deref(), waits))
-    }
+/// Reads it from SOFTWARE and SYSTEM.
+///
+/// # Errors
+/// What contradicts the format on the way.
+pub fn read(software: &dyn Lookup, system: &dyn Lookup) -> regf::Result<SetupState> {
+    let key = r"Microsoft\Windows\CurrentVersion\Setup\State";
+    let image = value(software, key, "ImageState")?.map(|data| utf16::decode_to_nul(&data));
+    let number = |name: &str| -> regf::Result<u32> {
+        Ok(value(system, "Setup", name)?.and_then(|data| read::u32_le(&data, 0).ok()).unwrap_or(0))
+    };
+    let waits = [number("SetupType")?, number("SystemSetupInProgress")?, number("OOBEInProgress")?];
+    Ok(judge(image.as_deref(), waits))
 }
 
 /// Judges what Windows says of the image, and the numbers by which the next start goes on with setup.

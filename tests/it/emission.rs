@@ -41,7 +41,20 @@ fn an_image_is_hardened_in_place_proves_itself_and_comes_back_byte_for_byte() {
         std::fs::copy(&image, &copy).unwrap();
         let (before, out) = (sha256(&image), home.path().join("out"));
         let harden = |out: &Path| {
-            coldforge(["harden", "--fail-on", "none", text(&image), "--in-place", "-o", text(out), "--json"])
+            coldforge([
+                "harden",
+                "--hold-back",
+                "none",
+                "--hold-back",
+                "none",
+                "--fail-on",
+                "none",
+                text(&image),
+                "--in-place",
+                "-o",
+                text(out),
+                "--json",
+            ])
         };
         let run = harden(&out).expect(0).json();
         assert_eq!((&run["bundle"]["holds"], &run["digests"]["image_sha256"]), (&"nothing".into(), &Value::Null));
@@ -75,15 +88,44 @@ fn a_hardened_image_is_left_as_it_is_in_place_and_a_failed_bundle_takes_the_writ
     let home = home();
     let image = copy_of("ws2022.vhd", home.path());
     let before = sha256(&image);
-    let harden =
-        |out: &Path| coldforge(["harden", "--fail-on", "none", text(&image), "--in-place", "-o", text(out), "--json"]);
-    coldforge(["harden", "--fail-on", "none", text(&image), "--in-place"]).expect(2);
-    coldforge(["harden", "--fail-on", "none", text(&image), "--in-place", "-o", "x", "--format", "raw"]).expect(2);
+    let harden = |out: &Path| {
+        coldforge([
+            "harden",
+            "--hold-back",
+            "none",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&image),
+            "--in-place",
+            "-o",
+            text(out),
+            "--json",
+        ])
+    };
+    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "--in-place"]).expect(2);
+    coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--hold-back",
+        "none",
+        "--fail-on",
+        "none",
+        text(&image),
+        "--in-place",
+        "-o",
+        "x",
+        "--format",
+        "raw",
+    ])
+    .expect(2);
 
     // The bundle's place is taken while the run works: it cannot be published, so nothing may stay changed.
     let out = home.path().join("out");
     let mut child = Command::new(env!("CARGO_BIN_EXE_coldforge"))
-        .args(["harden", "--fail-on", "none", text(&image), "--in-place", "-o", text(&out)])
+        .args(["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "--in-place", "-o", text(&out)])
         .env("SOURCE_DATE_EPOCH", EPOCH)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -118,6 +160,8 @@ fn containers_that_are_not_written_in_place_and_deltas_of_what_has_no_children_a
         let before = sha256(&image);
         let refused = coldforge([
             "harden",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&image),
@@ -134,6 +178,8 @@ fn containers_that_are_not_written_in_place_and_deltas_of_what_has_no_children_a
     convert(&source, &raw, Format::Raw, &Silent).unwrap();
     let refused = coldforge([
         "harden",
+        "--hold-back",
+        "none",
         "--fail-on",
         "none",
         text(&raw),
@@ -161,10 +207,23 @@ fn a_hardened_disk_comes_in_any_container_and_proves_itself_against_a_source_of_
         ("vmdk", "base.vmdk", Some("vmdk")),
     ] {
         let out = home.path().join(word);
-        let run =
-            coldforge(["harden", "--fail-on", "none", text(&source), "--format", word, "-o", text(&out), "--json"])
-                .expect(0)
-                .json();
+        let run = coldforge([
+            "harden",
+            "--hold-back",
+            "none",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&source),
+            "--format",
+            word,
+            "-o",
+            text(&out),
+            "--json",
+        ])
+        .expect(0)
+        .json();
         assert_eq!((&run["bundle"]["image"], &run["bundle"]["holds"]), (&name.into(), &"image".into()));
         let image = out.join(name);
         assert_eq!(Image::open(&image, None).unwrap().format().word(), word);
@@ -172,7 +231,10 @@ fn a_hardened_disk_comes_in_any_container_and_proves_itself_against_a_source_of_
             qemu_check(&image, format);
         }
         coldforge(["verify", text(&out), "--source", text(&source)]).expect(0);
-        let again = coldforge(["harden", "--fail-on", "none", text(&image), "--dry-run", "--json"]).expect(0).json();
+        let again =
+            coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "--dry-run", "--json"])
+                .expect(0)
+                .json();
         assert_eq!(again["changes"], 0, "{word}");
         std::fs::remove_dir_all(&out).unwrap();
     }
@@ -186,10 +248,23 @@ fn a_delta_holds_only_what_changed_proves_itself_over_its_source_and_becomes_who
         let source = home.path().join(&name);
         convert(&Image::open(&fixture("ws2022.vhd"), None).unwrap(), &source, format, &Silent).unwrap();
         let out = home.path().join("out");
-        let run =
-            coldforge(["harden", "--fail-on", "none", text(&source), "--format", "delta", "-o", text(&out), "--json"])
-                .expect(0)
-                .json();
+        let run = coldforge([
+            "harden",
+            "--hold-back",
+            "none",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&source),
+            "--format",
+            "delta",
+            "-o",
+            text(&out),
+            "--json",
+        ])
+        .expect(0)
+        .json();
         assert_eq!(run["bundle"]["holds"], "delta");
         let delta = out.join(format!("base.delta.{}", format.ending()));
         assert!(!out.join("aws").exists(), "Amazon takes no differencing disks");
@@ -202,12 +277,28 @@ fn a_delta_holds_only_what_changed_proves_itself_over_its_source_and_becomes_who
         let whole = home.path().join("whole.raw");
         coldforge(["convert", text(&delta), "--parent", text(&source), text(&whole)]).expect(0);
         let flat = home.path().join("flat");
-        coldforge(["harden", "--fail-on", "none", text(&source), "--format", "raw", "-o", text(&flat)]).expect(0);
+        coldforge([
+            "harden",
+            "--hold-back",
+            "none",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&source),
+            "--format",
+            "raw",
+            "-o",
+            text(&flat),
+        ])
+        .expect(0);
         assert_eq!(sha256(&whole), sha256(&flat.join("base.raw")));
 
         // A child is hardened through its parent, and comes out whole.
         let child = coldforge([
             "harden",
+            "--hold-back",
+            "none",
             "--fail-on",
             "none",
             text(&delta),
@@ -250,7 +341,8 @@ fn a_run_that_is_stopped_leaves_nothing_behind_and_says_so_by_its_exit_code() {
     let home = home();
     let image = copy_of("ws2022.vhd", home.path());
     let out = home.path().join("out");
-    let (before, arguments) = (sha256(&image), ["harden", "--fail-on", "none", text(&image), "-o", text(&out)]);
+    let (before, arguments) =
+        (sha256(&image), ["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "-o", text(&out)]);
     let whole = duration(&arguments);
     std::fs::remove_dir_all(&out).unwrap();
     let (mut random, mut stopped) = (Seeded(5), 0);
@@ -284,8 +376,10 @@ fn a_signal_never_leaves_an_image_half_written() {
     let home = home();
     let image = copy_of("ws2022.vhd", home.path());
     let out = home.path().join("out");
-    let (before, arguments) =
-        (sha256(&image), ["harden", "--fail-on", "none", text(&image), "--in-place", "-o", text(&out)]);
+    let (before, arguments) = (
+        sha256(&image),
+        ["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "--in-place", "-o", text(&out)],
+    );
     let whole = duration(&arguments);
     let after = sha256(&image);
     coldforge(["undo", text(&image)]).expect(0);
@@ -313,7 +407,8 @@ fn a_killed_run_leaves_a_whole_bundle_or_none() {
     let home = home();
     let image = copy_of("ws2022.vhd", home.path());
     let out = home.path().join("out");
-    let (before, arguments) = (sha256(&image), ["harden", "--fail-on", "none", text(&image), "-o", text(&out)]);
+    let (before, arguments) =
+        (sha256(&image), ["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "-o", text(&out)]);
     let whole = duration(&arguments);
     std::fs::remove_dir_all(&out).unwrap();
     let mut random = Seeded(7);
@@ -367,6 +462,8 @@ fn an_image_whose_writer_was_killed_at_any_call_is_brought_back_by_undo() {
     let before = sha256(&image);
     let arguments = [
         "harden",
+        "--hold-back",
+        "none",
         "--fail-on",
         "none",
         text(&image),
@@ -423,7 +520,7 @@ fn a_gpt_machine_with_large_clusters_in_a_dynamic_vhdx_is_hardened_and_passes_ag
     let home = home();
     let Some(image) = machine(home.path(), &["--scheme", "gpt", "--cluster", "65536", "--size", "1G"]) else { return };
     let out = home.path().join("out");
-    coldforge(["harden", text(&image), "-o", text(&out), "--fail-on", "none"]).expect(0);
+    coldforge(["harden", "--hold-back", "none", text(&image), "-o", text(&out), "--fail-on", "none"]).expect(0);
     let hardened = out.join("machine.vhdx");
     assert_eq!(Image::open(&hardened, None).unwrap().format(), Format::VhdxDynamic);
     qemu_check(&hardened, "vhdx");
@@ -431,7 +528,21 @@ fn a_gpt_machine_with_large_clusters_in_a_dynamic_vhdx_is_hardened_and_passes_ag
     assert_eq!(scan["totals"]["open"], crate::support::BEYOND);
     coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
     let fixed = home.path().join("fixed");
-    coldforge(["harden", text(&image), "-o", text(&fixed), "--format", "vhd", "--fail-on", "none"]).expect(0);
+    coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--hold-back",
+        "none",
+        text(&image),
+        "-o",
+        text(&fixed),
+        "--format",
+        "vhd",
+        "--fail-on",
+        "none",
+    ])
+    .expect(0);
     let vhd = Image::open(&fixed.join("machine.vhd"), None).unwrap();
     assert_eq!(vhd.format(), Format::VhdFixed);
     let same = coldforge(["diff", text(&hardened), text(&fixed.join("machine.vhd"))]).expect(0);
@@ -518,7 +629,8 @@ fn a_disk_of_large_sectors_is_read_by_the_size_that_its_container_tells() {
         (&4096.into(), &4096.into())
     );
     let out = home.path().join("out");
-    let harden = ["harden", text(&image), "-o", text(&out), "--fail-on", "none", "--boot-mode", "uefi"];
+    let harden =
+        ["harden", "--hold-back", "none", text(&image), "-o", text(&out), "--fail-on", "none", "--boot-mode", "uefi"];
     coldforge(harden).expect(0);
     let hardened = out.join("disk.vhdx");
     let again = coldforge(["inspect", text(&hardened), "--json"]).expect(0).json();

@@ -13,8 +13,9 @@ use coldforge::regf::Hive;
 use coldforge::windows::boot::{BootStore, Nx};
 use coldforge::windows::features::Servicing;
 use coldforge::windows::profiles::user_hives;
+use coldforge::windows::setting::SetupState;
 use coldforge::windows::setting::{AuditFlags, PolicyScope, Readings as _, Setting, Settings as _, Value};
-use coldforge::windows::setup_state::SetupState;
+use coldforge::windows::setup_state;
 use coldforge::windows::{Machine, Opening, View};
 
 use crate::support::{Seeded, ask, corpus, fixture, shared, text};
@@ -242,5 +243,5 @@ fn a_real_windows_tells_its_packages_profiles_and_state() {
     assert!(hives.iter().any(|hive| hive.path == r"\Users\bperry\NTUSER.DAT"
         && hive.root == r"HKU\S-1-5-21-226059406-2984137831-1201299043-1107"));
     let system = hive("regipy__SYSTEM_WIN_10_1709").unwrap();
-    assert_eq!(SetupState::read(&software, &system).unwrap(), SetupState::Installed);
+    assert_eq!(setup_state::read(&software, &system).unwrap(), SetupState::Installed);
 }

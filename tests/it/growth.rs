@@ -106,7 +106,7 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     }
     // What was made longer is hardened as any other, and proves itself.
     let out = home.path().join("out");
-    coldforge(["harden", "--fail-on", "none", text(&grown), "-o", text(&out)]).expect(0);
+    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&grown), "-o", text(&out)]).expect(0);
     coldforge(["verify", text(&out), "--source", text(&grown)]).expect(0);
 }
 
@@ -120,7 +120,7 @@ fn hardening_an_image_whose_hive_is_full_makes_it_longer_and_proves_it() {
     coldforge(["put", text(&image), text(&full), SOFTWARE]).expect(0);
     let before = sha256(&image);
     let out = home.path().join("out");
-    coldforge(["harden", "--fail-on", "none", text(&image), "-o", text(&out)]).expect(0);
+    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&image), "-o", text(&out)]).expect(0);
     assert_eq!(sha256(&image), before);
     let log = std::fs::read_to_string(out.join("audit.jsonl")).unwrap();
     let lines = log.lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
@@ -169,7 +169,17 @@ fn files_and_folders_come_and_go_in_place_and_a_mount_agrees() {
     }
     assert!(!home.path().join("ws2022.vhd.coldforge-undo").exists());
     // A machine that is hardened afterwards is none the worse.
-    coldforge(["harden", "--fail-on", "none", text(&image), "-o", text(&home.path().join("out"))]).expect(0);
+    coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--fail-on",
+        "none",
+        text(&image),
+        "-o",
+        text(&home.path().join("out")),
+    ])
+    .expect(0);
 }
 
 #[test]

@@ -11,7 +11,7 @@ const BEYOND: [&str; 5] = ["WN22-PK-000010", "WN22-PK-000020", "WN22-PK-000030",
 
 /// Hardens the fixture into `folder/out`; the exit code says that the rules [`BEYOND`] are open.
 fn harden(folder: &Path) -> Answer {
-    coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&folder.join("out"))])
+    coldforge(["harden", "--hold-back", "none", text(&fixture("ws2022.vhd")), "-o", text(&folder.join("out"))])
 }
 
 #[test]
@@ -65,10 +65,11 @@ fn hardening_a_hardened_image_changes_nothing_and_says_so() {
     let home = tempfile::tempdir().unwrap();
     harden(home.path()).expect(1);
     let (first, second) = (home.path().join("out/ws2022.vhd"), home.path().join("again"));
-    let run = coldforge(["harden", text(&first), "-o", text(&second), "--json"]).expect(1).json();
+    let run =
+        coldforge(["harden", "--hold-back", "none", text(&first), "-o", text(&second), "--json"]).expect(1).json();
     assert_eq!(run["changes"], 0);
     assert_eq!(sha256(&first), sha256(&second.join("ws2022.vhd")));
-    let said = coldforge(["harden", text(&first), "--dry-run"]).expect(1);
+    let said = coldforge(["harden", "--hold-back", "none", text(&first), "--dry-run"]).expect(1);
     assert!(said.out.contains("Nothing had to be changed"), "{}", said.out);
 }
 
@@ -76,7 +77,8 @@ fn hardening_a_hardened_image_changes_nothing_and_says_so() {
 fn two_runs_at_the_same_moment_give_the_same_bytes() {
     let home = tempfile::tempdir().unwrap();
     for name in ["a", "b"] {
-        coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join(name))]).expect(1);
+        coldforge(["harden", "--hold-back", "none", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join(name))])
+            .expect(1);
     }
     let done = ask("diff", &["-r", text(&home.path().join("a")), text(&home.path().join("b"))]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
@@ -86,7 +88,7 @@ fn two_runs_at_the_same_moment_give_the_same_bytes() {
 fn a_dry_run_shows_the_changes_and_writes_nothing() {
     let home = tempfile::tempdir().unwrap();
     let image = copy_of("ws2022.vhd", home.path());
-    let run = coldforge(["harden", text(&image), "--dry-run", "--json"]).expect(1).json();
+    let run = coldforge(["harden", "--hold-back", "none", text(&image), "--dry-run", "--json"]).expect(1).json();
     let wet = harden(home.path()).expect(1);
     assert!(wet.out.contains(&format!("{} settings changed", run["changes"])), "{}", wet.out);
     assert_eq!(run["bundle"], Value::Null);
@@ -285,11 +287,13 @@ fn the_output_place_is_respected() {
     let home = tempfile::tempdir().unwrap();
     let file = home.path().join("file");
     std::fs::write(&file, "precious").unwrap();
-    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&file)]).expect(2);
+    let answer =
+        coldforge(["harden", "--hold-back", "none", text(&fixture("ws2022.vhd")), "-o", text(&file)]).expect(2);
     assert!(answer.err.contains("exists and is not an empty folder") && answer.err.contains("hint:"), "{}", answer.err);
     assert_eq!(std::fs::read(&file).unwrap(), b"precious");
     let nowhere = home.path().join("no/such/folder");
-    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&nowhere)]).expect(4);
+    let answer =
+        coldforge(["harden", "--hold-back", "none", text(&fixture("ws2022.vhd")), "-o", text(&nowhere)]).expect(4);
     assert!(answer.err.contains("no/such"), "{}", answer.err);
     assert_eq!(std::fs::read_dir(home.path()).unwrap().count(), 1);
 }
@@ -302,7 +306,14 @@ fn a_full_disk_leaves_nothing_behind() {
         eprintln!("SKIPPED: a tmpfs cannot be mounted here");
         return;
     }
-    let answer = coldforge(["harden", text(&fixture("ws2022.vhd")), "-o", text(&home.path().join("out"))]);
+    let answer = coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        text(&fixture("ws2022.vhd")),
+        "-o",
+        text(&home.path().join("out")),
+    ]);
     let left = std::fs::read_dir(home.path()).unwrap().count();
     ask("umount", &[&mount]);
     assert_eq!(answer.code, 4, "{}", answer.err);
@@ -314,7 +325,7 @@ fn a_full_disk_leaves_nothing_behind() {
 fn rules_are_selected_by_any_id_and_level() {
     let image = fixture("ws2022.vhd");
     let changes = |arguments: &[&str]| {
-        let mut all = vec!["harden", text(&image), "--dry-run", "--json", "--fail-on", "none"];
+        let mut all = vec!["harden", "--hold-back", "none", text(&image), "--dry-run", "--json", "--fail-on", "none"];
         all.extend_from_slice(arguments);
         coldforge(all).expect(0).json()["changes"].as_u64().unwrap()
     };

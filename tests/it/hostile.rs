@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use coldforge::base::time::Moment;
 use coldforge::disk::Image;
 use coldforge::pipeline::{Demand, scan};
 use coldforge::windows::{Depth, Survey};
@@ -18,7 +19,7 @@ fn look(image: &Path) {
         let _ = survey.refusals();
         let _ = survey.boot_mode();
     }
-    let _ = scan(image, None, &Demand::default());
+    let _ = scan(image, None, &Demand::default(), Moment(0));
 }
 
 #[test]
@@ -33,7 +34,16 @@ fn an_image_cut_at_64_places_is_answered() {
         std::fs::write(&image, &whole[..length]).unwrap();
         look(&image);
         if cut % 8 == 0 {
-            let answer = coldforge(["harden", "--fail-on", "none", text(&image), "-o", text(&home.path().join("out"))]);
+            let answer = coldforge([
+                "harden",
+                "--hold-back",
+                "none",
+                "--fail-on",
+                "none",
+                text(&image),
+                "-o",
+                text(&home.path().join("out")),
+            ]);
             assert!(matches!(answer.code, 3 | 4), "cut at {length:#x}: exit {} {}", answer.code, answer.err);
             assert!(answer.err.contains("error:"), "{}", answer.err);
             assert!(!home.path().join("out").exists());

@@ -96,14 +96,33 @@ fn a_dirty_system_hive_is_recovered_from_both_logs_hardened_and_left_clean() {
     };
     let out = home.path().join("out");
     let arguments = |more: &[&str]| {
-        let mut all =
-            vec!["harden", "--fail-on", "none", text(&source.path), "--stig", "ws2022", "--accept-dirty-hive"];
+        let mut all = vec![
+            "harden",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&source.path),
+            "--stig",
+            "ws2022",
+            "--accept-dirty-hive",
+        ];
         all.extend_from_slice(more);
         coldforge(all)
     };
     // SOFTWARE is dirty without a log: refused, unless it is accepted.
-    let refused =
-        coldforge(["harden", "--fail-on", "none", text(&source.path), "--stig", "ws2022", "--dry-run"]).expect(3);
+    let refused = coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--fail-on",
+        "none",
+        text(&source.path),
+        "--stig",
+        "ws2022",
+        "--dry-run",
+    ])
+    .expect(3);
     assert!(refused.err.contains("[E-HIVE-DIRTY-NO-LOG]"), "{}", refused.err);
     let run = arguments(&["-o", text(&out)]).expect(0);
     assert!(run.err.contains("SYSTEM.LOG1: replayed") && run.err.contains("SYSTEM.LOG2: replayed"), "{}", run.err);
@@ -112,9 +131,20 @@ fn a_dirty_system_hive_is_recovered_from_both_logs_hardened_and_left_clean() {
     let image = out.join("dirty.raw");
     let scan = coldforge(["scan", "--fail-on", "none", text(&image), "--stig", "ws2022", "--json"]).expect(0).json();
     assert_eq!(scan["totals"]["open"], crate::support::BEYOND);
-    let again = coldforge(["harden", "--fail-on", "none", text(&image), "--stig", "ws2022", "--dry-run", "--json"])
-        .expect(0)
-        .json();
+    let again = coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--fail-on",
+        "none",
+        text(&image),
+        "--stig",
+        "ws2022",
+        "--dry-run",
+        "--json",
+    ])
+    .expect(0)
+    .json();
     assert_eq!((&again["changes"], &again["warnings"]), (&0.into(), &serde_json::json!([])));
 
     let volume = home.path().join("volume");

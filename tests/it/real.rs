@@ -37,8 +37,19 @@ fn judge(name: &str, options: &[&str]) {
     let Some(source) = real_image(home.path(), name, options) else { return };
     let digest = sha256(&source.path);
     let out = home.path().join("out");
-    let run =
-        coldforge(["harden", "--fail-on", "none", text(&source.path), "-o", text(&out), "--json"]).expect(0).json();
+    let run = coldforge([
+        "harden",
+        "--hold-back",
+        "none",
+        "--fail-on",
+        "none",
+        text(&source.path),
+        "-o",
+        text(&out),
+        "--json",
+    ])
+    .expect(0)
+    .json();
     assert!(run["changes"].as_u64().unwrap() > 50, "{run}");
     assert_eq!(sha256(&source.path), digest, "the source is as it was");
     coldforge(["verify", text(&out), "--source", text(&source.path)]).expect(0);

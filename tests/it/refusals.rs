@@ -117,7 +117,8 @@ impl Planted {
 fn refused(image: &Path, home: &Path, code: &str) {
     let out = home.join("out");
     let before: Vec<u8> = std::fs::read(image).unwrap();
-    let answer = coldforge(["harden", "--fail-on", "none", text(image), "-o", text(&out)]).expect(3);
+    let answer =
+        coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(image), "-o", text(&out)]).expect(3);
     assert!(answer.err.contains(&format!("[{code}]")), "{}", answer.err);
     assert!(answer.err.contains("\nhint: "), "{}", answer.err);
     assert_eq!(answer.out, "");
@@ -136,7 +137,7 @@ fn listed(image: &Path, code: &str) {
 #[test]
 fn the_planted_disk_itself_is_accepted() {
     let planted = Planted::new();
-    coldforge(["harden", "--fail-on", "none", text(&planted.write()), "--dry-run"]).expect(0);
+    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&planted.write()), "--dry-run"]).expect(0);
 }
 
 #[test]
@@ -173,7 +174,7 @@ fn a_log_file_with_open_clients_is_refused_and_a_clean_one_is_not() {
     planted.plant_restart_page(1, 0, 0);
     planted.is_refused("E-LOGFILE-UNCLEAN");
     planted.plant_restart_page(1, u16::MAX, 0);
-    coldforge(["harden", "--fail-on", "none", text(&planted.write()), "--dry-run"]).expect(0);
+    coldforge(["harden", "--hold-back", "none", "--fail-on", "none", text(&planted.write()), "--dry-run"]).expect(0);
 }
 
 #[test]
@@ -239,9 +240,17 @@ fn a_dirty_hive_without_logs_is_refused_unless_it_is_accepted() {
         planted.disk[hive + 508..hive + 512].copy_from_slice(&sum.to_le_bytes());
         planted.is_refused("E-HIVE-DIRTY-NO-LOG");
         listed(&planted.write(), "E-HIVE-DIRTY-NO-LOG");
-        let accepted =
-            coldforge(["harden", "--fail-on", "none", text(&planted.write()), "--dry-run", "--accept-dirty-hive"])
-                .expect(0);
+        let accepted = coldforge([
+            "harden",
+            "--hold-back",
+            "none",
+            "--fail-on",
+            "none",
+            text(&planted.write()),
+            "--dry-run",
+            "--accept-dirty-hive",
+        ])
+        .expect(0);
         assert!(accepted.err.contains("W-HIVE-DIRTY-ACCEPTED"), "{}", accepted.err);
     }
 }

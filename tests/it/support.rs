@@ -34,6 +34,21 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
+/// Returns the folder with the validators that come from a package registry (`target/validators`), if `part` is in it;
+/// says aloud if not. CI has those of Python, and demands them; those of Node it has where a developer installed them.
+pub fn validators(part: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("validators");
+    if folder.join(part).exists() {
+        return Some(folder);
+    }
+    if part.starts_with("node_modules") {
+        eprintln!("SKIPPED: {part} is missing");
+    } else {
+        missing(part);
+    }
+    None
+}
+
 /// Unpacks the shared corpus's files whose names match `pattern` (an extended regular expression, such as
 /// `^hives/yarp__`) into a folder that all tests share, and returns that folder.
 pub fn corpus(pattern: &str) -> Option<PathBuf> {

@@ -69,7 +69,8 @@ fn real_hives_are_hardened_proven_and_read_by_others() {
         };
         let out = home.path().join(os);
         let with = ["--certificates", text(&certificates), "--fail-on", "none", "--json"];
-        let run = |more: &[&str]| coldforge([&["harden"], more, &with].concat()).expect(0).json();
+        let run =
+            |more: &[&str]| coldforge([&["harden", "--hold-back", "none"], more, &with].concat()).expect(0).json();
         let first = run(&[text(&source.path), "-o", text(&out)]);
         assert!(first["changes"].as_u64().unwrap() > 100, "{os}: {}", first["changes"]);
         let image = out.join(&name);
@@ -175,7 +176,7 @@ fn an_entry_of_local_policy_that_turns_a_value_back_is_open_until_it_is_changed(
     let home = tempfile::tempdir().unwrap();
     let source = copy_of("ws2022.vhd", home.path());
     let hardened = home.path().join("hardened");
-    coldforge(["harden", text(&source), "-o", text(&hardened), "--fail-on", "none"]).expect(0);
+    coldforge(["harden", "--hold-back", "none", text(&source), "-o", text(&hardened), "--fail-on", "none"]).expect(0);
     // An administrator's own entry, in an image that has none of ours.
     let key = r"SOFTWARE\Policies\Microsoft\Windows\Installer".to_owned();
     let entry = Setting::LocalPolicy { scope: PolicyScope::Machine, key, name: "AlwaysInstallElevated".into() };
@@ -204,7 +205,8 @@ fn an_entry_of_local_policy_that_turns_a_value_back_is_open_until_it_is_changed(
     assert!(reason(&found).contains("Registry.pol turns it back"), "{found}");
     for (local, status) in [("leave", "open"), ("update", "pass"), ("write", "pass")] {
         let out = home.path().join(local);
-        let arguments = ["harden", text(&raw), "-o", text(&out), "--only", rule, "--local-gpo", local];
+        let arguments =
+            ["harden", "--hold-back", "none", text(&raw), "-o", text(&out), "--only", rule, "--local-gpo", local];
         coldforge([&arguments[..], &["--fail-on", "none"]].concat()).expect(0);
         let after = finding(&out.join("entry.vhd"));
         assert_eq!(after["status"], status, "{local}: {after}");
@@ -213,7 +215,8 @@ fn an_entry_of_local_policy_that_turns_a_value_back_is_open_until_it_is_changed(
     // Without an entry beforehand, only `write` makes one.
     for (local, made) in [("leave", 0), ("update", 0), ("write", 1)] {
         let out = home.path().join(format!("new-{local}"));
-        let arguments = ["harden", text(&source), "-o", text(&out), "--only", rule, "--local-gpo", local];
+        let arguments =
+            ["harden", "--hold-back", "none", text(&source), "-o", text(&out), "--only", rule, "--local-gpo", local];
         coldforge([&arguments[..], &["--fail-on", "none"]].concat()).expect(0);
         let entries = changes(&out).iter().filter(|change| change["setting"]["kind"] == "local_policy").count();
         assert_eq!(entries, made, "{local}");

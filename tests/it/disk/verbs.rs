@@ -84,14 +84,17 @@ fn a_vhdx_is_hardened_to_a_vhdx_that_passes_again() {
     let image = place.path().join("disk.vhdx");
     coldforge(["convert", text(&crate::support::fixture("ws2022.vhd")), text(&image)]).expect(0);
     let bundle = place.path().join("bundle");
-    coldforge(["harden", text(&image), "-o", text(&bundle), "--fail-on", "none"]).expect(0);
+    coldforge(["harden", "--hold-back", "none", text(&image), "-o", text(&bundle), "--fail-on", "none"]).expect(0);
     let hardened = bundle.join("disk.vhdx");
     assert_eq!(Image::open(&hardened, None).unwrap().format(), Format::VhdxDynamic);
     if oracle("qemu-img") {
         run("qemu-img", &["check", "-f", "vhdx", text(&hardened)]);
     }
     coldforge(["verify", text(&bundle), "--source", text(&image)]).expect(0);
-    let again = coldforge(["harden", text(&hardened), "--dry-run", "--fail-on", "none", "--json"]).expect(0).json();
+    let again =
+        coldforge(["harden", "--hold-back", "none", text(&hardened), "--dry-run", "--fail-on", "none", "--json"])
+            .expect(0)
+            .json();
     assert_eq!(again["changes"], 0);
 }
 
