@@ -112,6 +112,7 @@ fn whole_run(criterion: &mut Criterion) {
                 boot_mode: None,
                 aws: coldforge::aws::Options::default(),
                 must_pass_preflight: false,
+                signer: None,
                 elapsed: || Duration::ZERO,
             };
             harden(&job, &Silent).unwrap()

@@ -1,4 +1,7 @@
 //! The bundle: a folder that appears whole or not at all, with a manifest and `SHA256SUMS` over everything in it.
+//!
+//! A signed bundle holds two signatures: one of the audit log, listed like every file, and one of `SHA256SUMS`, which
+//! names the digest of every other file. The latter alone can be listed nowhere.
 
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -7,21 +10,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::record::LinearChecksum;
+use super::signature::{PublicKey, SecretKey, Signature};
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::base::interrupt::{Passing, Whole};
+use crate::base::time::Moment;
 
 const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
+const SUMS_SIGNATURE: &str = "SHA256SUMS.minisig";
+const LOG: &str = "audit.jsonl";
+const LOG_SIGNATURE: &str = "audit.jsonl.minisig";
 /// Names that an image must not have, because other files of a bundle have them.
-const RESERVED: [&str; 7] = ["audit.jsonl", "aws", "policy", "provenance.json", "reports", MANIFEST, SUMS];
+const RESERVED: [&str; 9] =
+    [LOG, LOG_SIGNATURE, "aws", "policy", "provenance.json", "reports", MANIFEST, SUMS, SUMS_SIGNATURE];
 /// Files that a bundle must list to be one.
-const DEMANDED: [&str; 4] = ["audit.jsonl", "aws/containers.json", "aws/import-image.json", "reports/assessment.json"];
+const DEMANDED: [&str; 4] = [LOG, "aws/containers.json", "aws/import-image.json", "reports/assessment.json"];
 /// Begins those of them that are about an upload, which a differencing disk is not fit for.
 const UPLOAD: &str = "aws/";
 /// A manifest or a list of sums is small; a stranger's bundle must not make us read more.
 const LIST_LIMIT_BYTES: u64 = 16 << 20;
+/// A log is text, a few hundred bytes a change.
+const LOG_LIMIT_BYTES: u64 = 256 << 20;
 
 /// A bundle being made, under a temporary name beside its place.
 #[derive(Debug)]
@@ -29,6 +40,7 @@ pub struct Staging {
     folder: tempfile::TempDir,
     output: PathBuf,
     files: Vec<Listed>,
+    signer: Option<(SecretKey, Moment)>,
     _passing: Passing,
 }
 
@@ -96,7 +108,7 @@ impl Staging {
         let make = || tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
         let made = Passing::make(make, |folder| folder.path().to_owned());
         let (folder, passing) = made.map_err(fs::failed("create a folder in", parent))?;
-        Ok(Self { folder, output: output.to_owned(), files: Vec::new(), _passing: passing })
+        Ok(Self { folder, output: output.to_owned(), files: Vec::new(), signer: None, _passing: passing })
     }
 
     /// Returns where the file `path` of the bundle has to be written, its folders made.
@@ -146,11 +158,21 @@ impl Staging {
         Ok(Digest::of(&text))
     }
 
-    /// Writes manifest and sums and puts the bundle in its place, durably.
+    /// Has the finished bundle signed with a key; its signatures tell this moment.
+    pub fn sign(&mut self, key: SecretKey, now: Moment) {
+        self.signer = Some((key, now));
+    }
+
+    /// Writes manifest, sums and signatures and puts the bundle in its place, durably.
     ///
     /// # Errors
     /// The operating system's. Nothing stands at the place then, unless only the last flush of its folder failed.
     pub fn finish(mut self, image: &str, holds: Holds, ebs_linear: &LinearChecksum) -> Result<Bundle> {
+        let signer = self.signer.take();
+        if let Some((key, now)) = &signer {
+            let log = fs::read(&self.place(LOG)?, LOG_LIMIT_BYTES)?;
+            self.write(LOG_SIGNATURE, key.sign(LOG, &log, *now).as_bytes())?;
+        }
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = Manifest { schema: "coldforge/manifest/1", image, holds, ebs_linear, files: &self.files };
         let text = json(&manifest);
@@ -158,6 +180,9 @@ impl Staging {
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let sums: String = self.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
         fs::write_new(&self.place(SUMS)?, sums.as_bytes())?;
+        if let Some((key, now)) = &signer {
+            fs::write_new(&self.place(SUMS_SIGNATURE)?, key.sign(SUMS, sums.as_bytes(), *now).as_bytes())?;
+        }
         let folders: BTreeSet<PathBuf> = self
             .files
             .iter()
@@ -297,6 +322,57 @@ impl Bundle {
         Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, files })
     }
 
+    /// Returns the number of the key that is said to have signed the bundle, `None` if nobody has; [`Err`] if there is a
+    /// signature that cannot be read.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn signed_by(&self) -> Result<Option<std::result::Result<String, Damage>>> {
+        if self.path(SUMS_SIGNATURE).symlink_metadata().is_err() {
+            return Ok(None);
+        }
+        Ok(Some(self.signature(SUMS_SIGNATURE)?.map(|signature| signature.key())))
+    }
+
+    /// Proves the signatures of the bundle; returns what each that holds tells, and what is wrong.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn check_signatures(&self, key: &PublicKey) -> Result<(Vec<String>, Vec<Damage>)> {
+        let (mut proven, mut damages) = (Vec::new(), Vec::new());
+        for (file, signature) in [(SUMS, SUMS_SIGNATURE), (LOG, LOG_SIGNATURE)] {
+            // Whoever signs later, with minisign itself, signs what names all files.
+            if signature == LOG_SIGNATURE && !self.files.iter().any(|file| file.path == signature) {
+                continue;
+            }
+            if !self.path(signature).is_file() {
+                damages.push(Damage { path: signature.into(), what: "is missing: the bundle is not signed".into() });
+                continue;
+            }
+            let said = match self.signature(signature)? {
+                Err(damage) => Err(damage),
+                Ok(signed) => {
+                    let content = fs::read(&self.path(file), LOG_LIMIT_BYTES)?;
+                    let proof = key.prove(&content, &signed).map(str::to_owned);
+                    proof.map_err(|what| Damage { path: signature.into(), what })
+                }
+            };
+            match said {
+                Ok(comment) => {
+                    proven.push(format!("{file}: the key {key} signed it ({})", comment.replace('\t', ", ")))
+                }
+                Err(damage) => damages.push(damage),
+            }
+        }
+        Ok((proven, damages))
+    }
+
+    fn signature(&self, path: &str) -> Result<std::result::Result<Signature, Damage>> {
+        let bytes = fs::read(&self.path(path), LIST_LIMIT_BYTES)?;
+        let signature = std::str::from_utf8(&bytes).ok().and_then(Signature::parse);
+        Ok(signature.ok_or(Damage { path: path.into(), what: "is not a signature as minisign writes it".into() }))
+    }
+
     /// Returns the path of a file of the bundle.
     pub fn path(&self, file: &str) -> PathBuf {
         self.folder.join(file)
@@ -331,7 +407,8 @@ impl Bundle {
             };
             damages.extend(what.map(|what| Damage { path: file.path.clone(), what }));
         }
-        let known: BTreeSet<&str> = self.files.iter().map(|file| file.path.as_str()).chain([SUMS]).collect();
+        let known: BTreeSet<&str> =
+            self.files.iter().map(|file| file.path.as_str()).chain([SUMS, SUMS_SIGNATURE]).collect();
         let mut found = Vec::new();
         list_files(&self.folder, "", &mut found)?;
         damages.extend(

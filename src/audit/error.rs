@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::signature::KeyFault;
 use crate::base::{Failure, Kind, fs};
 
 /// A failure of this floor.
@@ -38,13 +39,23 @@ pub enum Error {
         /// What is wrong with it.
         what: &'static str,
     },
+
+    /// A key cannot be used.
+    #[error("the {which} key cannot be used")]
+    Key {
+        /// `secret` or `public`.
+        which: &'static str,
+        /// What is wrong with it.
+        #[source]
+        fault: KeyFault,
+    },
 }
 
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::File(error) => error.kind(),
-            Self::Name { .. } | Self::OutputExists { .. } => Kind::Usage,
+            Self::Name { .. } | Self::OutputExists { .. } | Self::Key { .. } => Kind::Usage,
             Self::NotABundle { .. } => Kind::Corrupt,
         }
     }
@@ -55,6 +66,10 @@ impl Failure for Error {
             Self::Name { .. } => Some("rename the image, or name it through a link with another name"),
             Self::OutputExists { .. } => Some("name a folder that does not exist yet, or remove the old one"),
             Self::NotABundle { .. } => Some("name the folder that `coldforge harden -o` wrote"),
+            Self::Key { fault: KeyFault::Locked | KeyFault::Password, .. } => {
+                Some("put the password into COLDFORGE_SIGN_PASSWORD, or into the file of --sign-password-file")
+            }
+            Self::Key { .. } => Some("give a key of `minisign -G`: its file, or the base64 line in it"),
         }
     }
 }

@@ -7,6 +7,7 @@ mod bundle;
 mod chain;
 mod error;
 mod record;
+mod signature;
 
 pub use bundle::{Bundle, Damage, Holds, Listed, Staging, UNLISTED};
 pub use chain::{Chain, Fault, Line, read};
@@ -14,6 +15,7 @@ pub use error::Error;
 pub use record::{
     ChangeRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy, Record, SecondOpinion, Tool, Trailer,
 };
+pub use signature::{KeyFault, PublicKey, SecretKey, Signature};
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -73,6 +73,29 @@ pub fn base64(bytes: &[u8]) -> String {
     text
 }
 
+/// Decodes what [`base64`] writes, and no other spelling of it.
+pub fn from_base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=').as_bytes();
+    let mut bytes = Vec::new();
+    for group in digits.chunks(4) {
+        let mut word = 0u32;
+        for digit in group {
+            let value = match digit {
+                b'A'..=b'Z' => digit - b'A',
+                b'a'..=b'z' => digit - b'a' + 26,
+                b'0'..=b'9' => digit - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            word = word << 6 | u32::from(value);
+        }
+        word <<= 6 * (4 - group.len());
+        bytes.extend_from_slice(word.to_be_bytes().get(1..group.len())?);
+    }
+    (base64(&bytes) == text).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -85,6 +108,10 @@ mod tests {
         let coded = ["", "Zg==", "Zm8=", "Zm9v", "Zm9vYg==", "Zm9vYmE=", "Zm9vYmFy"];
         for (plain, coded) in plain.iter().zip(coded) {
             assert_eq!(base64(plain.as_bytes()), coded);
+            assert_eq!(from_base64(coded).as_deref(), Some(plain.as_bytes()));
+        }
+        for other in ["Zg", "Zg=", "Zg===", "Zh==", "Z", "Z===", "=", "Zg==Zg==", " Zg==", "Zg==\n", "Z-9v"] {
+            assert_eq!(from_base64(other), None, "{other}");
         }
     }
 }

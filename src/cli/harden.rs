@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::options::{self, Parent, Policy, Source};
 use super::scan;
+use super::signing::Signing;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
@@ -73,6 +74,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     aws: Aws,
+
+    #[command(flatten)]
+    signing: Signing,
 }
 
 /// Where the image goes; nothing is sent anywhere.
@@ -185,6 +189,7 @@ fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let threshold = arguments.policy.gate.read()?;
     let job = Harden {
         source: arguments.source.image.clone(),
         format: arguments.source.input_format,
@@ -205,6 +210,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         boot_mode: arguments.boot_mode,
         aws: arguments.aws.options()?,
         must_pass_preflight: arguments.aws.route.is_some() && !arguments.aws.skip_preflight,
+        signer: arguments.signing.key()?,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
@@ -221,7 +227,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         ui.data(&report(&outcome));
         ui.data(&next(&outcome, &job));
     }
-    Ok(if arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
+    let breaks = options::breaks(threshold.as_ref(), &outcome.after, ui);
+    Ok(if breaks || arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
 }
 
 fn document(outcome: &Outcome) -> serde_json::Value {

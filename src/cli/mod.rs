@@ -18,6 +18,7 @@ mod report;
 mod rules;
 mod scan;
 mod signals;
+mod signing;
 mod ui;
 mod undo;
 mod verify;

@@ -7,16 +7,19 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use clap::Args;
 use thiserror::Error;
 
+use super::ui::{Ui, plain};
 use super::{Result, boxed};
 use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
-use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status};
+use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
 use crate::windows::certificates::input;
 
 /// A values file is small text.
 const VALUES_LIMIT_BYTES: u64 = 1 << 20;
+/// A threshold file is a few bounds, and some lists of ids.
+const THRESHOLD_LIMIT_BYTES: u64 = 1 << 20;
 
 /// The image and how to read it.
 #[derive(Args, Debug)]
@@ -100,9 +103,39 @@ pub(super) struct Policy {
     #[arg(long)]
     accept_dirty_hive: bool,
 
-    /// Exit with 1 if a rule of this severity or above is open and not waived: high, medium, low or none
-    #[arg(long, value_name = "SEVERITY", default_value = "low", value_parser = ["high", "medium", "low", "none"])]
-    fail_on: String,
+    /// Exit with 1 if a rule of this severity or above is open and not waived: high, medium, low or none; low without it,
+    /// and none without it where a --threshold is given
+    #[arg(long, value_name = "SEVERITY", value_parser = ["high", "medium", "low", "none"])]
+    fail_on: Option<String>,
+
+    #[command(flatten)]
+    pub(super) gate: Gate,
+}
+
+/// What a pipeline demands of the counts.
+#[derive(Args, Debug)]
+pub(super) struct Gate {
+    /// Exit with 1 if the counts break a bound in this file, which is one for `saf validate threshold` (YAML or JSON)
+    #[arg(long, value_name = "FILE")]
+    threshold: Option<PathBuf>,
+}
+
+impl Gate {
+    /// Reads the file, if there is one.
+    pub(super) fn read(&self) -> Result<Option<Threshold>> {
+        let read = |path: &PathBuf| fs::read(path, THRESHOLD_LIMIT_BYTES).map_err(boxed);
+        let Some(bytes) = self.threshold.as_ref().map(read).transpose()? else { return Ok(None) };
+        Threshold::parse(&String::from_utf8_lossy(&bytes)).map(Some).map_err(boxed)
+    }
+}
+
+/// Says which bounds an assessment breaks, and whether there is one.
+pub(super) fn breaks(threshold: Option<&Threshold>, assessment: &Assessment, ui: &Ui) -> bool {
+    let breaches = threshold.map(|threshold| threshold.breaches(assessment)).unwrap_or_default();
+    for breach in &breaches {
+        ui.status(&format!("threshold: {}", plain(&breach.to_string())));
+    }
+    !breaches.is_empty()
 }
 
 /// Reads a benchmark file of a sensible size.
@@ -147,7 +180,8 @@ impl Policy {
 
     /// Tells whether a finding is open and not waived that `--fail-on` names.
     pub(super) fn fails(&self, assessment: &Assessment) -> bool {
-        let counts = |severity: Severity| match self.fail_on.as_str() {
+        let standard = if self.gate.threshold.is_some() { "none" } else { "low" };
+        let counts = |severity: Severity| match self.fail_on.as_deref().unwrap_or(standard) {
             "none" => false,
             "high" => severity == Severity::High,
             "medium" => severity != Severity::Low,

@@ -29,7 +29,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let demand = arguments.policy.demand()?;
+    let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
     let Source { image, input_format } = &arguments.source;
     let scan = pipeline::scan(image, *input_format, &demand, options::now()?).map_err(boxed)?;
@@ -60,7 +60,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         text.push_str(&waived(&scan.assessment));
         ui.data(&text);
     }
-    Ok(if arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
+    let breaks = options::breaks(threshold.as_ref(), &scan.assessment, ui);
+    Ok(if breaks || arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
 }
 
 /// Tells whether not a single rule was assessed, so that "nothing is open" would mean nothing.

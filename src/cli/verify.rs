@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::options::{Gate, breaks};
 use super::ui::{Ui, plain};
-use super::{Result, Verdict, boxed};
+use super::{Result, Verdict, boxed, signing};
 use crate::pipeline::{self, Given};
 
 /// Prove a bundle: digests, audit chain, values in the image, and with --source every changed byte
 ///
-/// Exit code 0 if everything holds, 1 if something does not; each problem names its file.
+/// Exit code 0 if everything holds, 1 if something does not (each problem names its file), or a bound of --threshold is
+/// broken.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The folder that `coldforge harden -o` wrote
@@ -30,11 +32,20 @@ pub(super) struct Arguments {
     /// The parent of a source that is a differencing disk, where it is not in the source's own folder
     #[arg(long, value_name = "FILE", requires = "source")]
     parent: Option<PathBuf>,
+
+    /// Demand that this key has signed the bundle: a public key file of minisign, or the base64 line in it
+    #[arg(long, value_name = "FILE|BASE64")]
+    public_key: Option<String>,
+
+    #[command(flatten)]
+    gate: Gate,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let Arguments { bundle, source, image, parent } = arguments;
-    let given = Given { source: source.as_deref(), image: image.as_deref(), parent: parent.as_deref() };
+    let Arguments { bundle, source, image, parent, public_key, gate } = arguments;
+    let threshold = gate.read()?;
+    let public_key = public_key.as_deref().map(signing::public_key).transpose()?;
+    let given = Given { source: source.as_deref(), image: image.as_deref(), parent: parent.as_deref(), public_key };
     let proof = pipeline::verify(bundle, given, ui).map_err(boxed)?;
     let intact = proof.problems.is_empty();
     if ui.json {
@@ -61,5 +72,6 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         text.push_str(&format!("\n{} {verdict}\n", bundle.display()));
         ui.data(&text);
     }
-    Ok(if intact { Verdict::Done } else { Verdict::Open })
+    let breaks = proof.assessment.as_ref().is_some_and(|assessment| breaks(threshold.as_ref(), assessment, ui));
+    Ok(if intact && !breaks { Verdict::Done } else { Verdict::Open })
 }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use super::output::{self, Edited, TakeBack};
 use super::{Demand, Document, Emission, Error, Result, reports};
 use crate::audit::{
-    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, Staging, Tool,
-    Trailer,
+    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, SecretKey,
+    Staging, Tool, Trailer,
 };
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
@@ -51,6 +51,8 @@ pub struct Harden {
     pub aws: aws::Options,
     /// Whether a check of the preflight that fails ends the run.
     pub must_pass_preflight: bool,
+    /// The key that signs the bundle.
+    pub signer: Option<SecretKey>,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
     pub elapsed: fn() -> Duration,
 }
@@ -420,6 +422,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         }
     }
     reports::write_all(&mut staging, (&assessment, &log), checked.as_deref(), &demand.catalog)?;
+    if let Some(key) = &job.signer {
+        staging.sign(key.clone(), job.now);
+    }
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {
         take_back.keep();

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::harden::{self, Edit, Sums};
 use super::{Demand, Document, Error, Result, reports};
-use crate::audit::{self, Bundle, Holds, Line};
+use crate::audit::{self, Bundle, Holds, Line, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::digest::Digest;
@@ -19,6 +19,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, BlockDevice as _, Blocks, Format, Image, Overlay};
+use crate::policy::Assessment;
 use crate::report;
 use crate::windows::setting::{Readings as _, Setting};
 use crate::windows::{BootMode, Evidence, Machine};
@@ -35,6 +36,9 @@ pub struct Proof {
     pub problems: Vec<Problem>,
     /// What was noticed and proves nothing either way.
     pub notes: Vec<String>,
+    /// The fresh assessment of the image; `None` if it did not come to that, and then there are problems.
+    #[serde(skip)]
+    pub assessment: Option<Assessment>,
 }
 
 /// What is given beside a bundle.
@@ -46,6 +50,8 @@ pub struct Given<'a> {
     pub image: Option<&'a Path>,
     /// The parent of a source that is a differencing disk and has its parent elsewhere.
     pub parent: Option<&'a Path>,
+    /// The key that must have signed the bundle.
+    pub public_key: Option<PublicKey>,
 }
 
 impl Given<'_> {
@@ -95,7 +101,7 @@ pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Resul
     if bundle.holds == Holds::Nothing && given.image.is_none() {
         return Err(Error::ImageElsewhere { name: bundle.image });
     }
-    let mut proof = Proof { proven: Vec::new(), problems: Vec::new(), notes: Vec::new() };
+    let mut proof = Proof { proven: Vec::new(), problems: Vec::new(), notes: Vec::new(), assessment: None };
     progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
     for damage in bundle.check(&|bytes| progress.advance(bytes))? {
         if damage.what == audit::UNLISTED {
@@ -107,6 +113,7 @@ pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Resul
     if proof.problems.is_empty() {
         proof.proven.push(format!("{} files have the digests of manifest.json and SHA256SUMS", bundle.files.len()));
     }
+    prove_signatures(&bundle, given.public_key.as_ref(), &mut proof)?;
     let text = match fs::read(&bundle.path("audit.jsonl"), LOG_LIMIT_BYTES) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(_) => {
@@ -193,6 +200,25 @@ impl Log<'_> {
         let lists = self.of("file").filter_map(|(_, object)| object.get("extents"));
         normalize(lists.filter_map(|list| serde_json::from_value::<Vec<Extent>>(list.clone()).ok()).flatten().collect())
     }
+}
+
+/// Proves who signed the bundle. A signature that nobody asked about is no claim that is proven.
+fn prove_signatures(bundle: &Bundle, key: Option<&PublicKey>, proof: &mut Proof) -> Result<()> {
+    match (key, bundle.signed_by()?) {
+        (Some(key), _) => {
+            let (proven, damages) = bundle.check_signatures(key)?;
+            proof.proven.extend(proven);
+            for damage in damages {
+                proof.deny(damage.path, damage.what);
+            }
+        }
+        (None, None) => {}
+        (None, Some(Err(damage))) => proof.deny(damage.path, damage.what),
+        (None, Some(Ok(key))) => {
+            proof.notes.push(format!("without --public-key it is not proven that the key {key} signed the bundle"));
+        }
+    }
+    Ok(())
 }
 
 /// Proves that every report is what the bundle's documents give.
@@ -385,6 +411,7 @@ fn prove_assessment(
         fresh.benchmark, demand.level, totals.pass, totals.open, totals.not_applicable, totals.not_reviewed
     ));
     proof.notes.push("the time of the run and its warnings are the log's word, and are not proven".to_owned());
+    proof.assessment = Some(fresh);
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::catalog::Catalog;
 use super::require::Requirement;
@@ -25,7 +25,7 @@ pub struct Assessment {
 }
 
 /// Which benchmark was assessed.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Benchmark {
     /// The catalog's id, such as `ws2022`.
     pub id: String,
@@ -85,8 +85,8 @@ pub struct Summary {
     pub low: Totals,
 }
 
-/// What came of a rule.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+/// What came of a rule. Only what was assessed can pass.
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It holds.
@@ -97,6 +97,28 @@ pub enum Status {
     NotApplicable,
     /// It was not assessed.
     NotReviewed,
+}
+
+impl Status {
+    /// Returns the word of the documents.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pass => "pass",
+            Self::Open => "open",
+            Self::NotApplicable => "not_applicable",
+            Self::NotReviewed => "not_reviewed",
+        }
+    }
+
+    /// Returns what STIG Viewer shows.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Pass => "Not a Finding",
+            Self::Open => "Open",
+            Self::NotApplicable => "Not Applicable",
+            Self::NotReviewed => "Not Reviewed",
+        }
+    }
 }
 
 /// Where a value lies, or would lie.

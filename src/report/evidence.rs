@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use super::text::{plain, uuid};
 use crate::audit;
 use crate::base::digest::Digest;
+pub use crate::policy::Status;
 use crate::policy::{Benchmark, Catalog, Official, Severity, Waiver};
 use crate::windows::setting::Setting;
 
@@ -100,42 +101,6 @@ pub struct Finding {
     pub reason: Option<String>,
     /// The organization's decision to leave the rule unmet.
     pub waiver: Option<Waiver>,
-}
-
-/// What came of a rule. Only what was assessed can pass.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
-#[serde(rename_all = "snake_case")]
-pub enum Status {
-    /// It holds.
-    Pass,
-    /// It does not hold.
-    Open,
-    /// It is not for this machine.
-    NotApplicable,
-    /// It was not assessed.
-    NotReviewed,
-}
-
-impl Status {
-    /// Returns the word of the documents.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Pass => "pass",
-            Self::Open => "open",
-            Self::NotApplicable => "not_applicable",
-            Self::NotReviewed => "not_reviewed",
-        }
-    }
-
-    /// Returns what STIG Viewer shows.
-    pub fn words(self) -> &'static str {
-        match self {
-            Self::Pass => "Not a Finding",
-            Self::Open => "Open",
-            Self::NotApplicable => "Not Applicable",
-            Self::NotReviewed => "Not Reviewed",
-        }
-    }
 }
 
 /// What a hardening run did.
@@ -255,7 +220,7 @@ pub enum Unreadable {
 struct RawAssessment {
     image: String,
     windows: RawWindows,
-    benchmark: RawBenchmark,
+    benchmark: Benchmark,
     findings: Vec<RawFinding>,
 }
 
@@ -266,15 +231,6 @@ struct RawWindows {
     build: u32,
     ubr: Option<u32>,
     role: String,
-}
-
-#[derive(Deserialize)]
-struct RawBenchmark {
-    id: String,
-    title: String,
-    version: u32,
-    release: u32,
-    date: String,
 }
 
 #[derive(Deserialize)]
@@ -336,7 +292,6 @@ impl Evidence {
     /// [`Unreadable`].
     pub fn read(assessment: &str, log: Option<&str>, catalog: Option<&Catalog>) -> Result<Self, Unreadable> {
         let raw: RawAssessment = serde_json::from_str(assessment).map_err(Unreadable::Assessment)?;
-        let RawBenchmark { id, title, version, release, date } = raw.benchmark;
         let RawWindows { computer_name, product, build, ubr, role } = raw.windows;
         let ubr = ubr.map_or_else(String::new, |ubr| format!(".{ubr}"));
         let stem = raw.image.rsplit_once('.').map_or(raw.image.as_str(), |(stem, _)| stem);
@@ -347,7 +302,7 @@ impl Evidence {
             image: raw.image,
             product: format!("{product} (build {build}{ubr})"),
             role,
-            benchmark: Benchmark { id, title, version, release, date },
+            benchmark: raw.benchmark,
             findings: raw.findings.into_iter().map(finding).collect(),
             run: None,
             preflight: None,

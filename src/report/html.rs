@@ -79,15 +79,16 @@ fn scores(evidence: &Evidence) -> String {
         let mut bars = Vec::new();
         bars.extend(before.map(|(_, counts)| ("before", *counts)));
         bars.push(("now", now));
-        let [pass, open, ..] = now;
+        let [pass, open, _, not_reviewed] = now;
         let score = match (100 * pass).checked_div(pass + open) {
             Some(percent) => format!("{percent} %"),
             None => "-".to_owned(),
         };
         html.push_str(&format!(
-            "<div class=\"card\"><h3>{}</h3><div class=\"big\">{score}</div><div class=\"soft\">{open} open, {pass} not a \
-             finding</div>{}</div>\n",
+            "<div class=\"card\"><h3>{}</h3><div class=\"big\">{score}</div><div class=\"soft\">{pass} of {} assessed \
+             rules hold; {not_reviewed} not reviewed</div>{}</div>\n",
             severity.category(),
+            pass + open,
             chart(severity, &bars)
         ));
     }
@@ -245,7 +246,9 @@ fn left(evidence: &Evidence, run: &Run) -> String {
             continue;
         }
         html.push_str(&format!("<section><h2>{title}</h2>{}", table_head(&["Rule", "Title", "Why"])));
-        for held in list {
+        // A rule with several settings is held for each of them, often for one reason.
+        let mut told = BTreeSet::new();
+        for held in list.iter().filter(|held| told.insert((&held.rule, &held.reason))) {
             let title = evidence.findings.iter().find(|finding| finding.stig_id == held.rule);
             html.push_str(&row(&[
                 ("Rule", &held.rule, true),

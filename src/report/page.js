@@ -22,8 +22,11 @@
     root.dataset.theme = dark ? 'light' : 'dark'
   })
   let closed = []
+  // Paper shows all of what asks for something to be done, or of what the reader has looked for; of the rest a line.
   addEventListener('beforeprint', () => {
-    closed = [...document.querySelectorAll('#rules > li:not([hidden]) details:not([open])')]
+    const all = rules.some(({ item }) => item.hidden)
+    const wanted = all ? [''] : ['[data-status~=open]', '[data-status~=not_reviewed]']
+    closed = wanted.flatMap((status) => [...document.querySelectorAll(`#rules > li${status}:not([hidden]) details:not([open])`)])
     for (const details of closed) details.open = true
   })
   addEventListener('afterprint', () => { for (const details of closed) details.open = false })

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::support::{ask, coldforge, fixture, oracle, text};
+use crate::support::{ask, coldforge, fixture, oracle, shared, text, validators};
 
 const SCHEMA: &str = "/usr/share/openscap/schemas/xccdf/1.2/xccdf_1.2.xsd";
 
@@ -101,6 +101,59 @@ fn results_in_xccdf_are_valid_for_openscap() {
     if oracle("oscap") {
         let done = ask("oscap", &["xccdf", "validate", text(&results)]);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
+    }
+}
+
+#[test]
+fn the_libraries_of_oscal_junit_and_in_toto_read_the_counts_of_the_assessment() {
+    let Some(validators) = validators("bin/python") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let assessment = harden(&out);
+    let total = |name: &str| assessment["totals"][name].as_u64().unwrap();
+    let [pass, open, not_applicable, not_reviewed] = ["pass", "open", "not_applicable", "not_reviewed"].map(total);
+    let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tools/validate.py");
+    let done = ask(text(&validators.join("bin/python")), &[text(&tool), text(&out)]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said: Value = serde_json::from_slice(&done.stdout).unwrap();
+    let expected = serde_json::json!({
+        "satisfied": pass, "not_satisfied": open, "findings": pass + open,
+        "cases": pass + open + not_applicable + not_reviewed,
+        "failures": open, "skipped": not_applicable + not_reviewed,
+        "subjects": [crate::support::sha256(&out.join("ws2022.vhd"))],
+    });
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn stig_manager_imports_the_checklists_with_the_counts_of_the_assessment() {
+    let Some(checker) = shared().map(|shared| shared.join("check/report_check.mjs")) else { return };
+    let Some(modules) = validators("node_modules/@nuwcdivnpt/stig-manager-client-modules") else { return };
+    if !oracle("node") {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let assessment = harden(&out);
+    let total = |name: &str| assessment["totals"][name].as_u64().unwrap();
+    for (name, not_reviewed) in [("checklist.ckl", true), ("checklist.cklb", true), ("results.xccdf.xml", false)] {
+        let report = out.join("reports").join(name);
+        let done = ask("node", &[text(&checker), text(&modules), text(&report)]);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
+        let counts: Value = serde_json::from_str(&said[said.find('{').unwrap()..]).unwrap();
+        assert_eq!(
+            (&counts["fail"], &counts["notapplicable"]),
+            (&total("open").into(), &total("not_applicable").into())
+        );
+        // Of XCCDF it takes neither `notchecked` nor `fixed`: what the run changed is missing there, never a pass too many.
+        if not_reviewed {
+            assert_eq!(counts["pass"], total("pass"), "{name}");
+            assert_eq!(counts["informational"], total("not_reviewed"), "{name}");
+        } else {
+            let fixed = count(&read(&report), "<result>fixed</result>");
+            assert_eq!(counts["pass"], total("pass") - u64::try_from(fixed).unwrap(), "{name}");
+        }
     }
 }
 

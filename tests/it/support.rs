@@ -34,6 +34,21 @@ pub fn shared() -> Option<PathBuf> {
     None
 }
 
+/// Returns the folder with the validators that come from a package registry (`target/validators`), if `part` is in it;
+/// says aloud if not. CI has those of Python, and demands them; those of Node it has where a developer installed them.
+pub fn validators(part: &str) -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("validators");
+    if folder.join(part).exists() {
+        return Some(folder);
+    }
+    if part.starts_with("node_modules") {
+        eprintln!("SKIPPED: {part} is missing");
+    } else {
+        missing(part);
+    }
+    None
+}
+
 /// Unpacks the shared corpus's files whose names match `pattern` (an extended regular expression, such as
 /// `^hives/yarp__`) into a folder that all tests share, and returns that folder.
 pub fn corpus(pattern: &str) -> Option<PathBuf> {
@@ -131,9 +146,18 @@ pub const EPOCH: &str = "1767225600";
 
 /// Runs the built binary at a fixed moment.
 pub fn coldforge<S: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = S>) -> Answer {
+    coldforge_with(arguments, &[])
+}
+
+/// Runs the built binary at a fixed moment, with variables in its environment.
+pub fn coldforge_with<S: AsRef<std::ffi::OsStr>>(
+    arguments: impl IntoIterator<Item = S>,
+    variables: &[(&str, &str)],
+) -> Answer {
     let output = Command::new(env!("CARGO_BIN_EXE_coldforge"))
         .args(arguments)
         .env("SOURCE_DATE_EPOCH", EPOCH)
+        .envs(variables.iter().copied())
         .output()
         .expect("the binary runs");
     let text = |bytes| String::from_utf8_lossy(bytes).into_owned();

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use super::der::{Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, SET, only};
 use super::{Certificate, Error};
+use crate::base::digest::from_base64;
 use crate::base::fs;
 
 /// The bundles that the DoD publishes hold some 70 certificates in 130 KB.
@@ -91,34 +92,9 @@ fn block(der: &[u8]) -> Option<Vec<Certificate>> {
     (list.0.is_empty() && !certificates.is_empty()).then_some(certificates)
 }
 
-/// Decodes the standard alphabet with its padding (RFC 4648 section 4), blanks and line ends left out.
+/// Decodes base64, blanks and line ends left out.
 fn base64(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    if !digits.len().is_multiple_of(4) {
-        return None;
-    }
-    let filled = digits.iter().rposition(|digit| *digit != b'=').map_or(0, |last| last.saturating_add(1));
-    if digits.len().saturating_sub(filled) > 2 {
-        return None;
-    }
-    let mut bytes = Vec::new();
-    for group in digits.get(..filled)?.chunks(4) {
-        let mut word = 0u32;
-        for digit in group {
-            let value = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            word = word << 6 | u32::from(value);
-        }
-        word <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(word.to_be_bytes().get(1..group.len())?);
-    }
-    Some(bytes)
+    from_base64(&text.split_ascii_whitespace().collect::<String>())
 }
 
 #[cfg(test)]
