@@ -7,6 +7,7 @@ mod document;
 use std::sync::LazyLock;
 
 use super::error::Error;
+use super::finding::Benchmark;
 use super::nearest::nearest;
 use super::rule::Rule;
 use super::xccdf;
@@ -32,8 +33,23 @@ pub struct Catalog {
     pub builds: Vec<u32>,
     /// SHA-256 of the catalog's text, so that evidence can name it exactly.
     pub sha256: Digest,
-    /// The rules, in the order of their STIG ids.
+    /// The rules, in the order of their STIG ids; those of [`components`](Self::components) behind them.
     pub rules: Vec<Rule>,
+    /// Whether it is for a program beside Windows, and no benchmark of a machine by itself.
+    pub is_component: bool,
+    /// The benchmarks whose rules were joined to it, in the order of the rules.
+    pub components: Vec<Component>,
+}
+
+/// A benchmark that was joined to another one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Component {
+    /// What identifies it.
+    pub benchmark: Benchmark,
+    /// Its own id in XCCDF, such as `MS_Edge_STIG`.
+    pub xccdf: String,
+    /// How many rules it has.
+    pub rules: usize,
 }
 
 /// Defines the built-in catalogs, each read when it is first asked for.
@@ -126,6 +142,54 @@ impl Catalog {
             })
     }
 
+    /// Returns the built-in components of these ids, such as `edge`; `all` stands for every one. None is named twice.
+    ///
+    /// # Errors
+    /// [`Error::NoComponent`].
+    pub fn components_named(ids: &[String]) -> Result<Vec<&'static Self>, Error> {
+        let known: Vec<&Self> = catalogs().into_iter().filter(|catalog| catalog.is_component).collect();
+        for id in ids.iter().filter(|id| !id.eq_ignore_ascii_case("all")) {
+            if !known.iter().any(|catalog| catalog.id.eq_ignore_ascii_case(id)) {
+                let available = known.iter().map(|catalog| catalog.id.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Error::NoComponent { id: id.clone(), available });
+            }
+        }
+        let named = |catalog: &&&Self| {
+            ids.iter().any(|id| id.eq_ignore_ascii_case("all") || id.eq_ignore_ascii_case(&catalog.id))
+        };
+        Ok(known.iter().filter(named).copied().collect())
+    }
+
+    /// Returns this catalog with the rules of others behind its own.
+    #[must_use]
+    pub fn joined(&self, components: &[&Self]) -> Self {
+        let mut joined = self.clone();
+        let mut digests = self.sha256.to_string();
+        for other in components {
+            let (benchmark, xccdf) = (Benchmark::of(other), other.benchmark.clone());
+            joined.components.push(Component { benchmark, xccdf, rules: other.rules.len() });
+            joined.rules.extend(other.rules.iter().cloned());
+            digests.push_str(&other.sha256.to_string());
+        }
+        if !components.is_empty() {
+            joined.sha256 = Digest::of(digests.as_bytes());
+        }
+        joined
+    }
+
+    /// Returns the component that the rule at this place was joined with; `None` for the catalog's own.
+    pub fn component_of(&self, at: usize) -> Option<&Component> {
+        let joined: usize = self.components.iter().map(|component| component.rules).sum();
+        let mut behind = at.checked_sub(self.rules.len().saturating_sub(joined))?;
+        for component in &self.components {
+            match behind.checked_sub(component.rules) {
+                None => return Some(component),
+                Some(rest) => behind = rest,
+            }
+        }
+        None
+    }
+
     /// Returns the rule of this name, in upper or lower case: its V- id, its SV- id with or without the revision, or
     /// its STIG id.
     ///
@@ -162,6 +226,7 @@ fn bare(rule_id: &str) -> &str {
 fn available() -> String {
     catalogs()
         .iter()
+        .filter(|catalog| !catalog.is_component)
         .map(|catalog| format!("{} ({}, V{}R{})", catalog.id, catalog.title, catalog.version, catalog.release))
         .collect::<Vec<_>>()
         .join(", ")

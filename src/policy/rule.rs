@@ -26,6 +26,9 @@ pub struct Rule {
     pub role: RuleScope,
     /// What else must hold for it to apply; all of them.
     pub applies: Vec<Condition>,
+    /// What must be found on the machine for it to apply, such as the program that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_where: Option<Box<Gate>>,
     /// What holds when the rule is met, in one line.
     pub title: String,
     /// The control correlation identifiers, such as `CCI-000381`.
@@ -58,6 +61,15 @@ pub struct Official {
     pub fix: String,
     /// The ids of the rule in earlier benchmarks, such as `V-73299`.
     pub legacy_ids: Vec<String>,
+}
+
+/// What a machine must have for a rule to be about it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Gate {
+    /// One of these must be met, in every place of its setting.
+    pub any: Vec<Check>,
+    /// Why the rule does not apply where none of them is.
+    pub otherwise: String,
 }
 
 /// One demand of a rule on one setting.
