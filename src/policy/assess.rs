@@ -220,11 +220,7 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
         }
         Err(shortfall @ (Shortfall::CannotTell | Shortfall::Nowhere)) => {
             let at = Some(Place { file: found.file, cell: found.cell });
-            return CheckResult {
-                found: found.value,
-                at,
-                ..untold(setting, demand, shortfall.to_string())
-            };
+            return CheckResult { found: found.value, at, ..untold(setting, demand, shortfall.to_string()) };
         }
         Err(shortfall) => {
             let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];

@@ -79,6 +79,11 @@ built_in! {
     ws2019 "Microsoft Windows Server 2019 STIG, version 3, release 8" "catalog/ws2019.toml",
     ws2022 "Microsoft Windows Server 2022 STIG, version 2, release 8" "catalog/ws2022.toml",
     ws2025 "Microsoft Windows Server 2025 STIG, version 1, release 1" "catalog/ws2025.toml",
+    defender "Microsoft Defender Antivirus STIG, version 2, release 8" "catalog/defender.toml",
+    edge "Microsoft Edge STIG, version 2, release 5" "catalog/edge.toml",
+    ie11 "Microsoft Internet Explorer 11 STIG, version 2, release 6" "catalog/ie11.toml",
+    dotnet "Microsoft .NET Framework 4 STIG, version 2, release 8" "catalog/dotnet.toml",
+    firewall "Microsoft Windows Firewall STIG, version 2, release 2" "catalog/firewall.toml",
 }
 
 /// Returns the rule of this name in any built-in catalog, as [`Catalog::find_rule`] does in one.
@@ -290,6 +295,33 @@ mod tests {
                 assert!(assessed || !rule.checks.is_empty(), "{}", rule.stig_id);
             }
         }
+    }
+
+    #[test]
+    fn components_are_joined_behind_a_catalog_and_each_rule_knows_its_own() {
+        let names = |ids: &[&str]| {
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            Catalog::components_named(&ids)
+        };
+        let ids = |ids: &[&str]| names(ids).unwrap().iter().map(|catalog| catalog.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&["all"]), ["defender", "edge", "ie11", "dotnet", "firewall"]);
+        assert_eq!(ids(&["Edge", "edge", "defender"]), ["defender", "edge"], "in one order, and once");
+        let error = names(&["ws2022"]).unwrap_err();
+        assert!(error.to_string().contains("there is defender, edge, ie11"), "{error}");
+
+        let whole = Catalog::ws2022().joined(&names(&["edge", "firewall"]).unwrap());
+        assert_eq!(whole.rules.len(), 282 + 61 + 21);
+        let of = |at: usize| whole.component_of(at).map(|component| component.benchmark.id.as_str());
+        assert_eq!(
+            [of(0), of(281), of(282), of(342), of(343), of(363), of(364)],
+            [None, None, Some("edge"), Some("edge"), Some("firewall"), Some("firewall"), None]
+        );
+        assert_ne!(whole.sha256, Catalog::ws2022().sha256);
+        assert_eq!(Catalog::ws2022().joined(&[]), *Catalog::ws2022());
+        assert!(whole.rules[282..].iter().all(|rule| rule.only_where.is_some()));
+        let mut seen = std::collections::BTreeSet::new();
+        let all = Catalog::ws2022().joined(&names(&["all"]).unwrap());
+        assert!(all.rules.iter().all(|rule| seen.insert(&rule.vuln_id) && seen.insert(&rule.stig_id)));
     }
 
     #[test]

@@ -26,6 +26,8 @@ pub struct Evidence {
     pub role: String,
     /// The benchmark.
     pub benchmark: Benchmark,
+    /// The benchmarks that were assessed beside it, each with its identifier in DISA's files.
+    pub components: Vec<(Benchmark, String)>,
     /// One for each rule.
     pub findings: Vec<Finding>,
     /// What a hardening run did, if there was one.
@@ -56,6 +58,8 @@ pub struct Finding {
     pub stig_id: String,
     /// The severity.
     pub severity: Severity,
+    /// The id of the component that the rule belongs to; `None` for the main benchmark.
+    pub component: Option<String>,
     /// What the rule is about.
     pub kind: String,
     /// What holds when the rule is met.
@@ -224,6 +228,8 @@ struct RawAssessment {
     image: String,
     windows: RawWindows,
     benchmark: RawBenchmark,
+    #[serde(default)]
+    components: Vec<RawPart>,
     findings: Vec<RawFinding>,
 }
 
@@ -246,11 +252,26 @@ struct RawBenchmark {
 }
 
 #[derive(Deserialize)]
+struct RawPart {
+    #[serde(flatten)]
+    benchmark: RawBenchmark,
+    xccdf: String,
+}
+
+impl From<RawBenchmark> for Benchmark {
+    fn from(raw: RawBenchmark) -> Self {
+        let RawBenchmark { id, title, version, release, date } = raw;
+        Self { id, title, version, release, date }
+    }
+}
+
+#[derive(Deserialize)]
 struct RawFinding {
     vuln_id: String,
     rule_id: String,
     stig_id: String,
     severity: Severity,
+    component: Option<String>,
     kind: String,
     title: String,
     status: Status,
@@ -303,7 +324,6 @@ impl Evidence {
     /// [`Unreadable`].
     pub fn read(assessment: &str, log: Option<&str>, catalog: Option<&Catalog>) -> Result<Self, Unreadable> {
         let raw: RawAssessment = serde_json::from_str(assessment).map_err(Unreadable::Assessment)?;
-        let RawBenchmark { id, title, version, release, date } = raw.benchmark;
         let RawWindows { computer_name, product, build, ubr, role } = raw.windows;
         let ubr = ubr.map_or_else(String::new, |ubr| format!(".{ubr}"));
         let stem = raw.image.rsplit_once('.').map_or(raw.image.as_str(), |(stem, _)| stem);
@@ -314,7 +334,8 @@ impl Evidence {
             image: raw.image,
             product: format!("{product} (build {build}{ubr})"),
             role,
-            benchmark: Benchmark { id, title, version, release, date },
+            benchmark: raw.benchmark.into(),
+            components: raw.components.into_iter().map(|part| (part.benchmark.into(), part.xccdf)).collect(),
             findings: raw.findings.into_iter().map(finding).collect(),
             run: None,
             stig_id: catalog.map(|catalog| catalog.benchmark.clone()),
@@ -453,6 +474,22 @@ impl Evidence {
         }
     }
 
+    /// Returns the evidence of each benchmark by itself: the main one first, each with its own findings.
+    pub fn parts(&self) -> Vec<Self> {
+        let part = |component: Option<&(Benchmark, String)>| {
+            let id = component.map(|(benchmark, _)| &benchmark.id);
+            let mut part = self.clone();
+            part.findings.retain(|finding| finding.component.as_ref() == id);
+            part.components.clear();
+            if let Some((benchmark, xccdf)) = component {
+                part.benchmark = benchmark.clone();
+                part.stig_id = Some(xccdf.clone());
+            }
+            part
+        };
+        std::iter::once(part(None)).chain(self.components.iter().map(|component| part(Some(component)))).collect()
+    }
+
     /// Returns the benchmark's identifier in DISA's files.
     pub fn stig_id(&self) -> &str {
         self.stig_id.as_deref().unwrap_or(&self.benchmark.id)
@@ -495,6 +532,7 @@ fn finding(raw: RawFinding) -> Finding {
         rule_id: raw.rule_id,
         stig_id: raw.stig_id,
         severity: raw.severity,
+        component: raw.component,
         kind: raw.kind,
         title: raw.title,
         status: raw.status,
