@@ -55,13 +55,21 @@ fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Fin
         Applicability::Unknown(reason) => return Finding { reason: Some(reason.to_owned()), ..blank },
         Applicability::Applies => {}
     }
-    match rule.only_where.as_deref().map(|gate| passed(gate, values, rule, machine)) {
-        Some(Err(reason)) => return Finding { reason: Some(reason), ..blank },
-        Some(Ok(Some(reason))) => {
-            return Finding { status: Status::NotApplicable, reason: Some(reason), ..blank };
+    let mut looked_at = Vec::new();
+    if let Some(gate) = rule.only_where.as_deref() {
+        match passed(gate, (rule, values), machine, &mut looked_at) {
+            Passed::Through => {}
+            Passed::Shut => {
+                let reason = Some(gate.otherwise.clone());
+                return Finding { status: Status::NotApplicable, reason, gate: looked_at, ..blank };
+            }
+            Passed::Unknown(reason) => {
+                let reason = Some(format!("whether the rule applies cannot be told: {reason}"));
+                return Finding { reason, gate: looked_at, ..blank };
+            }
         }
-        Some(Ok(None)) | None => {}
     }
+    let blank = Finding { gate: looked_at, ..blank };
     if rule.not_reviewed.is_some() {
         return Finding { reason: rule.not_reviewed.clone(), ..blank };
     }
@@ -91,21 +99,32 @@ fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Fin
     }
 }
 
-/// Looks whether a machine has what a rule is about: why it has not, if so; an error says what could not be read.
-fn passed(gate: &Gate, values: &Values, rule: &Rule, machine: &dyn Readings) -> Result<Option<String>, String> {
+/// Whether a machine has what a rule is about.
+enum Passed {
+    Through,
+    Shut,
+    /// With what could not be read.
+    Unknown(String),
+}
+
+/// Looks whether a machine has what a rule is about, and notes what was looked at.
+fn passed(
+    gate: &Gate,
+    (rule, values): (&Rule, &Values),
+    machine: &dyn Readings,
+    looked_at: &mut Vec<Setting>,
+) -> Passed {
     let mut unknown = None;
     for check in &gate.any {
         let results = look(check, &values.demand(rule, check), machine);
+        looked_at.extend(results.iter().map(|result| result.setting.clone()));
         if results.iter().all(|result| result.status == Status::Pass) {
-            return Ok(None);
+            return Passed::Through;
         }
         let untold = results.into_iter().find(|result| result.status == Status::NotReviewed);
         unknown = unknown.or(untold.and_then(|result| result.reason));
     }
-    match unknown {
-        Some(reason) => Err(format!("whether the rule applies cannot be told: {reason}")),
-        None => Ok(Some(gate.otherwise.clone())),
-    }
+    unknown.map_or(Passed::Shut, Passed::Unknown)
 }
 
 /// Returns the finding of a rule before anything was asked: it is not reviewed.
@@ -126,6 +145,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
         at: None,
         reason: None,
         checks: Vec::new(),
+        gate: Vec::new(),
         import_risk: rule.import_risk.clone(),
     }
 }

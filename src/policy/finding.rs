@@ -157,6 +157,9 @@ pub struct Finding {
     pub reason: Option<String>,
     /// What came of each place of each check.
     pub checks: Vec<CheckResult>,
+    /// What was looked at to tell whether the rule applies, beside what the machine is.
+    #[serde(skip)]
+    pub gate: Vec<Setting>,
     /// What the rule can do to the first boot of an imported image.
     #[serde(skip)]
     pub import_risk: Option<ImportRisk>,

@@ -34,6 +34,8 @@ pub use local_policy::LocalGpo;
 pub use plan::{Held, HoldBack, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
-pub use rule::{Advice, Check, Condition, Gate, ImportRisk, Official, Remedy, Rule, RuleKind, RuleScope, Severity};
+pub use rule::{
+    Advice, Check, Condition, Gate, ImportRisk, Official, Reach, Remedy, Rule, RuleKind, RuleScope, Severity,
+};
 pub use selection::{Level, RoleChoice, Selection, UnknownWord};
 pub use values::{Demand, Values};

@@ -48,6 +48,29 @@ pub struct Rule {
     pub official: Option<Box<Official>>,
 }
 
+impl Rule {
+    /// Returns how far the rule is met here: what is done about an open finding, at best.
+    pub fn reach(&self) -> Reach {
+        let can = |check: &Check| !matches!(check.remedy, Remedy::Beyond(_));
+        match &self.checks[..] {
+            [] => Reach::NotReviewed,
+            checks if checks.iter().any(can) => Reach::Applied,
+            _ => Reach::Checked,
+        }
+    }
+}
+
+/// How far a rule is met on a powered-off machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// It is assessed, and what is open is changed.
+    Applied,
+    /// It is assessed, and what is open stays so, with a reason.
+    Checked,
+    /// It is not assessed, with a reason.
+    NotReviewed,
+}
+
 /// What the publisher of a benchmark says of a rule. Catalogs that are built in carry none of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Official {
