@@ -91,6 +91,9 @@ pub struct Policy {
     pub benchmark: serde_json::Value,
     /// SHA-256 of the catalog's text.
     pub catalog_sha256: Digest,
+    /// The ids of the components whose rules were joined to it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub with: Vec<String>,
     /// `low`, `medium` or `high`.
     pub level: String,
     /// `auto`, `ms` or `dc`.

@@ -63,6 +63,12 @@ pub(super) struct Policy {
     #[arg(long, value_name = "FILE", conflicts_with = "stig")]
     benchmark: Option<PathBuf>,
 
+    /// Also the STIGs of programs beside Windows: defender, edge, ie11, dotnet, firewall, or all
+    ///
+    /// One that is not installed is not applicable.
+    #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
+    with: Vec<String>,
+
     /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all)
     #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
     level: Level,
@@ -165,6 +171,7 @@ impl Policy {
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
             benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
+            with: self.with.clone(),
             level: self.level,
             role: self.role,
             only: self.only.clone(),

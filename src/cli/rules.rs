@@ -1,6 +1,7 @@
 //! `coldforge rules`.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -10,7 +11,7 @@ use super::options::benchmark;
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::policy::xccdf::{self, Imported, Origin};
-use crate::policy::{self, Benchmark, Catalog, Rule};
+use crate::policy::{self, Benchmark, Catalog, Reach, Rule, RuleKind};
 
 /// Look into the catalog of rules
 #[derive(Args, Debug)]
@@ -47,6 +48,12 @@ enum Verb {
         #[arg(long)]
         explain: bool,
     },
+    /// Count the rules of each kind that are applied, only checked, or not reviewed
+    Coverage {
+        /// Write the table as Markdown
+        #[arg(long)]
+        markdown: bool,
+    },
     /// Compare two releases: rules that were added, removed, or demand something else
     Diff {
         /// The older release: a benchmark file, or the id of a built-in STIG
@@ -67,6 +74,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         },
         Verb::Show { rule } => show(rule, ui)?,
         Verb::Import { file, explain } => import(file, *explain, ui)?,
+        Verb::Coverage { markdown } => coverage(*markdown, ui),
         Verb::Diff { from, to } => diff(from, to, ui)?,
     }
     Ok(Verdict::Done)
@@ -96,6 +104,59 @@ fn list_catalogs(ui: &Ui) -> Result<()> {
     }));
     ui.data(&columns(&rows));
     Ok(())
+}
+
+/// Counts what is applied, only checked and not reviewed, by catalog and kind.
+fn coverage(markdown: bool, ui: &Ui) {
+    let catalogs = policy::catalogs();
+    let kinds: BTreeSet<RuleKind> = catalogs.iter().flat_map(|catalog| &catalog.rules).map(|rule| rule.kind).collect();
+    let counts = |catalog: &Catalog, kind: Option<RuleKind>| {
+        [Reach::Applied, Reach::Checked, Reach::NotReviewed].map(|reach| {
+            let of = |rule: &&Rule| rule.reach() == reach && kind.is_none_or(|kind| rule.kind == kind);
+            catalog.rules.iter().filter(of).count()
+        })
+    };
+    if ui.json {
+        let one = |[applied, checked, not_reviewed]: [usize; 3]| json!({ "applied": applied, "checked": checked, "not_reviewed": not_reviewed });
+        let kinds_of = |catalog: &Catalog| -> serde_json::Map<String, serde_json::Value> {
+            kinds.iter().map(|kind| (kind.to_string(), one(counts(catalog, Some(*kind))))).collect()
+        };
+        ui.document(&json!({
+            "schema": "coldforge/coverage/1",
+            "catalogs": catalogs.iter().map(|catalog| json!({
+                "benchmark": Benchmark::of(catalog),
+                "all": one(counts(catalog, None)),
+                "kinds": kinds_of(catalog),
+            })).collect::<Vec<_>>(),
+        }));
+        return;
+    }
+    let cell = |counts: [usize; 3]| match counts {
+        [0, 0, 0] => "-".to_owned(),
+        counts => counts.map(|count| count.to_string()).join(" / "),
+    };
+    let heads = catalogs.iter().map(|catalog| format!("{} V{}R{}", catalog.id, catalog.version, catalog.release));
+    let mut rows = vec![std::iter::once("kind".to_owned()).chain(heads).collect::<Vec<_>>()];
+    for kind in kinds.iter().copied().map(Some).chain([None]) {
+        let name = kind.map_or_else(|| "all".to_owned(), |kind| kind.to_string());
+        rows.push(std::iter::once(name).chain(catalogs.iter().map(|catalog| cell(counts(catalog, kind)))).collect());
+    }
+    if !markdown {
+        ui.data(&columns(&rows));
+        return;
+    }
+    rows.insert(1, rows.first().map(|head| vec!["---".to_owned(); head.len()]).unwrap_or_default());
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            if row.first().is_some_and(|cell| cell == "---") {
+                format!("|{}|", row.join("|"))
+            } else {
+                format!("| {} |", row.join(" | "))
+            }
+        })
+        .collect();
+    ui.data(&(lines.join("\n") + "\n"));
 }
 
 fn list_rules(stig: &str, ui: &Ui) -> Result<()> {

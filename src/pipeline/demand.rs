@@ -29,6 +29,8 @@ pub struct Demand {
     pub stig: Option<String>,
     /// A benchmark file as its publisher made it, which then stands in for a built-in one.
     pub benchmark: Option<Vec<u8>>,
+    /// The components whose benchmarks are assessed beside it, such as `edge`; `all` for every one.
+    pub with: Vec<String>,
     /// The level.
     pub level: Level,
     /// As what the machine is assessed.
@@ -124,6 +126,10 @@ impl Demand {
             (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
             (None, None) => Cow::Borrowed(Catalog::for_identity(identity)?),
         };
+        let components = Catalog::components_named(&self.with)?;
+        if !components.is_empty() {
+            catalog = Cow::Owned(catalog.joined(&components));
+        }
         for certificate in &self.certificates {
             let is_named = catalog.rules.iter().flat_map(|rule| &rule.checks).any(|check| names(check, certificate));
             if is_named {
@@ -153,6 +159,7 @@ impl Demand {
         audit::Policy {
             benchmark: json!(Benchmark::of(catalog)),
             catalog_sha256: catalog.sha256,
+            with: catalog.components.iter().map(|component| component.benchmark.id.clone()).collect(),
             level: self.level.to_string(),
             role: self.role.to_string(),
             only: self.only.clone(),
@@ -183,6 +190,10 @@ impl Demand {
         Ok(Self {
             stig: Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
             benchmark: None,
+            with: match &policy["with"] {
+                Value::Null => Vec::new(),
+                _ => texts("with")?,
+            },
             level: text("level")?.parse().map_err(|_| "level")?,
             role: text("role")?.parse().map_err(|_| "role")?,
             only: texts("only")?,

@@ -25,7 +25,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
-use crate::windows::setting::{Identity, Readings};
+use crate::windows::setting::{Identity, Readings, Setting};
 use crate::windows::{BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
 /// A hardening job.
@@ -448,8 +448,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<()> {
     let planned = |id: &str| plan.steps.iter().any(|step| step.rules.iter().any(|rule| rule == id));
     let left = |id: &str| plan.left_open.iter().chain(&plan.held_back).any(|held| held.rule == id);
+    let is_step = |setting: &Setting| plan.steps.iter().any(|step| step.setting == *setting);
     let as_planned = |old: &Finding, new: &Finding| {
-        let stepped = |check: &CheckResult| plan.steps.iter().any(|step| step.setting == check.setting);
+        let stepped = |check: &CheckResult| is_step(&check.setting);
         let untold = old.checks.iter().any(|check| check.status == Status::NotReviewed);
         new.checks.iter().filter(|check| stepped(check)).all(|check| check.status == Status::Pass)
             && (left(&old.stig_id) || untold)
@@ -463,8 +464,10 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
                 true => as_planned(old, new),
                 false => new.status == old.status,
             };
-            // A value that two rules share may close the other one as well; a waived rule is left to other rules.
-            old.stig_id != new.stig_id || !(held || new.status == Status::Pass || old.is_waived())
+            // A value that two rules share may close the other one as well, or take away what it is about; a waived rule
+            // is left to other rules.
+            let shut = || new.status == Status::NotApplicable && new.gate.iter().any(is_step);
+            old.stig_id != new.stig_id || !(held || new.status == Status::Pass || old.is_waived() || shut())
         })
         .map(|(old, _)| old.stig_id.as_str())
         .collect();

@@ -50,10 +50,11 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
         Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
     };
     let assessment = read(ASSESSMENT)?;
-    let catalog = match benchmark(&bundle)? {
+    let own = match benchmark(&bundle)? {
         Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
-        None => catalog_of(&assessment).map(Cow::Borrowed),
+        None => catalog_of(&assessment),
     };
+    let catalog = own.map(|own| joined(own, &assessment)).transpose()?;
     let mut evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog.as_deref())?;
     if bundle.files.iter().any(|file| file.path == aws::PREFLIGHT) {
         evidence = evidence.with_preflight(&read(aws::PREFLIGHT)?)?;
@@ -90,11 +91,20 @@ pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Res
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
+/// Returns a catalog with the built-in components that an assessment names.
+fn joined(catalog: Cow<'static, Catalog>, assessment: &str) -> Result<Cow<'static, Catalog>> {
+    let document: serde_json::Value = serde_json::from_str(assessment).unwrap_or_default();
+    let parts = document["components"].as_array().into_iter().flatten();
+    let ids: Vec<String> = parts.filter_map(|part| Some(part["id"].as_str()?.to_owned())).collect();
+    let components = Catalog::components_named(&ids)?;
+    Ok(if components.is_empty() { catalog } else { Cow::Owned(catalog.joined(&components)) })
+}
+
 /// Returns the built-in catalog that an assessment names, if it is of the same release.
-fn catalog_of(assessment: &str) -> Option<&'static Catalog> {
+fn catalog_of(assessment: &str) -> Option<Cow<'static, Catalog>> {
     let document: serde_json::Value = serde_json::from_str(assessment).ok()?;
     let benchmark = &document["benchmark"];
     let catalog = Catalog::named(benchmark["id"].as_str()?).ok()?;
     let same = benchmark["version"] == catalog.version && benchmark["release"] == catalog.release;
-    same.then_some(catalog)
+    same.then_some(Cow::Borrowed(catalog))
 }

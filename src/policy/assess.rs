@@ -7,12 +7,12 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use super::applicability::Applicability;
-use super::catalog::Catalog;
-use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary};
+use super::catalog::{Catalog, Component};
+use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary};
 use super::local_policy;
 use super::principal::Principal;
 use super::require::{Requirement, Shortfall};
-use super::rule::{Check, Remedy, Rule};
+use super::rule::{Check, Gate, Remedy, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
 use crate::base::sid::Sid;
@@ -25,13 +25,25 @@ pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine
     let role = selection.role(machine.identity());
     let mut totals = Summary::default();
     let mut findings = Vec::new();
-    for rule in catalog.rules.iter().filter(|rule| selection.takes(rule)) {
-        let finding = find(rule, role, values, machine);
+    let part = |component: &Component| Part {
+        benchmark: component.benchmark.clone(),
+        xccdf: component.xccdf.clone(),
+        totals: Summary::default(),
+    };
+    let mut components: Vec<Part> = catalog.components.iter().map(part).collect();
+    for (at, rule) in catalog.rules.iter().enumerate().filter(|(_, rule)| selection.takes(rule)) {
+        let component = catalog.component_of(at).map(|component| component.benchmark.id.clone());
+        let finding = Finding { component, ..find(rule, role, values, machine) };
         totals.add(finding.severity, finding.status);
+        for part in &mut components {
+            if finding.component.as_ref() == Some(&part.benchmark.id) {
+                part.totals.add(finding.severity, finding.status);
+            }
+        }
         findings.push(finding);
     }
     let benchmark = Benchmark::of(catalog);
-    Assessment { benchmark, role, totals, findings }
+    Assessment { benchmark, role, totals, components, findings }
 }
 
 fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Finding {
@@ -43,6 +55,21 @@ fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Fin
         Applicability::Unknown(reason) => return Finding { reason: Some(reason.to_owned()), ..blank },
         Applicability::Applies => {}
     }
+    let mut looked_at = Vec::new();
+    if let Some(gate) = rule.only_where.as_deref() {
+        match passed(gate, (rule, values), machine, &mut looked_at) {
+            Passed::Through => {}
+            Passed::Shut => {
+                let reason = Some(gate.otherwise.clone());
+                return Finding { status: Status::NotApplicable, reason, gate: looked_at, ..blank };
+            }
+            Passed::Unknown(reason) => {
+                let reason = Some(format!("whether the rule applies cannot be told: {reason}"));
+                return Finding { reason, gate: looked_at, ..blank };
+            }
+        }
+    }
+    let blank = Finding { gate: looked_at, ..blank };
     if rule.not_reviewed.is_some() {
         return Finding { reason: rule.not_reviewed.clone(), ..blank };
     }
@@ -72,6 +99,34 @@ fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Fin
     }
 }
 
+/// Whether a machine has what a rule is about.
+enum Passed {
+    Through,
+    Shut,
+    /// With what could not be read.
+    Unknown(String),
+}
+
+/// Looks whether a machine has what a rule is about, and notes what was looked at.
+fn passed(
+    gate: &Gate,
+    (rule, values): (&Rule, &Values),
+    machine: &dyn Readings,
+    looked_at: &mut Vec<Setting>,
+) -> Passed {
+    let mut unknown = None;
+    for check in &gate.any {
+        let results = look(check, &values.demand(rule, check), machine);
+        looked_at.extend(results.iter().map(|result| result.setting.clone()));
+        if results.iter().all(|result| result.status == Status::Pass) {
+            return Passed::Through;
+        }
+        let untold = results.into_iter().find(|result| result.status == Status::NotReviewed);
+        unknown = unknown.or(untold.and_then(|result| result.reason));
+    }
+    unknown.map_or(Passed::Shut, Passed::Unknown)
+}
+
 /// Returns the finding of a rule before anything was asked: it is not reviewed.
 fn blank(rule: &Rule, values: &Values) -> Finding {
     let first = rule.checks.first();
@@ -80,6 +135,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
         rule_id: rule.rule_id.clone(),
         stig_id: rule.stig_id.clone(),
         severity: rule.severity,
+        component: None,
         kind: rule.kind,
         title: rule.title.clone(),
         status: Status::NotReviewed,
@@ -90,6 +146,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
         reason: None,
         checks: Vec::new(),
         waiver: None,
+        gate: Vec::new(),
         import_risk: rule.import_risk.clone(),
     }
 }
@@ -184,13 +241,9 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
             let absent = found.value.is_none().then(|| "the value is absent, which passes".to_owned());
             (Status::Pass, own_words.or(absent))
         }
-        Err(Shortfall::CannotTell) => {
+        Err(shortfall @ (Shortfall::CannotTell | Shortfall::Nowhere)) => {
             let at = Some(Place { file: found.file, cell: found.cell });
-            return CheckResult {
-                found: found.value,
-                at,
-                ..untold(setting, demand, Shortfall::CannotTell.to_string())
-            };
+            return CheckResult { found: found.value, at, ..untold(setting, demand, shortfall.to_string()) };
         }
         Err(shortfall) => {
             let reasons = [Some(format!("{shortfall}; {} is required", demand.require)), own_words];
@@ -258,6 +311,8 @@ mod tests {
     use crate::windows::setting::{Identity, Value, ValueType};
 
     const SYSTEM_POLICIES: &str = "HKLM\\SOFTWARE\\Microsoft\\Windows\\CurrentVersion\\Policies\\System";
+    /// The rules about sites of an FTP server, which a bare machine has not.
+    const FTP: [&str; 2] = ["WN22-00-000420", "WN22-00-000430"];
     const LSA: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa";
 
     fn assessed(machine: &Paper) -> Assessment {
@@ -299,6 +354,14 @@ mod tests {
         assert_eq!(
             passed,
             [
+                "WN22-00-000320",
+                "WN22-00-000330",
+                "WN22-00-000340",
+                "WN22-00-000350",
+                "WN22-00-000360",
+                "WN22-00-000370",
+                "WN22-00-000380",
+                "WN22-00-000410",
                 "WN22-CC-000130",
                 "WN22-CC-000310",
                 "WN22-CC-000320",
@@ -309,7 +372,7 @@ mod tests {
             ]
         );
         assert!(of(Status::Pass).all(|finding| finding.reason.as_deref() == Some("the value is absent, which passes")));
-        assert_eq!(assessment.totals.all, Totals { pass: 7, open: 181, not_applicable: 44, not_reviewed: 50 });
+        assert_eq!(assessment.totals.all, Totals { pass: 15, open: 181, not_applicable: 46, not_reviewed: 40 });
     }
 
     #[test]
@@ -377,6 +440,43 @@ mod tests {
     }
 
     #[test]
+    fn permissions_of_what_is_not_there_are_not_reviewed_and_defaults_pass() {
+        const LOGS: &str = "\\Windows\\System32\\winevt\\Logs\\";
+        let event_log = "S-1-5-80-880578595-1860270145-482643319-2788375705-1540778122";
+        let mut machine = Paper::new(paper::member_server());
+        let said = finding(&machine, "WN22-AU-000040");
+        assert_eq!(said.status, Status::NotReviewed);
+        assert!(said.reason.unwrap().contains("nothing there whose permissions"));
+        for (found, status) in [
+            (format!("D:AI(A;ID;FA;;;{event_log})(A;ID;FA;;;SY)(A;ID;FA;;;BA)"), Status::Pass),
+            (format!("D:PAI(A;OICI;FA;;;{event_log})(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)"), Status::Pass),
+            (format!("D:(A;;FA;;;{event_log})(A;;FA;;;SY)(A;;FA;;;BA)(A;;FR;;;BU)"), Status::Open),
+        ] {
+            machine.put(&Setting::FileAcl { path: format!("{LOGS}Security.evtx") }, Some(Value::Sddl(found.clone())));
+            assert_eq!(finding(&machine, "WN22-AU-000040").status, status, "{found}");
+        }
+    }
+
+    #[test]
+    fn a_gate_that_is_shut_makes_a_rule_not_applicable_and_one_that_cannot_be_told_not_reviewed() {
+        let mut machine = Paper::new(paper::member_server());
+        let server = setting("HKLM\\SYSTEM\\CurrentControlSet\\Services\\LanmanServer\\Parameters", "SMB1");
+        let client = setting("HKLM\\SYSTEM\\CurrentControlSet\\Services\\mrxsmb10", "Start");
+        machine.put(&Setting::Feature { name: "FS-SMB1".into() }, Some(Value::Text("installed".into())));
+        assert_eq!(finding(&machine, "WN22-00-000380").status, Status::Open);
+        machine.put(&server, Some(Value::dword(0)));
+        assert_eq!(finding(&machine, "WN22-00-000380").status, Status::Open, "the client is on");
+        machine.put(&client, Some(Value::dword(4)));
+        let shut = finding(&machine, "WN22-00-000380");
+        assert_eq!(shut.status, Status::NotApplicable);
+        assert!(shut.reason.unwrap().contains("WN22-00-000390"));
+        machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET001\\SERVICES\\MRXSMB10".into());
+        let untold = finding(&machine, "WN22-00-000380");
+        assert_eq!(untold.status, Status::NotReviewed);
+        assert!(untold.reason.unwrap().starts_with("whether the rule applies cannot be told: cannot read"));
+    }
+
+    #[test]
     fn a_setting_without_a_place_is_not_reviewed() {
         let mut machine = Paper::new(paper::member_server());
         machine.control_sets.clear();
@@ -420,13 +520,14 @@ mod tests {
         let server = assessed(&Paper::new(paper::member_server()));
         let controller = assessed(&Paper::new(paper::domain_controller()));
         for (finding, on_controller) in server.findings.iter().zip(&controller.findings) {
-            let dc = finding.stig_id.contains("-DC-");
+            let without_ftp = FTP.contains(&finding.stig_id.as_str());
+            let dc = finding.stig_id.contains("-DC-") || without_ftp;
             let ms = finding.stig_id.contains("-MS-");
             assert_eq!(finding.status == Status::NotApplicable, dc, "{}", finding.stig_id);
-            let not_here = ms || finding.stig_id == "WN22-CC-000140";
+            let not_here = ms || without_ftp || finding.stig_id == "WN22-CC-000140";
             assert_eq!(on_controller.status == Status::NotApplicable, not_here, "{}", finding.stig_id);
         }
-        assert_eq!(controller.totals.all, Totals { pass: 7, open: 185, not_applicable: 15, not_reviewed: 75 });
+        assert_eq!(controller.totals.all, Totals { pass: 15, open: 185, not_applicable: 17, not_reviewed: 65 });
         assert_eq!(controller.role, Role::DomainController);
     }
 
@@ -444,7 +545,10 @@ mod tests {
         let of = |domain_joined, wanted| {
             let identity = Identity { domain_joined, ..paper::member_server() };
             let findings = assessed(&Paper::new(identity)).findings;
-            let of = |finding: &Finding| finding.status == wanted && !finding.stig_id.contains("-DC-");
+            let of = |finding: &Finding| {
+                let elsewhere = finding.stig_id.contains("-DC-") || FTP.contains(&finding.stig_id.as_str());
+                finding.status == wanted && !elsewhere
+            };
             findings.into_iter().filter(of).map(|finding| finding.stig_id[5..].to_owned()).collect::<Vec<_>>()
         };
         assert_eq!(of(Some(false), Status::NotApplicable), joined);
@@ -484,7 +588,7 @@ mod tests {
             assert_eq!(finding(&unknown, &name).status, Status::NotReviewed, "{name}");
             assert!(reason(&unknown, &name).contains("could not be told"), "{name}");
         }
-        assert_eq!(assessed(&core).totals.all.not_applicable, 44 + 9);
+        assert_eq!(assessed(&core).totals.all.not_applicable, 46 + 9);
     }
 
     #[test]
@@ -705,6 +809,6 @@ mod tests {
             machine.put(&check.setting, Some(Value::data(ValueType::BINARY, vec![0xff; 7])));
         }
         let totals = assessed(&machine).totals.all;
-        assert_eq!((totals.pass, totals.open), (0, 188));
+        assert_eq!((totals.pass, totals.open), (0, 203));
     }
 }

@@ -7,6 +7,7 @@ mod document;
 use std::sync::LazyLock;
 
 use super::error::Error;
+use super::finding::Benchmark;
 use super::nearest::nearest;
 use super::rule::Rule;
 use super::xccdf;
@@ -32,8 +33,23 @@ pub struct Catalog {
     pub builds: Vec<u32>,
     /// SHA-256 of the catalog's text, so that evidence can name it exactly.
     pub sha256: Digest,
-    /// The rules, in the order of their STIG ids.
+    /// The rules, in the order of their STIG ids; those of [`components`](Self::components) behind them.
     pub rules: Vec<Rule>,
+    /// Whether it is for a program beside Windows, and no benchmark of a machine by itself.
+    pub is_component: bool,
+    /// The benchmarks whose rules were joined to it, in the order of the rules.
+    pub components: Vec<Component>,
+}
+
+/// A benchmark that was joined to another one.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Component {
+    /// What identifies it.
+    pub benchmark: Benchmark,
+    /// Its own id in XCCDF, such as `MS_Edge_STIG`.
+    pub xccdf: String,
+    /// How many rules it has.
+    pub rules: usize,
 }
 
 /// Defines the built-in catalogs, each read when it is first asked for.
@@ -63,6 +79,11 @@ built_in! {
     ws2019 "Microsoft Windows Server 2019 STIG, version 3, release 8" "catalog/ws2019.toml",
     ws2022 "Microsoft Windows Server 2022 STIG, version 2, release 8" "catalog/ws2022.toml",
     ws2025 "Microsoft Windows Server 2025 STIG, version 1, release 1" "catalog/ws2025.toml",
+    defender "Microsoft Defender Antivirus STIG, version 2, release 8" "catalog/defender.toml",
+    edge "Microsoft Edge STIG, version 2, release 5" "catalog/edge.toml",
+    ie11 "Microsoft Internet Explorer 11 STIG, version 2, release 6" "catalog/ie11.toml",
+    dotnet "Microsoft .NET Framework 4 STIG, version 2, release 8" "catalog/dotnet.toml",
+    firewall "Microsoft Windows Firewall STIG, version 2, release 2" "catalog/firewall.toml",
 }
 
 /// Returns the rule of this name in any built-in catalog, as [`Catalog::find_rule`] does in one.
@@ -126,6 +147,54 @@ impl Catalog {
             })
     }
 
+    /// Returns the built-in components of these ids, such as `edge`; `all` stands for every one. None is named twice.
+    ///
+    /// # Errors
+    /// [`Error::NoComponent`].
+    pub fn components_named(ids: &[String]) -> Result<Vec<&'static Self>, Error> {
+        let known: Vec<&Self> = catalogs().into_iter().filter(|catalog| catalog.is_component).collect();
+        for id in ids.iter().filter(|id| !id.eq_ignore_ascii_case("all")) {
+            if !known.iter().any(|catalog| catalog.id.eq_ignore_ascii_case(id)) {
+                let available = known.iter().map(|catalog| catalog.id.as_str()).collect::<Vec<_>>().join(", ");
+                return Err(Error::NoComponent { id: id.clone(), available });
+            }
+        }
+        let named = |catalog: &&&Self| {
+            ids.iter().any(|id| id.eq_ignore_ascii_case("all") || id.eq_ignore_ascii_case(&catalog.id))
+        };
+        Ok(known.iter().filter(named).copied().collect())
+    }
+
+    /// Returns this catalog with the rules of others behind its own.
+    #[must_use]
+    pub fn joined(&self, components: &[&Self]) -> Self {
+        let mut joined = self.clone();
+        let mut digests = self.sha256.to_string();
+        for other in components {
+            let (benchmark, xccdf) = (Benchmark::of(other), other.benchmark.clone());
+            joined.components.push(Component { benchmark, xccdf, rules: other.rules.len() });
+            joined.rules.extend(other.rules.iter().cloned());
+            digests.push_str(&other.sha256.to_string());
+        }
+        if !components.is_empty() {
+            joined.sha256 = Digest::of(digests.as_bytes());
+        }
+        joined
+    }
+
+    /// Returns the component that the rule at this place was joined with; `None` for the catalog's own.
+    pub fn component_of(&self, at: usize) -> Option<&Component> {
+        let joined: usize = self.components.iter().map(|component| component.rules).sum();
+        let mut behind = at.checked_sub(self.rules.len().saturating_sub(joined))?;
+        for component in &self.components {
+            match behind.checked_sub(component.rules) {
+                None => return Some(component),
+                Some(rest) => behind = rest,
+            }
+        }
+        None
+    }
+
     /// Returns the rule of this name, in upper or lower case: its V- id, its SV- id with or without the revision, or
     /// its STIG id.
     ///
@@ -162,6 +231,7 @@ fn bare(rule_id: &str) -> &str {
 fn available() -> String {
     catalogs()
         .iter()
+        .filter(|catalog| !catalog.is_component)
         .map(|catalog| format!("{} ({}, V{}R{})", catalog.id, catalog.title, catalog.version, catalog.release))
         .collect::<Vec<_>>()
         .join(", ")
@@ -225,6 +295,33 @@ mod tests {
                 assert!(assessed || !rule.checks.is_empty(), "{}", rule.stig_id);
             }
         }
+    }
+
+    #[test]
+    fn components_are_joined_behind_a_catalog_and_each_rule_knows_its_own() {
+        let names = |ids: &[&str]| {
+            let ids: Vec<String> = ids.iter().map(|id| (*id).to_owned()).collect();
+            Catalog::components_named(&ids)
+        };
+        let ids = |ids: &[&str]| names(ids).unwrap().iter().map(|catalog| catalog.id.clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&["all"]), ["defender", "edge", "ie11", "dotnet", "firewall"]);
+        assert_eq!(ids(&["Edge", "edge", "defender"]), ["defender", "edge"], "in one order, and once");
+        let error = names(&["ws2022"]).unwrap_err();
+        assert!(error.to_string().contains("there is defender, edge, ie11"), "{error}");
+
+        let whole = Catalog::ws2022().joined(&names(&["edge", "firewall"]).unwrap());
+        assert_eq!(whole.rules.len(), 282 + 61 + 21);
+        let of = |at: usize| whole.component_of(at).map(|component| component.benchmark.id.as_str());
+        assert_eq!(
+            [of(0), of(281), of(282), of(342), of(343), of(363), of(364)],
+            [None, None, Some("edge"), Some("edge"), Some("firewall"), Some("firewall"), None]
+        );
+        assert_ne!(whole.sha256, Catalog::ws2022().sha256);
+        assert_eq!(Catalog::ws2022().joined(&[]), *Catalog::ws2022());
+        assert!(whole.rules[282..].iter().all(|rule| rule.only_where.is_some()));
+        let mut seen = std::collections::BTreeSet::new();
+        let all = Catalog::ws2022().joined(&names(&["all"]).unwrap());
+        assert!(all.rules.iter().all(|rule| seen.insert(&rule.vuln_id) && seen.insert(&rule.stig_id)));
     }
 
     #[test]

@@ -80,6 +80,15 @@ pub enum Error {
         available: String,
     },
 
+    /// No catalog for a program beside Windows has this id.
+    #[error("there is no component {id:?}; there is {available}")]
+    NoComponent {
+        /// The id.
+        id: String,
+        /// The components that there are.
+        available: String,
+    },
+
     /// No rule has this id.
     #[error("there is no rule {name:?}{}", meant(nearest.as_deref()))]
     UnknownRule {
@@ -142,6 +151,7 @@ impl Failure for Error {
             | Self::Value { .. }
             | Self::Waiver { .. }
             | Self::NoCatalog { .. }
+            | Self::NoComponent { .. }
             | Self::UnknownRule { .. }
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
@@ -173,6 +183,7 @@ impl Failure for Error {
             Self::Waiver { source, .. } => Some(source.hint()),
             Self::NoStig { .. } => Some("choose one of the STIGs with --stig only if it is meant for this Windows"),
             Self::NoCatalog { .. } => Some("choose one of these with --stig"),
+            Self::NoComponent { .. } => Some("choose of these with --with, separated by commas, or all"),
             Self::UnknownRule { .. } => {
                 Some("look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")
             }

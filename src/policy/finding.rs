@@ -18,10 +18,25 @@ pub struct Assessment {
     pub benchmark: Benchmark,
     /// The role in which the machine was assessed.
     pub role: Role,
-    /// How many findings there are of each status.
+    /// How many findings there are of each status, those of components among them.
     pub totals: Summary,
+    /// The benchmarks that were assessed beside it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Part>,
     /// One finding for every selected rule.
     pub findings: Vec<Finding>,
+}
+
+/// A benchmark that was assessed beside the main one.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Part {
+    /// The benchmark.
+    #[serde(flatten)]
+    pub benchmark: Benchmark,
+    /// Its own id in XCCDF, such as `MS_Edge_STIG`.
+    pub xccdf: String,
+    /// How many of its findings there are of each status.
+    pub totals: Summary,
 }
 
 /// Which benchmark was assessed.
@@ -145,6 +160,9 @@ pub struct Finding {
     pub stig_id: String,
     /// The severity.
     pub severity: Severity,
+    /// The id of the component that the rule belongs to; `None` for the main benchmark.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub component: Option<String>,
     /// What the rule is about.
     pub kind: RuleKind,
     /// What holds when the rule is met.
@@ -166,6 +184,9 @@ pub struct Finding {
     /// The organization's decision to leave the rule unmet; it does not change the status.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiver: Option<Waiver>,
+    /// What was looked at to tell whether the rule applies, beside what the machine is.
+    #[serde(skip)]
+    pub gate: Vec<Setting>,
     /// What the rule can do to the first boot of an imported image.
     #[serde(skip)]
     pub import_risk: Option<ImportRisk>,

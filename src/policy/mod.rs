@@ -33,16 +33,18 @@ pub mod xccdf;
 
 pub use apply::{Applied, apply};
 pub use assess::assess;
-pub use catalog::{Catalog, catalogs, find_rule};
+pub use catalog::{Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
-pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Place, Status, Summary, Totals};
+pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary, Totals};
 pub use first_boot::FirstBoot;
 pub use local_policy::LocalGpo;
 pub use lockout::keep_an_administrator;
 pub use plan::{Held, HoldBack, HoldBackChoice, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
-pub use rule::{Advice, Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind, RuleScope, Severity};
+pub use rule::{
+    Advice, Check, Condition, Gate, ImportRisk, Official, Reach, Remedy, Rule, RuleKind, RuleScope, Severity,
+};
 pub use selection::{Level, RoleChoice, Selection, UnknownWord};
 pub use threshold::{Breach, Error as ThresholdError, Threshold};
 pub use values::{Demand, Values};

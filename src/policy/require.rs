@@ -155,6 +155,8 @@ pub enum Shortfall {
     },
     /// Whether it is met cannot be told: permissions have an entry that is not understood.
     CannotTell,
+    /// There is nothing that could have permissions.
+    Nowhere,
     /// There is a value, and there must be none.
     Present,
 }
@@ -167,6 +169,8 @@ impl Requirement {
     pub fn judge(&self, form: Form, value: Option<&Value>) -> Result<(), Shortfall> {
         let value = match (self, value) {
             (Self::AbsentOr(_) | Self::Absent, None) => return Ok(()),
+            // Permissions of nothing are neither wide nor narrow.
+            (Self::NotWiderThan { .. }, None) => return Err(Shortfall::Nowhere),
             (_, None) => return Err(Shortfall::Absent),
             (Self::Absent, Some(_)) => return Err(Shortfall::Present),
             (Self::AbsentOr(inner), Some(_)) => return inner.judge(form, value),
@@ -379,6 +383,7 @@ impl fmt::Display for Shortfall {
                 f.write_str(&said.into_iter().map(|(_, _, text)| text).collect::<Vec<_>>().join("; "))
             }
             Self::CannotTell => f.write_str("the permissions have an entry that is not understood"),
+            Self::Nowhere => f.write_str("there is nothing there whose permissions could be told"),
             Self::Present => f.write_str("it is there"),
         }
     }
@@ -521,7 +526,7 @@ mod tests {
         for odd in ["D:(XA;;FX;;;WD;(0x61727478))", "D:("] {
             assert_eq!(said(odd).unwrap_err(), Shortfall::CannotTell.to_string());
         }
-        assert_eq!(require.judge(Form::Sddl, None), Err(Shortfall::Absent));
+        assert_eq!(require.judge(Form::Sddl, None), Err(Shortfall::Nowhere), "not narrow, and not wide");
     }
 
     #[test]

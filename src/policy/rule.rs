@@ -26,6 +26,9 @@ pub struct Rule {
     pub role: RuleScope,
     /// What else must hold for it to apply; all of them.
     pub applies: Vec<Condition>,
+    /// What must be found on the machine for it to apply, such as the program that it is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub only_where: Option<Box<Gate>>,
     /// What holds when the rule is met, in one line.
     pub title: String,
     /// The control correlation identifiers, such as `CCI-000381`.
@@ -45,6 +48,29 @@ pub struct Rule {
     pub official: Option<Box<Official>>,
 }
 
+impl Rule {
+    /// Returns how far the rule is met here: what is done about an open finding, at best.
+    pub fn reach(&self) -> Reach {
+        let can = |check: &Check| !matches!(check.remedy, Remedy::Beyond(_));
+        match &self.checks[..] {
+            [] => Reach::NotReviewed,
+            checks if checks.iter().any(can) => Reach::Applied,
+            _ => Reach::Checked,
+        }
+    }
+}
+
+/// How far a rule is met on a powered-off machine.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Reach {
+    /// It is assessed, and what is open is changed.
+    Applied,
+    /// It is assessed, and what is open stays so, with a reason.
+    Checked,
+    /// It is not assessed, with a reason.
+    NotReviewed,
+}
+
 /// What the publisher of a benchmark says of a rule. Catalogs that are built in carry none of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
 pub struct Official {
@@ -58,6 +84,15 @@ pub struct Official {
     pub fix: String,
     /// The ids of the rule in earlier benchmarks, such as `V-73299`.
     pub legacy_ids: Vec<String>,
+}
+
+/// What a machine must have for a rule to be about it.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct Gate {
+    /// One of these must be met, in every place of its setting.
+    pub any: Vec<Check>,
+    /// Why the rule does not apply where none of them is.
+    pub otherwise: String,
 }
 
 /// One demand of a rule on one setting.

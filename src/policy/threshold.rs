@@ -324,12 +324,14 @@ mod tests {
                 checks: Vec::new(),
                 import_risk: None,
                 waiver: None,
+                component: None,
+                gate: Vec::new(),
             }
         });
         let findings = findings.collect();
         let benchmark =
             Benchmark { id: "t".into(), title: "T".into(), version: 1, release: 1, date: "2026-01-01".into() };
-        Assessment { benchmark, role: Role::MemberServer, totals, findings }
+        Assessment { benchmark, role: Role::MemberServer, totals, components: Vec::new(), findings }
     }
 
     fn breaches(text: &str) -> Vec<String> {

@@ -28,7 +28,11 @@ pub(super) fn render(evidence: &Evidence) -> Vec<u8> {
                 xml.leaf(name, &[], text);
             }
         });
-        xml.element("STIGS", &[], |xml| xml.element("iSTIG", &[], |xml| stig(xml, evidence)));
+        xml.element("STIGS", &[], |xml| {
+            for part in evidence.parts() {
+                xml.element("iSTIG", &[], |xml| stig(xml, &part));
+            }
+        });
     });
     xml.into_bytes()
 }

@@ -7,22 +7,10 @@ use super::text::{line, plain, uuid};
 
 /// Returns the document.
 pub(super) fn document(evidence: &Evidence) -> Value {
-    let stig_uuid = uuid(&["stig", &evidence.benchmark.to_string()]);
-    let rules: Vec<Value> = evidence.findings.iter().map(|finding| rule(evidence, &stig_uuid, finding)).collect();
     json!({
         "title": line(&evidence.host),
         "id": uuid(&["checklist", &evidence.seed()]),
-        "stigs": [{
-            "stig_name": evidence.benchmark.title,
-            "display_name": evidence.benchmark.title.trim_end_matches(" STIG"),
-            "stig_id": evidence.stig_id(),
-            "release_info": evidence.release_info(),
-            "version": evidence.benchmark.version.to_string(),
-            "uuid": stig_uuid,
-            "reference_identifier": "",
-            "size": rules.len(),
-            "rules": rules,
-        }],
+        "stigs": evidence.parts().iter().map(stig).collect::<Vec<_>>(),
         "active": true,
         "mode": 2,
         "has_path": false,
@@ -41,6 +29,23 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             "classification": null,
         },
         "cklb_version": "1.0",
+    })
+}
+
+/// Returns the part of one benchmark.
+fn stig(evidence: &Evidence) -> Value {
+    let stig_uuid = uuid(&["stig", &evidence.benchmark.to_string()]);
+    let rules: Vec<Value> = evidence.findings.iter().map(|finding| rule(evidence, &stig_uuid, finding)).collect();
+    json!({
+        "stig_name": evidence.benchmark.title,
+        "display_name": evidence.benchmark.title.trim_end_matches(" STIG"),
+        "stig_id": evidence.stig_id(),
+        "release_info": evidence.release_info(),
+        "version": evidence.benchmark.version.to_string(),
+        "uuid": stig_uuid,
+        "reference_identifier": "",
+        "size": rules.len(),
+        "rules": rules,
     })
 }
 

@@ -27,6 +27,8 @@ pub struct Evidence {
     pub role: String,
     /// The benchmark.
     pub benchmark: Benchmark,
+    /// The benchmarks that were assessed beside it, each with its identifier in DISA's files.
+    pub components: Vec<(Benchmark, String)>,
     /// One for each rule.
     pub findings: Vec<Finding>,
     /// What a hardening run did, if there was one.
@@ -83,6 +85,8 @@ pub struct Finding {
     pub stig_id: String,
     /// The severity.
     pub severity: Severity,
+    /// The id of the component that the rule belongs to; `None` for the main benchmark.
+    pub component: Option<String>,
     /// What the rule is about.
     pub kind: String,
     /// What holds when the rule is met.
@@ -221,6 +225,8 @@ struct RawAssessment {
     image: String,
     windows: RawWindows,
     benchmark: Benchmark,
+    #[serde(default)]
+    components: Vec<RawPart>,
     findings: Vec<RawFinding>,
 }
 
@@ -234,11 +240,19 @@ struct RawWindows {
 }
 
 #[derive(Deserialize)]
+struct RawPart {
+    #[serde(flatten)]
+    benchmark: Benchmark,
+    xccdf: String,
+}
+
+#[derive(Deserialize)]
 struct RawFinding {
     vuln_id: String,
     rule_id: String,
     stig_id: String,
     severity: Severity,
+    component: Option<String>,
     kind: String,
     title: String,
     status: Status,
@@ -303,6 +317,7 @@ impl Evidence {
             product: format!("{product} (build {build}{ubr})"),
             role,
             benchmark: raw.benchmark,
+            components: raw.components.into_iter().map(|part| (part.benchmark, part.xccdf)).collect(),
             findings: raw.findings.into_iter().map(finding).collect(),
             run: None,
             preflight: None,
@@ -463,6 +478,22 @@ impl Evidence {
         }
     }
 
+    /// Returns the evidence of each benchmark by itself: the main one first, each with its own findings.
+    pub fn parts(&self) -> Vec<Self> {
+        let part = |component: Option<&(Benchmark, String)>| {
+            let id = component.map(|(benchmark, _)| &benchmark.id);
+            let mut part = self.clone();
+            part.findings.retain(|finding| finding.component.as_ref() == id);
+            part.components.clear();
+            if let Some((benchmark, xccdf)) = component {
+                part.benchmark = benchmark.clone();
+                part.stig_id = Some(xccdf.clone());
+            }
+            part
+        };
+        std::iter::once(part(None)).chain(self.components.iter().map(|component| part(Some(component)))).collect()
+    }
+
     /// Returns the benchmark's identifier in DISA's files.
     pub fn stig_id(&self) -> &str {
         self.stig_id.as_deref().unwrap_or(&self.benchmark.id)
@@ -505,6 +536,7 @@ fn finding(raw: RawFinding) -> Finding {
         rule_id: raw.rule_id,
         stig_id: raw.stig_id,
         severity: raw.severity,
+        component: raw.component,
         kind: raw.kind,
         title: raw.title,
         status: raw.status,

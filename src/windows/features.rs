@@ -93,7 +93,10 @@ pub(super) fn read(name: &str, sought: &Sought<'_>, files: &dyn Files) -> Result
     let mut is_seen = false;
     for service in feature.services {
         let key = format!(r"{}\Services\{service}", sought.control_set);
-        is_seen |= sought.system.key(&key).map_err(system)?.is_some();
+        // A key without a program is no service: a policy that disables what is not there leaves one behind.
+        if let Some(key) = sought.system.key(&key).map_err(system)? {
+            is_seen |= key.value("ImagePath").map_err(system)?.is_some();
+        }
     }
     for file in feature.files {
         is_seen |= files.is_there(&format!(r"\Windows\System32\{file}"))?;

@@ -38,6 +38,9 @@ pub(super) fn in_config(name: &str) -> String {
 /// The parts of the machine's registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
 
+/// The root of the hive that holds rights and audit policy, of whose keys only the permissions of this one are told.
+const SECURITY_ROOT: &str = r"HKLM\SECURITY";
+
 /// The place of SOFTWARE, and of SYSTEM, in [`ROOTS`].
 pub(super) const SOFTWARE: usize = 0;
 pub(super) const SYSTEM: usize = 1;
@@ -191,7 +194,8 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
 /// Returns the hive that holds a setting.
 pub(super) fn holder(setting: &Setting) -> Result<Holder<'_>> {
     match setting {
-        Setting::Registry { key, .. } | Setting::RegistryAcl { key } => Ok(locate(key)?.0),
+        Setting::Registry { key, .. } => Ok(locate(key)?.0),
+        Setting::RegistryAcl { key } => Ok(guarded(key)?.0),
         Setting::Certificate { .. } => Ok(Holder::Machine(ROOTS[SOFTWARE].1)),
         _ => policies::holder(setting).map(Holder::Machine).ok_or_else(|| Error::NoPlace { setting: setting.clone() }),
     }
@@ -205,6 +209,11 @@ pub(super) fn locate(key: &str) -> Result<(Holder<'_>, &str)> {
     let link = key.get(..CURRENT.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT));
     let held = if link { None } else { machine().or_else(user) };
     held.ok_or_else(|| Error::UnknownHive { key: key.to_owned() })
+}
+
+/// As [`locate`], for permissions: those of the SECURITY hive's root can be looked at as well.
+fn guarded(key: &str) -> Result<(Holder<'_>, &str)> {
+    if key.eq_ignore_ascii_case(SECURITY_ROOT) { Ok((Holder::Machine("SECURITY"), "")) } else { locate(key) }
 }
 
 /// Reads a setting from one of the hives, each given by its holder, with its path.
@@ -221,7 +230,7 @@ pub(super) fn get<'h>(
             read.map_err(|source| failed(Error::Hive { path: path.to_owned(), source }))?
         }
         Setting::RegistryAcl { key } => {
-            let (_, below) = locate(key).map_err(failed)?;
+            let (_, below) = guarded(key).map_err(failed)?;
             acl::read_key(hive, path, below).map_err(failed)?
         }
         Setting::Certificate { store, thumbprint } => {

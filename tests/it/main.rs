@@ -6,6 +6,8 @@ mod support;
 mod accounts;
 mod benchmarks;
 mod certificates;
+mod components;
+mod coverage;
 mod disk;
 mod emission;
 mod files;

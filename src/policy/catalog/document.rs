@@ -14,7 +14,7 @@ use crate::base::{access, sddl};
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
-use crate::policy::rule::{Check, Condition, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
+use crate::policy::rule::{Check, Condition, Gate, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
 use crate::windows::setting::{AccountProperty, AuditFlags, Form, Setting, Value, ValueType};
 
 const SCHEMA: &str = "coldforge/catalog/1";
@@ -32,6 +32,8 @@ struct RawCatalog {
     release: u32,
     date: String,
     builds: Vec<u32>,
+    /// For what program the rules are, where they are not for Windows itself.
+    only_where: Option<RawGate>,
     #[serde(default)]
     texts: BTreeMap<String, String>,
     #[serde(default)]
@@ -52,6 +54,7 @@ struct RawRule {
     role: String,
     #[serde(default)]
     applies: Vec<String>,
+    only_where: Option<RawGate>,
     #[serde(default)]
     ccis: Vec<String>,
     organization: Option<String>,
@@ -60,6 +63,14 @@ struct RawRule {
     not_reviewed: Option<String>,
     #[serde(default)]
     check: Vec<RawCheck>,
+}
+
+/// What must be found for a rule, or a whole catalog, to apply.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawGate {
+    otherwise: String,
+    any: Vec<RawCheck>,
 }
 
 /// A check: what it asks, what it demands, and what to do where the demand is not met.
@@ -126,6 +137,10 @@ pub(super) fn read(text: &str) -> Result<Catalog, Error> {
     }
     let raw: RawCatalog = table.try_into().map_err(misread)?;
 
+    let faulty = |rule: &str, fault| Error::Rule { rule: rule.to_owned(), source: Box::new(fault) };
+    let whole = raw.only_where.map(|raw| gate(raw, &BTreeMap::new())).transpose();
+    let whole = whole.map_err(|fault| faulty("only_where", fault))?;
+    let is_component = whole.is_some();
     let mut ids = BTreeSet::new();
     let mut rules = Vec::with_capacity(raw.rule.len());
     for (at, table) in raw.rule.into_iter().enumerate() {
@@ -135,8 +150,9 @@ pub(super) fn read(text: &str) -> Result<Catalog, Error> {
         };
         let rule = rule(table, &raw.texts, &raw.not_reviewed)
             .and_then(|rule| claim(&mut ids, &rule).map(|()| rule))
-            .map_err(|fault| Error::Rule { rule: name, source: Box::new(fault) })?;
-        rules.push(rule);
+            .map_err(|fault| faulty(&name, fault))?;
+        let only_where = rule.only_where.or_else(|| whole.clone());
+        rules.push(Rule { only_where, ..rule });
     }
     Ok(Catalog {
         id: raw.id,
@@ -148,6 +164,8 @@ pub(super) fn read(text: &str) -> Result<Catalog, Error> {
         builds: raw.builds,
         sha256: Digest::of(text.as_bytes()),
         rules,
+        is_component,
+        components: Vec::new(),
     })
 }
 
@@ -199,6 +217,7 @@ fn rule(
         kind,
         role,
         applies,
+        only_where: raw.only_where.map(|raw| gate(raw, texts)).transpose()?,
         title: raw.title,
         ccis: raw.ccis,
         checks,
@@ -208,6 +227,19 @@ fn rule(
         import_risk: raw.import_risk,
         official: None,
     })
+}
+
+/// Returns a gate; its checks are only looked at, so they need no remedy.
+fn gate(raw: RawGate, texts: &BTreeMap<String, String>) -> Result<Box<Gate>, RuleFault> {
+    let looked_at = |mut raw: RawCheck| {
+        raw.beyond = Some("only looked at".to_owned()).filter(|_| raw.set.is_none());
+        check(raw, texts)
+    };
+    let any = raw.any.into_iter().map(looked_at).collect::<Result<Vec<_>, _>>()?;
+    if any.is_empty() {
+        return Err(RuleFault::ChecksOrReason);
+    }
+    Ok(Box::new(Gate { any, otherwise: raw.otherwise }))
 }
 
 fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleFault> {

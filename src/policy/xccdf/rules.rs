@@ -27,6 +27,8 @@ const NOT_HANDLED: &str = "The benchmark's text is understood, but what it asks 
 const CHOICE: &str = "The benchmark leaves a choice";
 const CERTIFICATE: &str = "The certificate itself is needed, and it is not part of this program: install it with \
                            InstallRoot, or after the import";
+const SERVICING: &str =
+    "Only Windows's own servicing removes a feature: use Uninstall-WindowsFeature on the running machine";
 const NEW_NAME: &str = "The new name is the organization's: give it in the values file";
 
 /// Where the checks of an imported rule come from.
@@ -69,6 +71,8 @@ impl Imported {
             builds: same.map(|same| same.builds.clone()).unwrap_or_default(),
             sha256: document.sha256,
             rules,
+            is_component: same.is_some_and(|same| same.is_component),
+            components: Vec::new(),
         };
         Self { catalog, origins }
     }
@@ -127,6 +131,7 @@ fn rule(entry: &Entry) -> (Rule, Origin) {
         kind,
         role: applies.role,
         applies: applies.conditions,
+        only_where: known.and_then(|known| known.only_where.clone()),
         title: entry.title.clone(),
         ccis: entry.ccis.clone(),
         checks,
@@ -275,7 +280,11 @@ fn check(expectation: &Expectation) -> Option<Check> {
             let setting = Setting::Certificate { store, thumbprint: thumbprint.clone() };
             plain(setting, Form::Certificate, Requirement::Present, Remedy::Beyond(CERTIFICATE.to_owned()))
         }
-        Expectation::Kerberos { .. } | Expectation::FeatureAbsent { .. } => return None,
+        Expectation::FeatureAbsent { name } => {
+            let remedy = Remedy::Beyond(SERVICING.to_owned());
+            plain(Setting::Feature { name: name.clone() }, Form::Text, Requirement::Absent, remedy)
+        }
+        Expectation::Kerberos { .. } => return None,
     })
 }
 

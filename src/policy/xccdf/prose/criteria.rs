@@ -54,7 +54,9 @@ fn key(text: &str) -> Option<(String, bool, &str)> {
     let (root, below) = path.split_once('\\')?;
     // A key of this name does not exist: the one of the zones has a space.
     let below = clean(below);
-    let mended = below.replace("\\CurrentVersion\\InternetSettings\\", "\\CurrentVersion\\Internet Settings\\");
+    // A value's name behind an exclamation mark is no part of the key.
+    let mended = below.split('!').next().unwrap_or(&below);
+    let mended = mended.replace("\\CurrentVersion\\InternetSettings\\", "\\CurrentVersion\\Internet Settings\\");
     Some((format!("{}\\{mended}", short(root)?), mended != below, rest))
 }
 
