@@ -116,10 +116,29 @@ pub struct Policy {
     pub first_boot: String,
     /// The checks of the preflight that were to be fixed, as they were named.
     pub fixes: Vec<String>,
+    /// The components that were to be carried out, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<ComponentRecord>,
+    /// What was to become of their scripts: `fail`, `skip` or `translate`; left out where there are no components.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scripts: Option<String>,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.
     pub volume_check: String,
+}
+
+/// A component that was to be carried out.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct ComponentRecord {
+    /// What it was called.
+    pub name: String,
+    /// SHA-256 of its text.
+    pub sha256: Digest,
+    /// Its text.
+    pub text: String,
+    /// The values that its parameters were given.
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// One changed setting.

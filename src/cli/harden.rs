@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde_json::json;
 
+use super::component::Components;
 use super::options::{self, Parent, Policy, Source};
 use super::scan;
 use super::signing::Signing;
@@ -71,6 +72,9 @@ pub(super) struct Arguments {
     /// How firmware starts the machine, where the partition table does not tell: legacy-bios or uefi
     #[arg(long, value_name = "MODE", value_parser = boot_mode)]
     boot_mode: Option<BootMode>,
+
+    #[command(flatten)]
+    components: Components,
 
     #[command(flatten)]
     aws: Aws,
@@ -204,6 +208,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             local_gpo: arguments.local_gpo,
             first_boot: arguments.first_boot,
             fixes: arguments.aws.fixes.clone(),
+            components: arguments.components.read()?,
+            scripts: arguments.components.scripts,
             ..arguments.policy.demand()?
         },
         now: options::now()?,
@@ -250,6 +256,7 @@ fn document(outcome: &Outcome) -> serde_json::Value {
         "waived": outcome.waived,
         "left_open": outcome.left_open,
         "at_risk": outcome.at_risk,
+        "components": outcome.components,
         "bundle": outcome.bundle.as_ref().map(|bundle| json!({
             "folder": bundle.folder.display().to_string(),
             "image": match bundle.holds {

@@ -5,6 +5,7 @@
 
 mod cat;
 mod check;
+mod component;
 mod convert;
 mod diff;
 mod harden;
@@ -73,6 +74,7 @@ enum Verb {
     Verify(verify::Arguments),
     Report(report::Arguments),
     Rules(rules::Arguments),
+    Component(component::Arguments),
     Reg(reg::Arguments),
     Check(check::Arguments),
     Ls(ls::Arguments),
@@ -117,6 +119,7 @@ pub fn main() -> ExitCode {
         Verb::Verify(arguments) => verify::run(arguments, &ui),
         Verb::Report(arguments) => report::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
+        Verb::Component(arguments) => component::run(arguments, &ui),
         Verb::Reg(arguments) => reg::run(arguments, &ui),
         Verb::Check(arguments) => check::run(arguments, &ui),
         Verb::Ls(arguments) => ls::run(arguments, &ui),

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::Result;
+use super::component::{Component, Fault, Flaw, Position, Scripts, StepTold};
+use super::{Error, Result};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
 use crate::base::time::Moment;
@@ -53,6 +54,10 @@ pub struct Demand {
     pub first_boot: FirstBoot,
     /// The checks of the preflight that are fixed where they do not pass, or `safe` for all that can be.
     pub fixes: Vec<String>,
+    /// What is done beside the rules, in this order.
+    pub components: Vec<Component>,
+    /// What becomes of scripts in components.
+    pub scripts: Scripts,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
     /// How much of the volume is verified before and after the edit.
@@ -70,6 +75,9 @@ pub(super) struct Resolved {
     local_gpo: LocalGpo,
     first_boot: FirstBoot,
     fixes: Vec<String>,
+    components: Vec<Component>,
+    scripts: Scripts,
+    now: Moment,
 }
 
 impl Resolved {
@@ -107,6 +115,49 @@ impl Resolved {
         let step = |fix: preflight::Fix| Step { rules: vec![fix.check.to_owned()], setting: fix.setting, to: fix.to };
         let fixes = preflight::fixes(&facts, &self.fixes)?.into_iter().map(step).collect();
         Ok(plan.with_fixes(fixes, assessment, machine, self.local_gpo)?)
+    }
+
+    /// Returns a plan with what the components do in their phases before the tests, and what became of each step.
+    ///
+    /// # Errors
+    /// [`Error::Component`] for a step that fails, and for a file that the plan writes as well.
+    pub(super) fn with_components(
+        &self,
+        mut plan: Plan,
+        assessment: &Assessment,
+        machine: &dyn Readings,
+    ) -> Result<(Plan, Vec<StepTold>)> {
+        let mut told = Vec::new();
+        // Each component meets the machine as those before it leave it.
+        let mut desk = Component::desk(machine, self.now);
+        for component in &self.components {
+            told.extend(component.build(&mut desk, self.scripts)?);
+        }
+        let steps = desk.into_steps();
+        let is_file = |setting: &Setting| matches!(setting, Setting::FileContent { .. } | Setting::File { .. });
+        let taken = steps.iter().filter(|step| is_file(&step.setting)).find(|step| {
+            let same = |known: &Step| known.setting.to_string().eq_ignore_ascii_case(&step.setting.to_string());
+            plan.steps.iter().any(same)
+        });
+        if let Some(step) = taken {
+            let what = format!("{} is written by this run itself", step.setting);
+            let fault = Fault::new(Position::default(), Flaw::Path, what);
+            return Err(Error::Component { name: step.rules.join(", "), count: 1, first: fault });
+        }
+        plan.left_open.extend(told.iter().filter_map(StepTold::left_open));
+        Ok((plan.with_fixes(steps, assessment, machine, self.local_gpo)?, told))
+    }
+
+    /// Runs the tests of the components on a machine that was changed.
+    ///
+    /// # Errors
+    /// [`Error::Component`] for a test that fails.
+    pub(super) fn test_components(&self, machine: &dyn Readings) -> Result<Vec<StepTold>> {
+        let mut told = Vec::new();
+        for component in &self.components {
+            told.extend(component.test(machine, self.now, self.scripts)?);
+        }
+        Ok(told)
     }
 }
 
@@ -151,6 +202,9 @@ impl Demand {
             local_gpo: self.local_gpo,
             first_boot: self.first_boot,
             fixes: self.fixes.clone(),
+            components: self.components.clone(),
+            scripts: self.scripts,
+            now: today,
         })
     }
 
@@ -171,6 +225,8 @@ impl Demand {
             local_gpo: self.local_gpo.to_string(),
             first_boot: self.first_boot.to_string(),
             fixes: self.fixes.clone(),
+            components: self.components.iter().map(Component::record).collect(),
+            scripts: (!self.components.is_empty()).then(|| self.scripts.to_string()),
             accept_dirty_hive: self.accept_dirty_hive,
             volume_check: self.check.to_string(),
         }
@@ -205,6 +261,14 @@ impl Demand {
             local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
             first_boot: text("first_boot")?.parse().map_err(|_| "first_boot")?,
             fixes: texts("fixes")?,
+            components: match &policy["components"] {
+                Value::Null => Vec::new(),
+                recorded => Component::from_record(recorded).ok_or("components")?,
+            },
+            scripts: match &policy["scripts"] {
+                Value::Null => Scripts::default(),
+                _ => text("scripts")?.parse().map_err(|_| "scripts")?,
+            },
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })

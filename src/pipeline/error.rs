@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use super::component::Fault;
 use crate::aws::preflight::{Route, UnknownFix};
 use crate::base::{Failure, Kind, fs, reg_file};
 use crate::report::{Format, Unreadable};
@@ -180,6 +181,17 @@ pub enum Error {
         title: &'static str,
     },
 
+    /// A component cannot be used, or one of its steps fails.
+    #[error("{name} cannot be carried out ({count} faults): {first}")]
+    Component {
+        /// The component, or its step.
+        name: String,
+        /// How many faults it has.
+        count: usize,
+        /// The first one.
+        first: Fault,
+    },
+
     /// No report can be made of a bundle's documents.
     #[error("no report can be made")]
     Report(#[from] Unreadable),
@@ -224,7 +236,8 @@ impl Failure for Error {
             | Self::Report(_)
             | Self::Evidence { .. } => Kind::Corrupt,
             Self::Fix(error) => error.kind(),
-            Self::BootModeUnknown | Self::Preflight { .. } => Kind::Refused,
+            Self::Component { first, .. } if first.flaw.is_offline() => Kind::Unsupported,
+            Self::BootModeUnknown | Self::Preflight { .. } | Self::Component { .. } => Kind::Refused,
             Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
         }
     }
@@ -244,6 +257,8 @@ impl Failure for Error {
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             Self::Preflight { .. } => Some("E-PREFLIGHT"),
+            Self::Component { first, .. } if first.flaw.is_offline() => Some("E-COMPONENT-OFFLINE"),
+            Self::Component { .. } => Some("E-COMPONENT"),
             _ => None,
         }
     }
@@ -277,6 +292,7 @@ impl Failure for Error {
             Self::Preflight { .. } => Some(
                 "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
             ),
+            Self::Component { .. } => Some("run `coldforge component lint` for everything that is wrong with it"),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),
             Self::Report(_) | Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),

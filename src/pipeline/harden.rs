@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::component::{self, StepTold};
 use super::output::{self, Edited, TakeBack};
 use super::{Demand, Document, Emission, Error, Result, reports};
 use crate::audit::{
@@ -78,6 +79,8 @@ pub struct Outcome {
     pub left_open: Vec<Held>,
     /// What setup may set anew when the image starts.
     pub at_risk: Vec<Held>,
+    /// What became of each step of the components, in their order.
+    pub components: Vec<StepTold>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -245,6 +248,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     progress.start("editing", 0);
     let plan = demand.plan(&before, &machine)?;
     let plan = demand.with_fixes(plan, &before, &machine, &image)?;
+    let (plan, mut component_steps) = demand.with_components(plan, &before, &machine)?;
     policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();
@@ -256,6 +260,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let after = assess(&again);
     prove_closed(&before, &after, &plan)?;
     prove_fixed(&plan, &job.demand.fixes, &again)?;
+    component_steps.extend(demand.test_components(&again)?);
     clock.lap(|t, ms| t.verify = ms);
 
     let preflight = (judge(Container::of(&image), &image), judge(Container::to_be(format), &overlay));
@@ -279,6 +284,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         waived: plan.waived.clone(),
         left_open: plan.left_open.clone(),
         at_risk: plan.at_risk.clone(),
+        components: component_steps,
         source: None,
         output: None,
         second_opinion: None,
@@ -477,10 +483,11 @@ fn prove_closed(before: &Assessment, after: &Assessment, plan: &Plan) -> Result<
     }
 }
 
-/// Proves that every step of a fix is taken: no rule tells.
+/// Proves that every step of a fix or a component is taken: no rule tells.
 fn prove_fixed(plan: &Plan, fixes: &[String], machine: &dyn Readings) -> Result<()> {
     let is_fix = |step: &&Step| {
-        !fixes.is_empty() && step.rules.iter().any(|rule| preflight::check_words(std::slice::from_ref(rule)).is_ok())
+        let is_check = |rule: &String| preflight::check_words(std::slice::from_ref(rule)).is_ok();
+        step.rules.iter().any(|rule| component::is_label(rule) || !fixes.is_empty() && is_check(rule))
     };
     let is_wrong = |step: &&Step| machine.get(&step.setting).ok().is_none_or(|found| found.value != step.to);
     let wrong: Vec<&Step> = plan.steps.iter().filter(is_fix).filter(is_wrong).collect();

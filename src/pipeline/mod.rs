@@ -3,6 +3,7 @@
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
+pub mod component;
 mod demand;
 mod error;
 mod files;

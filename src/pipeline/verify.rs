@@ -21,7 +21,7 @@ use crate::base::{Extent, fs};
 use crate::disk::{self, BlockDevice as _, Blocks, Format, Image, Overlay};
 use crate::policy::Assessment;
 use crate::report;
-use crate::windows::setting::{Readings as _, Setting};
+use crate::windows::setting::{Readings as _, Setting, Value};
 use crate::windows::{BootMode, Evidence, Machine};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
@@ -297,7 +297,17 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
         }
     }
     for (line, object) in log.of("file") {
-        let found = object.get("file").and_then(Json::as_str).and_then(|file| machine.read_file(file).ok()?);
+        let file = object.get("file").and_then(Json::as_str);
+        // A file that was taken away, and a folder, have no content; that they are so is said by their `change` line.
+        let is_folder = |path: &str| {
+            let folder = Setting::Folder { path: path.to_owned() };
+            machine.get(&folder).is_ok_and(|found| found.value == Some(Value::Flag(true)))
+        };
+        let found = file.and_then(|file| match machine.read_file(file) {
+            Ok(None) => Some(Vec::new()),
+            Err(_) if is_folder(file) => Some(Vec::new()),
+            found => found.ok()?,
+        });
         if found.is_none_or(|bytes| Some(&json!(Digest::of(&bytes))) != object.get("sha256_after")) {
             wrong += 1;
             proof.deny(
@@ -393,6 +403,10 @@ fn prove_assessment(
         return Ok(());
     }
     let fresh = resolved.assess(machine);
+    if !demand.components.is_empty() {
+        let tested = resolved.test_components(machine).is_ok();
+        proof.hold(&bundle.image, "the tests of the components hold in the image", tested);
+    }
     let document = json!(Document::new(&bundle.image, machine.identity(), &fresh));
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
@@ -487,6 +501,7 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     );
     let plan = resolved.plan(&assessment, &machine)?;
     let plan = resolved.with_fixes(plan, &assessment, &machine, before)?;
+    let (plan, _) = resolved.with_components(plan, &assessment, &machine)?;
     let trailer = log.trailer();
     let left = [("held_back", &plan.held_back), ("waived", &plan.waived), ("left_open", &plan.left_open)];
     proof.hold(

@@ -39,6 +39,7 @@ pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Plac
 pub use first_boot::FirstBoot;
 pub use local_policy::LocalGpo;
 pub use lockout::keep_an_administrator;
+pub use nearest::nearest;
 pub use plan::{Held, HoldBack, HoldBackChoice, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};

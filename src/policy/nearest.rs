@@ -1,7 +1,7 @@
 //! The known name that an unknown one was probably meant to be.
 
 /// Returns the candidate that differs least from `name`, without regard to case; `None` if none is near.
-pub(super) fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Longer input is no identifier; the bound keeps the work small.
     const LONGEST_CHARS: usize = 64;
     let name: Vec<char> = name.trim().to_uppercase().chars().take(LONGEST_CHARS).collect();

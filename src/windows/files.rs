@@ -3,7 +3,7 @@
 //! Nothing is written when a setting is set: [`Staged`] keeps the content and the descriptors that are wanted, answers
 //! with them, and [`Staged::write`] is the commit's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::commit::{FileChange, on_disk, steps_on_disk};
 use super::local_policy::{self, LocalPolicy, PolicyFile};
@@ -27,6 +27,8 @@ pub(super) trait Files: Send + Sync {
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>>;
     /// Tells whether a file or folder is there.
     fn is_there(&self, path: &str) -> Result<bool>;
+    /// Tells whether a folder is there.
+    fn is_folder(&self, path: &str) -> Result<bool>;
     /// Returns the descriptor of a file or folder; `None` if it is not there.
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>>;
 }
@@ -40,6 +42,11 @@ impl<D: BlockDevice> Files for Volume<D> {
 
     fn is_there(&self, path: &str) -> Result<bool> {
         Ok(self.find(path).map_err(|source| Error::File { path: path.to_owned(), source })?.is_some())
+    }
+
+    fn is_folder(&self, path: &str) -> Result<bool> {
+        let found = self.find(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        Ok(found.is_some_and(|found| found.is_directory()))
     }
 
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>> {
@@ -58,6 +65,10 @@ pub(super) struct Staged {
     descriptors: BTreeMap<String, Vec<u8>>,
     /// What text files shall hold, by path.
     texts: BTreeMap<String, String>,
+    /// The files that shall go.
+    removed: BTreeSet<String>,
+    /// The folders that shall be there, and those that shall go.
+    folders: BTreeMap<String, bool>,
 }
 
 impl Staged {
@@ -71,7 +82,8 @@ impl Staged {
             contents.insert(file, files.content(file.path())?);
         }
         let policy = LocalPolicy::open(|file| Ok(contents.remove(&file).flatten()));
-        Ok(Self { policy, descriptors: BTreeMap::new(), texts: BTreeMap::new() })
+        let (descriptors, texts) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { policy, descriptors, texts, removed: BTreeSet::new(), folders: BTreeMap::new() })
     }
 
     /// Reads a setting; `None` if it is none of files.
@@ -92,7 +104,16 @@ impl Staged {
             Setting::LocalAuditPolicy { subcategory } => {
                 (self.policy()?.audited(subcategory)?.map(Value::Audit), PolicyFile::Audit.path())
             }
-            Setting::File { path } => (Some(Value::Flag(files.is_there(path)?)), path.as_str()),
+            Setting::File { path } => {
+                let is_staged = self.texts.contains_key(path);
+                let is_there = !self.removed.contains(path) && (is_staged || files.is_there(path)?);
+                (Some(Value::Flag(is_there)), path.as_str())
+            }
+            Setting::Folder { path } => {
+                let staged = self.folders.get(path).copied();
+                let is_there = staged.map_or_else(|| files.is_folder(path), Ok)?;
+                (Some(Value::Flag(is_there)), path.as_str())
+            }
             Setting::FileContent { path } => {
                 let staged = self.texts.get(path).cloned();
                 let found = staged.map_or_else(|| text(files, path), |staged| Ok(Some(staged)))?;
@@ -159,6 +180,22 @@ impl Staged {
                 }
                 is_changed
             }
+            (Setting::File { path }, Some(Value::Flag(false))) => {
+                if files.is_folder(path)? {
+                    return Err(Error::NoPlace { setting: setting.clone() });
+                }
+                before.as_ref() != to && self.removed.insert(path.clone())
+            }
+            (Setting::Folder { path }, Some(Value::Flag(wanted))) => {
+                let is_changed = before.as_ref() != to;
+                if is_changed && *wanted && files.is_there(path)? {
+                    return Err(Error::NoPlace { setting: setting.clone() });
+                }
+                if is_changed {
+                    self.folders.insert(path.clone(), *wanted);
+                }
+                is_changed
+            }
             (Setting::FileAcl { .. } | Setting::FileContent { .. }, Some(other)) => return Err(misfit(other)),
             _ => return Err(Error::NoPlace { setting: setting.clone() }),
         };
@@ -191,8 +228,21 @@ impl Staged {
         for (file, content) in contents {
             written.push(put(volume, file.path(), &content, now)?);
         }
+        let folders = std::mem::take(&mut self.folders);
+        // Those above come first, since their names are shorter, and go last.
+        for path in folders.iter().filter(|(_, wanted)| **wanted).map(|(path, _)| path) {
+            let mut changes = Changes::default();
+            folder(volume, path, now, &mut changes)?;
+            written.push(told(volume, path, (0, Digest::of(&[])), (0, Digest::of(&[])), &changes));
+        }
         for (path, text) in std::mem::take(&mut self.texts) {
             written.push(put(volume, &path, text.as_bytes(), now)?);
+        }
+        for path in std::mem::take(&mut self.removed) {
+            written.push(take_away(volume, &path, now)?);
+        }
+        for path in folders.iter().rev().filter(|(_, wanted)| !**wanted).map(|(path, _)| path) {
+            written.push(take_away(volume, path, now)?);
         }
         for (path, descriptor) in std::mem::take(&mut self.descriptors) {
             let failed = |source| Error::File { path: path.clone(), source };
@@ -251,6 +301,24 @@ fn put<D: BlockDevice>(
     let (_, made) = volume.create_file(&folder, name, content, security, now).map_err(failed)?;
     changes.join(made);
     Ok(told(volume, path, (0, Digest::of(&[])), after, &changes))
+}
+
+/// Deletes a file or an empty folder.
+fn take_away<D: BlockDevice>(volume: &mut Volume<Window<D>>, path: &str, now: FileTime) -> Result<FileChange> {
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
+    let parent = volume.find(if above.is_empty() { r"\" } else { above }).map_err(failed)?;
+    let file = volume.find(path).map_err(failed)?;
+    let (Some(parent), Some(file)) = (parent, file) else {
+        return Err(Error::NoPlace { setting: Setting::File { path: path.to_owned() } });
+    };
+    let content = match file.is_directory() {
+        true => Vec::new(),
+        false => volume.read(&file, hives::HIVE_LIMIT_BYTES).map_err(failed)?,
+    };
+    let changes = volume.delete(&parent, name, now).map_err(failed)?;
+    let before = (content.len() as u64, Digest::of(&content));
+    Ok(told(volume, path, before, (0, Digest::of(&[])), &changes))
 }
 
 /// Returns a folder, which is made where it is not there.

@@ -77,8 +77,13 @@ pub enum Setting {
         /// The path on the Windows volume.
         path: String,
     },
-    /// Whether a file is there. It can be read only.
+    /// Whether a file is there. A file can be taken away (`false`), not made.
     File {
+        /// The path on the Windows volume.
+        path: String,
+    },
+    /// Whether a folder is there: it can be made, with those above it, and taken away where it is empty.
+    Folder {
         /// The path on the Windows volume.
         path: String,
     },
@@ -118,6 +123,7 @@ impl fmt::Display for Setting {
             Self::RegistryAcl { key } => write!(f, "permissions of {key}"),
             Self::FileAcl { path } => write!(f, "permissions of {path}"),
             Self::File { path } => write!(f, "file {path}"),
+            Self::Folder { path } => write!(f, "folder {path}"),
             Self::FileContent { path } => write!(f, "content of {path}"),
             Self::Certificate { store, thumbprint } => write!(f, "certificate {thumbprint} in {store}"),
             Self::Feature { name } => write!(f, "feature {name}"),

@@ -1,0 +1,147 @@
+//! `coldforge component`, and the components of `coldforge harden`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::ui::{Ui, plain};
+use super::{Result, Verdict, boxed};
+use crate::base::fs;
+use crate::pipeline::component::{Component, Scripts};
+
+/// A document of a component is no larger.
+const LIMIT_BYTES: u64 = 1 << 20;
+
+/// Look at component documents, in the format of EC2 Image Builder
+#[derive(Args, Debug)]
+#[command(subcommand_required = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Lint(Lint),
+}
+
+/// Tell everything that is wrong with a component document, and what of it needs a Windows that runs
+///
+/// Exit code 0 if it can be carried out on a powered-off image, 1 if not.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  coldforge component lint banner.yml                       judge it; scripts in it are refused
+  coldforge component lint banner.yml --scripts translate   judge its scripts, too
+  coldforge harden base.vhd -o hardened --component banner.yml   carry it out beside the STIG")]
+struct Lint {
+    /// The document (YAML, schemaVersion 1.0)
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+
+    /// What would become of scripts: fail, skip, or translate
+    #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = scripts)]
+    scripts: Scripts,
+}
+
+/// What is done beside the rules.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "Components")]
+pub(super) struct Components {
+    /// Carry out this component document (YAML, as EC2 Image Builder has them) beside the rules; repeat for more
+    ///
+    /// Its phases build and validate come before the edit is written, its phase test looks at the result: a step that
+    /// fails ends the run. What a rule demands otherwise stays as the rule wants it.
+    #[arg(long = "component", value_name = "FILE")]
+    files: Vec<PathBuf>,
+
+    /// The value of a parameter of the components (repeat for more); values are recorded in the audit log
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair, requires = "files")]
+    parameters: Vec<(String, String)>,
+
+    /// What becomes of PowerShell in components: fail (the component is refused), skip (left out, and told) or translate
+    /// (where each line says in a closed list of commands what can be done offline)
+    #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = scripts, requires = "files")]
+    pub(super) scripts: Scripts,
+}
+
+impl Components {
+    /// Reads the documents.
+    pub(super) fn read(&self) -> Result<Vec<Component>> {
+        let parameters: BTreeMap<String, String> = self.parameters.iter().cloned().collect();
+        let read = |file: &PathBuf| {
+            let name = name(file);
+            Component::read(&name, &text(file)?, &parameters).map_err(boxed)
+        };
+        self.files.iter().map(read).collect()
+    }
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    let Verb::Lint(Lint { file, scripts }) = &arguments.verb;
+    let name = name(file);
+    let component = Component::parse(&name, &text(file)?, &BTreeMap::new());
+    let (component, faults) = match component {
+        Ok(component) => {
+            let beyond = component.beyond(*scripts);
+            (Some(component), beyond)
+        }
+        Err(faults) => (None, faults),
+    };
+    if ui.json {
+        ui.document(&json!({
+            "schema": "coldforge/component-lint/1",
+            "file": file.display().to_string(),
+            "valid": component.is_some(),
+            "offline": faults.is_empty(),
+            "faults": faults.iter().map(|fault| json!({
+                "line": fault.at.line,
+                "column": fault.at.column,
+                "flaw": fault.flaw.word(),
+                "needs_windows": fault.flaw.is_offline(),
+                "message": fault.to_string(),
+            })).collect::<Vec<_>>(),
+        }));
+    } else {
+        let mut said = String::new();
+        for fault in &faults {
+            said.push_str(&format!("{}:{}\n", file.display(), plain(&fault.to_string())));
+        }
+        if let Some(component) = &component {
+            let phases: Vec<String> =
+                component.phases().iter().map(|(phase, steps)| format!("{phase} ({steps} steps)")).collect();
+            let verdict = match faults.len() {
+                0 => "can be carried out on a powered-off image".to_owned(),
+                1 => "is valid, and 1 step needs a Windows that runs".to_owned(),
+                count => format!("is valid, and {count} steps need a Windows that runs"),
+            };
+            said.push_str(&format!("{}: {}: {verdict}\n", plain(component.name()), plain(&phases.join(", "))));
+        }
+        ui.data(&said);
+    }
+    Ok(if faults.is_empty() { Verdict::Done } else { Verdict::Open })
+}
+
+fn text(file: &Path) -> Result<String> {
+    let bytes = fs::read(file, LIMIT_BYTES).map_err(boxed)?;
+    // What is no text is found by the reader, with its place.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn name(file: &Path) -> String {
+    file.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    match value.is_empty() {
+        true => Err("a value is not empty".to_owned()),
+        false => Ok((name.to_owned(), value.to_owned())),
+    }
+}
+
+fn scripts(text: &str) -> std::result::Result<Scripts, String> {
+    text.parse().map_err(|_| "expected fail, skip or translate".to_owned())
+}

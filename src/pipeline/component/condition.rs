@@ -1,0 +1,262 @@
+//! Conditions: the operators of `if` and of the action `Assert`. Texts are compared without regard to case, as the format
+//! does.
+//!
+//! The comparisons of order put the second operand first: `numberLessThan: 2, value: 1` holds, because 1 is less than 2.
+
+use super::fault::{Fault, Flaw, Position};
+use super::yaml::Node;
+
+/// Logical operators in each other.
+const MOST_DEPTH: usize = 4;
+
+/// A condition.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) enum Condition {
+    /// All hold; the first that does not ends it.
+    And(Vec<Condition>),
+    /// One holds; the first that does ends it.
+    Or(Vec<Condition>),
+    /// The other does not hold.
+    Not(Box<Condition>),
+    /// An operator with its operand and its second one, if it has one.
+    Is { at: Position, operator: Operator, operand: String, value: Option<String> },
+}
+
+/// What becomes of a step.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Branch {
+    Abort,
+    Execute,
+    Skip,
+}
+
+/// An operator of a condition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Operator {
+    StringIsEmpty,
+    StringIsWhitespace,
+    String(Order),
+    Number(Order),
+    FileExists,
+    FolderExists,
+    FileSha256,
+}
+
+/// How the second operand stands to the first.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Order {
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+}
+
+impl Order {
+    fn holds(self, order: std::cmp::Ordering) -> bool {
+        match self {
+            Self::Equal => order.is_eq(),
+            Self::Less => order.is_lt(),
+            Self::LessOrEqual => order.is_le(),
+            Self::Greater => order.is_gt(),
+            Self::GreaterOrEqual => order.is_ge(),
+        }
+    }
+}
+
+/// The operators, each with the key of its second operand.
+const OPERATORS: [(&str, Operator, Option<&str>); 15] = [
+    ("stringIsEmpty", Operator::StringIsEmpty, None),
+    ("stringIsWhitespace", Operator::StringIsWhitespace, None),
+    ("stringEquals", Operator::String(Order::Equal), Some("value")),
+    ("stringLessThan", Operator::String(Order::Less), Some("value")),
+    ("stringLessThanEquals", Operator::String(Order::LessOrEqual), Some("value")),
+    ("stringGreaterThan", Operator::String(Order::Greater), Some("value")),
+    ("stringGreaterThanEquals", Operator::String(Order::GreaterOrEqual), Some("value")),
+    ("numberEquals", Operator::Number(Order::Equal), Some("value")),
+    ("numberLessThan", Operator::Number(Order::Less), Some("value")),
+    ("numberLessThanEquals", Operator::Number(Order::LessOrEqual), Some("value")),
+    ("numberGreaterThan", Operator::Number(Order::Greater), Some("value")),
+    ("numberGreaterThanEquals", Operator::Number(Order::GreaterOrEqual), Some("value")),
+    ("fileExists", Operator::FileExists, None),
+    ("folderExists", Operator::FolderExists, None),
+    ("fileSHA256Equals", Operator::FileSha256, Some("path")),
+];
+
+/// Operators of the format that are not judged here.
+const NOT_HERE: [&str; 5] = ["binaryExists", "patternMatches", "fileMD5Equals", "fileSHA1Equals", "fileSHA512Equals"];
+
+impl Condition {
+    /// Reads the `if` of a step, with what becomes of the step where it holds and where not.
+    pub fn of_step(node: &Node) -> Result<(Self, Branch, Branch), Fault> {
+        let node = match node.list() {
+            Some([only]) => only,
+            _ => node,
+        };
+        let branch = |name: &str, usual| match node.get(name).map(|word| (word.at, word.text())) {
+            None => Ok(usual),
+            Some((_, Some("Abort"))) => Ok(Branch::Abort),
+            Some((_, Some("Execute"))) => Ok(Branch::Execute),
+            Some((_, Some("Skip"))) => Ok(Branch::Skip),
+            Some((at, word)) => Err(Fault::new(at, Flaw::Word, word.unwrap_or_default())),
+        };
+        Ok((read(node, &["then", "else"], 0)?, branch("then", Branch::Execute)?, branch("else", Branch::Skip)?))
+    }
+
+    /// Reads the inputs of an `Assert`.
+    pub fn parse(node: &Node) -> Result<Self, Fault> {
+        read(node, &[], 0)
+    }
+
+    /// Tells whether it holds; `judge` judges an operator.
+    pub fn holds(
+        &self,
+        judge: &mut dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault>,
+    ) -> Result<bool, Fault> {
+        match self {
+            Self::And(all) => {
+                for one in all {
+                    if !one.holds(judge)? {
+                        return Ok(false);
+                    }
+                }
+                Ok(true)
+            }
+            Self::Or(any) => {
+                for one in any {
+                    if one.holds(judge)? {
+                        return Ok(true);
+                    }
+                }
+                Ok(false)
+            }
+            Self::Not(other) => Ok(!other.holds(judge)?),
+            Self::Is { at, operator, operand, value } => judge(*at, *operator, operand, value.as_deref()),
+        }
+    }
+
+    /// Returns every text in it that can hold an expression.
+    pub fn texts(&self) -> Vec<(Position, &str)> {
+        match self {
+            Self::And(all) | Self::Or(all) => all.iter().flat_map(Self::texts).collect(),
+            Self::Not(other) => other.texts(),
+            Self::Is { at, operand, value, .. } => {
+                std::iter::once(operand.as_str()).chain(value.as_deref()).map(|text| (*at, text)).collect()
+            }
+        }
+    }
+}
+
+/// Judges an operator on texts and numbers; `None` for one on files.
+pub(super) fn compare(operator: Operator, operand: &str, value: Option<&str>) -> Option<bool> {
+    let value = value.unwrap_or_default();
+    Some(match operator {
+        Operator::StringIsEmpty => operand.is_empty(),
+        Operator::StringIsWhitespace => !operand.is_empty() && operand.chars().all(|c| c == ' '),
+        Operator::String(order) => order.holds(value.to_lowercase().cmp(&operand.to_lowercase())),
+        Operator::Number(order) => match (number(value), number(operand)) {
+            (Some(value), Some(operand)) => value.partial_cmp(&operand).is_some_and(|found| order.holds(found)),
+            _ => false,
+        },
+        Operator::FileExists | Operator::FolderExists | Operator::FileSha256 => return None,
+    })
+}
+
+/// Returns the number that a text is: a sign, digits, and digits behind a point.
+fn number(text: &str) -> Option<f64> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    (is_digits(whole) && is_digits(part)).then(|| text.parse().ok()).flatten()
+}
+
+fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> {
+    let fault = |what: &str| Err(Fault::new(node.at, Flaw::Condition, what));
+    if depth > MOST_DEPTH {
+        return fault("logical operators are nested deeper than four");
+    }
+    let Some(members) = node.map() else { return fault("it is no map") };
+    let second = |name: &str| matches!(name, "value" | "path");
+    let mut operators = members.iter().filter(|(name, ..)| !second(name) && !beside.contains(&name.as_str()));
+    let (Some((name, at, operand)), None) = (operators.next(), operators.next()) else {
+        return fault("it needs exactly one operator");
+    };
+    let many = || -> Result<Vec<Condition>, Fault> {
+        let items = operand.list().filter(|items| !items.is_empty());
+        let items = items.ok_or_else(|| Fault::new(*at, Flaw::Condition, format!("`{name}` needs a list")))?;
+        items.iter().map(|item| read(item, &[], depth.saturating_add(1))).collect()
+    };
+    match name.as_str() {
+        "and" => return Ok(Condition::And(many()?)),
+        "or" => return Ok(Condition::Or(many()?)),
+        "not" => return Ok(Condition::Not(Box::new(read(operand, &[], depth.saturating_add(1))?))),
+        _ => {}
+    }
+    if NOT_HERE.contains(&name.as_str()) {
+        return Err(Fault::new(*at, Flaw::NeedsWindows, format!("the operator `{name}`")));
+    }
+    let Some((_, operator, key)) = OPERATORS.iter().find(|(known, ..)| known == name) else {
+        let meant = crate::policy::nearest(name, OPERATORS.iter().map(|(known, ..)| *known));
+        let hint = meant.map(|meant| format!(", perhaps `{meant}` is meant")).unwrap_or_default();
+        return Err(Fault::new(*at, Flaw::Condition, format!("no operator `{name}`{hint}")));
+    };
+    let text = |node: &Node| {
+        let text = node.text().map(str::to_owned);
+        text.ok_or_else(|| Fault::new(node.at, Flaw::Form, format!("{} instead of a text", node.form())))
+    };
+    let value = match key.map(|key| (key, node.get(key))) {
+        None => None,
+        Some((_, Some(value))) => Some(text(value)?),
+        Some((key, None)) => return Err(Fault::new(*at, Flaw::Missing, format!("`{key}` of `{name}`"))),
+    };
+    if let Some((extra, at, _)) = members.iter().find(|(name, ..)| second(name) && Some(name.as_str()) != *key) {
+        return Err(Fault::new(*at, Flaw::UnknownField, format!("`{extra}` beside `{name}`")));
+    }
+    Ok(Condition::Is { at: *at, operator: *operator, operand: text(operand)?, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml;
+    use super::*;
+
+    fn holds(text: &str) -> Result<bool, Fault> {
+        let condition = Condition::parse(&yaml::parse(text)?)?;
+        condition.holds(&mut |_, operator, operand, value| Ok(compare(operator, operand, value).unwrap()))
+    }
+
+    #[test]
+    fn the_second_operand_is_held_against_the_first() {
+        for (text, holds_so) in [
+            ("numberLessThan: 2\nvalue: 1", true),
+            ("numberLessThan: 1\nvalue: 2", false),
+            ("numberEquals: 1.0\nvalue: 1", true),
+            ("numberEquals: x\nvalue: x", false),
+            ("stringLessThan: b\nvalue: a", true),
+            ("value: ABC\nstringEquals: abc", true),
+            ("stringIsEmpty: ''", true),
+            ("stringIsWhitespace: ''", false),
+            ("not:\n  stringIsEmpty: ''", false),
+            ("and:\n  - stringIsEmpty: ''\n  - stringIsEmpty: x", false),
+            ("or:\n  - stringIsEmpty: x\n  - stringIsEmpty: ''", true),
+        ] {
+            assert_eq!(holds(text).unwrap(), holds_so, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_condition_is_told() {
+        for (text, flaw) in [
+            ("stringEquals: a", Flaw::Missing),
+            ("stringequals: a\nvalue: a", Flaw::Condition),
+            ("stringEquals: a\nnumberEquals: 1\nvalue: a", Flaw::Condition),
+            ("stringIsEmpty: a\nvalue: b", Flaw::UnknownField),
+            ("binaryExists: cmd.exe", Flaw::NeedsWindows),
+            ("- a", Flaw::Condition),
+            ("not:\n  not:\n    not:\n      not:\n        not:\n          stringIsEmpty: ''", Flaw::Condition),
+        ] {
+            assert_eq!(holds(text).unwrap_err().flaw, flaw, "{text}");
+        }
+        assert!(holds("not:\n  not:\n    not:\n      not:\n        stringIsEmpty: ''").unwrap(), "four are allowed");
+    }
+}

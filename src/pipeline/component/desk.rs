@@ -1,0 +1,283 @@
+//! What a component leaves of a machine, before anything is written: values and files as they will be.
+
+use std::collections::BTreeMap;
+
+use super::fault::{Fault, Flaw, Position};
+use super::path;
+use crate::base::time::Moment;
+use crate::policy::Step;
+use crate::windows::setting::{Data, Readings, Setting, SettingError, Value};
+
+/// A machine with what will be done to it.
+pub(in crate::pipeline) struct Desk<'a> {
+    machine: &'a dyn Readings,
+    /// The moment of the run.
+    pub(super) now: Moment,
+    /// The letter of the Windows volume.
+    drive: char,
+    /// Whether something may be done to it.
+    may_write: bool,
+    /// The step at work, as the log names it, and where it stands.
+    who: (String, Position),
+    values: Vec<(Setting, Option<Value>, Vec<String>)>,
+    /// Files and folders, by their path in upper case.
+    files: BTreeMap<String, Planned>,
+}
+
+/// A file or folder as it will be.
+struct Planned {
+    path: String,
+    state: State,
+    who: Vec<String>,
+}
+
+#[derive(Clone, PartialEq)]
+enum State {
+    Text(String),
+    Gone,
+    Folder,
+    NoFolder,
+}
+
+impl<'a> Desk<'a> {
+    pub(super) fn new(machine: &'a dyn Readings, now: Moment) -> Self {
+        let root = Setting::Registry {
+            key: r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion".into(),
+            name: "SystemRoot".into(),
+        };
+        let root = machine.get(&root).ok().and_then(|found| found.value?.as_text());
+        let drive = root.filter(|root| root.get(1..2) == Some(":")).and_then(|root| root.chars().next()).unwrap_or('C');
+        let who = (String::new(), Position::default());
+        Self { machine, now, drive, may_write: true, who, values: Vec::new(), files: BTreeMap::new() }
+    }
+
+    /// Returns one that nothing may be done to.
+    pub(super) fn to_look_at(machine: &'a dyn Readings, now: Moment) -> Self {
+        Self { may_write: false, ..Self::new(machine, now) }
+    }
+
+    /// Says which step is at work.
+    pub(super) fn begin(&mut self, who: String, at: Position) {
+        self.who = (who, at);
+    }
+
+    /// Returns what must be done.
+    pub(in crate::pipeline) fn into_steps(self) -> Vec<Step> {
+        let values = self.values.into_iter().map(|(setting, to, rules)| Step { rules, setting, to });
+        let mut steps: Vec<Step> = values.collect();
+        for Planned { path, state, who: rules } in self.files.into_values() {
+            let (setting, to) = match state {
+                State::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
+                State::Gone => (Setting::File { path }, Value::Flag(false)),
+                State::Folder => (Setting::Folder { path }, Value::Flag(true)),
+                State::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
+            };
+            steps.push(Step { rules, setting, to: Some(to) });
+        }
+        steps
+    }
+
+    /// Reads a setting as it will be.
+    pub(super) fn get(&self, setting: &Setting) -> Result<Option<Value>, Fault> {
+        let places = self.machine.places(setting);
+        let place = places.first().ok_or_else(|| self.fault(Flaw::RegistryKey, format!("{setting} is nowhere")))?;
+        let planned = self.values.iter().find(|(known, ..)| same(known, place));
+        match planned {
+            Some((_, to, _)) => Ok(to.clone()),
+            None => self.read(place),
+        }
+    }
+
+    /// Sets a setting, or removes it with `None`, in each of its places.
+    pub(super) fn set(&mut self, setting: &Setting, to: Option<Value>) -> Result<(), Fault> {
+        self.write()?;
+        for place in self.machine.places(setting) {
+            // What cannot be read cannot be written either, and is better told with the step's name.
+            self.read(&place)?;
+            let who = self.who.0.clone();
+            match self.values.iter_mut().find(|(known, ..)| same(known, &place)) {
+                Some((_, known, rules)) => {
+                    *known = to.clone();
+                    join(rules, who);
+                }
+                None => self.values.push((place, to.clone(), vec![who])),
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whether a key is there, or will be.
+    pub(super) fn has_key(&self, key: &str) -> bool {
+        let setting = Setting::RegistryAcl { key: key.to_owned() };
+        let is_below =
+            |known: &Setting| matches!(known, Setting::Registry { key: known, .. } if known.eq_ignore_ascii_case(key));
+        let places = self.machine.places(&Setting::Registry { key: key.to_owned(), name: String::new() });
+        let is_planned = |place: &Setting| match place {
+            Setting::Registry { key, .. } => {
+                let acl = Setting::RegistryAcl { key: key.clone() };
+                self.values.iter().any(|(known, to, _)| to.is_some() && same_key(known, place))
+                    || self.machine.get(&acl).is_ok_and(|found| found.value.is_some())
+            }
+            _ => false,
+        };
+        places.iter().any(is_planned)
+            || self.values.iter().any(|(known, to, _)| to.is_some() && is_below(known))
+            || self.machine.get(&setting).is_ok_and(|found| found.value.is_some())
+    }
+
+    /// Returns a path of a component as one of the volume.
+    pub(super) fn path(&self, text: &str) -> Result<String, Fault> {
+        path::on_volume(text, self.drive).map_err(|why| self.fault(Flaw::Path, format!("{text:?} {why}")))
+    }
+
+    /// Returns what a text file holds, or will; `None` if it is not there.
+    pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
+        match self.files.get(&folded(path)).map(|planned| &planned.state) {
+            Some(State::Text(text)) => Ok(Some(text.clone())),
+            Some(_) => Ok(None),
+            None if !self.is_file(path)? => Ok(None),
+            None => match self.read(&Setting::FileContent { path: path.to_owned() })? {
+                Some(Value::Text(text)) => Ok(Some(text)),
+                _ => Ok(None),
+            },
+        }
+    }
+
+    /// Tells whether a file is there, or will be.
+    pub(super) fn is_file(&self, path: &str) -> Result<bool, Fault> {
+        match self.files.get(&folded(path)).map(|planned| &planned.state) {
+            Some(state) => Ok(matches!(state, State::Text(_))),
+            None => Ok(self.is_there(&Setting::File { path: path.to_owned() })? && !self.is_folder(path)?),
+        }
+    }
+
+    /// Tells whether a folder is there, or will be.
+    pub(super) fn is_folder(&self, path: &str) -> Result<bool, Fault> {
+        let key = folded(path);
+        match self.files.get(&key).map(|planned| &planned.state) {
+            Some(state) => Ok(*state == State::Folder),
+            None => {
+                // What is made takes the folders above it along.
+                let head = format!(r"{key}\");
+                let is_held = |(known, planned): (&String, &Planned)| {
+                    known.starts_with(&head) && matches!(planned.state, State::Text(_) | State::Folder)
+                };
+                Ok(self.files.iter().any(is_held) || self.is_there(&Setting::Folder { path: path.to_owned() })?)
+            }
+        }
+    }
+
+    /// Gives a file this content.
+    pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
+        if self.is_folder(&path)? {
+            return Err(self.fault(Flaw::Failed, format!("`{path}` is a folder")));
+        }
+        self.above(&path)?;
+        self.plan(path, State::Text(text))
+    }
+
+    /// Takes a file away.
+    pub(super) fn remove(&mut self, path: String) -> Result<(), Fault> {
+        self.plan(path, State::Gone)
+    }
+
+    /// Makes a folder.
+    pub(super) fn make_folder(&mut self, path: String) -> Result<(), Fault> {
+        if self.is_file(&path)? {
+            return Err(self.fault(Flaw::Failed, format!("`{path}` is a file")));
+        }
+        self.above(&path)?;
+        match self.is_folder(&path)? {
+            true => self.write(),
+            false => self.plan(path, State::Folder),
+        }
+    }
+
+    /// Takes a folder away, which must be empty.
+    pub(super) fn remove_folder(&mut self, path: String) -> Result<(), Fault> {
+        self.plan(path, State::NoFolder)
+    }
+
+    /// Returns a fault of the step at work.
+    pub(super) fn fault(&self, flaw: Flaw, what: impl Into<String>) -> Fault {
+        Fault::new(self.who.1, flaw, what)
+    }
+
+    /// Refuses a path that leads through a file.
+    fn above(&self, path: &str) -> Result<(), Fault> {
+        let mut above = path;
+        while let Some((next, _)) = above.rsplit_once('\\') {
+            if self.is_file(next)? {
+                return Err(self.fault(Flaw::Failed, format!("`{next}` is a file")));
+            }
+            if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(State::NoFolder)) {
+                return Err(self.fault(Flaw::Failed, format!("`{next}` is taken away by an earlier step")));
+            }
+            above = next;
+        }
+        Ok(())
+    }
+
+    fn plan(&mut self, path: String, state: State) -> Result<(), Fault> {
+        self.write()?;
+        if !path::is_open(&path) {
+            return Err(self.fault(Flaw::Path, format!("`{path}` belongs to Windows itself")));
+        }
+        let who = self.who.0.clone();
+        let planned = self.files.entry(folded(&path)).or_insert(Planned { path, state: State::Gone, who: Vec::new() });
+        planned.state = state;
+        join(&mut planned.who, who);
+        Ok(())
+    }
+
+    fn write(&self) -> Result<(), Fault> {
+        match self.may_write {
+            true => Ok(()),
+            false => Err(self.fault(Flaw::Failed, "a test looks, and changes nothing")),
+        }
+    }
+
+    fn is_there(&self, setting: &Setting) -> Result<bool, Fault> {
+        Ok(self.read(setting)? == Some(Value::Flag(true)))
+    }
+
+    fn read(&self, setting: &Setting) -> Result<Option<Value>, Fault> {
+        let said = |error: SettingError| self.fault(Flaw::Failed, format!("{error}: {}", error.source));
+        self.machine.get(setting).map(|found| found.value).map_err(said)
+    }
+
+    /// Returns the text of a registry value as it will be.
+    pub(super) fn registry_text(&self, key: &str, name: &str) -> Option<String> {
+        let setting = Setting::Registry { key: key.to_owned(), name: name.to_owned() };
+        self.get(&setting).ok()??.as_data().and_then(Data::as_text)
+    }
+
+    /// Returns the letter of the Windows volume.
+    pub(super) fn drive(&self) -> char {
+        self.drive
+    }
+}
+
+fn join(rules: &mut Vec<String>, who: String) {
+    if !rules.contains(&who) {
+        rules.push(who);
+    }
+}
+
+fn folded(path: &str) -> String {
+    path.to_uppercase()
+}
+
+fn same(one: &Setting, other: &Setting) -> bool {
+    match (one, other) {
+        (Setting::Registry { name, .. }, Setting::Registry { name: other_name, .. }) => {
+            same_key(one, other) && name.to_uppercase() == other_name.to_uppercase()
+        }
+        _ => one == other,
+    }
+}
+
+fn same_key(one: &Setting, other: &Setting) -> bool {
+    matches!((one, other), (Setting::Registry { key, .. }, Setting::Registry { key: other, .. })
+        if key.to_uppercase() == other.to_uppercase())
+}

@@ -1,0 +1,204 @@
+//! Components: what is done to an image beside the rules, in the documents of EC2 Image Builder.
+//!
+//! A document is read and judged as a whole; its phases are then carried out step by step against what can be read of a
+//! powered-off machine. Nothing is written on the way: what comes out are steps of the same [`crate::policy::Plan`] that
+//! the rules make, so that the audit log, the verifiers and a later proof treat them alike. The phase `test` is run after
+//! the edit, and only looks.
+
+mod actions;
+mod condition;
+mod desk;
+mod document;
+mod expression;
+mod fault;
+mod path;
+mod perform;
+mod powershell;
+mod yaml;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+pub use fault::{Fault, Flaw, Position};
+pub use powershell::{Scripts, UnknownScripts};
+
+pub(super) use desk::Desk;
+use document::Document;
+
+use super::{Error, Result};
+use crate::audit::ComponentRecord;
+use crate::base::digest::Digest;
+use crate::base::time::Moment;
+use crate::policy::Held;
+use crate::windows::setting::Readings;
+
+/// What the labels of components begin with; no id of a rule or a check does.
+const LABEL: &str = "component ";
+
+/// A component document with the values of its parameters.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Component {
+    name: String,
+    text: String,
+    sha256: Digest,
+    parameters: BTreeMap<String, String>,
+    document: Document,
+}
+
+/// What became of a step.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+pub struct StepTold {
+    /// The component, its phase and its step.
+    pub step: String,
+    /// The action.
+    pub action: String,
+    /// How it went.
+    pub status: StepStatus,
+    /// What there is to say about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+}
+
+/// How a step went.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// It was carried out.
+    Done,
+    /// Its condition did not hold.
+    Skipped,
+    /// It is a script, and was left out.
+    LeftOut,
+    /// It failed, and that was to be ignored.
+    IgnoredFailure,
+    /// It failed, and the steps behind it were carried out.
+    Failed,
+}
+
+impl StepTold {
+    /// Returns what the log says of a step that was not carried out.
+    pub(super) fn left_open(&self) -> Option<Held> {
+        let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::IgnoredFailure);
+        is_open.then(|| Held { rule: self.step.clone(), reason: self.why.clone().unwrap_or_default() })
+    }
+}
+
+impl Component {
+    /// Reads a document. `name` is what it is called where it has no name of its own; `parameters` are values for its
+    /// parameters, of which others take no notice.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in the order of the text.
+    pub fn parse(
+        name: &str,
+        text: &str,
+        parameters: &BTreeMap<String, String>,
+    ) -> std::result::Result<Self, Vec<Fault>> {
+        let document = Document::parse(text)?;
+        let known = |name: &String| document.parameters.iter().any(|(parameter, _)| parameter == name);
+        let given = parameters.iter().filter(|(name, _)| known(name));
+        let parameters = given.map(|(name, value)| (name.clone(), value.clone())).collect();
+        Ok(Self {
+            name: document.name.clone().unwrap_or_else(|| name.to_owned()),
+            sha256: Digest::of(text.as_bytes()),
+            text: text.to_owned(),
+            parameters,
+            document,
+        })
+    }
+
+    /// Reads a document, as [`Component::parse`] does.
+    ///
+    /// # Errors
+    /// [`Error::Component`] with the first thing that is wrong.
+    pub fn read(name: &str, text: &str, parameters: &BTreeMap<String, String>) -> Result<Self> {
+        Self::parse(name, text, parameters).map_err(|faults| {
+            let first = faults.first().cloned();
+            let first = first.unwrap_or_else(|| Fault::new(Position::default(), Flaw::Yaml, "nothing"));
+            Error::Component { name: format!("{LABEL}{name}"), count: faults.len(), first }
+        })
+    }
+
+    /// Returns what it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Returns the names of its parameters, each with its default.
+    pub fn parameters(&self) -> &[(String, Option<String>)] {
+        &self.document.parameters
+    }
+
+    /// Returns the names of its phases, each with its number of steps.
+    pub fn phases(&self) -> Vec<(&str, usize)> {
+        self.document.phases.iter().map(|phase| (phase.name.as_str(), phase.steps.len())).collect()
+    }
+
+    /// Returns what of it cannot be carried out on a powered-off machine under a policy for scripts.
+    pub fn beyond(&self, scripts: Scripts) -> Vec<Fault> {
+        self.document.beyond(scripts)
+    }
+
+    /// Returns what is done to a machine, as far as nothing is done yet.
+    pub(super) fn desk(machine: &dyn Readings, now: Moment) -> Desk<'_> {
+        Desk::new(machine, now)
+    }
+
+    /// Carries out the phases before the tests.
+    ///
+    /// # Errors
+    /// [`Error::Component`].
+    pub(super) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
+        let beyond = self.document.beyond(scripts);
+        if let Some(first) = beyond.first() {
+            return Err(self.error(beyond.len(), first.clone()));
+        }
+        perform::run(self, desk, scripts, |phase| phase != "test")
+    }
+
+    /// Carries out the tests.
+    ///
+    /// # Errors
+    /// [`Error::Component`].
+    pub(super) fn test(&self, machine: &dyn Readings, now: Moment, scripts: Scripts) -> Result<Vec<StepTold>> {
+        perform::run(self, &mut Desk::to_look_at(machine, now), scripts, |phase| phase == "test")
+    }
+
+    /// Returns the error that names the component with its first fault.
+    fn error(&self, count: usize, first: Fault) -> Error {
+        Error::Component { name: format!("{LABEL}{}", self.name), count, first }
+    }
+
+    /// Returns what the log names a step: the component with the head of its digest, the phase, the step.
+    fn label(&self, phase: &str, step: &str) -> String {
+        let digest = self.sha256.to_string();
+        format!("{LABEL}{}@{} {phase}.{step}", self.name, digest.get(..12).unwrap_or(&digest))
+    }
+
+    /// Returns the component as the audit log records it.
+    pub(super) fn record(&self) -> ComponentRecord {
+        ComponentRecord {
+            name: self.name.clone(),
+            sha256: self.sha256,
+            text: self.text.clone(),
+            parameters: self.parameters.clone(),
+        }
+    }
+
+    /// Rebuilds components from what [`Component::record`] wrote; `None` if a record is malformed, or its text has
+    /// another digest.
+    pub(super) fn from_record(recorded: &serde_json::Value) -> Option<Vec<Self>> {
+        let recorded: Vec<ComponentRecord> = serde_json::from_value(recorded.clone()).ok()?;
+        let one = |record: ComponentRecord| {
+            let component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
+            (component.sha256 == record.sha256 && component.name == record.name).then_some(component)
+        };
+        recorded.into_iter().map(one).collect()
+    }
+}
+
+/// Tells whether a name in a plan is a component's.
+pub(super) fn is_label(rule: &str) -> bool {
+    rule.starts_with(LABEL)
+}
