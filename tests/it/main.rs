@@ -6,6 +6,7 @@ mod support;
 mod accounts;
 mod benchmarks;
 mod certificates;
+mod component_documents;
 mod components;
 mod coverage;
 mod disk;
