@@ -83,6 +83,9 @@ const OPERATORS: [(&str, Operator, Option<&str>); 15] = [
     ("fileSHA256Equals", Operator::FileSha256, Some("path")),
 ];
 
+/// Judges an operator that stands at a place, with its operand and its second one.
+pub(super) type Judge<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
+
 /// Operators of the format that are not judged here.
 const NOT_HERE: [&str; 5] = ["binaryExists", "patternMatches", "fileMD5Equals", "fileSHA1Equals", "fileSHA512Equals"];
 
@@ -109,10 +112,7 @@ impl Condition {
     }
 
     /// Tells whether it holds; `judge` judges an operator.
-    pub fn holds(
-        &self,
-        judge: &mut dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault>,
-    ) -> Result<bool, Fault> {
+    pub fn holds(&self, judge: &mut Judge<'_>) -> Result<bool, Fault> {
         match self {
             Self::And(all) => {
                 for one in all {
