@@ -6,12 +6,12 @@ use clap::Args;
 use serde_json::json;
 use thiserror::Error;
 
+use super::options::Parent;
 use super::ui::Ui;
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
 use crate::base::{Failure, FileOffset, Kind, fs};
-use crate::disk::Image;
 
 /// Print the content of a file of the Windows volume
 ///
@@ -22,6 +22,9 @@ use crate::disk::Image;
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    parent: Parent,
 
     /// A path as Windows or as a shell writes it: \Windows\win.ini, C:\Windows\win.ini, /Windows/win.ini
     #[arg(value_name = "PATH")]
@@ -60,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     if ui.json && arguments.output.is_none() {
         return Err(boxed(NowhereToWrite));
     }
-    let image = Image::open(&source.image, source.input_format).map_err(boxed)?;
+    let image = source.open(&arguments.parent)?;
     let (number, volume) = volume::choose(&image, *partition)?;
     let path = volume::path(&arguments.path);
     let file = volume::find(&volume, &path)?;

@@ -3,12 +3,12 @@
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::options::Parent;
 use super::ui::Ui;
 use super::volume::{self, Error, Place};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
 use crate::base::{Failure as _, Kind};
-use crate::disk::Image;
 use crate::ntfs::verify::{Check, Finding, Report, Severity};
 use crate::partition::Partition;
 
@@ -21,6 +21,9 @@ use crate::partition::Partition;
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    parent: Parent,
 }
 
 const AFTER_HELP: &str = "\
@@ -34,7 +37,7 @@ type Checked = (Partition, std::result::Result<Report, Error>);
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = &arguments.place;
-    let image = Image::open(&source.image, source.input_format).map_err(boxed)?;
+    let image = source.open(&arguments.parent)?;
     let mut checked: Vec<Checked> = Vec::new();
     for partition in volume::candidates(&image, *partition)? {
         let failed = |source| Error::Volume { partition: partition.number, source };

@@ -3,12 +3,11 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::options::LAST_MOMENT;
+use super::options::{LAST_MOMENT, Parent};
 use super::ui::{Ui, columns, plain};
 use super::volume::{self, Opened, Place};
 use super::{Result, Verdict, boxed};
 use crate::base::descriptor::Descriptor;
-use crate::disk::Image;
 use crate::ntfs::File;
 
 /// List a folder of the Windows volume, or show one file
@@ -19,6 +18,9 @@ use crate::ntfs::File;
 pub(super) struct Arguments {
     #[command(flatten)]
     place: Place,
+
+    #[command(flatten)]
+    parent: Parent,
 
     /// A path as Windows or as a shell writes it: \Windows, C:\Windows, /Windows
     #[arg(value_name = "PATH", default_value = "\\")]
@@ -52,7 +54,7 @@ struct Shown {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = &arguments.place;
-    let image = Image::open(&source.image, source.input_format).map_err(boxed)?;
+    let image = source.open(&arguments.parent)?;
     let (number, volume) = volume::choose(&image, *partition)?;
     let path = volume::path(&arguments.path);
     let file = volume::find(&volume, &path)?;

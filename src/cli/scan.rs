@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::options::{self, Policy, Source};
+use super::options::{self, Parent, Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::progress::Progress as _;
@@ -21,6 +21,9 @@ pub(super) struct Arguments {
     source: Source,
 
     #[command(flatten)]
+    parent: Parent,
+
+    #[command(flatten)]
     policy: Policy,
 
     /// Write reports (HTML, CKLB, CKL, XCCDF, HDF, OSCAL, SARIF, JUnit, CSV, Markdown) into this new folder
@@ -31,13 +34,13 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
-    let Source { image, input_format } = &arguments.source;
-    let scan = pipeline::scan(image, *input_format, &demand, options::now()?).map_err(boxed)?;
+    let image = arguments.source.open(&arguments.parent)?;
+    let scan = pipeline::scan(image, &demand, options::now()?).map_err(boxed)?;
     ui.finish();
     for warning in &scan.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
-    let name = image.file_name().unwrap_or_default().to_string_lossy();
+    let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
     let document = Document::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
         let files = pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog).map_err(boxed)?;

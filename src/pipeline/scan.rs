@@ -1,14 +1,13 @@
 //! Assesses an image without changing anything.
 
 use std::borrow::Cow;
-use std::path::Path;
 use std::sync::Arc;
 
 use serde::Serialize;
 
 use super::{Demand, Result};
 use crate::base::time::Moment;
-use crate::disk::{Format, Image};
+use crate::disk::Image;
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{Machine, Opening, View, VolumeCheck};
@@ -28,13 +27,13 @@ pub struct Scan {
     pub held_back: Vec<Held>,
 }
 
-/// Assesses the Windows in the image at `path`, on the day of `now`, which ends waivers.
+/// Assesses the Windows in an image, on the day of `now`, which ends waivers.
 ///
 /// # Errors
 /// Every refusal by which the disk, the volume or a hive would stop a hardening run too. Hives are only looked into, and
 /// loaded and verified as soon as one of them gives cause to.
-pub fn scan(path: &Path, format: Option<Format>, demand: &Demand, now: Moment) -> Result<Scan> {
-    let image = Arc::new(Image::open(path, format)?);
+pub fn scan(image: Image, demand: &Demand, now: Moment) -> Result<Scan> {
+    let image = Arc::new(image);
     let opening = demand.opening(Moment(0));
     if let Ok(view) = View::open(Arc::clone(&image), opening) {
         let scan = look(&view, view.warnings(), demand, now)?;

@@ -227,6 +227,10 @@ fn including(stands: Option<&Value>, included: &Value) -> Value {
 fn held(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
     let HoldBack::ImportRisk { disproved } = hold_back else { return None };
     let risk = finding.import_risk.as_ref()?;
+    // What nothing can be done about is left open, and not because of its risk.
+    if targets(finding).all(|check| matches!(check.to, Amend::Beyond(_))) {
+        return None;
+    }
     let safe = |check: &CheckResult| match &check.to {
         Amend::Write(to) => to.as_dword().is_some_and(|number| risk.safe_values.contains(&number)),
         _ => false,

@@ -84,6 +84,13 @@ impl Judges {
         assert!(hive.verify().iter().all(|finding| finding.severity != coldforge::regf::Severity::Error));
     }
 
+    /// Asks a plugin of RegRipper.
+    fn ripped(&self, plugin: &str, hive: &Hive) -> Option<String> {
+        let path = self.show(hive);
+        let done = oracle("regripper").then(|| ask("regripper", &["-r", text(&path), "-p", plugin]))?;
+        Some(String::from_utf8_lossy(&done.stdout).into_owned())
+    }
+
     /// Asks a tool of chntpw about a copy of its own.
     fn stranger(&self, tool: &str, option: &str, hive: &Hive) -> Option<Vec<String>> {
         let path = self.show(hive);
@@ -253,6 +260,7 @@ fn same_users(judges: &Judges, hive: &Hive) {
     let accounts = accounts::accounts(hive).unwrap();
     assert_eq!(accounts.len(), rows.len());
     let said = judges.stranger("sampasswd", "-l", hive);
+    let ripped = judges.ripped("samparse", hive);
     for (account, row) in accounts.iter().zip(rows) {
         assert_eq!(account.rid, u32::try_from(row["rid"].as_u64().unwrap()).unwrap());
         let texts = [&account.name, &account.full_name, &account.comment];
@@ -270,12 +278,48 @@ fn same_users(judges: &Judges, hive: &Hive) {
         let theirs = row["password_last_set"].as_str();
         assert_eq!(set.is_some(), theirs.is_some());
         assert!(set.is_none_or(|set| theirs.unwrap().starts_with(set.trim_end_matches('Z'))));
+        if let Some(ripped) = &ripped {
+            let head = format!(" {} [{}]\n", account.name, account.rid);
+            let block = ripped.split("Username").find(|block| block.contains(&head));
+            let block = block.unwrap_or_else(|| panic!("{head}: {ripped}")).split("\n\n").next().unwrap();
+            assert_eq!(account.is(Flag::Enabled), !block.contains("--> Account Disabled"), "{block}");
+            assert_eq!(account.is(Flag::PasswordRequired), !block.contains("--> Password not required"), "{block}");
+            assert_eq!(account.is(Flag::PasswordExpires), !block.contains("--> Password does not expire"), "{block}");
+        }
         let Some(said) = &said else { continue };
         let line = said.iter().find(|line| line.starts_with(&format!("{:04x}:", account.rid)));
         let line: Vec<&str> = line.unwrap_or_else(|| panic!("{said:?}")).split(':').collect();
         let control = u32::from_str_radix(line[3], 16).unwrap();
         assert_eq!((line[1], control & 0x7fff), (account.name.as_str(), account.fixed.control() & 0x7fff));
     }
+}
+
+/// Compares the audit policy with what RegRipper reads, where it knows the layout and calls a subcategory as Windows does.
+#[track_caller]
+fn same_as_ripped(judges: &Judges, hive: &Hive) {
+    let Some(said) = judges.ripped("auditpol", hive) else { return };
+    let layout = AuditPolicy::decode(&value(hive, audit_policy::KEY, "")).unwrap().layout();
+    let rows: BTreeMap<&str, &str> = said
+        .lines()
+        .filter_map(|line| line.split_once(':')?.1.trim_end().rsplit_once("  "))
+        .map(|(name, flags)| (name.trim_end(), flags))
+        .collect();
+    let mut agreed = 0;
+    for known in layout.subcategories() {
+        // Its table looks for this one at the wrong place: it says N whatever is set.
+        let Some(flags) = rows.get(known.name()).filter(|_| known.name() != "Other Account Logon Events") else {
+            continue;
+        };
+        let ours = match audit_policy::get(hive, known.name()).unwrap().0.unwrap() {
+            AuditFlags { success: true, failure: true } => "S/F",
+            AuditFlags { success: true, failure: false } => "S",
+            AuditFlags { success: false, failure: true } => "F",
+            AuditFlags { success: false, failure: false } => "N",
+        };
+        assert_eq!(ours, *flags, "{}", known.name());
+        agreed += 1;
+    }
+    assert!(agreed > 40 || layout != Layout::L59, "{agreed}: {said}");
 }
 
 #[test]
@@ -299,6 +343,7 @@ fn every_subcategory_is_set_to_everything_and_back() {
                     assert!(new == old || at == 12 + 2 * number, "{} {at}", known.name());
                 }
             }
+            same_as_ripped(&judges, &hive);
             let theirs = judges.decoded("audit", &hive);
             for (known, row) in layout.subcategories().zip(theirs["subcategories"].as_array().unwrap()) {
                 assert_eq!(words(audit_policy::get(&hive, known.name()).unwrap().0.unwrap()), row["setting"]);

@@ -58,7 +58,7 @@ fn judge(name: &str, options: &[&str]) {
     let scan = coldforge(["scan", "--fail-on", "none", text(&image), "--json"]).expect(0).json();
     let open: Vec<&Value> =
         scan["findings"].as_array().unwrap().iter().filter(|finding| finding["status"] == "open").collect();
-    assert_eq!(open.len() as u64, crate::support::BEYOND, "{open:?}");
+    assert_eq!(open.len() as u64, crate::support::BEYOND_REAL, "{open:?}");
 
     let (before, after) = (home.path().join("before.raw"), home.path().join("after.raw"));
     to_raw(&source.path, &before);

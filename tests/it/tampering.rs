@@ -42,7 +42,7 @@ fn a_changed_byte_in_any_file_of_a_bundle_is_found() {
     assert!(!found(&out, None) && !found(&out, key));
     let mut random = Seeded(8);
     let all = files(&out);
-    assert_eq!(all.len(), 20, "{all:?}");
+    assert_eq!(all.len(), 30, "{all:?}");
     for file in &all {
         let whole = std::fs::read(file).unwrap();
         let edges = [0, whole.len() - 1];

@@ -24,7 +24,7 @@ fn a_threshold_decides_for_scan_harden_and_verify() {
     coldforge(["verify", text(&out), "--threshold", &threshold]).expect(0);
     let strict = file(home.path(), "{\"failed\": {\"total\": {\"max\": 0}}}");
     let answer = coldforge(["verify", text(&out), "--threshold", &strict]).expect(1);
-    assert!(answer.out.contains("is intact") && answer.err.contains("failed.total.max: 7 rules"), "{}", answer.err);
+    assert!(answer.out.contains("is intact") && answer.err.contains("failed.total.max: 8 rules"), "{}", answer.err);
     let both = file(home.path(), "failed: {total: {max: 5}}");
     coldforge(["scan", image, "--threshold", &both]).expect(1);
     let again = home.path().join("again");
