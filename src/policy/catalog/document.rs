@@ -479,7 +479,8 @@ fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Resul
     if let Some(start) = &raw.starts {
         fits("starts", raw.service.is_some())?;
         let number = STARTS.iter().find(|(word, _)| word == start).map(|(_, number)| *number);
-        let wrong = || RuleFault::Word { member: "starts", found: start.clone(), expected: "automatic, manual or disabled" };
+        let wrong =
+            || RuleFault::Word { member: "starts", found: start.clone(), expected: "automatic, manual or disabled" };
         let number = number.ok_or_else(wrong)?;
         push(Requirement::Equals(number), Some(Remedy::Set(Value::dword(number))));
     }
@@ -550,7 +551,11 @@ fn misfit(member: &'static str, form: Form) -> RuleFault {
 }
 
 /// Reads one of the words that a type is spelled with.
-pub(in crate::policy) fn word<T: DeserializeOwned>(member: &'static str, found: &str, expected: &'static str) -> Result<T, RuleFault> {
+pub(in crate::policy) fn word<T: DeserializeOwned>(
+    member: &'static str,
+    found: &str,
+    expected: &'static str,
+) -> Result<T, RuleFault> {
     toml::Value::String(found.to_owned()).try_into().map_err(|_| RuleFault::Word {
         member,
         found: found.to_owned(),
