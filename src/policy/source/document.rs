@@ -63,6 +63,8 @@ struct RawRule {
     only_where: Option<RawGate>,
     #[serde(default)]
     ccis: Vec<String>,
+    /// What the organization decides, in words.
+    organization: Option<String>,
     caveat: Option<String>,
     import_risk: Option<ImportRisk>,
     /// Why the rule is not assessed, in words.
@@ -143,8 +145,10 @@ fn rule(policy: &str, raw: RawRule, texts: &BTreeMap<String, String>) -> Result<
     if checks.is_empty() == raw.not_reviewed.is_none() {
         return Err(RuleFault::ChecksOrReason);
     }
-    if let Some(count) = Some(checks.iter().filter(|check| check.organization.is_some()).count()).filter(|n| *n > 0) {
-        return Err(RuleFault::Organization { count, noted: false });
+    let (count, noted) =
+        (checks.iter().filter(|check| check.organization.is_some()).count(), raw.organization.is_some());
+    if count > 1 || (count == 1) != noted {
+        return Err(RuleFault::Organization { count, noted });
     }
     Ok(Rule {
         severity,
@@ -152,10 +156,123 @@ fn rule(policy: &str, raw: RawRule, texts: &BTreeMap<String, String>) -> Result<
         applies: conditions(&raw.applies)?,
         only_where: raw.only_where.map(|raw| gate(raw, texts)).transpose()?,
         ccis: raw.ccis,
+        organization: raw.organization,
         caveat: raw.caveat,
         import_risk: raw.import_risk,
         not_reviewed: raw.not_reviewed,
         kind: checks.first().map_or(RuleKind::Manual, |check| kind_of(&check.setting)),
         ..identified(policy, &raw.id, raw.title, checks)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value as Json;
+
+    use super::super::SCHEMA as TEXT;
+    use super::*;
+
+    const HEAD: &str = "schema = \"coldforge/policy/1\"\n";
+
+    /// Returns what the reader knows where a document has the field `zz`.
+    fn known(document: &str) -> BTreeSet<String> {
+        let error = toml::from_str::<RawPolicy>(&format!("{HEAD}{document}")).err().unwrap();
+        let mut quoted = error.message().strip_prefix("unknown field `zz`").unwrap().split('`');
+        quoted.next();
+        quoted.step_by(2).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn the_schema_has_each_field_that_the_reader_knows_and_no_other() {
+        let schema: Json = serde_json::from_str(TEXT).unwrap();
+        let fields = |object: &Json| -> BTreeSet<String> {
+            assert_eq!(object["additionalProperties"], false);
+            object["properties"].as_object().unwrap().keys().cloned().collect()
+        };
+        let of = |name: &str| fields(&schema["$defs"][name]);
+        let rule = "[[rule]]\nid = \"A\"\ntitle = \"T\"\nseverity = \"low\"\n";
+        assert_eq!(known("zz = 1"), fields(&schema));
+        assert_eq!(known("[[rule]]\nzz = 1"), of("rule"));
+        assert_eq!(known(&format!("{rule}check = [{{ zz = 1 }}]")), of("check"));
+        assert_eq!(known(&format!("{rule}only_where = {{ zz = 1 }}")), of("gate"));
+        assert_eq!(known(&format!("{rule}import_risk = {{ zz = 1 }}")), of("risk"));
+        for (name, object) in [("rule", &schema), ("title", &schema["$defs"]["rule"])] {
+            assert!(object["properties"][name].is_object(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_document_is_refused_with_its_line() {
+        let said = |document: &str| match read("t", document.as_bytes()) {
+            Ok(_) => "read".to_owned(),
+            Err(fault) => {
+                let cause = std::error::Error::source(&fault).map(ToString::to_string).unwrap_or_default();
+                format!("{fault}: {cause}")
+            }
+        };
+        let rule = |more: &str| format!("{HEAD}\n[[rule]]\nid = \"A\"\ntitle = \"T\"\nseverity = \"low\"\n{more}");
+        let check = "check = [{ user_right = \"SeTcbPrivilege\", only = [] }]\n";
+        assert_eq!(said(&rule(check)), "read");
+        for (document, expected) in [
+            (rule("chekc = []\n"), "line 7: there is no field `chekc`; `check` is near"),
+            (
+                rule("[[rule.check]]\nuser_rigth = \"S\"\n"),
+                "line 8: there is no field `user_rigth`; `user_right` is near",
+            ),
+            (rule("xyzzyxyzzy = 1\n"), "line 7: there is no field `xyzzyxyzzy`: "),
+            (rule(""), "line 3: the rule A is wrong: a rule has either checks or a reason"),
+            (rule(&check.replace("only = []", "only = [\"Guests\"]")), "only is \"Guests\", not a SID"),
+            (
+                format!("{}{}", rule(check), rule(check).replace(HEAD, "").replace('A', "a")),
+                "line 9: the rule a is wrong: a is already",
+            ),
+            (rule(check).replace("low", "lwo"), "severity is \"lwo\""),
+            (rule(check).replace("\"A\"", "\"A B\""), "id is \"A B\""),
+            (rule(check).replace("policy/1", "policy/2"), "it is of schema \"coldforge/policy/2\""),
+            (rule("check = 1\n"), "TOML parse error at line 7"),
+            (format!("{HEAD}id = \"A b\"\n"), "id is \"A b\""),
+        ] {
+            let said = said(&document);
+            assert!(said.contains(expected), "{said}\n{document}");
+        }
+        assert!(matches!(read("t", b"\xff"), Err(Fault::Encoding)));
+    }
+
+    #[test]
+    fn services_and_values_of_every_type_are_understood() {
+        let said = |check: &str| {
+            let document =
+                format!("{HEAD}[[rule]]\nid = \"A\"\ntitle = \"T\"\nseverity = \"low\"\ncheck = [{{ {check} }}]\n");
+            match read("t", document.as_bytes()) {
+                Ok(catalog) => {
+                    let check = &catalog.rules[0].checks[0];
+                    format!("{} is {} ({})", check.setting, check.require, catalog.rules[0].kind)
+                }
+                Err(fault) => std::error::Error::source(&fault).map(ToString::to_string).unwrap_or_default(),
+            }
+        };
+        let key = r"key = 'HKLM\SOFTWARE\A', name = 'N', type =";
+        for (check, expected) in [
+            (
+                "service = 'Spooler', starts = 'disabled'",
+                r"HKLM\SYSTEM\CurrentControlSet\Services\Spooler!Start is 4 (service)",
+            ),
+            ("service = 'Spooler', starts = 'off'", "starts is \"off\", not automatic, manual or disabled"),
+            (r"service = 'A\B', starts = 'manual'", r"is not a key below HKLM"),
+            ("file = 'A', starts = 'manual'", "starts does not fit"),
+            (&format!("{key} 'REG_MULTI_SZ', equals = ['a', 'b']"), "is [\"a\", \"b\"] (registry)"),
+            (&format!("{key} 'REG_MULTI_SZ', equals = ['a', '']"), "equals does not fit a REG_MULTI_SZ"),
+            (&format!("{key} 'REG_BINARY', equals = '0aff'"), "is REG_BINARY 0aff"),
+            (&format!("{key} 'REG_BINARY', equals = '0af'"), "equals does not fit a REG_BINARY"),
+            (&format!("{key} 'REG_BINARY', at_least = 5"), "at_least does not fit a REG_BINARY"),
+            (&format!("{key} 'REG_QWORD', equals = 5"), "!N is"),
+            (&format!("{key} 'REG_QWORD', equals = -5"), "equals does not fit a REG_QWORD"),
+            (&format!("{key} 'REG_EXPAND_SZ', equals = '%A%'"), "is \"%A%\""),
+        ] {
+            let said = said(check);
+            assert!(said.contains(expected), "{check}: {said}");
+        }
+    }
 }
