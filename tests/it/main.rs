@@ -23,6 +23,7 @@ mod ntfs;
 mod page;
 mod partition;
 mod policy;
+mod policy_files;
 mod preflight;
 mod real;
 mod refusals;

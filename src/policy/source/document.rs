@@ -216,7 +216,7 @@ mod tests {
         let check = "check = [{ user_right = \"SeTcbPrivilege\", only = [] }]\n";
         assert_eq!(said(&rule(check)), "read");
         for (document, expected) in [
-            (rule("chekc = []\n"), "line 7: there is no field `chekc`; `check` is near"),
+            (rule("chek = []\n"), "line 7: there is no field `chek`; `check` is near"),
             (
                 rule("[[rule.check]]\nuser_rigth = \"S\"\n"),
                 "line 8: there is no field `user_rigth`; `user_right` is near",
