@@ -29,6 +29,7 @@ mod real;
 mod refusals;
 mod reg;
 mod regf;
+mod releases;
 mod report;
 mod signatures;
 mod tailoring;
