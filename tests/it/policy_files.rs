@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use coldforge::base::registry_pol::{Entry, RegistryPol};
-use coldforge::policy::source::{self, SCHEMA, Source};
+use coldforge::policy::source::{self, File, SCHEMA, Source};
 use coldforge::policy::{Catalog, Remedy, Requirement};
 use coldforge::windows::setting::{Setting, Value};
 use serde_json::{Value as Json, json};
@@ -397,4 +397,46 @@ fn the_schema_is_printed_and_takes_the_sample_and_refuses_its_mutations() {
         assert!(sample.contains(from), "{from}");
         assert!(!takes(&sample.replacen(from, to, 1)), "{from} -> {to}");
     }
+}
+
+#[test]
+fn a_damaged_policy_is_an_error_or_a_policy_and_never_a_panic() {
+    let pol = b"PReg\x01\0\0\0[\0S\0\0\0;\0N\0\0\0;\0\x04\0\0\0;\0\x04\0\0\0;\0\x01\0\0\0]\0".to_vec();
+    let inf = b"[System Access]\nLockoutDuration = -1\n[Privilege Rights]\nSeTcbPrivilege = *S-1-5-32-544\n\
+        [Service General Setting]\n\"Spooler\",4,\"D:(A;;RC;;;BA)\"\n[Registry Values]\nMACHINE\\Software\\A\\B=7,a,b\n";
+    let csv =
+        b"Machine Name,Policy Target,Subcategory,Subcategory GUID,Inclusion Setting,Exclusion Setting,Setting Value\n\
+        ,System,Audit Logon,{0cce9215-69ae-11d9-bed3-505054503030},Success,,1\n";
+    let reg = b"Windows Registry Editor Version 5.00\n\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\A]\n\"B\"=hex(7):61,00,00,00\n\"C\"=-\n";
+    let sample = std::fs::read(every_kind()).unwrap();
+    let mut seeded = crate::support::Seeded(7);
+    let (mut taken, mut refused) = (0, 0);
+    for (path, whole) in [
+        ("a.pol", &pol[..]),
+        ("a.inf", inf),
+        ("a.csv", csv),
+        ("a.reg", reg),
+        ("a.toml", &sample),
+        ("{A}/DomainSysvol/GPO/User/registry.pol", &pol),
+    ] {
+        for turn in 0..150 {
+            let mut bytes = whole.to_vec();
+            for _ in 0..turn.min(3) {
+                let at = seeded.below(bytes.len() as u64) as usize;
+                bytes[at] ^= 1 << seeded.below(8);
+            }
+            if turn % 5 == 4 {
+                bytes.truncate(seeded.below(bytes.len() as u64) as usize);
+            }
+            let files = vec![File { path: path.to_owned(), content: Some(bytes) }];
+            match Catalog::of_policy(&Source::new("damaged", files)) {
+                Ok(catalog) => {
+                    let _ = source::agree(&[catalog]);
+                    taken += 1;
+                }
+                Err(_) => refused += 1,
+            }
+        }
+    }
+    assert!(taken > 50 && refused > 50, "{taken} {refused}");
 }

@@ -84,7 +84,7 @@ pub(super) fn read(name: &str, content: &[u8]) -> Result<Catalog, Fault> {
     }
     // From the text, so that an error tells the line.
     let raw: RawPolicy = toml::from_str(text).map_err(|error| unknown_field(text, &error).unwrap_or(misread(error)))?;
-    let line = |at: usize| text.get(..at).unwrap_or_default().lines().count().max(1);
+    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count().saturating_add(1);
     let id = raw.id.unwrap_or_else(|| name.to_owned());
     let mut ids = BTreeSet::new();
     let mut rules = Vec::with_capacity(raw.rule.len());
