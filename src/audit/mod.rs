@@ -13,8 +13,8 @@ pub use bundle::{Bundle, Damage, Holds, Listed, Staging, UNLISTED};
 pub use chain::{Chain, Fault, Line, read};
 pub use error::Error;
 pub use record::{
-    ChangeRecord, ComponentRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy, Record, SecondOpinion,
-    Tool, Trailer,
+    ChangeRecord, ComponentRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy, PolicyFileRecord,
+    PolicyRecord, Record, SecondOpinion, Tool, Trailer,
 };
 pub use signature::{KeyFault, PublicKey, SecretKey, Signature};
 

@@ -94,6 +94,12 @@ pub struct Policy {
     /// The ids of the components whose rules were joined to it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<String>,
+    /// `none` where policies alone were assessed; left out otherwise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stig: Option<String>,
+    /// The policies that were assessed beside it, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<PolicyRecord>,
     /// `low`, `medium` or `high`.
     pub level: String,
     /// `auto`, `ms` or `dc`.
@@ -126,6 +132,30 @@ pub struct Policy {
     pub accept_dirty_hive: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.
     pub volume_check: String,
+}
+
+/// A policy that was assessed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PolicyRecord {
+    /// What it is called.
+    pub name: String,
+    /// SHA-256 of its file; of several files, that of the list of their digests as `sha256sum` writes it.
+    pub sha256: Digest,
+    /// Its files.
+    pub files: Vec<PolicyFileRecord>,
+}
+
+/// A file of a policy: its text where it is UTF-8, its bytes otherwise, neither where its content is not read.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct PolicyFileRecord {
+    /// Its path inside the policy.
+    pub path: String,
+    /// Its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// Its bytes in base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base64: Option<String>,
 }
 
 /// A component that was to be carried out.

@@ -4,6 +4,8 @@
 //! for the target `System` only GUID and value count; the texts between them are for people. Rows for users, options and
 //! global lists of access are kept as they are, and so is every byte of a row that is not edited.
 
+use std::collections::BTreeSet;
+
 use thiserror::Error;
 
 use super::failure::{Failure, Kind};
@@ -244,6 +246,24 @@ impl AuditCsv {
     pub fn settings(&self) -> Result<Vec<(Guid, Audited)>, Error> {
         let rows = self.rows()?;
         Ok(rows.into_iter().filter_map(|(_, row)| Some((row.guid, row.audited?))).collect())
+    }
+
+    /// Returns every line that is no such row and not blank, with its number from 1: options, and what is audited of one
+    /// user.
+    ///
+    /// # Errors
+    /// [`Error::Row`].
+    pub fn others(&self) -> Result<Vec<(usize, String)>, Error> {
+        let rows: BTreeSet<usize> = self.rows()?.into_iter().map(|(index, _)| index).collect();
+        let others = self
+            .lines
+            .iter()
+            .enumerate()
+            .skip(1)
+            .filter(|(index, line)| !rows.contains(index) && !line.trim_ascii().is_empty());
+        Ok(others
+            .map(|(index, line)| (index.saturating_add(1), String::from_utf8_lossy(body(line)).into_owned()))
+            .collect())
     }
 
     /// Returns what the file sets for a subcategory; `None` if it leaves it alone.

@@ -13,6 +13,7 @@ use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
+use crate::policy::source;
 use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
 use crate::windows::certificates::input;
 
@@ -55,7 +56,8 @@ pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
 /// What is demanded of the machine.
 #[derive(Args, Debug)]
 pub(super) struct Policy {
-    /// The STIG to apply: an id that `coldforge rules list` shows, or auto for the one that fits the image
+    /// The STIG to apply: an id that `coldforge rules list` shows, auto for the one that fits the image, or none for what
+    /// --policy names alone
     #[arg(long, value_name = "STIG", default_value = "auto")]
     stig: String,
 
@@ -68,6 +70,11 @@ pub(super) struct Policy {
     /// One that is not installed is not applicable.
     #[arg(long, value_name = "COMPONENT", value_delimiter = ',')]
     with: Vec<String>,
+
+    /// Also this policy: rules in TOML (`coldforge rules schema`), a Registry.pol, GptTmpl.inf, audit.csv or .reg file, or
+    /// the folder or zip of backups of group policy (repeat for several)
+    #[arg(long, value_name = "FILE|DIR")]
+    policy: Vec<PathBuf>,
 
     /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all)
     #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
@@ -172,6 +179,11 @@ impl Policy {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
             benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
             with: self.with.clone(),
+            policies: self
+                .policy
+                .iter()
+                .map(|path| source::Source::from_path(path).map_err(boxed))
+                .collect::<Result<_>>()?,
             level: self.level,
             role: self.role,
             only: self.only.clone(),

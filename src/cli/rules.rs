@@ -10,6 +10,7 @@ use serde_json::json;
 use super::options::benchmark;
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
+use crate::policy::source::{self, Fault, Source};
 use crate::policy::xccdf::{self, Imported, Origin};
 use crate::policy::{self, Benchmark, Catalog, Reach, Rule, RuleKind};
 
@@ -38,16 +39,18 @@ enum Verb {
         #[arg(value_name = "RULE")]
         rule: String,
     },
-    /// Read a benchmark as DISA publishes it, and tell what of it is understood
+    /// Read a benchmark as DISA publishes it, or a policy as --policy takes it, and tell what of it is understood
     Import {
-        /// The XCCDF file, or the zip that it comes in
-        #[arg(value_name = "FILE")]
+        /// The XCCDF file, or the zip that it comes in; or the policy
+        #[arg(value_name = "FILE|DIR")]
         file: PathBuf,
 
         /// List the rules that are not assessed, each with the reason and how a person checks it
         #[arg(long)]
         explain: bool,
     },
+    /// Print the JSON Schema of the rules that --policy reads as TOML
+    Schema,
     /// Count the rules of each kind that are applied, only checked, or not reviewed
     Coverage {
         /// Write the table as Markdown
@@ -74,6 +77,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         },
         Verb::Show { rule } => show(rule, ui)?,
         Verb::Import { file, explain } => import(file, *explain, ui)?,
+        Verb::Schema => ui.data(source::SCHEMA),
         Verb::Coverage { markdown } => coverage(*markdown, ui),
         Verb::Diff { from, to } => diff(from, to, ui)?,
     }
@@ -227,6 +231,9 @@ fn describe(benchmark: &str, rule: &Rule) -> String {
 }
 
 fn import(file: &Path, explain: bool, ui: &Ui) -> Result<()> {
+    if let Some(source) = policy_in(file)? {
+        return import_policy(&source, explain, ui);
+    }
     let refused = |error: xccdf::Error| boxed(policy::Error::from(Box::new(error)));
     let document = xccdf::read(&benchmark(file)?).map_err(refused)?;
     let Imported { catalog, origins } = Imported::of(&document);
@@ -268,6 +275,50 @@ fn import(file: &Path, explain: bool, ui: &Ui) -> Result<()> {
                 text.push_str(&format!("    {}\n", plain(line.trim())));
             }
         }
+    }
+    ui.data(&text);
+    Ok(())
+}
+
+/// Returns the policy that a path leads to; `None` if a benchmark may lie there.
+fn policy_in(path: &Path) -> Result<Option<Source>> {
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    if extension == "xml" {
+        return Ok(None);
+    }
+    match Source::from_path(path) {
+        Err(policy::Error::Policy { source, .. }) if extension == "zip" && matches!(*source, Fault::Unknown) => {
+            Ok(None)
+        }
+        source => source.map(Some).map_err(boxed),
+    }
+}
+
+/// Tells what of a policy is understood.
+fn import_policy(source: &Source, explain: bool, ui: &Ui) -> Result<()> {
+    let catalog = Catalog::of_policy(source).map_err(boxed)?;
+    source::agree(std::slice::from_ref(&catalog)).map_err(boxed)?;
+    let left: Vec<&Rule> = catalog.rules.iter().filter(|rule| rule.not_reviewed.is_some()).collect();
+    if ui.json {
+        ui.document(&json!({
+            "schema": "coldforge/import/1",
+            "benchmark": Benchmark::of(&catalog),
+            "sha256": catalog.sha256,
+            "totals": {"understood": catalog.rules.len().saturating_sub(left.len()), "none": left.len()},
+            "rules": catalog.rules.iter().map(|rule| json!({"rule": rule})).collect::<Vec<_>>(),
+        }));
+        return Ok(());
+    }
+    let mut text = format!(
+        "{}, {} rules\n  {:5}  understood\n  {:5}  not assessed\n",
+        plain(&catalog.title),
+        catalog.rules.len(),
+        catalog.rules.len().saturating_sub(left.len()),
+        left.len(),
+    );
+    for rule in left.into_iter().filter(|_| explain) {
+        let reason = rule.not_reviewed.as_deref().unwrap_or_default();
+        text.push_str(&format!("\n{}\n  {}\n  {}\n", plain(&rule.stig_id), plain(&rule.title), plain(reason)));
     }
     ui.data(&text);
     Ok(())

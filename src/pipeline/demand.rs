@@ -12,6 +12,7 @@ use crate::aws::preflight::{self, Container, Facts, Route};
 use crate::base::time::Moment;
 use crate::base::{digest, zip};
 use crate::disk::{BlockDevice, Format};
+use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
     self, Assessment, Benchmark, Catalog, Check, FirstBoot, HoldBack, HoldBackChoice, Level, LocalGpo, Plan, Remedy,
     Requirement, RoleChoice, Selection, Step, Values, Waivers,
@@ -32,6 +33,8 @@ pub struct Demand {
     pub benchmark: Option<Vec<u8>>,
     /// The components whose benchmarks are assessed beside it, such as `edge`; `all` for every one.
     pub with: Vec<String>,
+    /// Policies whose rules are assessed beside it, or alone where `stig` is [`NO_STIG`].
+    pub policies: Vec<Source>,
     /// The level.
     pub level: Level,
     /// As what the machine is assessed.
@@ -172,12 +175,17 @@ impl Demand {
     /// # Errors
     /// [`Error::Policy`](super::Error::Policy) if there is no such benchmark or rule, or a value is out of bounds.
     pub(super) fn resolve(&self, identity: &Identity, today: Moment) -> Result<Resolved> {
+        let policies = self.policies.iter().map(Catalog::of_policy).collect::<std::result::Result<Vec<_>, _>>()?;
+        source::agree(&policies)?;
+        let mut policies = policies.iter();
         let mut catalog = match (&self.benchmark, &self.stig) {
+            (None, Some(id)) if id == NO_STIG => Cow::Owned(policies.next().ok_or(policy::Error::NoPolicy)?.clone()),
             (Some(file), _) => Cow::Owned(Catalog::of_benchmark(file)?),
             (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
             (None, None) => Cow::Borrowed(Catalog::for_identity(identity)?),
         };
-        let components = Catalog::components_named(&self.with)?;
+        let mut components: Vec<&Catalog> = Catalog::components_named(&self.with)?;
+        components.extend(policies);
         if !components.is_empty() {
             catalog = Cow::Owned(catalog.joined(&components));
         }
@@ -213,7 +221,14 @@ impl Demand {
         audit::Policy {
             benchmark: json!(Benchmark::of(catalog)),
             catalog_sha256: catalog.sha256,
-            with: catalog.components.iter().map(|component| component.benchmark.id.clone()).collect(),
+            with: catalog
+                .components
+                .iter()
+                .map(|component| component.benchmark.id.clone())
+                .filter(|id| Catalog::named(id).is_ok())
+                .collect(),
+            stig: self.stig.clone().filter(|stig| stig == NO_STIG && self.benchmark.is_none()),
+            policies: self.policies.iter().map(record_of).collect(),
             level: self.level.to_string(),
             role: self.role.to_string(),
             only: self.only.clone(),
@@ -244,8 +259,12 @@ impl Demand {
         let texts = |name: &'static str| serde_json::from_value(policy[name].clone()).map_err(|_| name);
         let text = |name: &'static str| policy[name].as_str().ok_or(name);
         Ok(Self {
-            stig: Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
+            stig: match &policy["stig"] {
+                Value::Null => Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
+                _ => Some(text("stig")?.to_owned()),
+            },
             benchmark: None,
+            policies: policies_of(policy).ok_or("policies")?,
             with: match &policy["with"] {
                 Value::Null => Vec::new(),
                 _ => texts("with")?,
@@ -273,6 +292,44 @@ impl Demand {
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })
     }
+}
+
+/// Returns a policy as the audit log records it.
+fn record_of(source: &Source) -> audit::PolicyRecord {
+    let file = |file: &source::File| {
+        let text = file.content.as_deref().and_then(|content| std::str::from_utf8(content).ok());
+        let bytes = file.content.as_deref().filter(|_| text.is_none());
+        audit::PolicyFileRecord {
+            path: file.path.clone(),
+            text: text.map(str::to_owned),
+            base64: bytes.map(digest::base64),
+        }
+    };
+    let files = source.files().iter().map(file).collect();
+    audit::PolicyRecord { name: source.name().to_owned(), sha256: source.sha256(), files }
+}
+
+/// Returns the policies of a record; `None` if it is malformed, or a policy has another digest.
+pub(super) fn policies_of(policy: &Value) -> Option<Vec<Source>> {
+    if policy["policies"].is_null() {
+        return Some(Vec::new());
+    }
+    let recorded: Vec<audit::PolicyRecord> = serde_json::from_value(policy["policies"].clone()).ok()?;
+    let file = |file: audit::PolicyFileRecord| {
+        let content = match (file.text, file.base64) {
+            (Some(text), None) => Some(text.into_bytes()),
+            (None, Some(base64)) => Some(digest::from_base64(&base64)?),
+            (None, None) => None,
+            (Some(_), Some(_)) => return None,
+        };
+        Some(source::File { path: file.path, content })
+    };
+    let one = |record: audit::PolicyRecord| {
+        let files = record.files.into_iter().map(file).collect::<Option<Vec<_>>>()?;
+        let source = Source::new(&record.name, files);
+        (source.sha256() == record.sha256).then_some(source)
+    };
+    recorded.into_iter().map(one).collect()
 }
 
 /// Tells whether a check demands that this certificate is there.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::demand::BENCHMARKS;
+use super::demand::{BENCHMARKS, policies_of};
 use super::{Error, Result};
 use crate::audit::{Bundle, Staging};
 use crate::aws;
@@ -50,12 +50,14 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
         Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
     };
     let assessment = read(ASSESSMENT)?;
+    let log = read(LOG)?;
+    let policies = policies(&log)?;
     let own = match benchmark(&bundle)? {
         Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
-        None => catalog_of(&assessment),
+        None => catalog_of(&assessment, &policies),
     };
-    let catalog = own.map(|own| joined(own, &assessment)).transpose()?;
-    let mut evidence = Evidence::read(&assessment, Some(&read(LOG)?), catalog.as_deref())?;
+    let catalog = own.map(|own| joined(own, &assessment, &policies)).transpose()?;
+    let mut evidence = Evidence::read(&assessment, Some(&log), catalog.as_deref())?;
     if bundle.files.iter().any(|file| file.path == aws::PREFLIGHT) {
         evidence = evidence.with_preflight(&read(aws::PREFLIGHT)?)?;
     }
@@ -91,20 +93,35 @@ pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Res
     Ok(files.into_iter().map(|(path, _)| path).collect())
 }
 
-/// Returns a catalog with the built-in components that an assessment names.
-fn joined(catalog: Cow<'static, Catalog>, assessment: &str) -> Result<Cow<'static, Catalog>> {
+/// Returns the catalogs of the policies that a log records.
+fn policies(log: &str) -> Result<Vec<Catalog>> {
+    let header: serde_json::Value =
+        log.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let sources = policies_of(&header["policy"]).ok_or(Error::Evidence { member: "policies" })?;
+    Ok(sources.iter().map(Catalog::of_policy).collect::<std::result::Result<_, _>>()?)
+}
+
+/// Returns a catalog with the built-in components and the policies that an assessment names.
+fn joined(catalog: Cow<'static, Catalog>, assessment: &str, policies: &[Catalog]) -> Result<Cow<'static, Catalog>> {
     let document: serde_json::Value = serde_json::from_str(assessment).unwrap_or_default();
     let parts = document["components"].as_array().into_iter().flatten();
     let ids: Vec<String> = parts.filter_map(|part| Some(part["id"].as_str()?.to_owned())).collect();
-    let components = Catalog::components_named(&ids)?;
+    let (own, built_in): (Vec<String>, Vec<String>) =
+        ids.into_iter().partition(|id| policies.iter().any(|policy| policy.id == *id));
+    let mut components: Vec<&Catalog> = Catalog::components_named(&built_in)?;
+    components.extend(policies.iter().filter(|policy| own.contains(&policy.id)));
     Ok(if components.is_empty() { catalog } else { Cow::Owned(catalog.joined(&components)) })
 }
 
-/// Returns the built-in catalog that an assessment names, if it is of the same release.
-fn catalog_of(assessment: &str) -> Option<Cow<'static, Catalog>> {
+/// Returns the built-in catalog that an assessment names, if it is of the same release; or the policy.
+fn catalog_of(assessment: &str, policies: &[Catalog]) -> Option<Cow<'static, Catalog>> {
     let document: serde_json::Value = serde_json::from_str(assessment).ok()?;
     let benchmark = &document["benchmark"];
-    let catalog = Catalog::named(benchmark["id"].as_str()?).ok()?;
+    let id = benchmark["id"].as_str()?;
+    if let Some(policy) = policies.iter().find(|policy| policy.id == id) {
+        return Some(Cow::Owned(policy.clone()));
+    }
+    let catalog = Catalog::named(id).ok()?;
     let same = benchmark["version"] == catalog.version && benchmark["release"] == catalog.release;
     same.then_some(Cow::Borrowed(catalog))
 }

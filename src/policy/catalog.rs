@@ -2,7 +2,7 @@
 //!
 //! The catalogs lie beside this file as TOML; [`document`] reads them.
 
-mod document;
+pub(super) mod document;
 
 use std::sync::LazyLock;
 

@@ -56,6 +56,28 @@ pub enum Error {
         source: Box<WaiverFault>,
     },
 
+    /// A policy is refused.
+    #[error("the policy {name} cannot be used")]
+    Policy {
+        /// Its name.
+        name: String,
+        /// What is wrong.
+        source: Box<super::source::Fault>,
+    },
+
+    /// Policies contradict themselves or each other.
+    #[error("the policies contradict themselves in {count} settings: {told}")]
+    Contradictions {
+        /// In how many settings.
+        count: usize,
+        /// The first of them: both rules, and what each wants.
+        told: String,
+    },
+
+    /// There is neither a STIG nor a policy.
+    #[error("there is neither a STIG nor a policy to assess")]
+    NoPolicy,
+
     /// A benchmark file is refused.
     #[error(transparent)]
     Benchmark(#[from] Box<super::xccdf::Error>),
@@ -153,9 +175,11 @@ impl Failure for Error {
             | Self::NoCatalog { .. }
             | Self::NoComponent { .. }
             | Self::UnknownRule { .. }
+            | Self::NoPolicy
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
-            Self::Conflict { .. } | Self::LastAdministrator { .. } => Kind::Refused,
+            Self::Conflict { .. } | Self::Contradictions { .. } | Self::LastAdministrator { .. } => Kind::Refused,
+            Self::Policy { source, .. } => source.kind(),
             Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
             Self::Answers { .. } => Kind::Corrupt,
@@ -167,6 +191,8 @@ impl Failure for Error {
             Self::Schema { .. } => Some("E-SCHEMA"),
             Self::NoStig { .. } => Some("E-NO-STIG"),
             Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
+            Self::Contradictions { .. } => Some("E-POLICY-CONTRADICTION"),
+            Self::Policy { source, .. } => source.code(),
             Self::LastAdministrator { .. } => Some("E-LAST-ADMINISTRATOR"),
             Self::Benchmark(source) => source.code(),
             Self::Step { source, .. } => source.code(),
@@ -188,6 +214,11 @@ impl Failure for Error {
                 Some("look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")
             }
             Self::EmptySelection => Some("raise --level, or take back a --skip"),
+            Self::Policy { source, .. } => source.hint(),
+            Self::Contradictions { .. } => {
+                Some("change the policy so that no two of its entries contradict each other, or name fewer policies")
+            }
+            Self::NoPolicy => Some("name a policy with --policy, or a STIG with --stig"),
             Self::Conflict { .. } => Some("leave one of the two rules out with --skip, or change what it demands"),
             Self::LastAdministrator { .. } => {
                 Some("enable another administrator in the image first, or leave one of the rules out with --skip")

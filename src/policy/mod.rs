@@ -26,6 +26,7 @@ mod principal;
 mod require;
 mod rule;
 mod selection;
+pub mod source;
 mod threshold;
 mod values;
 mod waivers;

@@ -87,6 +87,8 @@ pub enum Requirement {
         /// The widest ones, as a text (MS-DTYP 2.5.1).
         limit: String,
     },
+    /// This value and no other, to the last byte.
+    Exactly(Value),
     /// Any value.
     Present,
     /// No value.
@@ -146,6 +148,11 @@ pub enum Shortfall {
         /// The first group of those who are missing.
         missing: String,
     },
+    /// Another value than the demanded one.
+    Other {
+        /// The value found.
+        found: Value,
+    },
     /// Permissions grant more than they may.
     Wider {
         /// Of what they are.
@@ -188,6 +195,7 @@ impl Requirement {
         let met = |met: bool, shortfall: Shortfall| if met { Ok(()) } else { Err(shortfall) };
         match (self, value) {
             (Self::Present, _) => Ok(()),
+            (Self::Exactly(wanted), found) => met(found == wanted, Shortfall::Other { found: found.clone() }),
             (Self::Flag(wanted), Value::Flag(found)) => met(found == wanted, Shortfall::Flag),
             (Self::Records(wanted), Value::Audit(found)) => {
                 met(found.covers(*wanted), Shortfall::Audit { found: *found })
@@ -288,6 +296,7 @@ impl Requirement {
             | Self::Only(_)
             | Self::Includes(_)
             | Self::NotWiderThan { .. }
+            | Self::Exactly(_)
             | Self::Present
             | Self::Absent
             | Self::AbsentOr(_) => return None,
@@ -344,6 +353,7 @@ impl fmt::Display for Requirement {
                 write!(f, "at least {}", groups.join(", "))
             }
             Self::NotWiderThan { limit, .. } => write!(f, "no wider than {limit}"),
+            Self::Exactly(value) => value.fmt(f),
             Self::Present => f.write_str("present"),
             Self::Absent => f.write_str("absent"),
             Self::AnyOf(demands) => {
@@ -369,6 +379,7 @@ impl fmt::Display for Shortfall {
                 write!(f, "{} may not have it", others.join(", "))
             }
             Self::Missing { missing } => write!(f, "{missing} is missing"),
+            Self::Other { found } => write!(f, "the value is {found}"),
             Self::Wider { excess, .. } if excess.is_empty() => f.write_str("everything is granted to everyone"),
             Self::Wider { kind, excess } => {
                 // The same right is often granted at several depths: it is said once, with the nearest.

@@ -58,12 +58,19 @@ impl ControlSets {
 
     /// Returns the concrete settings that a setting below `CurrentControlSet` stands for: one in each set to edit.
     pub(super) fn places(self, setting: &Setting) -> Vec<Setting> {
-        let Setting::Registry { key, name } = setting else { return vec![setting.clone()] };
+        let (Setting::Registry { key, .. } | Setting::RegistryAcl { key }) = setting else {
+            return vec![setting.clone()];
+        };
         let head = key.get(..CURRENT.len()).filter(|head| head.eq_ignore_ascii_case(CURRENT));
         let rest = head.and_then(|head| key.get(head.len()..)).filter(|rest| rest.is_empty() || rest.starts_with('\\'));
         let Some(rest) = rest else { return vec![setting.clone()] };
-        let place =
-            |number| Setting::Registry { key: format!(r"HKLM\SYSTEM\{}{rest}", self.key(number)), name: name.clone() };
+        let place = |number| {
+            let key = format!(r"HKLM\SYSTEM\{}{rest}", self.key(number));
+            match setting {
+                Setting::Registry { name, .. } => Setting::Registry { key, name: name.clone() },
+                _ => Setting::RegistryAcl { key },
+            }
+        };
         self.to_edit().into_iter().map(place).collect()
     }
 

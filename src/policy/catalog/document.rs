@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Catalog;
-use crate::base::digest::Digest;
-use crate::base::{access, sddl};
+use crate::base::digest::{self, Digest};
+use crate::base::{access, sddl, utf16};
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, Gate, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
-use crate::windows::setting::{AccountProperty, AuditFlags, Form, Setting, Value, ValueType};
+use crate::windows::setting::{AccountProperty, AuditFlags, Data, Form, Setting, Value, ValueType};
 
 const SCHEMA: &str = "coldforge/catalog/1";
 const DOCUMENT: &str = "rule catalog";
@@ -68,7 +68,7 @@ struct RawRule {
 /// What must be found for a rule, or a whole catalog, to apply.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawGate {
+pub(in crate::policy) struct RawGate {
     otherwise: String,
     any: Vec<RawCheck>,
 }
@@ -76,7 +76,7 @@ struct RawGate {
 /// A check: what it asks, what it demands, and what to do where the demand is not met.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RawCheck {
+pub(in crate::policy) struct RawCheck {
     // What it asks: one of these.
     key: Option<String>,
     name: Option<String>,
@@ -92,8 +92,9 @@ struct RawCheck {
     registry_acl: Option<String>,
     file_acl: Option<String>,
     file: Option<String>,
-    certificate: Option<String>,
+    pub(in crate::policy) certificate: Option<String>,
     store: Option<String>,
+    service: Option<String>,
     feature: Option<String>,
     // What it demands: one of these.
     equals: Option<toml::Value>,
@@ -108,7 +109,9 @@ struct RawCheck {
     only: Option<Vec<String>>,
     includes: Option<Vec<Vec<String>>>,
     no_wider_than: Option<String>,
-    present: Option<bool>,
+    pub(in crate::policy) present: Option<bool>,
+    /// How a service starts.
+    starts: Option<String>,
     // How far.
     /// Numbers that meet a bound although they lie outside it, such as the 0 that means "for ever".
     #[serde(default)]
@@ -121,7 +124,7 @@ struct RawCheck {
     // What to do.
     set: Option<toml::Value>,
     /// Why nothing can be set here.
-    beyond: Option<String>,
+    pub(in crate::policy) beyond: Option<String>,
     organization: Option<String>,
     #[serde(default)]
     applies: Vec<String>,
@@ -230,7 +233,7 @@ fn rule(
 }
 
 /// Returns a gate; its checks are only looked at, so they need no remedy.
-fn gate(raw: RawGate, texts: &BTreeMap<String, String>) -> Result<Box<Gate>, RuleFault> {
+pub(in crate::policy) fn gate(raw: RawGate, texts: &BTreeMap<String, String>) -> Result<Box<Gate>, RuleFault> {
     let looked_at = |mut raw: RawCheck| {
         raw.beyond = Some("only looked at".to_owned()).filter(|_| raw.set.is_none());
         check(raw, texts)
@@ -242,7 +245,7 @@ fn gate(raw: RawGate, texts: &BTreeMap<String, String>) -> Result<Box<Gate>, Rul
     Ok(Box::new(Gate { any, otherwise: raw.otherwise }))
 }
 
-fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleFault> {
+pub(in crate::policy) fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleFault> {
     let (setting, form) = target(&raw)?;
     let demand = demand(&raw, form, texts)?;
     let mut require = demand.require;
@@ -287,7 +290,7 @@ fn check(raw: RawCheck, texts: &BTreeMap<String, String>) -> Result<Check, RuleF
     Ok(Check { setting, form, require, remedy, applies: conditions(&raw.applies)?, organization })
 }
 
-fn conditions(words: &[String]) -> Result<Vec<Condition>, RuleFault> {
+pub(in crate::policy) fn conditions(words: &[String]) -> Result<Vec<Condition>, RuleFault> {
     let expected = "domain-joined, standalone, not-on-dc or not-on-server-core";
     words.iter().map(|condition| word("applies", condition, expected)).collect()
 }
@@ -299,10 +302,18 @@ fn target(raw: &RawCheck) -> Result<(Setting, Form), RuleFault> {
         registry_key(key)?;
         let found = raw.kind.clone().unwrap_or_default();
         let kind = match ValueType::from_name(&found) {
-            Some(kind @ (ValueType::DWORD | ValueType::SZ)) => kind,
-            _ => return Err(RuleFault::Word { member: "type", found, expected: "REG_DWORD or REG_SZ" }),
+            Some(kind) if kind != ValueType::NONE => kind,
+            _ => return Err(RuleFault::Word { member: "type", found, expected: "a type such as REG_DWORD or REG_SZ" }),
         };
         targets.push((Setting::Registry { key: key.clone(), name: name.clone() }, Form::Data(kind)));
+    }
+    if let Some(service) = &raw.service {
+        let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{service}");
+        if service.contains('\\') {
+            return Err(RuleFault::Key { found: key });
+        }
+        registry_key(&key)?;
+        targets.push((Setting::Registry { key, name: "Start".to_owned() }, Form::Data(ValueType::DWORD)));
     }
     if let Some(subcategory) = raw.audit_policy.clone() {
         targets.push((Setting::AuditPolicy { subcategory }, Form::Audit));
@@ -362,7 +373,7 @@ struct RawDemand {
 }
 
 fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Result<RawDemand, RuleFault> {
-    let numeric = matches!(form, Form::Data(_) | Form::Number);
+    let numeric = matches!(form, Form::Data(ValueType::DWORD | ValueType::SZ) | Form::Number);
     let textual = matches!(form, Form::Data(ValueType::SZ) | Form::Text);
     let fits = |member, fits: bool| if fits { Ok(()) } else { Err(misfit(member, form)) };
     let mut demands = Vec::new();
@@ -372,6 +383,11 @@ fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Resul
             // Whether a file is there can only be read.
             let remedy = raw.file.is_none().then_some(Remedy::Set(Value::Flag(*flag)));
             push(Requirement::Flag(*flag), remedy);
+        } else if let Form::Data(kind) = form
+            && !matches!(kind, ValueType::DWORD | ValueType::SZ)
+        {
+            let value = Value::Data(data(equals, kind).ok_or_else(|| misfit("equals", form))?);
+            push(Requirement::Exactly(value.clone()), Some(Remedy::Set(value)));
         } else {
             let only = plain("equals", equals, form)?;
             let require = match only.clone() {
@@ -460,11 +476,41 @@ fn demand(raw: &RawCheck, form: Form, texts: &BTreeMap<String, String>) -> Resul
             false => push(Requirement::Absent, removable.then_some(Remedy::Remove)),
         }
     }
+    if let Some(start) = &raw.starts {
+        fits("starts", raw.service.is_some())?;
+        let number = STARTS.iter().find(|(word, _)| word == start).map(|(_, number)| *number);
+        let wrong =
+            || RuleFault::Word { member: "starts", found: start.clone(), expected: "automatic, manual or disabled" };
+        let number = number.ok_or_else(wrong)?;
+        push(Requirement::Equals(number), Some(Remedy::Set(Value::dword(number))));
+    }
     let count = demands.len();
     match demands.pop() {
         Some(demand) if count == 1 => Ok(demand),
         _ => Err(RuleFault::Demands { count }),
     }
+}
+
+/// How a service starts, and the number that the registry has for it.
+const STARTS: [(&str, u32); 3] = [("automatic", 2), ("manual", 3), ("disabled", 4)];
+
+/// Returns what the registry holds for a value of one of the types that are compared to the last byte.
+fn data(value: &toml::Value, kind: ValueType) -> Option<Data> {
+    let data = match (value, kind) {
+        (toml::Value::String(text), ValueType::EXPAND_SZ) => utf16::encode_with_nul(text),
+        (toml::Value::String(digits), ValueType::BINARY) => digest::from_hex(digits)?,
+        (toml::Value::Integer(number), ValueType::QWORD) => u64::try_from(*number).ok()?.to_le_bytes().to_vec(),
+        (toml::Value::Array(texts), ValueType::MULTI_SZ) => {
+            let texts: Vec<&str> = texts.iter().map(toml::Value::as_str).collect::<Option<_>>()?;
+            // An empty text would end the list.
+            if texts.iter().any(|text| text.is_empty() || text.contains('\0')) {
+                return None;
+            }
+            texts.into_iter().flat_map(utf16::encode_with_nul).chain([0, 0]).collect()
+        }
+        _ => return None,
+    };
+    Some(Data { kind, data })
 }
 
 fn principals(member: &'static str, names: &[String]) -> Result<BTreeSet<Principal>, RuleFault> {
@@ -492,7 +538,7 @@ fn one_of(choices: Vec<Plain>) -> Option<Requirement> {
 /// Returns a number or text that fits the form.
 fn plain(member: &'static str, value: &toml::Value, form: Form) -> Result<Plain, RuleFault> {
     match (value, form) {
-        (toml::Value::Integer(number), Form::Data(_) | Form::Number) => {
+        (toml::Value::Integer(number), Form::Data(ValueType::DWORD | ValueType::SZ) | Form::Number) => {
             u32::try_from(*number).map(Plain::Number).map_err(|_| misfit(member, form))
         }
         (toml::Value::String(text), Form::Data(ValueType::SZ) | Form::Text) => Ok(Plain::Text(text.clone())),
@@ -505,7 +551,11 @@ fn misfit(member: &'static str, form: Form) -> RuleFault {
 }
 
 /// Reads one of the words that a type is spelled with.
-fn word<T: DeserializeOwned>(member: &'static str, found: &str, expected: &'static str) -> Result<T, RuleFault> {
+pub(in crate::policy) fn word<T: DeserializeOwned>(
+    member: &'static str,
+    found: &str,
+    expected: &'static str,
+) -> Result<T, RuleFault> {
     toml::Value::String(found.to_owned()).try_into().map_err(|_| RuleFault::Word {
         member,
         found: found.to_owned(),
@@ -615,7 +665,8 @@ equals = 1
             ("equals = 1", "equals = 1\norganization = \"any\"", "organization is \"any\""),
             ("equals = 1", "equals = 1\norganization = \"free\"", "organization does not fit"),
             ("REG_DWORD", "REG_DWROD", "type is \"REG_DWROD\""),
-            ("REG_DWORD", "REG_BINARY", "type is \"REG_BINARY\""),
+            ("REG_DWORD", "REG_NONE", "type is \"REG_NONE\""),
+            ("REG_DWORD", "REG_BINARY", "equals does not fit a REG_BINARY"),
             ("HKLM\\SYSTEM", "HKCR\\SYSTEM", "is not a key below HKLM"),
             ("\\Lsa'", "\\Lsa\\'", "is not a key below HKLM"),
         ] {
