@@ -195,7 +195,7 @@ fn remake(
         let path = windows_path(folder, image.path())?;
         emit::emit_delta(overlay, &changed, path, output, progress)?
     } else {
-        emit::emit(overlay, format, Traits::of(image), output, progress)?
+        emit::emit(overlay, format, Traits::of(image)?, output, progress)?
     };
     output.flush_and(|| {
         let lineage = &mut Lineage::new(is_delta.then_some(image.path()));
@@ -622,5 +622,26 @@ mod tests {
         let stored = |path: &Path| path.metadata().unwrap().blocks() * 512;
         assert!(stored(&place.out) <= stored(&place.source) + 16_384, "{} bytes", stored(&place.out));
         assert!(contents(&Image::open(&place.out, Some(Format::Raw)).unwrap()) == contents(&overlay));
+    }
+
+    #[test]
+    fn a_raw_disk_laid_out_in_large_sectors_keeps_them_or_is_refused() {
+        let mut bytes = vec![0; 4 << 20];
+        bytes[4096..4104].copy_from_slice(b"EFI PART");
+        let place = Place::new(&bytes);
+        let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
+        convert(&image, &place.out, Format::VhdxDynamic, &Silent).unwrap();
+        assert_eq!(Image::open(&place.out, None).unwrap().sector_bytes(), Some(4096));
+        std::fs::remove_file(&place.out).unwrap();
+        for format in [Format::VhdFixed, Format::VhdDynamic, Format::Vmdk] {
+            let refused = convert(&image, &place.out, format, &Silent).unwrap_err();
+            assert_eq!(refused.code(), Some("E-SECTOR-SIZE"), "{format:?}");
+        }
+
+        bytes[512..520].copy_from_slice(b"EFI PART");
+        let place = Place::new(&bytes);
+        let image = Image::open(&place.source, Some(Format::Raw)).unwrap();
+        convert(&image, &place.out, Format::VhdxDynamic, &Silent).unwrap();
+        assert_eq!(Image::open(&place.out, None).unwrap().sector_bytes(), Some(512));
     }
 }

@@ -33,7 +33,7 @@ pub(in super::super) fn emit_delta(
     progress: &dyn Progress,
 ) -> Result<Emitted> {
     let parent = *overlay.base();
-    let traits = Traits::of(parent);
+    let traits = Traits::of(parent)?;
     let unit = u64::from(traits.sector);
     let sectors = normalize(
         changed

@@ -20,6 +20,9 @@ use crate::base::guid::Guid;
 use crate::base::progress::Progress;
 use walk::{Piece, Walked, walk};
 
+/// The first bytes of a GUID partition table's header.
+const GPT_SIGNATURE: [u8; 8] = *b"EFI PART";
+
 /// Where a new file's bytes go.
 pub(super) trait Sink {
     /// Writes bytes at a place of the file.
@@ -42,15 +45,27 @@ pub(super) struct Traits {
 
 impl Traits {
     /// Returns the traits of the disk in an image.
-    pub fn of(image: &Image) -> Self {
-        match image.vhdx() {
-            None => Self { sector: 512, physical: 512, id: None },
-            Some(vhdx) => {
-                let (sector, physical) = vhdx.sectors();
-                Self { sector, physical, id: Some(vhdx.disk_id()) }
-            }
+    ///
+    /// # Errors
+    /// What the image answers.
+    pub fn of(image: &Image) -> Result<Self> {
+        if let Some(vhdx) = image.vhdx() {
+            let (sector, physical) = vhdx.sectors();
+            return Ok(Self { sector, physical, id: Some(vhdx.disk_id()) });
         }
+        let sector = if is_laid_out_in(image, 4096)? && !is_laid_out_in(image, 512)? { 4096 } else { 512 };
+        Ok(Self { sector, physical: sector, id: None })
     }
+}
+
+/// Tells whether the header of a GUID partition table lies where it does on a disk with sectors of so many bytes: a raw
+/// disk has no other word on its sectors.
+fn is_laid_out_in(image: &Image, sector: u64) -> Result<bool> {
+    let mut signature = [0; 8];
+    if image.len() >= sector.saturating_add(signature.len() as u64) {
+        image.read_at(sector, &mut signature)?;
+    }
+    Ok(signature == GPT_SIGNATURE)
 }
 
 /// What was written.
