@@ -18,6 +18,8 @@ use crate::base::progress::Progress;
 pub(super) const PIECE_BYTES: u64 = 2 << 20;
 /// How many pieces are in memory at once, twice.
 const PIECES_AT_ONCE: usize = 16;
+/// As many where each is there packed as well: memory stays below 128 MiB whatever is written.
+const PACKED_AT_ONCE: usize = PIECES_AT_ONCE / 2;
 /// What is looked at as a whole when zeros are left out.
 const PAGE_BYTES: usize = 4096;
 /// Shorter gaps of zeros are written: a call costs more.
@@ -63,7 +65,7 @@ pub(super) fn walk(
     let mut identity = Sha256::new();
     identity.update(size.to_le_bytes());
     let mut ebs_blocks = 0u64;
-    let mut places = Places { device, at: 0 };
+    let mut places = Places { device, at: 0, at_once: pack.map_or(PIECES_AT_ONCE, |_| PACKED_AT_ONCE) };
     let spare = Mutex::new(Vec::new());
     let read = |at: &u64| read_piece(device, *at, pack, &spare);
     let batch = |batch: &[u64]| batch.par_iter().map(read).collect::<Result<Vec<_>>>();
@@ -105,13 +107,14 @@ pub(super) fn walk(
 struct Places<'a> {
     device: &'a dyn BlockDevice,
     at: u64,
+    at_once: usize,
 }
 
 impl Places<'_> {
     /// Returns the next ones, none at the end of the disk.
     fn take(&mut self) -> Result<Vec<u64>> {
-        let mut places = Vec::with_capacity(PIECES_AT_ONCE);
-        while places.len() < PIECES_AT_ONCE {
+        let mut places = Vec::with_capacity(self.at_once);
+        while places.len() < self.at_once {
             let Some(data) = self.device.next_data(self.at)? else { break };
             let place = data.offset.saturating_sub(data.offset % PIECE_BYTES);
             places.push(place);
