@@ -79,7 +79,7 @@ fn distribute(import: &Import<'_>) -> String {
     if !share.is_empty() {
         text.push_str(&format!("  share \"$home_region\" \"$ami\" {share}\n"));
     }
-    for region in &options.regions {
+    for region in options.further_regions() {
         let key = match &options.kms_key {
             None => String::new(),
             Some(key) => match key_in(key, region) {
@@ -162,7 +162,11 @@ await() {
     echo "$status $progress% $message" >&2
     case $status in
       completed) echo "$id"; return ;;
-      deleted | deleting | error) return 1 ;;
+      deleted | deleting | error)
+        # The next run starts a new task.
+        rm -f "$state/task" "$state/token"
+        return 1
+        ;;
       *) sleep "${POLL_SECONDS:-30}" ;;
     esac
   done

@@ -69,6 +69,6 @@ pub fn distribution(import: &Import<'_>) -> Value {
             "license_configurations": licenses,
             "tags": import.tags(),
         },
-        "regions": options.regions.iter().map(region).collect::<Vec<_>>(),
+        "regions": options.further_regions().map(region).collect::<Vec<_>>(),
     })
 }

@@ -93,7 +93,7 @@ impl Options {
         }
         let is_prefix = self.prefix.is_empty() || self.prefix.ends_with('/');
         if !(is_prefix && self.prefix.len() <= 512 && all(&self.prefix, "!-_.*'()/") && !self.prefix.starts_with('/')) {
-            return bad("prefix of a key in S3", &self.prefix);
+            return bad("prefix of a key in S3, which ends with a slash", &self.prefix);
         }
         let is_region = |text: &str| {
             let parts: Vec<&str> = text.split('-').collect();
@@ -133,6 +133,13 @@ impl Options {
             return bad("number of tags that AWS takes", &self.tags.len().to_string());
         }
         Ok(())
+    }
+
+    /// Returns the regions that the new image is copied to: each once, without the one that it is made in.
+    pub(super) fn further_regions(&self) -> impl Iterator<Item = &String> {
+        let is_new = |at: usize, region: &String| !self.regions.iter().take(at).any(|earlier| earlier == region);
+        let further = self.regions.iter().enumerate().filter(move |(at, region)| is_new(*at, *region));
+        further.map(|(_, region)| region).filter(|region| self.region.as_ref() != Some(region))
     }
 
     /// Returns the key of a file in the bucket.
