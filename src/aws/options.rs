@@ -138,7 +138,7 @@ impl Options {
     /// Returns the regions that the new image is copied to: each once, without the one that it is made in.
     pub(super) fn further_regions(&self) -> impl Iterator<Item = &String> {
         let is_new = |at: usize, region: &String| !self.regions.iter().take(at).any(|earlier| earlier == region);
-        let further = self.regions.iter().enumerate().filter(move |(at, region)| is_new(*at, *region));
+        let further = self.regions.iter().enumerate().filter(move |(at, region)| is_new(*at, region));
         further.map(|(_, region)| region).filter(|region| self.region.as_ref() != Some(region))
     }
 

@@ -578,16 +578,17 @@ fn the_commands_bring_the_image_to_a_strict_endpoint_by_each_route_though_each_i
     let Some(python) = python_of_aws() else { return };
     let home = tempfile::tempdir().unwrap();
     let rehearse = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aws/rehearse.py");
-    let regions: &[&str] = &["--regions", "eu-north-1,eu-west-1", "--account-ids", "111122223333"];
-    let routes = [("import-image", &["--format", "vhd"][..], regions), ("snapshot", &["--format", "vmdk"], &[])];
-    let direct = ("direct", &["--format", "raw"][..], &[][..]);
-    for (route, format, more) in routes.into_iter().chain([direct]) {
+    let routes: [(&str, &str, &[&str]); 3] = [
+        ("import-image", "vhd", &["--regions", "eu-north-1,eu-west-1", "--account-ids", "111122223333"]),
+        ("snapshot", "vmdk", &[]),
+        ("direct", "raw", &[]),
+    ];
+    for (route, format, more) in routes {
         let out = home.path().join(route);
         let far = ["--bucket", "images", "--prefix", "win/", "--region", "eu-north-1", "--tag", "Owner=it's $(us)"];
-        let head = ["harden", text(&fixture("ws2022.vhd")), "-o", text(&out), "--only", "WN22-SO-000310"];
-        coldforge([&head, format, &far, more].concat()).expect(0);
-        let image = out.join(if route == "direct" { "ws2022.raw" } else { "ws2022.vhd" });
-        let raw = if route == "direct" { image } else { fixture("ws2022.vhd") };
+        let head: &[&str] = &["harden", text(&fixture("ws2022.vhd")), "-o", text(&out), "--only", "WN22-SO-000310"];
+        coldforge([head, &["--format", format], &far[..], more].concat()).expect(0);
+        let raw = out.join("ws2022.raw");
         let done = ask(text(&python), &[text(&rehearse), text(&out), text(&raw), route]);
         let said = String::from_utf8_lossy(&done.stdout) + String::from_utf8_lossy(&done.stderr);
         assert!(done.status.success(), "{route}: {said}");
