@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +34,8 @@ pub(super) struct Lock {
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Entry {
-    pub(super) bundle: PathBuf,
+    /// Its name in the folder of the output.
+    pub(super) bundle: String,
     /// The digest of its `SHA256SUMS`, which names that of every file.
     pub(super) sha256sums: String,
     /// The same of the bundle that it took the place of.
@@ -71,12 +72,13 @@ impl Lock {
 }
 
 impl Entry {
-    /// Tells whether its bundle stands whole: every file is read.
-    pub(super) fn is_whole(&self) -> bool {
+    /// Tells whether its bundle stands whole in a folder: every file is read.
+    pub(super) fn is_whole(&self, folder: &Path) -> bool {
+        let place = folder.join(&self.bundle);
         let is_intact = |bundle: Bundle| {
             bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
         };
-        sums_of(&self.bundle).as_ref() == Some(&self.sha256sums) && Bundle::open(&self.bundle).is_ok_and(is_intact)
+        sums_of(&place).as_ref() == Some(&self.sha256sums) && Bundle::open(&place).is_ok_and(is_intact)
     }
 
     /// Tells whether what stands at the place of its bundle was made by this recipe.

@@ -177,10 +177,10 @@ impl Shared<'_> {
         built.changed = entry.as_ref().map(|entry| entry.changed(&inputs)).unwrap_or_default();
         let may_stay = options.only_if_changed || !self.was_finished;
         if let Some(entry) = entry.as_ref().filter(|_| may_stay && built.changed.is_empty())
-            && entry.is_whole()
+            && entry.is_whole(&recipe.folder)
         {
             built.is_kept = true;
-            built.bundle = Some(entry.bundle.clone());
+            built.bundle = Some(recipe.folder.join(&entry.bundle));
             return Ok(());
         }
         let target = recipe.folder.join(name);
@@ -231,7 +231,7 @@ impl Shared<'_> {
         let sha256sums = sums_of(&bundle).unwrap_or_default();
         {
             let mut lock = self.lock();
-            let entry = Entry { bundle: target.clone(), sha256sums, replaces: there.clone(), inputs };
+            let entry = Entry { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
             lock.image.insert(image.shown.clone(), entry);
             lock.write(&self.lock_path)?;
         }
@@ -336,8 +336,7 @@ pub(super) fn names(recipe: &Recipe, now: Moment) -> Result<Vec<String>> {
             .replace("{source.name}", &stem);
         if name.contains("{source.build}") {
             let opened = disk::Image::open_as(&image.path, image.format, image.parent.as_deref())?;
-            let identity =
-                Evidence::of(&opened).identity().map_err(|refusal| crate::windows::Error::Refused(refusal))?;
+            let identity = Evidence::of(&opened).identity().map_err(crate::windows::Error::Refused)?;
             name = name.replace("{source.build}", &identity.build.to_string());
         }
         plain(
