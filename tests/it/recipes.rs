@@ -115,7 +115,7 @@ fn each_fault_of_a_recipe_is_refused_by_its_code() {
     let home = home();
     let path = recipe(home.path(), "minimal");
     for (set, code) in [
-        ("stig.levle=high", "E-RECIPE"),
+        ("stig.levl=high", "E-RECIPE"),
         ("stig.level=highest", "E-RECIPE"),
         ("version=1.0", "E-RECIPE"),
         ("output.name=../x", "E-RECIPE"),
@@ -125,7 +125,7 @@ fn each_fault_of_a_recipe_is_refused_by_its_code() {
         let refused = run(&path, &["--set", set]).expect(3).json();
         assert_eq!(refused["code"], code, "{set}: {refused}");
     }
-    let refused = run(&path, &["--set", "stig.levle=high"]).expect(3);
+    let refused = run(&path, &["--set", "stig.levl=high"]).expect(3);
     assert!(refused.err.contains("`level` is near"), "{}", refused.err);
     let zeros = "0".repeat(64);
     let refused = run(&path, &["--set", &format!("source.0.sha256={zeros:?}")]).expect(3).json();
