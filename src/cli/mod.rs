@@ -14,6 +14,7 @@ mod ls;
 mod options;
 mod preflight;
 mod put;
+mod recipe;
 mod reg;
 mod report;
 mod rules;
@@ -61,6 +62,7 @@ Examples:
   coldforge scan base.vhd                    assess it, change nothing
   coldforge preflight base.vhd               would AWS take it, would it start there, could anybody log on
   coldforge harden base.vhd -o hardened      write a bundle: hardened image, audit log, import files
+  coldforge run recipe.toml                  harden, test and release the images of a recipe
   coldforge verify hardened --source base.vhd   prove that bundle
   coldforge reg get base.vhd 'HKLM\\SYSTEM\\Select'   look into the registry of the image
   coldforge put base.vhd new.cmd /Windows/Setup/Scripts/new.cmd   put a file into it";
@@ -75,6 +77,8 @@ enum Verb {
     Report(report::Arguments),
     Rules(rules::Arguments),
     Component(component::Arguments),
+    Recipe(recipe::Arguments),
+    Run(recipe::Run),
     Reg(reg::Arguments),
     Check(check::Arguments),
     Ls(ls::Arguments),
@@ -98,6 +102,8 @@ enum Verdict {
     Open,
     /// A part could not be looked into, and the document says why.
     Refused,
+    /// A part failed, and the document says why.
+    Failed,
 }
 
 /// The answer of a verb.
@@ -120,6 +126,8 @@ pub fn main() -> ExitCode {
         Verb::Report(arguments) => report::run(arguments, &ui),
         Verb::Rules(arguments) => rules::run(arguments, &ui),
         Verb::Component(arguments) => component::run(arguments, &ui),
+        Verb::Recipe(arguments) => recipe::look(arguments, &ui),
+        Verb::Run(arguments) => recipe::run(arguments, &ui),
         Verb::Reg(arguments) => reg::run(arguments, &ui),
         Verb::Check(arguments) => check::run(arguments, &ui),
         Verb::Ls(arguments) => ls::run(arguments, &ui),
@@ -140,6 +148,7 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Open) => ExitCode::from(1),
         Ok(Verdict::Refused) => ExitCode::from(3),
+        Ok(Verdict::Failed) => ExitCode::from(4),
         Err(error) => {
             ui.failure(&*error);
             ExitCode::from(match error.kind() {

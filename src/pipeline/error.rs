@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::component::Fault;
+use super::recipe;
 use crate::aws::preflight::{Route, UnknownFix};
 use crate::base::{Failure, Kind, fs, reg_file};
 use crate::report::{Format, Unreadable};
@@ -192,6 +193,10 @@ pub enum Error {
         first: Fault,
     },
 
+    /// A recipe cannot be carried out.
+    #[error(transparent)]
+    Recipe(#[from] recipe::Fault),
+
     /// No report can be made of a bundle's documents.
     #[error("no report can be made")]
     Report(#[from] Unreadable),
@@ -236,6 +241,7 @@ impl Failure for Error {
             | Self::Report(_)
             | Self::Evidence { .. } => Kind::Corrupt,
             Self::Fix(error) => error.kind(),
+            Self::Recipe(fault) => fault.kind(),
             Self::Component { first, .. } if first.flaw.is_offline() => Kind::Unsupported,
             Self::BootModeUnknown | Self::Preflight { .. } | Self::Component { .. } => Kind::Refused,
             Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
@@ -255,6 +261,7 @@ impl Failure for Error {
             Self::HiveDamaged { .. } => Some("E-HIVE-CORRUPT"),
             Self::Path { source, .. } => source.code(),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
+            Self::Recipe(fault) => fault.code(),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             Self::Preflight { .. } => Some("E-PREFLIGHT"),
             Self::Component { first, .. } if first.flaw.is_offline() => Some("E-COMPONENT-OFFLINE"),
@@ -289,6 +296,7 @@ impl Failure for Error {
             Self::ImageElsewhere { .. } => Some("name that image with --image"),
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::Fix(error) => error.hint(),
+            Self::Recipe(fault) => fault.hint(),
             Self::Preflight { .. } => Some(
                 "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
             ),

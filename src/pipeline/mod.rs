@@ -10,6 +10,7 @@ mod files;
 mod harden;
 mod output;
 mod preflight;
+pub mod recipe;
 pub mod registry;
 mod reports;
 mod scan;

@@ -26,6 +26,7 @@ mod policy;
 mod policy_files;
 mod preflight;
 mod real;
+mod recipes;
 mod refusals;
 mod reg;
 mod regf;

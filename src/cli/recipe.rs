@@ -1,0 +1,247 @@
+//! `coldforge recipe` and `coldforge run`.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use serde_json::{Value as Json, json};
+
+use super::options;
+use super::ui::{Ui, plain};
+use super::{Result, Verdict, boxed};
+use crate::base::{Failure as _, Kind, fs};
+use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE};
+
+/// Begin, judge and review recipes: which images are hardened how, tested and released
+#[derive(Args, Debug)]
+#[command(subcommand_required = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Write a recipe to begin with
+    Init {
+        /// The file to make; it must not exist
+        #[arg(value_name = "FILE", default_value = "recipe.toml")]
+        file: PathBuf,
+    },
+    /// Read a recipe and every file that it names, and say what is wrong; exit code 3 if anything is
+    Lint(Named),
+    /// Tell the whole of what a run will do: images, bundles, rules, components, tests, place
+    Review(Named),
+}
+
+#[derive(Args, Debug)]
+struct Named {
+    /// The recipe (TOML, schema coldforge/recipe/1)
+    #[arg(value_name = "RECIPE")]
+    recipe: PathBuf,
+
+    /// Read it as if this stood in it, by dotted key, such as `stig.level=medium` or `source.0.image=other.vhd` (repeat)
+    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = pair)]
+    set: Vec<(String, String)>,
+}
+
+/// Carry out a recipe: harden each image, test the result, and let it appear when every test holds
+///
+/// `recipe.lock` beside the recipe tells what each bundle was made of. An image whose run was broken off is made again,
+/// those that were done are kept. A bundle that this recipe made before is replaced as a whole. Exit code 0 if every test
+/// holds, 1 if one does not, 3 if an image was refused.
+#[derive(Args, Debug)]
+pub(super) struct Run {
+    #[command(flatten)]
+    named: Named,
+
+    /// Leave an image alone if nothing changed that its bundle was made of, and the bundle is whole
+    #[arg(long)]
+    only_if_changed: bool,
+
+    /// Keep an image that fails a test, as NAME.failed
+    #[arg(long)]
+    keep_failed: bool,
+
+    /// How many images are worked on at once; each takes the memory of its hives
+    #[arg(long, value_name = "NUMBER", default_value = "2")]
+    jobs: NonZeroUsize,
+}
+
+impl Named {
+    fn read(&self) -> Result<Recipe> {
+        Recipe::read(&self.recipe, &self.set).map_err(boxed)
+    }
+}
+
+fn pair(text: &str) -> std::result::Result<(String, String), String> {
+    let (key, value) = text.split_once('=').filter(|(key, _)| !key.is_empty()).ok_or("expected KEY=VALUE")?;
+    Ok((key.to_owned(), value.to_owned()))
+}
+
+pub(super) fn look(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    match &arguments.verb {
+        Verb::Init { file } => {
+            fs::write_new(file, TEMPLATE.as_bytes()).map_err(boxed)?;
+            let file = file.display().to_string();
+            match ui.json {
+                true => ui.document(&json!({"schema": "coldforge/recipe-init/1", "file": file})),
+                false => ui.data(&format!("{file}\nNext: coldforge recipe review {file}\n")),
+            }
+        }
+        Verb::Lint(named) => {
+            let review = named.read()?.review(options::now()?).map_err(boxed)?;
+            let beyond = |component: &Json| component["needs_windows"].as_array().is_some_and(|all| !all.is_empty());
+            let is_beyond = review["components"].as_array().is_some_and(|all| all.iter().any(beyond));
+            if ui.json {
+                ui.document(&json!({"schema": "coldforge/recipe-lint/1", "offline": !is_beyond, "components": review["components"]}));
+            } else {
+                let end = if is_beyond { "has components that need a Windows that runs" } else { "can be carried out" };
+                ui.data(&format!("{}: {end}\n", named.recipe.display()));
+            }
+            return Ok(if is_beyond { Verdict::Open } else { Verdict::Done });
+        }
+        Verb::Review(named) => {
+            let review = named.read()?.review(options::now()?).map_err(boxed)?;
+            if ui.json {
+                ui.document(&review);
+            } else {
+                ui.data(&told(&review, ""));
+            }
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+/// Lays a document out as lines; what is empty is left out.
+fn told(document: &Json, indent: &str) -> String {
+    let Some(object) = document.as_object() else { return String::new() };
+    let mut text = String::new();
+    for (name, value) in object {
+        let line = match value {
+            Json::Null => continue,
+            Json::Array(all) if all.is_empty() => continue,
+            Json::Object(all) if all.is_empty() => continue,
+            Json::String(said) if said.is_empty() || name == "schema" => continue,
+            Json::String(said) => format!("{said}\n"),
+            Json::Object(_) => format!("\n{}", told(value, &format!("{indent}  "))),
+            Json::Array(all) if all.iter().all(Json::is_object) => {
+                let parts: Vec<String> = all.iter().map(|one| told(one, &format!("{indent}  "))).collect();
+                format!("\n{}", parts.join(""))
+            }
+            Json::Array(all) => {
+                let parts: Vec<String> =
+                    all.iter().map(|one| one.as_str().map_or(one.to_string(), str::to_owned)).collect();
+                format!("{}\n", parts.join(", "))
+            }
+            other => format!("{other}\n"),
+        };
+        let line = line.split('\n').map(plain).collect::<Vec<_>>().join("\n");
+        let sign = if line.starts_with('\n') { "" } else { " " };
+        text.push_str(&format!("{indent}{}:{sign}{line}", name.replace('_', " ")));
+    }
+    text
+}
+
+pub(super) fn run(arguments: &Run, ui: &Ui) -> Result<Verdict> {
+    let recipe = arguments.named.read()?;
+    let options = Options {
+        now: options::now()?,
+        elapsed: options::elapsed,
+        only_if_changed: arguments.only_if_changed,
+        keep_failed: arguments.keep_failed,
+        jobs: arguments.jobs.get(),
+    };
+    let summary = recipe::run(&recipe, &options, ui).map_err(boxed)?;
+    if ui.json {
+        ui.document(&document(&summary));
+    } else {
+        ui.data(&report(&summary));
+    }
+    let errors: Vec<Kind> = summary.images.iter().filter_map(|image| image.error.as_ref()).map(|e| e.kind()).collect();
+    let is_refusal = |kind: &Kind| matches!(kind, Kind::Refused | Kind::Unsupported | Kind::Usage);
+    Ok(if !errors.iter().all(is_refusal) {
+        Verdict::Failed
+    } else if !errors.is_empty() {
+        Verdict::Refused
+    } else if summary.images.iter().all(Built::is_good) {
+        Verdict::Done
+    } else {
+        Verdict::Open
+    })
+}
+
+fn status(image: &Built) -> &'static str {
+    match (&image.error, image.is_kept, image.is_good()) {
+        (Some(_), ..) => "error",
+        (None, true, _) => "unchanged",
+        (None, false, true) => "built",
+        (None, false, false) => "failed",
+    }
+}
+
+fn document(summary: &Summary) -> Json {
+    json!({
+        "schema": "coldforge/recipe-run/1",
+        "name": summary.name,
+        "version": summary.version,
+        "images": summary.images.iter().map(|image| json!({
+            "source": image.source,
+            "status": status(image),
+            "changed_inputs": image.changed,
+            "bundle": image.bundle.as_ref().map(|bundle| bundle.display().to_string()),
+            "image_sha256": image.sha256,
+            "totals": image.totals,
+            "changes": image.changes,
+            "tests": image.tests,
+            "error": image.error.as_ref().map(|error| json!({
+                "kind": error.kind(),
+                "code": error.code(),
+                "message": sentence(error),
+                "hint": error.hint(),
+            })),
+        })).collect::<Vec<_>>(),
+    })
+}
+
+fn report(summary: &Summary) -> String {
+    let mut text = format!("{} {}\n", summary.name, summary.version);
+    for image in &summary.images {
+        text.push_str(&format!("\n{}: {}\n", plain(&image.source), status(image)));
+        if !image.changed.is_empty() {
+            text.push_str(&format!("  changed since: {}\n", plain(&image.changed.join(", "))));
+        }
+        if let Some(sha256) = image.sha256 {
+            text.push_str(&format!("  {} settings changed; sha256 {sha256}\n", image.changes));
+        }
+        for test in &image.tests {
+            let verdict = if test.passed { "pass" } else { "FAIL" };
+            text.push_str(&format!("  {verdict}  {}: {}\n", plain(&test.test), plain(&test.found)));
+        }
+        if let Some(error) = &image.error {
+            let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
+            text.push_str(&format!("  {code}{}\n", plain(&sentence(error))));
+            if let Some(hint) = error.hint() {
+                text.push_str(&format!("  hint: {hint}\n"));
+            }
+        }
+        if let Some(bundle) = &image.bundle {
+            text.push_str(&format!("  {}\n", bundle.display()));
+        }
+    }
+    text
+}
+
+/// Returns an error's sentence with those of its causes.
+fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = source.source();
+    }
+    text
+}

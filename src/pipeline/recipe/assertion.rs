@@ -1,0 +1,231 @@
+//! The user's own tests of an image that was built: one table `[[tests.assert]]` each.
+
+use serde::Deserialize;
+use toml::Value as Toml;
+
+use crate::base::access::{self, Comparison};
+use crate::base::descriptor::Descriptor;
+use crate::base::digest::Digest;
+use crate::base::sddl;
+use crate::windows::Evidence;
+use crate::windows::setting::{AccountProperty, Data, Readings, Setting, Value};
+
+/// A larger file is not digested: it would have to lie in memory.
+const FILE_LIMIT_BYTES: u64 = 256 << 20;
+
+/// A test of one thing.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Assertion {
+    pub(super) name: String,
+    registry: Option<RegistryIs>,
+    file: Option<FileIs>,
+    service: Option<ServiceIs>,
+    acl: Option<AclIs>,
+    account: Option<AccountIs>,
+    free_bytes: Option<u64>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegistryIs {
+    key: String,
+    value: String,
+    /// What it holds; a value that must be absent has none.
+    equals: Option<Toml>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FileIs {
+    path: String,
+    #[serde(default = "yes")]
+    exists: bool,
+    sha256: Option<String>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceIs {
+    name: String,
+    start: Start,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Start {
+    Boot,
+    System,
+    Automatic,
+    Manual,
+    Disabled,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AclIs {
+    key: Option<String>,
+    path: Option<String>,
+    not_wider_than: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AccountIs {
+    rid: u32,
+    enabled: Option<bool>,
+    name: Option<String>,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Whether a test holds: why, or why not.
+pub(super) type Judgement = Result<String, String>;
+
+impl Assertion {
+    /// Tests a machine. What cannot be read does not hold.
+    pub(super) fn judge(&self, machine: &dyn Readings, evidence: &Evidence<'_>) -> Judgement {
+        let judgements = [
+            self.registry.as_ref().map(|is| is.judge(evidence)),
+            self.file.as_ref().map(|is| is.judge(evidence)),
+            self.service.as_ref().map(|is| is.judge(evidence)),
+            self.acl.as_ref().map(|is| is.judge(machine)),
+            self.account.as_ref().map(|is| is.judge(machine)),
+            self.free_bytes.map(|least| free(least, evidence)),
+        ];
+        let mut said = Vec::new();
+        for judgement in judgements.into_iter().flatten() {
+            said.push(judgement?);
+        }
+        match said.is_empty() {
+            true => Err("it asserts nothing".to_owned()),
+            false => Ok(said.join("; ")),
+        }
+    }
+}
+
+impl RegistryIs {
+    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+        let Self { key, value, equals } = self;
+        let found = evidence.value(key, value).map_err(|refusal| refusal.to_string())?;
+        let shown = found.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
+        let holds = match (&found, equals) {
+            (None, None) => true,
+            (Some(data), Some(equals)) => is(data, equals),
+            _ => false,
+        };
+        let said = format!("{key}!{value} is {shown}");
+        match (holds, equals) {
+            (true, _) => Ok(said),
+            (false, Some(equals)) => Err(format!("{said}, not {equals}")),
+            (false, None) => Err(format!("{said}, not absent")),
+        }
+    }
+}
+
+/// Tells whether registry data is what TOML writes: numbers for DWORD and QWORD, a text, a list of texts.
+fn is(data: &Data, equals: &Toml) -> bool {
+    let number = || data.as_dword().map(u64::from).or(data.as_qword());
+    match equals {
+        Toml::Integer(wanted) => number().is_some_and(|number| u64::try_from(*wanted) == Ok(number)),
+        Toml::String(wanted) => data.as_text().as_ref() == Some(wanted),
+        Toml::Array(wanted) => data.as_texts().is_some_and(|texts| {
+            texts.len() == wanted.len() && texts.iter().zip(wanted).all(|(text, one)| one.as_str() == Some(text))
+        }),
+        _ => false,
+    }
+}
+
+impl FileIs {
+    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+        let path = &self.path;
+        let is_there = evidence.is_there(path).map_err(|refusal| refusal.to_string())?;
+        let said = format!("{path} {}", if is_there { "is there" } else { "is not there" });
+        let Some(wanted) = self.sha256.as_ref().filter(|_| is_there && self.exists) else {
+            return if is_there == self.exists { Ok(said) } else { Err(said) };
+        };
+        let bytes = evidence.head(path, FILE_LIMIT_BYTES.saturating_add(1)).map_err(|refusal| refusal.to_string())?;
+        let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 <= FILE_LIMIT_BYTES) else {
+            return Err(format!("{path} is no file of at most 256 MiB"));
+        };
+        let found = Digest::of(&bytes);
+        let said = format!("{path} has SHA-256 {found}");
+        if Digest::from_hex(&wanted.to_ascii_lowercase()) == Some(found) { Ok(said) } else { Err(said) }
+    }
+}
+
+impl ServiceIs {
+    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+        const WORDS: [&str; 5] = ["boot", "system", "automatic", "manual", "disabled"];
+        let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{}", self.name);
+        let found = evidence.value(&key, "Start").map_err(|refusal| refusal.to_string())?;
+        let Some(start) = found.as_ref().and_then(Data::as_dword) else {
+            return Err(format!("there is no service {}", self.name));
+        };
+        let word = usize::try_from(start).ok().and_then(|start| WORDS.get(start)).unwrap_or(&"unknown");
+        let said = format!("service {} starts: {word}", self.name);
+        if start == self.start as u32 { Ok(said) } else { Err(said) }
+    }
+}
+
+impl AclIs {
+    fn judge(&self, machine: &dyn Readings) -> Judgement {
+        let (kind, setting) = match (&self.key, &self.path) {
+            (Some(key), None) => (access::Kind::Key, Setting::RegistryAcl { key: key.clone() }),
+            (None, Some(path)) => (access::Kind::File, Setting::FileAcl { path: path.clone() }),
+            _ => return Err("an acl names either a key or a path".to_owned()),
+        };
+        let limit = sddl::parse(&self.not_wider_than).map_err(|error| error.to_string())?;
+        let limit = Descriptor::parse(&limit).map_err(|error| error.to_string())?;
+        let places = machine.places(&setting);
+        if places.is_empty() {
+            return Err(format!("{setting}: there is no such place"));
+        }
+        for place in &places {
+            let found = machine.get(place).map_err(|error| error.to_string())?.value;
+            let Some(Value::Sddl(found)) = found else { return Err(format!("{place} are not there")) };
+            let bytes = sddl::parse(&found).map_err(|error| error.to_string())?;
+            let descriptor = Descriptor::parse(&bytes).map_err(|error| error.to_string())?;
+            match access::compare(kind, &descriptor, &limit) {
+                Comparison::NotWider => {}
+                Comparison::Wider(excess) => {
+                    let who: Vec<String> = excess.iter().map(|one| one.sid.to_string()).collect();
+                    return Err(format!("{place} grant more, to {}: {found}", who.join(", ")));
+                }
+                Comparison::CannotTell => return Err(format!("{place} cannot be compared: {found}")),
+            }
+        }
+        Ok(format!("{setting} are not wider"))
+    }
+}
+
+impl AccountIs {
+    fn judge(&self, machine: &dyn Readings) -> Judgement {
+        let wanted = [
+            self.enabled.map(|enabled| (AccountProperty::Enabled, Value::Flag(enabled))),
+            self.name.clone().map(|name| (AccountProperty::Name, Value::Text(name))),
+        ];
+        let mut said = Vec::new();
+        for (property, wanted) in wanted.into_iter().flatten() {
+            let setting = Setting::Account { rid: Some(self.rid), property };
+            let found = machine.get(&setting).map_err(|error| error.to_string())?.value;
+            let shown = found.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
+            if found.as_ref() != Some(&wanted) {
+                return Err(format!("{setting} is {shown}, not {wanted}"));
+            }
+            said.push(format!("{setting} is {shown}"));
+        }
+        match said.is_empty() {
+            true => Err("it asserts nothing of the account".to_owned()),
+            false => Ok(said.join("; ")),
+        }
+    }
+}
+
+fn free(least: u64, evidence: &Evidence<'_>) -> Judgement {
+    let found = evidence.free_bytes().map_err(|refusal| refusal.to_string())?;
+    let said = format!("{found} bytes are free");
+    if found >= least { Ok(said) } else { Err(format!("{said}, not {least}")) }
+}

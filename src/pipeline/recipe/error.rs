@@ -1,0 +1,129 @@
+//! What is wrong with a recipe, or with what it names.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use crate::base::{Failure, Kind};
+
+/// A fault of a recipe.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Fault {
+    /// It is no TOML, or a member has another type than it should.
+    #[error("the recipe cannot be read")]
+    Document {
+        /// What the reader says, with the line.
+        source: Box<toml::de::Error>,
+    },
+
+    /// It is of another schema.
+    #[error("the recipe is of schema `{found}`, not of `{expected}`")]
+    Schema {
+        /// The schema.
+        found: String,
+        /// The one that is read.
+        expected: &'static str,
+    },
+
+    /// A field is not known.
+    #[error("line {line}: there is no field `{name}`{}", meant(nearest.as_deref()))]
+    Field {
+        /// Its line, from 1.
+        line: usize,
+        /// The field.
+        name: String,
+        /// The field that is nearest, if one is near.
+        nearest: Option<String>,
+    },
+
+    /// A word is not one of those that a field takes.
+    #[error("`{field}` is `{found}`; expected {expected}")]
+    Word {
+        /// The field.
+        field: &'static str,
+        /// The word.
+        found: String,
+        /// What it takes.
+        expected: &'static str,
+    },
+
+    /// An assignment of the command line meets nothing that it could set.
+    #[error("`{key}` cannot be set: there is no such table in the recipe")]
+    Key {
+        /// The dotted key.
+        key: String,
+    },
+
+    /// An image is not there, or a pattern matches none.
+    #[error("the recipe names the image `{}`, and there is none", path.display())]
+    Missing {
+        /// The path or pattern.
+        path: PathBuf,
+    },
+
+    /// An image is another one than the recipe expects.
+    #[error("`{}` has SHA-256 {found}; the recipe expects {expected}", path.display())]
+    Digest {
+        /// The image.
+        path: PathBuf,
+        /// Its digest.
+        found: String,
+        /// The expected one.
+        expected: String,
+    },
+
+    /// Two images would become bundles of one name.
+    #[error("two images would become the bundle `{name}`")]
+    SameName {
+        /// The name.
+        name: String,
+    },
+
+    /// Something that no run of this recipe made stands where a bundle will.
+    #[error("`{}` stands where a bundle will, and the lock does not know it", path.display())]
+    Taken {
+        /// The place.
+        path: PathBuf,
+    },
+
+    /// Another run writes to the same folder.
+    #[error("another run writes to `{}`", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+    },
+}
+
+impl Failure for Fault {
+    fn kind(&self) -> Kind {
+        Kind::Refused
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing { .. } => "E-RECIPE-SOURCE",
+            Self::Digest { .. } => "E-RECIPE-DIGEST",
+            Self::SameName { .. } | Self::Taken { .. } => "E-RECIPE-OUTPUT",
+            Self::Busy { .. } => "E-RECIPE-BUSY",
+            _ => "E-RECIPE",
+        })
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing { .. } => "check the path: it counts from the recipe's folder",
+            Self::Digest { .. } => {
+                "look at the image, and write the new digest into the recipe if it is the one you want"
+            }
+            Self::SameName { .. } => "put {source.name} into output.name",
+            Self::Taken { .. } => "raise the recipe's version, or remove what stands there",
+            Self::Busy { .. } => "wait until that run has ended",
+            _ => "run `coldforge recipe init` for a recipe with the fields that there are",
+        })
+    }
+}
+
+fn meant(nearest: Option<&str>) -> String {
+    nearest.map(|nearest| format!("; `{nearest}` is near")).unwrap_or_default()
+}

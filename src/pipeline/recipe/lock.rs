@@ -1,0 +1,99 @@
+//! `recipe.lock` beside a recipe: what each bundle was made of, so that a later run knows what changed.
+//!
+//! A bundle is entered before it gets its name. Where a run is killed in between, the entry names a bundle that is not
+//! there, and the image is built again; a bundle that stands is never unknown.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::super::Result;
+use super::Fault;
+use crate::audit::{Bundle, UNLISTED};
+use crate::base::digest::Digest;
+use crate::base::fs;
+
+const SCHEMA: &str = "coldforge/recipe-lock/1";
+const LIMIT_BYTES: u64 = 16 << 20;
+
+/// What a recipe's bundles were made of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Lock {
+    schema: String,
+    /// Whether the last run came to its end.
+    pub(super) finished: bool,
+    /// By the path of the source, as the recipe's folder shows it.
+    #[serde(default)]
+    pub(super) image: BTreeMap<String, Entry>,
+}
+
+/// A bundle and what it was made of.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    /// Its name in the folder of the output.
+    pub(super) bundle: String,
+    /// The digest of its `SHA256SUMS`, which names that of every file.
+    pub(super) sha256sums: String,
+    /// The same of the bundle that it took the place of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) replaces: Option<String>,
+    /// The digest of everything that it was made of, by name.
+    pub(super) inputs: BTreeMap<String, String>,
+}
+
+impl Lock {
+    /// Reads the lock; an empty one if there is none.
+    pub(super) fn read(path: &Path) -> Result<Self> {
+        if !path.exists() {
+            return Ok(Self { schema: SCHEMA.to_owned(), finished: true, image: BTreeMap::new() });
+        }
+        let text = String::from_utf8_lossy(&fs::read(path, LIMIT_BYTES)?).into_owned();
+        let lock: Self = toml::from_str(&text).map_err(|source| Fault::Document { source: Box::new(source) })?;
+        match lock.schema == SCHEMA {
+            true => Ok(lock),
+            false => Err(Fault::Schema { found: lock.schema, expected: SCHEMA }.into()),
+        }
+    }
+
+    /// Writes the lock: the old one or the new one is there, whatever happens.
+    pub(super) fn write(&self, path: &Path) -> Result<()> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let text = toml::to_string(self).expect("texts, flags and tables of them are TOML");
+        let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fs::failed("create a file in", folder))?;
+        file.write_all(text.as_bytes()).map_err(fs::failed("write", path))?;
+        file.as_file().sync_all().map_err(fs::failed("flush", path))?;
+        file.persist(path).map_err(|error| fs::failed("write", path)(error.error))?;
+        Ok(fs::sync_folder(folder)?)
+    }
+}
+
+impl Entry {
+    /// Tells whether its bundle stands whole in a folder: every file is read.
+    pub(super) fn is_whole(&self, folder: &Path) -> bool {
+        let place = folder.join(&self.bundle);
+        let is_intact = |bundle: Bundle| {
+            bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
+        };
+        sums_of(&place).as_ref() == Some(&self.sha256sums) && Bundle::open(&place).is_ok_and(is_intact)
+    }
+
+    /// Tells whether what stands at the place of its bundle was made by this recipe.
+    pub(super) fn is_own(&self, sums: &str) -> bool {
+        self.sha256sums == sums || self.replaces.as_deref() == Some(sums)
+    }
+
+    /// Returns the inputs that differ, by name.
+    pub(super) fn changed(&self, inputs: &BTreeMap<String, String>) -> Vec<String> {
+        let names: std::collections::BTreeSet<&String> = self.inputs.keys().chain(inputs.keys()).collect();
+        names.into_iter().filter(|name| self.inputs.get(*name) != inputs.get(*name)).cloned().collect()
+    }
+}
+
+/// Returns the digest of a bundle's `SHA256SUMS`; `None` if there is none.
+pub(super) fn sums_of(folder: &Path) -> Option<String> {
+    fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok().map(|bytes| Digest::of(&bytes).to_string())
+}
