@@ -583,10 +583,11 @@ fn the_commands_bring_the_image_to_a_strict_endpoint_by_each_route_though_each_i
         ("snapshot", "vmdk", &[]),
         ("direct", "raw", &[]),
     ];
+    let source = fixture("ws2022.vhd");
     for (route, format, more) in routes {
         let out = home.path().join(route);
         let far = ["--bucket", "images", "--prefix", "win/", "--region", "eu-north-1", "--tag", "Owner=it's $(us)"];
-        let head: &[&str] = &["harden", text(&fixture("ws2022.vhd")), "-o", text(&out), "--only", "WN22-SO-000310"];
+        let head: &[&str] = &["harden", text(&source), "-o", text(&out), "--only", "WN22-SO-000310"];
         coldforge([head, &["--format", format], &far[..], more].concat()).expect(0);
         let raw = out.join("ws2022.raw");
         let done = ask(text(&python), &[text(&rehearse), text(&out), text(&raw), route]);
