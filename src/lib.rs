@@ -9,7 +9,7 @@
 //!
 //! ```text
 //! cli         one verb, one file; the only floor that prints
-//! pipeline    the jobs: scan, harden, verify, and hands-on work on registry and files
+//! pipeline    the jobs: scan, harden, verify, recipes, and hands-on work on registry and files
 //! report  aws  checklists, results and a page, made of the evidence  |  the files that `aws ec2 import-image` reads
 //! audit       the evidence: records, hash chain, bundle
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`

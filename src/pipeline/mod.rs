@@ -1,5 +1,5 @@
-//! Floor 6: the jobs, each one function: assess an image, ask whether Amazon would take it, harden it into a bundle, verify a bundle; and hands-on work on
-//! its registry and its files.
+//! Floor 6: the jobs, each one function: assess an image, ask whether Amazon would take it, harden it into a bundle, verify a bundle, carry out a
+//! recipe; and hands-on work on its registry and its files.
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 

@@ -24,7 +24,7 @@ pub(super) enum Ready {
     /// What the first start reads is there and whole; what cannot be told is no pass.
     BootsPlausibly,
     /// No check of the preflight fails.
-    ImportReady,
+    Importable,
     /// The bundle proves itself, and the image differs from its source only where the log says.
     UnchangedElsewhere,
     /// No service that started by itself is disabled or gone.
@@ -44,7 +44,7 @@ pub(super) struct Work<'a> {
 
 impl Ready {
     pub(super) fn named(word: &str) -> Option<Self> {
-        [Self::StigClosed, Self::BootsPlausibly, Self::ImportReady, Self::UnchangedElsewhere, Self::ServicesKept]
+        [Self::StigClosed, Self::BootsPlausibly, Self::Importable, Self::UnchangedElsewhere, Self::ServicesKept]
             .into_iter()
             .find(|one| one.word() == word)
     }
@@ -53,7 +53,7 @@ impl Ready {
         match self {
             Self::StigClosed => "stig-closed",
             Self::BootsPlausibly => "boots-plausibly",
-            Self::ImportReady => "import-ready",
+            Self::Importable => "import-ready",
             Self::UnchangedElsewhere => "unchanged-elsewhere",
             Self::ServicesKept => "services-kept",
         }
@@ -76,7 +76,7 @@ impl Ready {
                     .collect();
                 holds(&wrong, "partitions, boot files, boot store and drivers are there".to_owned())
             }
-            Self::ImportReady => {
+            Self::Importable => {
                 let report = report(work);
                 let wrong: Vec<String> =
                     report.failed().map(|check| format!("{} {}: {}", check.id, check.title, check.found)).collect();

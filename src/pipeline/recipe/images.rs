@@ -97,8 +97,6 @@ fn fits(name: &[char], pattern: &[char]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn a_star_stands_for_any_text_and_a_question_mark_for_one_character() {
         let fits = |name: &str, pattern: &str| {
