@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::time::Moment;
 use crate::base::{CellOffset, Extent};
 use crate::policy::{Held, Summary};
-use crate::windows::setting::{Identity, Setting, Value};
+use crate::windows::setting::{Content, Identity, Setting, Value};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
 #[derive(Debug, Serialize)]
@@ -169,6 +169,9 @@ pub struct ComponentRecord {
     pub text: String,
     /// The values that its parameters were given.
     pub parameters: BTreeMap<String, String>,
+    /// The files beside it that it brought, by their path from its folder; the bundle holds them below `components/`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Content>,
 }
 
 /// One changed setting.

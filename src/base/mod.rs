@@ -1,9 +1,8 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors and what
-//! they grant, times, UTF-16, `.reg` text, the files of group policy, ZIP archives, progress, and file helpers that name
-//! the path in their errors. Nothing here reads a clock or
-//! draws a random number.
+//! they grant, times, UTF-16, `.reg` text, the files of group policy, ZIP archives, patterns of file names, progress, and
+//! file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
 
 pub mod access;
 pub mod audit_csv;
@@ -16,6 +15,7 @@ pub mod guid;
 pub mod inherit;
 pub mod interrupt;
 pub mod offset;
+pub mod pattern;
 pub mod progress;
 pub mod read;
 pub mod reg_file;

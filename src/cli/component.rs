@@ -9,6 +9,7 @@ use serde_json::json;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::fs;
+use crate::pipeline::Demand;
 use crate::pipeline::component::{Component, Scripts};
 
 /// A document of a component is no larger.
@@ -41,7 +42,7 @@ struct Lint {
     #[arg(value_name = "FILE")]
     file: PathBuf,
 
-    /// What would become of scripts: fail, skip, or translate
+    /// What would become of scripts: fail, skip, translate or first-boot
     #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = scripts)]
     scripts: Scripts,
 }
@@ -61,21 +62,23 @@ pub(super) struct Components {
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair, requires = "files")]
     parameters: Vec<(String, String)>,
 
-    /// What becomes of PowerShell in components: fail (the component is refused), skip (left out, and told) or translate
-    /// (where each line says in a closed list of commands what can be done offline)
+    /// What becomes of PowerShell in components: fail (the component is refused), skip (left out, and told), translate
+    /// (where each line says in a closed list of commands what can be done offline) or first-boot (it runs once when
+    /// setup has ended, and so do programs and installers)
     #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = scripts, requires = "files")]
     pub(super) scripts: Scripts,
 }
 
 impl Components {
-    /// Reads the documents.
-    pub(super) fn read(&self) -> Result<Vec<Component>> {
+    /// Reads the documents, and adds them to what is demanded.
+    pub(super) fn add_to(&self, demand: &mut Demand) -> Result<()> {
         let parameters: BTreeMap<String, String> = self.parameters.iter().cloned().collect();
-        let read = |file: &PathBuf| {
-            let name = name(file);
-            Component::read(&name, &text(file)?, &parameters).map_err(boxed)
-        };
-        self.files.iter().map(read).collect()
+        demand.scripts = self.scripts;
+        for file in &self.files {
+            let component = Component::from_path(file, &parameters).map_err(boxed)?;
+            demand.add_component(component).map_err(boxed)?;
+        }
+        Ok(())
     }
 }
 
@@ -85,6 +88,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let component = Component::parse(&name, &text(file)?, &BTreeMap::new());
     let (component, faults) = match component {
         Ok(component) => {
+            // What it names beside it must be there as well.
+            Component::from_path(file, &BTreeMap::new()).map_err(boxed)?;
             let beyond = component.beyond(*scripts);
             (Some(component), beyond)
         }
@@ -143,5 +148,5 @@ fn pair(text: &str) -> std::result::Result<(String, String), String> {
 }
 
 fn scripts(text: &str) -> std::result::Result<Scripts, String> {
-    text.parse().map_err(|_| "expected fail, skip or translate".to_owned())
+    text.parse().map_err(|_| "expected fail, skip, translate or first-boot".to_owned())
 }

@@ -15,6 +15,7 @@ use crate::audit::Holds;
 use crate::aws;
 use crate::aws::preflight::Route;
 use crate::disk::{Format, Target};
+use crate::pipeline::component::{StepStatus, StepTold};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
 use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
@@ -194,6 +195,14 @@ fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let threshold = arguments.policy.gate.read()?;
+    let mut demand = Demand {
+        check: arguments.check,
+        local_gpo: arguments.local_gpo,
+        first_boot: arguments.first_boot,
+        fixes: arguments.aws.fixes.clone(),
+        ..arguments.policy.demand()?
+    };
+    arguments.components.add_to(&mut demand)?;
     let job = Harden {
         source: arguments.source.image.clone(),
         format: arguments.source.input_format,
@@ -203,15 +212,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand: Demand {
-            check: arguments.check,
-            local_gpo: arguments.local_gpo,
-            first_boot: arguments.first_boot,
-            fixes: arguments.aws.fixes.clone(),
-            components: arguments.components.read()?,
-            scripts: arguments.components.scripts,
-            ..arguments.policy.demand()?
-        },
+        demand,
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         aws: arguments.aws.options()?,
@@ -306,6 +307,7 @@ fn report(outcome: &Outcome) -> String {
             text.push_str(".\n");
         }
     }
+    text.push_str(&steps(&outcome.components));
     text.push_str(&at_risk(outcome));
     let open = scan::findings(&outcome.after);
     if !open.is_empty() {
@@ -383,6 +385,34 @@ fn typed(path: &Path) -> String {
         true => text,
         false => plain(&format!("'{}'", text.replace('\'', r"'\''"))),
     }
+}
+
+/// Says what became of the steps of components; nothing if there are none.
+fn steps(told: &[StepTold]) -> String {
+    let words = [
+        (StepStatus::Done, "done"),
+        (StepStatus::Staged, "left to the first start"),
+        (StepStatus::Skipped, "skipped by their condition"),
+        (StepStatus::LeftOut, "left out"),
+        (StepStatus::IgnoredFailure, "failed, which is to be ignored"),
+    ];
+    let count = |status| told.iter().filter(|step| step.status == status).count();
+    let counts: Vec<String> = words
+        .iter()
+        .map(|(status, word)| (count(*status), word))
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    if counts.is_empty() {
+        return String::new();
+    }
+    let mut text = format!("\nSteps of components: {}.\n", counts.join(", "));
+    for step in told {
+        if let Some(why) = &step.why {
+            text.push_str(&format!("  {}  {}: {}\n", plain(&step.step), step.action, plain(why)));
+        }
+    }
+    text
 }
 
 /// Says what becomes of settings when setup goes on at the next start; nothing if there are none.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::component::{Component, Fault, Flaw, Position, Scripts, StepTold};
+use super::component::{Component, Desk, Fault, Flaw, Position, Scripts, StepTold};
 use super::{Error, Result};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
@@ -136,8 +136,29 @@ impl Resolved {
         for component in &self.components {
             told.extend(component.build(&mut desk, self.scripts)?);
         }
+        let is_called = |step: &&mut Step| matches!(&step.setting, Setting::FileContent { path } if path.eq_ignore_ascii_case(policy::SETUP_COMPLETE));
+        let stage = |desk: &mut Desk<'_>, others: Option<String>| {
+            let name = || self.components.iter().map(Component::name).collect::<Vec<_>>().join(", ");
+            desk.stage(others).map_err(|first| Error::Component { name: name(), count: 1, first })
+        };
+        match plan.steps.iter_mut().find(is_called) {
+            Some(step) => {
+                let others = match &step.to {
+                    Some(setting::Value::Text(text)) => Some(text.clone()),
+                    _ => None,
+                };
+                if let Some(text) = stage(&mut desk, others)? {
+                    step.to = Some(setting::Value::Text(text));
+                }
+            }
+            None => {
+                stage(&mut desk, None)?;
+            }
+        }
         let steps = desk.into_steps();
-        let is_file = |setting: &Setting| matches!(setting, Setting::FileContent { .. } | Setting::File { .. });
+        let is_file = |setting: &Setting| {
+            matches!(setting, Setting::FileContent { .. } | Setting::FileData { .. } | Setting::File { .. })
+        };
         let taken = steps.iter().filter(|step| is_file(&step.setting)).find(|step| {
             let same = |known: &Step| known.setting.to_string().eq_ignore_ascii_case(&step.setting.to_string());
             plan.steps.iter().any(same)
@@ -165,6 +186,33 @@ impl Resolved {
 }
 
 impl Demand {
+    /// Adds a component, with what it demands of the run as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Component`] if it demands another release or level than the run does.
+    pub fn add_component(&mut self, component: Component) -> Result<()> {
+        let wish = component.wish()?;
+        let other = |what: String| component.error(1, Fault::new(wish.at, Flaw::Word, what));
+        match (&wish.release, &self.stig) {
+            (Some(release), Some(stig)) if release != stig => {
+                return Err(other(format!("it applies the release {release}, and the run {stig}")));
+            }
+            (Some(release), None) => self.stig = Some(release.clone()),
+            _ => {}
+        }
+        if let Some(level) = wish.level.filter(|level| *level != self.level) {
+            return Err(other(format!("it applies the level {level}, and the run {}: ask for the same", self.level)));
+        }
+        for with in &wish.with {
+            if !self.with.contains(with) {
+                self.with.push(with.clone());
+            }
+        }
+        self.policies.extend(component.policies().iter().cloned());
+        self.components.push(component);
+        Ok(())
+    }
+
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
     pub(super) fn opening(&self, now: Moment) -> Opening {
         Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive, check: self.check }

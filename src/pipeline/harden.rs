@@ -5,6 +5,7 @@
 //! third time, and readers that this project did not write look at every changed value. Only then does the bundle appear
 //! under its name. A run in place that fails behind its last write takes that write back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -402,6 +403,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     staging.write(reports::LOG, log.as_bytes())?;
     if let (Some(path), Some(file)) = (job.demand.benchmark_path(), &job.demand.benchmark) {
         staging.write(path, file)?;
+    }
+    let brought = job.demand.components.iter().flat_map(component::Component::files);
+    let brought: BTreeMap<Digest, &[u8]> =
+        brought.filter_map(|content| Some((content.sha256, content.data.as_deref()?))).collect();
+    for (sha256, data) in brought {
+        staging.write(&reports::brought(sha256), data)?;
     }
     let mut checked = None;
     // Amazon takes no differencing disks.

@@ -8,6 +8,7 @@ use super::demand::{BENCHMARKS, policies_of};
 use super::{Error, Result};
 use crate::audit::{Bundle, Staging};
 use crate::aws;
+use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::policy::Catalog;
 use crate::report::{Evidence, Format};
@@ -66,6 +67,11 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
         Ok((format.path(), report))
     };
     formats.iter().map(render).collect()
+}
+
+/// Returns where a bundle keeps a file that a component brought.
+pub(super) fn brought(sha256: Digest) -> String {
+    format!("components/{sha256}")
 }
 
 /// Returns the user's own benchmark file, if the bundle holds one.

@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
+use super::component;
 use super::harden::{self, Edit, Sums};
 use super::{Demand, Document, Error, Result, reports};
 use crate::audit::{self, Bundle, Holds, Line, PublicKey};
@@ -130,7 +131,7 @@ pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Resul
     };
     proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
     prove_reports(&bundle, &mut proof)?;
-    let log = Log { lines: &lines, benchmark: reports::benchmark(&bundle)? };
+    let log = Log { bundle: &bundle, lines: &lines, benchmark: reports::benchmark(&bundle)? };
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
     }
@@ -165,6 +166,7 @@ fn chain_of(error: &dyn std::error::Error) -> String {
 
 /// The log's parts by name; a member that is missing or of another type reads as null.
 struct Log<'a> {
+    bundle: &'a Bundle,
     lines: &'a [Line],
     /// The user's own benchmark file, if the bundle holds one.
     benchmark: Option<Vec<u8>>,
@@ -187,7 +189,14 @@ impl Log<'_> {
     /// Returns what was demanded.
     fn demand(&self) -> Result<Demand> {
         let recorded = Demand::from_record(&self.header()["policy"]).map_err(|member| Error::Evidence { member })?;
-        Ok(Demand { benchmark: self.benchmark.clone(), ..recorded })
+        let mut demand = Demand { benchmark: self.benchmark.clone(), ..recorded };
+        let read = |sha256| fs::read(&self.bundle.path(&reports::brought(sha256)), component::FILE_LIMIT_BYTES).ok();
+        for component in &mut demand.components {
+            if !component.take_files(&read) {
+                return Err(Error::Evidence { member: "components" });
+            }
+        }
+        Ok(demand)
     }
 
     /// Returns the moment of the run.

@@ -48,7 +48,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
-    use crate::windows::setting::{Form, Found, Identity, Readings, SettingError, ValueType};
+    use crate::windows::setting::{Entry, Form, Found, Identity, Readings, SettingError, ValueType};
 
     /// The rules of the registry: for them every value that is wrong can be told.
     static REGISTRY: LazyLock<Catalog> = LazyLock::new(|| {
@@ -192,6 +192,10 @@ mod tests {
 
         fn get(&self, setting: &Setting) -> Result<Found, SettingError> {
             self.0.get(setting)
+        }
+
+        fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError> {
+            self.0.list(folder)
         }
     }
 

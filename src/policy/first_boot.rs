@@ -23,8 +23,8 @@ use crate::windows::setting::{
     AccountPolicyField, AccountProperty, AuditFlags, Readings, SecurityOption, Setting, SetupState, Value,
 };
 
-/// What Windows runs when setup has ended.
-const SETUP_COMPLETE: &str = r"Windows\Setup\Scripts\SetupComplete.cmd";
+/// What Windows runs when setup has ended, as SYSTEM and once.
+pub const SETUP_COMPLETE: &str = r"Windows\Setup\Scripts\SetupComplete.cmd";
 /// The script that it calls, and the template of that.
 const SCRIPT: &str = r"Windows\Setup\Scripts\coldforge\reapply.cmd";
 const TEMPLATE: &str = r"Windows\Setup\Scripts\coldforge\reapply.inf";

@@ -37,7 +37,7 @@ pub use assess::assess;
 pub use catalog::{Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary, Totals};
-pub use first_boot::FirstBoot;
+pub use first_boot::{FirstBoot, SETUP_COMPLETE};
 pub use local_policy::LocalGpo;
 pub use lockout::keep_an_administrator;
 pub use nearest::nearest;

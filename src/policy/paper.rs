@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::base::{CellOffset, Failure, Kind};
 use crate::windows::setting::{
-    Change, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
+    Change, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
 };
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
@@ -96,6 +96,10 @@ impl Readings for Paper {
         let value = self.values.get(&self.reach("read", setting)?).cloned();
         let cell = value.is_some().then_some(CellOffset(0x1020));
         Ok(Found { value, file: "Windows/System32/config/PAPER".into(), cell })
+    }
+
+    fn list(&self, _: &str) -> Result<Vec<Entry>, SettingError> {
+        Ok(Vec::new())
     }
 }
 

@@ -258,6 +258,7 @@ pub(super) fn folded(setting: &Setting) -> Setting {
         Setting::RegistryAcl { key } => Setting::RegistryAcl { key: key.to_uppercase() },
         Setting::FileAcl { path } => Setting::FileAcl { path: path.to_uppercase() },
         Setting::FileContent { path } => Setting::FileContent { path: path.to_uppercase() },
+        Setting::FileData { path } => Setting::FileData { path: path.to_uppercase() },
         Setting::File { path } => Setting::File { path: path.to_uppercase() },
         Setting::Folder { path } => Setting::Folder { path: path.to_uppercase() },
         other => other,

@@ -4,10 +4,11 @@
 //! with them, and [`Staged::write`] is the commit's.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::commit::{FileChange, on_disk, steps_on_disk};
 use super::local_policy::{self, LocalPolicy, PolicyFile};
-use super::setting::{Change, Data, Found, Setting, Value, ValueType};
+use super::setting::{Change, Content, Data, Entry, EntryKind, Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl, hives};
 use crate::base::digest::Digest;
 use crate::base::inherit;
@@ -29,6 +30,8 @@ pub(super) trait Files: Send + Sync {
     fn is_there(&self, path: &str) -> Result<bool>;
     /// Tells whether a folder is there.
     fn is_folder(&self, path: &str) -> Result<bool>;
+    /// Returns what a folder holds; `None` if it is not there.
+    fn entries(&self, path: &str) -> Result<Option<Vec<Entry>>>;
     /// Returns the descriptor of a file or folder; `None` if it is not there.
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>>;
 }
@@ -49,6 +52,22 @@ impl<D: BlockDevice> Files for Volume<D> {
         Ok(found.is_some_and(|found| found.is_directory()))
     }
 
+    fn entries(&self, path: &str) -> Result<Option<Vec<Entry>>> {
+        let failed = |source| Error::File { path: path.to_owned(), source };
+        let rooted = if path.is_empty() { r"\" } else { path };
+        let Some(folder) = self.find(rooted).map_err(failed)?.filter(File::is_directory) else { return Ok(None) };
+        let entry = |entry: ntfs::Entry| -> Result<Entry> {
+            let file = self.file(entry.reference).map_err(failed)?;
+            let kind = match (file.reparse_tag(), entry.is_directory) {
+                (Some(_), _) => EntryKind::Link,
+                (None, true) => EntryKind::Folder,
+                (None, false) => EntryKind::File,
+            };
+            Ok(Entry { name: entry.name, kind })
+        };
+        self.list(&folder).map_err(failed)?.into_iter().map(entry).collect::<Result<_>>().map(Some)
+    }
+
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let Some(file) = self.find(path).map_err(failed)? else { return Ok(None) };
@@ -63,8 +82,8 @@ pub(super) struct Staged {
     policy: std::result::Result<LocalPolicy, local_policy::Error>,
     /// The descriptors that files and folders shall have, by path.
     descriptors: BTreeMap<String, Vec<u8>>,
-    /// What text files shall hold, by path.
-    texts: BTreeMap<String, String>,
+    /// What files shall hold, by path.
+    contents: BTreeMap<String, Arc<[u8]>>,
     /// The files that shall go.
     removed: BTreeSet<String>,
     /// The folders that shall be there, and those that shall go.
@@ -82,8 +101,8 @@ impl Staged {
             contents.insert(file, files.content(file.path())?);
         }
         let policy = LocalPolicy::open(|file| Ok(contents.remove(&file).flatten()));
-        let (descriptors, texts) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { policy, descriptors, texts, removed: BTreeSet::new(), folders: BTreeMap::new() })
+        let (descriptors, contents) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { policy, descriptors, contents, removed: BTreeSet::new(), folders: BTreeMap::new() })
     }
 
     /// Reads a setting; `None` if it is none of files.
@@ -105,7 +124,7 @@ impl Staged {
                 (self.policy()?.audited(subcategory)?.map(Value::Audit), PolicyFile::Audit.path())
             }
             Setting::File { path } => {
-                let is_staged = self.texts.contains_key(path);
+                let is_staged = self.contents.contains_key(path);
                 let is_there = !self.removed.contains(path) && (is_staged || files.is_there(path)?);
                 (Some(Value::Flag(is_there)), path.as_str())
             }
@@ -115,9 +134,12 @@ impl Staged {
                 (Some(Value::Flag(is_there)), path.as_str())
             }
             Setting::FileContent { path } => {
-                let staged = self.texts.get(path).cloned();
-                let found = staged.map_or_else(|| text(files, path), |staged| Ok(Some(staged)))?;
+                let found = self.content(files, path)?.map(|content| text(path, &content)).transpose()?;
                 (found.map(Value::Text), path.as_str())
+            }
+            Setting::FileData { path } => {
+                let found = self.content(files, path)?;
+                (found.map(|content| Value::Content(Content::of(content))), path.as_str())
             }
             Setting::FileAcl { path } => {
                 let staged = self.descriptors.get(path).cloned();
@@ -176,7 +198,15 @@ impl Staged {
             (Setting::FileContent { path }, Some(Value::Text(text))) => {
                 let is_changed = before.as_ref() != to;
                 if is_changed {
-                    self.texts.insert(path.clone(), text.clone());
+                    self.contents.insert(path.clone(), text.as_bytes().into());
+                }
+                is_changed
+            }
+            (Setting::FileData { path }, Some(Value::Content(content))) => {
+                let data = content.data.clone().ok_or_else(|| Error::NoPlace { setting: setting.clone() })?;
+                let is_changed = before.as_ref() != to;
+                if is_changed {
+                    self.contents.insert(path.clone(), data);
                 }
                 is_changed
             }
@@ -196,7 +226,9 @@ impl Staged {
                 }
                 is_changed
             }
-            (Setting::FileAcl { .. } | Setting::FileContent { .. }, Some(other)) => return Err(misfit(other)),
+            (Setting::FileAcl { .. } | Setting::FileContent { .. } | Setting::FileData { .. }, Some(other)) => {
+                return Err(misfit(other));
+            }
             _ => return Err(Error::NoPlace { setting: setting.clone() }),
         };
         Ok(Some(is_changed.then(|| Change {
@@ -235,8 +267,8 @@ impl Staged {
             folder(volume, path, now, &mut changes)?;
             written.push(told(volume, path, (0, Digest::of(&[])), (0, Digest::of(&[])), &changes));
         }
-        for (path, text) in std::mem::take(&mut self.texts) {
-            written.push(put(volume, &path, text.as_bytes(), now)?);
+        for (path, content) in std::mem::take(&mut self.contents) {
+            written.push(put(volume, &path, &content, now)?);
         }
         for path in std::mem::take(&mut self.removed) {
             written.push(take_away(volume, &path, now)?);
@@ -263,6 +295,14 @@ impl Staged {
         Ok(written)
     }
 
+    /// Returns what a file holds, or shall hold; `None` if it is not there.
+    fn content(&self, files: &dyn Files, path: &str) -> Result<Option<Arc<[u8]>>> {
+        match self.contents.get(path) {
+            Some(staged) => Ok(Some(Arc::clone(staged))),
+            None => Ok(files.content(path)?.map(Arc::from)),
+        }
+    }
+
     fn policy(&self) -> Result<&LocalPolicy> {
         self.policy.as_ref().map_err(|error| error.clone().into())
     }
@@ -272,11 +312,22 @@ impl Staged {
     }
 }
 
-/// Returns the text of a file; `None` if it is not there.
-fn text(files: &dyn Files, path: &str) -> Result<Option<String>> {
-    let Some(content) = files.content(path)? else { return Ok(None) };
-    let text = Some(content).filter(|content| content.len() <= MOST_TEXT_BYTES).map(String::from_utf8);
-    text.and_then(std::result::Result::ok).map(Some).ok_or_else(|| Error::NoText { path: path.to_owned() })
+/// Returns what a folder of a volume holds.
+///
+/// # Errors
+/// [`SettingError`] if there is no such folder, or it cannot be read.
+pub(super) fn entries(files: &dyn Files, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+    let setting = Setting::Folder { path: folder.to_owned() };
+    let failed = |source| SettingError { deed: "list", setting: setting.clone(), source: Box::new(source) };
+    let entries = files.entries(folder).map_err(failed)?;
+    entries.ok_or_else(|| failed(Error::NoPlace { setting: setting.clone() }))
+}
+
+/// Returns what a file holds as text.
+fn text(path: &str, content: &[u8]) -> Result<String> {
+    let text = Some(content).filter(|content| content.len() <= MOST_TEXT_BYTES);
+    let text = text.and_then(|content| std::str::from_utf8(content).ok());
+    text.map(str::to_owned).ok_or_else(|| Error::NoText { path: path.to_owned() })
 }
 
 /// Gives a file this content, and makes it, and the folders above it, where they are not there.

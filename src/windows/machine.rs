@@ -9,13 +9,13 @@ use rayon::prelude::*;
 
 use super::certificates::{self, Certificate};
 use super::commit::{self, FileChange, VolumeCheck};
-use super::files::Staged;
+use super::files::{self, Staged};
 use super::hives::{self, HiveFile, Holder, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
 use super::policies;
 use super::profiles::{self, UserHive};
-use super::setting::{Change, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
+use super::setting::{Change, Entry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
 use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use crate::base::time::FileTime;
@@ -237,6 +237,10 @@ impl<D: BlockDevice> Readings for Machine<D> {
             let file = &self.hives[self.number_of(holder)?];
             Ok((&file.path, &file.hive))
         })
+    }
+
+    fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+        files::entries(&self.volume, folder)
     }
 }
 

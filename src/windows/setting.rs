@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::base::digest::Digest;
 use crate::base::sid::Sid;
 use crate::base::{CellOffset, Extent, Failure, Kind, digest, read, utf16};
 
@@ -92,6 +94,11 @@ pub enum Setting {
         /// The path on the Windows volume.
         path: String,
     },
+    /// What a file of any kind holds, told by size and digest; `None` if it is not there.
+    FileData {
+        /// The path on the Windows volume.
+        path: String,
+    },
     /// A certificate in a store of the machine.
     Certificate {
         /// The store, such as `ROOT`.
@@ -124,7 +131,7 @@ impl fmt::Display for Setting {
             Self::FileAcl { path } => write!(f, "permissions of {path}"),
             Self::File { path } => write!(f, "file {path}"),
             Self::Folder { path } => write!(f, "folder {path}"),
-            Self::FileContent { path } => write!(f, "content of {path}"),
+            Self::FileContent { path } | Self::FileData { path } => write!(f, "content of {path}"),
             Self::Certificate { store, thumbprint } => write!(f, "certificate {thumbprint} in {store}"),
             Self::Feature { name } => write!(f, "feature {name}"),
         }
@@ -398,7 +405,8 @@ impl fmt::Display for AuditFlags {
 /// What a setting can be.
 ///
 /// Serialized as `{"type": ..., "data": ...}`: a registry value as [`Data`] does, the others with their [`Form`]'s word
-/// as the type, and numbers, flags, texts, lists of SIDs, lists of `success` and `failure`, or hex digits as the data.
+/// as the type, and numbers, flags, texts, lists of SIDs, lists of `success` and `failure`, hex digits, or a file's size and
+/// digest as the data.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Value {
     /// What a registry value holds.
@@ -417,6 +425,8 @@ pub enum Value {
     Sddl(String),
     /// A certificate (X.509, DER).
     Certificate(Vec<u8>),
+    /// What a file holds.
+    Content(Content),
     /// An order of local group policy to delete a value. It can be read only.
     Deletion,
 }
@@ -440,6 +450,8 @@ pub enum Form {
     Sddl,
     /// A certificate.
     Certificate,
+    /// What a file holds.
+    Content,
     /// An order to delete.
     Deletion,
 }
@@ -455,6 +467,7 @@ impl fmt::Display for Form {
             Self::Audit => "audit",
             Self::Sddl => "sddl",
             Self::Certificate => "certificate",
+            Self::Content => "content",
             Self::Deletion => "deletion",
         })
     }
@@ -511,6 +524,7 @@ impl Value {
             Self::Audit(_) => Form::Audit,
             Self::Sddl(_) => Form::Sddl,
             Self::Certificate(_) => Form::Certificate,
+            Self::Content(_) => Form::Content,
             Self::Deletion => Form::Deletion,
         }
     }
@@ -528,6 +542,7 @@ impl fmt::Display for Value {
             Self::Audit(flags) => flags.fmt(f),
             Self::Sddl(text) => f.write_str(text),
             Self::Certificate(der) => write!(f, "a certificate of {} bytes", der.len()),
+            Self::Content(content) => content.fmt(f),
             Self::Deletion => f.write_str("deleted"),
         }
     }
@@ -549,10 +564,68 @@ impl Serialize for Value {
             Self::Sids(sids) => value.serialize_field("data", sids)?,
             Self::Audit(flags) => value.serialize_field("data", &flags.words().collect::<Vec<_>>())?,
             Self::Certificate(der) => value.serialize_field("data", &digest::hex(der))?,
+            Self::Content(content) => value.serialize_field("data", content)?,
             Self::Deletion => value.serialize_field("data", &())?,
         }
         value.end()
     }
+}
+
+/// What a file holds. Two are equal if their size and digest are.
+///
+/// Serialized as `{"bytes": 12, "sha256": "..."}`, without the bytes themselves.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Content {
+    /// The size.
+    pub bytes: u64,
+    /// SHA-256 of the bytes.
+    pub sha256: Digest,
+    /// The bytes, where they are at hand: a file is never written without them.
+    #[serde(skip)]
+    pub data: Option<Arc<[u8]>>,
+}
+
+impl Content {
+    /// Returns the content that these bytes are.
+    pub fn of(data: impl Into<Arc<[u8]>>) -> Self {
+        let data = data.into();
+        Self { bytes: data.len() as u64, sha256: Digest::of(&data), data: Some(data) }
+    }
+}
+
+impl PartialEq for Content {
+    fn eq(&self, other: &Self) -> bool {
+        (self.bytes, self.sha256) == (other.bytes, other.sha256)
+    }
+}
+
+impl Eq for Content {}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes with SHA-256 {}", self.bytes, self.sha256)
+    }
+}
+
+/// An entry of a folder.
+#[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub struct Entry {
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
+/// What an entry of a folder is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum EntryKind {
+    /// A file.
+    File,
+    /// A folder.
+    Folder,
+    /// A reparse point: what it stands for may lie anywhere.
+    Link,
 }
 
 /// What a machine answers when a setting is asked for.
@@ -684,6 +757,12 @@ pub trait Readings {
     /// # Errors
     /// [`SettingError`] if it cannot be read; a setting that is not there is no error.
     fn get(&self, setting: &Setting) -> Result<Found, SettingError>;
+
+    /// Returns what a folder of the Windows volume holds, in its order.
+    ///
+    /// # Errors
+    /// [`SettingError`] if there is no such folder, or it cannot be read.
+    fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError>;
 }
 
 /// A machine whose settings can be read and changed.

@@ -3,13 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::files::{Files, Staged};
+use super::files::{self, Files, Staged};
 use super::hives::{self, Glimpse, Holder, ROOTS};
 use super::identity::{self, ControlSets};
 use super::locate::{self, Entered};
 use super::policies;
 use super::profiles::{self, UserHive};
-use super::setting::{Found, Identity, Readings, Setting, SettingError};
+use super::setting::{Entry, Found, Identity, Readings, Setting, SettingError};
 use super::stored;
 use super::{Error, Opening, Result, features};
 use crate::base::Refusal;
@@ -130,6 +130,10 @@ impl Readings for View {
             let file = self.hive(holder)?;
             Ok((&file.path, &*file.hive))
         })
+    }
+
+    fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+        files::entries(&*self.volume, folder)
     }
 }
 

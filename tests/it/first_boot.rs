@@ -11,7 +11,7 @@ const SCRIPT: &str = r"\Windows\Setup\Scripts\coldforge\reapply.cmd";
 const TEMPLATE: &str = r"\Windows\Setup\Scripts\coldforge\reapply.inf";
 
 /// Makes the fixture one that was prepared by sysprep.
-fn prepare(image: &Path) {
+pub fn prepare(image: &Path) {
     let state = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Setup\State";
     coldforge(["reg", "set", text(image), state, "ImageState", "IMAGE_STATE_GENERALIZE_RESEAL_TO_OOBE"]).expect(0);
     for name in ["SetupType", "SystemSetupInProgress", "OOBEInProgress"] {

@@ -7,6 +7,7 @@ mod accounts;
 mod benchmarks;
 mod certificates;
 mod component_documents;
+mod component_files;
 mod components;
 mod coverage;
 mod disk;

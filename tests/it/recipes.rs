@@ -90,7 +90,7 @@ fn the_full_recipe_is_tested_and_left_alone_until_an_input_changes() {
     std::fs::write(&component, text.replace("/d 3", "/d 4")).unwrap();
     let changed = run(&path, &["--only-if-changed"]).expect(0).json();
     assert_eq!(only(&changed)["status"], "built");
-    assert_eq!(only(&changed)["changed_inputs"], serde_json::json!(["component scripts"]));
+    assert_eq!(only(&changed)["changed_inputs"], serde_json::json!(["component acme-scripts"]));
     assert_ne!(digests(&bundle), before);
 }
 

@@ -25,6 +25,10 @@ pub(super) enum Offline {
     Done,
     /// It is a script, and the policy for scripts tells.
     Script,
+    /// It starts a program, which can be left to the first start: why it cannot be done before.
+    Program(&'static str),
+    /// It says what the run as a whole applies, and is heard before the first step is done.
+    Run,
     /// It is no action of Windows.
     OtherSystem,
     /// It cannot be done: why.
@@ -52,7 +56,7 @@ impl Action {
 }
 
 use Kind::{Any, Flag, Number, Text, Texts};
-use Offline::{Done, Never, OtherSystem, Script};
+use Offline::{Done, Never, OtherSystem, Program, Run, Script};
 
 const PATH: Input = ("path", Text, true);
 const SOURCE: Input = ("source", Text, true);
@@ -60,7 +64,7 @@ const DESTINATION: Input = ("destination", Text, true);
 const OVERWRITE: Input = ("overwrite", Flag, false);
 const ENCODING: Input = ("encoding", Text, false);
 const CONTENT: Input = ("content", Text, false);
-const NETWORK: &str = "nothing is fetched from a network: put the file into the image with `coldforge put`";
+const NETWORK: &str = "nothing is fetched from a network: put the file beside the document and use InstallFiles";
 const INSTALLER: &str = "an installer runs programs of its own";
 
 const fn each(name: &'static str, inputs: &'static [Input], offline: Offline) -> Action {
@@ -75,7 +79,7 @@ const fn once(name: &'static str, inputs: &'static [Input], offline: Offline) ->
 pub(super) const ACTIONS: &[Action] = &[
     each("AppendFile", &[PATH, CONTENT, ENCODING], Done),
     each("CopyFile", &[SOURCE, DESTINATION, OVERWRITE], Done),
-    each("CopyFolder", &[SOURCE, DESTINATION, OVERWRITE], Never("whole folders are not copied inside an image")),
+    each("CopyFolder", &[SOURCE, DESTINATION, OVERWRITE], Done),
     each(
         "CreateFile",
         &[
@@ -97,13 +101,9 @@ pub(super) const ACTIONS: &[Action] = &[
     each("CreateSymlink", &[], OtherSystem),
     each("DeleteFile", &[PATH], Done),
     each("DeleteFolder", &[PATH, ("force", Flag, false)], Done),
-    each(
-        "ListFiles",
-        &[PATH, ("fileNamePattern", Text, false), ("recursive", Flag, false)],
-        Never("folders are not listed for components"),
-    ),
+    each("ListFiles", &[PATH, ("fileNamePattern", Text, false), ("recursive", Flag, false)], Done),
     each("MoveFile", &[SOURCE, DESTINATION, OVERWRITE], Done),
-    each("MoveFolder", &[SOURCE, DESTINATION, OVERWRITE], Never("whole folders are not moved inside an image")),
+    each("MoveFolder", &[SOURCE, DESTINATION, OVERWRITE], Done),
     each("ReadFile", &[PATH, ENCODING, ("printFileContent", Flag, false)], Done),
     each("SetFileEncoding", &[PATH, ENCODING], Done),
     each("SetFileOwner", &[], OtherSystem),
@@ -130,7 +130,7 @@ pub(super) const ACTIONS: &[Action] = &[
     ),
     once("ExecuteBash", &[], OtherSystem),
     once("ExecutePowerShell", &[("commands", Texts, false), ("file", Text, false)], Script),
-    once("ExecuteBinary", &[PATH, ("arguments", Texts, false)], Never("a program has to run")),
+    once("ExecuteBinary", &[PATH, ("arguments", Texts, false)], Program("a program has to run")),
     once(
         "ExecuteDocument",
         &[
@@ -141,8 +141,8 @@ pub(super) const ACTIONS: &[Action] = &[
         ],
         Never("documents are not nested: name the other one beside this one"),
     ),
-    once("InstallMSI", MSI, Never(INSTALLER)),
-    once("UninstallMSI", MSI, Never(INSTALLER)),
+    once("InstallMSI", MSI, Program(INSTALLER)),
+    once("UninstallMSI", MSI, Program(INSTALLER)),
     once("Reboot", &[("delaySeconds", Number, false)], Never("a powered-off machine does not start anew")),
     each("SetRegistry", &[PATH, ("name", Text, true), ("value", Any, true), ("type", Text, true)], Done),
     once(
@@ -153,6 +153,10 @@ pub(super) const ACTIONS: &[Action] = &[
     once("Assert", &[], Done),
     each("AssertRegistry", &[PATH, ("name", Text, true), ("value", Any, false), ("type", Text, false)], Done),
     each("SetService", &[("name", Text, true), ("startupType", Text, true)], Done),
+    each("InstallFiles", &[SOURCE, DESTINATION, OVERWRITE], Done),
+    each("InstallCertificate", &[SOURCE, ("store", Text, false)], Done),
+    each("ApplyPolicy", &[SOURCE], Run),
+    once("ApplyStig", &[("release", Text, false), ("level", Text, false), ("with", Texts, false)], Run),
 ];
 
 const MSI: &[Input] = &[

@@ -5,9 +5,12 @@
 
 use super::fault::{Fault, Flaw, Position};
 use super::yaml::Node;
+use crate::base::digest;
 
 /// Logical operators in each other.
 const MOST_DEPTH: usize = 4;
+/// No pattern takes more memory.
+const MOST_PATTERN_BYTES: usize = 1 << 20;
 
 /// A condition.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -37,9 +40,33 @@ pub(super) enum Operator {
     StringIsWhitespace,
     String(Order),
     Number(Order),
+    PatternMatches,
+    BinaryExists,
     FileExists,
     FolderExists,
-    FileSha256,
+    FileHash(Hash),
+}
+
+/// A digest of a file.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Hash {
+    Md5,
+    Sha1,
+    Sha256,
+    Sha512,
+}
+
+impl Hash {
+    /// Returns the digest of these bytes in lower-case hex digits.
+    pub fn of(self, bytes: &[u8]) -> String {
+        use sha2::Digest as _;
+        match self {
+            Self::Md5 => digest::hex(&md5::Md5::digest(bytes)),
+            Self::Sha1 => digest::hex(&sha1::Sha1::digest(bytes)),
+            Self::Sha256 => digest::hex(&sha2::Sha256::digest(bytes)),
+            Self::Sha512 => digest::hex(&sha2::Sha512::digest(bytes)),
+        }
+    }
 }
 
 /// How the second operand stands to the first.
@@ -65,7 +92,7 @@ impl Order {
 }
 
 /// The operators, each with the key of its second operand.
-const OPERATORS: [(&str, Operator, Option<&str>); 15] = [
+const OPERATORS: [(&str, Operator, Option<&str>); 20] = [
     ("stringIsEmpty", Operator::StringIsEmpty, None),
     ("stringIsWhitespace", Operator::StringIsWhitespace, None),
     ("stringEquals", Operator::String(Order::Equal), Some("value")),
@@ -80,14 +107,16 @@ const OPERATORS: [(&str, Operator, Option<&str>); 15] = [
     ("numberGreaterThanEquals", Operator::Number(Order::GreaterOrEqual), Some("value")),
     ("fileExists", Operator::FileExists, None),
     ("folderExists", Operator::FolderExists, None),
-    ("fileSHA256Equals", Operator::FileSha256, Some("path")),
+    ("patternMatches", Operator::PatternMatches, Some("value")),
+    ("binaryExists", Operator::BinaryExists, None),
+    ("fileMD5Equals", Operator::FileHash(Hash::Md5), Some("path")),
+    ("fileSHA1Equals", Operator::FileHash(Hash::Sha1), Some("path")),
+    ("fileSHA256Equals", Operator::FileHash(Hash::Sha256), Some("path")),
+    ("fileSHA512Equals", Operator::FileHash(Hash::Sha512), Some("path")),
 ];
 
 /// Judges an operator that stands at a place, with its operand and its second one.
 pub(super) type Judge<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
-
-/// Operators of the format that are not judged here.
-const NOT_HERE: [&str; 5] = ["binaryExists", "patternMatches", "fileMD5Equals", "fileSHA1Equals", "fileSHA512Equals"];
 
 impl Condition {
     /// Reads the `if` of a step, with what becomes of the step where it holds and where not.
@@ -147,7 +176,7 @@ impl Condition {
     }
 }
 
-/// Judges an operator on texts and numbers; `None` for one on files.
+/// Judges an operator on texts and numbers; `None` for one on files, and for a pattern that is none.
 pub(super) fn compare(operator: Operator, operand: &str, value: Option<&str>) -> Option<bool> {
     let value = value.unwrap_or_default();
     Some(match operator {
@@ -158,8 +187,14 @@ pub(super) fn compare(operator: Operator, operand: &str, value: Option<&str>) ->
             (Some(value), Some(operand)) => value.partial_cmp(&operand).is_some_and(|found| order.holds(found)),
             _ => false,
         },
-        Operator::FileExists | Operator::FolderExists | Operator::FileSha256 => return None,
+        Operator::PatternMatches => return Some(pattern(operand)?.is_match(value)),
+        Operator::BinaryExists | Operator::FileExists | Operator::FolderExists | Operator::FileHash(_) => return None,
     })
+}
+
+/// Returns a pattern; it takes large and small letters for the same, as the format does.
+fn pattern(text: &str) -> Option<regex::Regex> {
+    regex::RegexBuilder::new(text).case_insensitive(true).size_limit(MOST_PATTERN_BYTES).build().ok()
 }
 
 /// Returns the number that a text is: a sign, digits, and digits behind a point.
@@ -192,9 +227,6 @@ fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> 
         "not" => return Ok(Condition::Not(Box::new(read(operand, &[], depth.saturating_add(1))?))),
         _ => {}
     }
-    if NOT_HERE.contains(&name.as_str()) {
-        return Err(Fault::new(*at, Flaw::NeedsWindows, format!("the operator `{name}`")));
-    }
     let Some((_, operator, key)) = OPERATORS.iter().find(|(known, ..)| known == name) else {
         let meant = crate::policy::nearest(name, OPERATORS.iter().map(|(known, ..)| *known));
         let hint = meant.map(|meant| format!(", perhaps `{meant}` is meant")).unwrap_or_default();
@@ -212,7 +244,11 @@ fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> 
     if let Some((extra, at, _)) = members.iter().find(|(name, ..)| second(name) && Some(name.as_str()) != *key) {
         return Err(Fault::new(*at, Flaw::UnknownField, format!("`{extra}` beside `{name}`")));
     }
-    Ok(Condition::Is { at: *at, operator: *operator, operand: text(operand)?, value })
+    let operand = text(operand)?;
+    if *operator == Operator::PatternMatches && !operand.contains("{{") && pattern(&operand).is_none() {
+        return Err(Fault::new(*at, Flaw::Condition, format!("{operand:?} is no pattern")));
+    }
+    Ok(Condition::Is { at: *at, operator: *operator, operand, value })
 }
 
 #[cfg(test)]
@@ -234,6 +270,8 @@ mod tests {
             ("numberEquals: x\nvalue: x", false),
             ("stringLessThan: b\nvalue: a", true),
             ("value: ABC\nstringEquals: abc", true),
+            ("value: ThisIsValue\npatternMatches: '^[a-z]+$'", true),
+            ("value: This is\npatternMatches: '^[a-z]+$'", false),
             ("stringIsEmpty: ''", true),
             ("stringIsWhitespace: ''", false),
             ("not:\n  stringIsEmpty: ''", false),
@@ -251,7 +289,7 @@ mod tests {
             ("stringequals: a\nvalue: a", Flaw::Condition),
             ("stringEquals: a\nnumberEquals: 1\nvalue: a", Flaw::Condition),
             ("stringIsEmpty: a\nvalue: b", Flaw::UnknownField),
-            ("binaryExists: cmd.exe", Flaw::NeedsWindows),
+            ("patternMatches: '['\nvalue: a", Flaw::Condition),
             ("- a", Flaw::Condition),
             ("not:\n  not:\n    not:\n      not:\n        not:\n          stringIsEmpty: ''", Flaw::Condition),
         ] {

@@ -4,9 +4,16 @@ use std::collections::BTreeMap;
 
 use super::fault::{Fault, Flaw, Position};
 use super::path;
+use super::staged::{self, Script};
+use crate::base::pattern;
 use crate::base::time::Moment;
 use crate::policy::Step;
-use crate::windows::setting::{Data, Readings, Setting, SettingError, Value};
+use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
+
+/// A longer text is told by its digest.
+const MOST_TEXT_BYTES: usize = 1 << 20;
+/// No folder that is worked on as a whole holds more.
+const MOST_ENTRIES: usize = 4096;
 
 /// A machine with what will be done to it.
 pub(in crate::pipeline) struct Desk<'a> {
@@ -22,6 +29,8 @@ pub(in crate::pipeline) struct Desk<'a> {
     values: Vec<(Setting, Option<Value>, Vec<String>)>,
     /// Files and folders, by their path in upper case.
     files: BTreeMap<String, Planned>,
+    /// What is left to the first start, in its order.
+    scripts: Vec<Script>,
 }
 
 /// A file or folder as it will be.
@@ -34,6 +43,7 @@ struct Planned {
 #[derive(Clone, PartialEq)]
 enum State {
     Text(String),
+    Data(Content),
     Gone,
     Folder,
     NoFolder,
@@ -48,7 +58,16 @@ impl<'a> Desk<'a> {
         let root = machine.get(&root).ok().and_then(|found| found.value?.as_text());
         let drive = root.filter(|root| root.get(1..2) == Some(":")).and_then(|root| root.chars().next()).unwrap_or('C');
         let who = (String::new(), Position::default());
-        Self { machine, now, drive, may_write: true, who, values: Vec::new(), files: BTreeMap::new() }
+        Self {
+            machine,
+            now,
+            drive,
+            may_write: true,
+            who,
+            values: Vec::new(),
+            files: BTreeMap::new(),
+            scripts: Vec::new(),
+        }
     }
 
     /// Returns one that nothing may be done to.
@@ -68,6 +87,7 @@ impl<'a> Desk<'a> {
         for Planned { path, state, who: rules } in self.files.into_values() {
             let (setting, to) = match state {
                 State::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
+                State::Data(content) => (Setting::FileData { path }, Value::Content(content)),
                 State::Gone => (Setting::File { path }, Value::Flag(false)),
                 State::Folder => (Setting::Folder { path }, Value::Flag(true)),
                 State::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
@@ -134,6 +154,9 @@ impl<'a> Desk<'a> {
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
             Some(State::Text(text)) => Ok(Some(text.clone())),
+            Some(State::Data(_)) => {
+                Err(self.fault(Flaw::Failed, format!("`{path}` is no text in UTF-8 of at most 1 MiB")))
+            }
             Some(_) => Ok(None),
             None if !self.is_file(path)? => Ok(None),
             None => match self.read(&Setting::FileContent { path: path.to_owned() })? {
@@ -143,10 +166,24 @@ impl<'a> Desk<'a> {
         }
     }
 
+    /// Returns what a file of any kind holds, or will; `None` if it is not there.
+    pub(super) fn content(&self, path: &str) -> Result<Option<Content>, Fault> {
+        match self.files.get(&folded(path)).map(|planned| &planned.state) {
+            Some(State::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
+            Some(State::Data(content)) => Ok(Some(content.clone())),
+            Some(_) => Ok(None),
+            None if !self.is_file(path)? => Ok(None),
+            None => match self.read(&Setting::FileData { path: path.to_owned() })? {
+                Some(Value::Content(content)) => Ok(Some(content)),
+                _ => Ok(None),
+            },
+        }
+    }
+
     /// Tells whether a file is there, or will be.
     pub(super) fn is_file(&self, path: &str) -> Result<bool, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(state) => Ok(matches!(state, State::Text(_))),
+            Some(state) => Ok(matches!(state, State::Text(_) | State::Data(_))),
             None => Ok(self.is_there(&Setting::File { path: path.to_owned() })? && !self.is_folder(path)?),
         }
     }
@@ -160,20 +197,140 @@ impl<'a> Desk<'a> {
                 // What is made takes the folders above it along.
                 let head = format!(r"{key}\");
                 let is_held = |(known, planned): (&String, &Planned)| {
-                    known.starts_with(&head) && matches!(planned.state, State::Text(_) | State::Folder)
+                    known.starts_with(&head) && matches!(planned.state, State::Text(_) | State::Data(_) | State::Folder)
                 };
                 Ok(self.files.iter().any(is_held) || self.is_there(&Setting::Folder { path: path.to_owned() })?)
             }
         }
     }
 
-    /// Gives a file this content.
+    /// Returns what a folder holds, or will, in the order of the names.
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<Entry>, Fault> {
+        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+        if self.is_there(&Setting::Folder { path: folder.to_owned() })? {
+            let said = |error: SettingError| self.fault(Flaw::Failed, format!("{error}: {}", error.source));
+            let found = self.machine.list(folder).map_err(said)?;
+            entries.extend(found.into_iter().map(|entry| (folded(&entry.name), entry)));
+        }
+        let head = format!(r"{}\", folded(folder));
+        for (key, planned) in &self.files {
+            let Some(rest) = key.strip_prefix(&head) else { continue };
+            let depth = head.matches('\\').count();
+            let Some(name) = planned.path.split('\\').nth(depth) else { continue };
+            let kind = match (&planned.state, rest.contains('\\')) {
+                (State::Gone | State::NoFolder, true) => continue,
+                (State::Gone | State::NoFolder, false) => {
+                    entries.remove(rest);
+                    continue;
+                }
+                (State::Text(_) | State::Data(_), false) => EntryKind::File,
+                (State::Folder, _) | (_, true) => EntryKind::Folder,
+            };
+            entries.entry(folded(name)).or_insert(Entry { name: name.to_owned(), kind });
+        }
+        Ok(entries.into_values().collect())
+    }
+
+    /// Returns what lies below a folder, each folder before what is in it: the path from there, and whether it is a
+    /// folder.
+    pub(super) fn walk(&self, folder: &str) -> Result<Vec<(String, bool)>, Fault> {
+        let mut found = Vec::new();
+        let mut open = vec![String::new()];
+        while let Some(below) = open.pop() {
+            for Entry { name, kind } in self.list(&format!("{folder}{below}"))? {
+                let path = format!(r"{below}\{name}");
+                if kind == EntryKind::Link {
+                    let what = format!("`{folder}{path}` is a link: what it stands for may lie anywhere");
+                    return Err(self.fault(Flaw::Failed, what));
+                }
+                if kind == EntryKind::Folder {
+                    open.push(path.clone());
+                }
+                found.push((path, kind == EntryKind::Folder));
+            }
+            if found.len() > MOST_ENTRIES {
+                return Err(self.fault(Flaw::Failed, format!("`{folder}` holds more than {MOST_ENTRIES} entries")));
+            }
+        }
+        Ok(found)
+    }
+
+    /// Returns the files that a path means whose last name may be a pattern; a path without one may name nothing.
+    pub(super) fn matching(&self, text: &str) -> Result<Vec<String>, Fault> {
+        let cut = text.rfind(['\\', '/']).map_or(0, |at| at.saturating_add(1));
+        let (folder, wanted) = text.split_at_checked(cut).unwrap_or(("", text));
+        if !wanted.contains('*') {
+            return Ok(vec![self.path(text)?]);
+        }
+        let folder = self.path(folder)?;
+        let wanted = folded(wanted);
+        let entries = self.list(&folder)?.into_iter();
+        let fit = entries.filter(|entry| entry.kind == EntryKind::File && pattern::fits(&folded(&entry.name), &wanted));
+        Ok(fit.map(|entry| format!(r"{folder}\{}", entry.name)).collect())
+    }
+
+    /// Gives a file this text.
     pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
-        if self.is_folder(&path)? {
+        self.room(&path)?;
+        // What is no text now is not told as one either.
+        let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
+        self.plan(path, if is_text { State::Text(text) } else { State::Data(Content::of(text.as_bytes())) })
+    }
+
+    /// Gives a file this content.
+    pub(super) fn put_content(&mut self, path: String, content: Content) -> Result<(), Fault> {
+        let text = content.data.as_ref().filter(|data| data.len() <= MOST_TEXT_BYTES);
+        match text.and_then(|data| std::str::from_utf8(data).ok()) {
+            Some(text) => self.put(path, text.to_owned()),
+            None => {
+                self.room(&path)?;
+                self.plan(path, State::Data(content))
+            }
+        }
+    }
+
+    /// Gives a file that belongs to this program a text.
+    pub(super) fn put_own(&mut self, path: String, text: String, who: &str) {
+        let planned = Planned { path: path.clone(), state: State::Gone, who: Vec::new() };
+        let planned = self.files.entry(folded(&path)).or_insert(planned);
+        planned.state = State::Text(text);
+        join(&mut planned.who, who.to_owned());
+    }
+
+    /// Leaves a script to the first start.
+    pub(super) fn leave(&mut self, script: Script) -> Result<(), Fault> {
+        self.write()?;
+        if self.machine.identity().setup == SetupState::Installed {
+            let what = "this Windows has finished its setup, so that nothing runs what is left to the first start";
+            return Err(self.fault(Flaw::NeedsWindows, what));
+        }
+        self.scripts.push(script);
+        Ok(())
+    }
+
+    /// Plans what runs the scripts that were left to the first start. `others` is what the run itself makes of the file
+    /// that Windows calls; what comes back is that file's text with the call in it, if there are scripts.
+    pub(in crate::pipeline) fn stage(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
+        let scripts = std::mem::take(&mut self.scripts);
+        let Some(first) = scripts.first() else { return Ok(None) };
+        let path = staged::CALLED_BY;
+        let stands = match &others {
+            Some(text) => Some(text.clone()),
+            None => self.text(path)?,
+        };
+        let text = staged::plan(self, &scripts, stands)?;
+        if others.is_none() {
+            self.put_own(path.to_owned(), text.clone(), &first.label);
+        }
+        Ok(Some(text))
+    }
+
+    /// Refuses a path where no file can be.
+    fn room(&self, path: &str) -> Result<(), Fault> {
+        if self.is_folder(path)? {
             return Err(self.fault(Flaw::Failed, format!("`{path}` is a folder")));
         }
-        self.above(&path)?;
-        self.plan(path, State::Text(text))
+        self.above(path)
     }
 
     /// Takes a file away.
@@ -193,8 +350,16 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Takes a folder away, which must be empty.
-    pub(super) fn remove_folder(&mut self, path: String) -> Result<(), Fault> {
+    /// Takes a folder away, which must be empty unless what is in it goes along.
+    pub(super) fn remove_folder(&mut self, path: String, with_all: bool) -> Result<(), Fault> {
+        let below = self.walk(&path)?;
+        if !below.is_empty() && !with_all {
+            return Err(self.fault(Flaw::Failed, format!("`{path}` is not empty, and `force` is not true")));
+        }
+        for (below, is_folder) in below.into_iter().rev() {
+            let below = format!("{path}{below}");
+            self.plan(below, if is_folder { State::NoFolder } else { State::Gone })?;
+        }
         self.plan(path, State::NoFolder)
     }
 

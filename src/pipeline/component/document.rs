@@ -105,6 +105,9 @@ impl Document {
                 Some(Offline::Never(why)) => {
                     faults.push(Fault::new(step.at, Flaw::NeedsWindows, format!("{} ({why})", step.action)));
                 }
+                Some(Offline::Program(why)) if scripts != Scripts::FirstBoot => {
+                    faults.push(Fault::new(step.at, Flaw::NeedsWindows, format!("{} ({why})", step.action)));
+                }
                 Some(Offline::Script) => faults.extend(powershell::beyond(step, scripts)),
                 _ => {}
             }
@@ -277,9 +280,35 @@ impl Reader {
                     Vec::new()
                 }
             };
+            if Action::named(&action).is_some_and(|action| action.offline == Offline::Run) {
+                self.of_the_run(node, phase);
+            }
             steps.push(Step { at: node.at, name, action, on_failure, condition, repeat, inputs });
         }
         steps
+    }
+
+    /// Judges a step that is heard before the first one is done: nothing can depend on what others find.
+    fn of_the_run(&mut self, step: &Node, phase: &Node) {
+        if phase.get("name").and_then(Node::text) == Some("test") {
+            self.fault(step.at, Flaw::Word, "a test looks, and changes nothing");
+        }
+        for name in ["if", "loop"] {
+            if let Some(node) = step.get(name) {
+                self.fault(node.at, Flaw::Condition, format!("`{name}`: the step counts for the run as a whole"));
+            }
+        }
+        let mut open = vec![step];
+        while let Some(node) = open.pop() {
+            match &node.value {
+                Value::Scalar(text, _) if text.contains("{{") => {
+                    self.fault(node.at, Flaw::Expression, "the step counts for the run as a whole: write it out");
+                }
+                Value::Scalar(..) => {}
+                Value::List(items) => open.extend(items),
+                Value::Map(members) => open.extend(members.iter().map(|(.., member)| member)),
+            }
+        }
     }
 
     fn repeat(&mut self, node: &Node) -> Option<Loop> {

@@ -3,9 +3,10 @@
 //! A document is read and judged as a whole; its phases are then carried out step by step against what can be read of a
 //! powered-off machine. Nothing is written on the way: what comes out are steps of the same [`crate::policy::Plan`] that
 //! the rules make, so that the audit log, the verifiers and a later proof treat them alike. The phase `test` is run after
-//! the edit, and only looks.
+//! the edit, and only looks. What a document names beside it is read with it, and kept by the bundle.
 
 mod actions;
+mod beside;
 mod condition;
 mod desk;
 mod document;
@@ -14,24 +15,35 @@ mod fault;
 mod path;
 mod perform;
 mod powershell;
+mod registry;
+mod staged;
 mod yaml;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Serialize;
 
 pub use fault::{Fault, Flaw, Position};
 pub use powershell::{Scripts, UnknownScripts};
 
+use beside::Beside;
+pub(super) use beside::FILE_LIMIT_BYTES;
 pub(super) use desk::Desk;
 use document::Document;
+use yaml::Node;
 
 use super::{Error, Result};
 use crate::audit::ComponentRecord;
 use crate::base::digest::Digest;
+use crate::base::fs;
 use crate::base::time::Moment;
-use crate::policy::Held;
-use crate::windows::setting::Readings;
+use crate::policy::source::Source;
+use crate::policy::{Held, Level};
+use crate::windows::setting::{Content, Readings};
+
+/// A document is no larger.
+const LIMIT_BYTES: u64 = 1 << 20;
 
 /// What the labels of components begin with; no id of a rule or a check does.
 const LABEL: &str = "component ";
@@ -44,6 +56,23 @@ pub struct Component {
     sha256: Digest,
     parameters: BTreeMap<String, String>,
     document: Document,
+    /// The files beside it that its steps name.
+    beside: Beside,
+    /// The policies that it applies.
+    policies: Vec<Source>,
+}
+
+/// What a component demands of the run as a whole.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct Wish {
+    /// The STIG's release, unless it is the one that fits.
+    pub release: Option<String>,
+    /// The level.
+    pub level: Option<Level>,
+    /// STIGs beside it.
+    pub with: Vec<String>,
+    /// Where that is demanded.
+    pub at: Position,
 }
 
 /// What became of a step.
@@ -70,6 +99,8 @@ pub enum StepStatus {
     Skipped,
     /// It is a script, and was left out.
     LeftOut,
+    /// It is left to the first start, and nobody knows yet how that goes.
+    Staged,
     /// It failed, and that was to be ignored.
     IgnoredFailure,
     /// It failed, and the steps behind it were carried out.
@@ -79,7 +110,7 @@ pub enum StepStatus {
 impl StepTold {
     /// Returns what the log says of a step that was not carried out.
     pub(super) fn left_open(&self) -> Option<Held> {
-        let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::IgnoredFailure);
+        let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::Staged | StepStatus::IgnoredFailure);
         is_open.then(|| Held { rule: self.step.clone(), reason: self.why.clone().unwrap_or_default() })
     }
 }
@@ -105,7 +136,85 @@ impl Component {
             text: text.to_owned(),
             parameters,
             document,
+            beside: Beside::new(),
+            policies: Vec::new(),
         })
+    }
+
+    /// Reads a document from a file, with what its steps name beside it.
+    ///
+    /// # Errors
+    /// [`Error::Component`] with the first thing that is wrong; what is wrong with the file, or with a policy that it
+    /// names.
+    pub fn from_path(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Self> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = fs::read(path, LIMIT_BYTES)?;
+        // What is no text is found by the reader, with its place.
+        let mut component = Self::read(&name, &String::from_utf8_lossy(&bytes), parameters)?;
+        let home = path.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let failed = |fault: Fault| component.error(1, fault);
+        let beside = beside::read(&component.document, home).map_err(failed)?;
+        let mut policies = Vec::new();
+        for input in component.inputs_of("ApplyPolicy") {
+            let source = input.get("source").and_then(Node::text).unwrap_or_default();
+            let wrong = |why: &str| failed(Fault::new(input.at, Flaw::Path, format!("{source:?} {why}")));
+            policies.push(Source::from_path(&home.join(beside::relative(source).map_err(wrong)?))?);
+        }
+        component.wish()?;
+        (component.beside, component.policies) = (beside, policies);
+        Ok(component)
+    }
+
+    /// Returns the digests of everything that was read for it, by name.
+    pub(super) fn digests(&self) -> Vec<(String, Digest)> {
+        let own = std::iter::once((self.name.clone(), self.sha256));
+        let beside = self.beside.iter().map(|(path, content)| (path.clone(), content.sha256));
+        let policies = self.policies.iter().map(|policy| (policy.name().to_owned(), policy.sha256()));
+        own.chain(beside.chain(policies).map(|(name, digest)| (format!("{} {name}", self.name), digest))).collect()
+    }
+
+    /// Returns the policies that it applies.
+    pub(super) fn policies(&self) -> &[Source] {
+        &self.policies
+    }
+
+    /// Returns what it demands of the run as a whole.
+    ///
+    /// # Errors
+    /// [`Error::Component`] for a word that is none.
+    pub(super) fn wish(&self) -> Result<Wish> {
+        let mut wish = Wish::default();
+        for input in self.inputs_of("ApplyStig") {
+            let text = |name: &str| input.get(name).and_then(Node::text);
+            wish.at = input.at;
+            wish.release = text("release").filter(|release| *release != "auto").map(str::to_owned).or(wish.release);
+            if let Some(level) = text("level") {
+                let fault = || Fault::new(input.at, Flaw::Word, format!("`{level}` instead of low, medium or high"));
+                wish.level = Some(level.parse().map_err(|_| self.error(1, fault()))?);
+            }
+            let with = input.get("with").and_then(Node::list).unwrap_or_default();
+            wish.with.extend(with.iter().filter_map(Node::text).map(str::to_owned));
+        }
+        Ok(wish)
+    }
+
+    /// Returns the files that it brings.
+    pub(super) fn files(&self) -> impl Iterator<Item = &Content> {
+        self.beside.values()
+    }
+
+    /// Takes the bytes of the files that it brings from where a bundle keeps them; tells whether all are there.
+    pub(super) fn take_files(&mut self, read: &dyn Fn(Digest) -> Option<Vec<u8>>) -> bool {
+        self.beside.values_mut().all(|content| {
+            let found = read(content.sha256).map(Content::of).filter(|found| found == content);
+            content.data = found.and_then(|found| found.data);
+            content.data.is_some()
+        })
+    }
+
+    fn inputs_of(&self, action: &'static str) -> impl Iterator<Item = &Node> {
+        let steps = self.document.phases.iter().flat_map(|phase| &phase.steps);
+        steps.filter(move |step| step.action == action).flat_map(|step| &step.inputs)
     }
 
     /// Reads a document, as [`Component::parse`] does.
@@ -166,7 +275,7 @@ impl Component {
     }
 
     /// Returns the error that names the component with its first fault.
-    fn error(&self, count: usize, first: Fault) -> Error {
+    pub(super) fn error(&self, count: usize, first: Fault) -> Error {
         Error::Component { name: format!("{LABEL}{}", self.name), count, first }
     }
 
@@ -183,6 +292,7 @@ impl Component {
             sha256: self.sha256,
             text: self.text.clone(),
             parameters: self.parameters.clone(),
+            files: self.beside.clone(),
         }
     }
 
@@ -191,7 +301,8 @@ impl Component {
     pub(super) fn from_record(recorded: &serde_json::Value) -> Option<Vec<Self>> {
         let recorded: Vec<ComponentRecord> = serde_json::from_value(recorded.clone()).ok()?;
         let one = |record: ComponentRecord| {
-            let component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
+            let mut component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
+            component.beside = record.files;
             (component.sha256 == record.sha256 && component.name == record.name).then_some(component)
         };
         recorded.into_iter().map(one).collect()

@@ -2,35 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use super::actions::{Action, Offline};
+use super::beside::{self, Beside};
 use super::condition::{Branch, Condition, Operator, compare};
 use super::desk::Desk;
 use super::document::{OnFailure, Step, Values};
 use super::expression::{self, Done, Scope};
 use super::fault::{Fault, Flaw, Position};
 use super::powershell::{self, Deed, Scripts};
-use super::yaml::{Node, Value as Yaml};
+use super::registry::{setting as registry_setting, value as registry_value};
+use super::staged::Script;
+use super::yaml::Node;
 use super::{Component, StepStatus, StepTold};
-use crate::base::digest::Digest;
-use crate::base::utf16;
+use crate::base::pattern;
 use crate::pipeline::Result as JobResult;
-use crate::windows::setting::{AuditFlags, Setting, Value, ValueType};
+use crate::windows::certificates::input as certificates;
+use crate::windows::setting::{AuditFlags, Content, Setting, Value};
 
 type Result<T> = std::result::Result<T, Fault>;
-
-/// Registry roots as components write them, and as settings do. The modules run as SYSTEM, whose own part of the registry
-/// is that of the default user.
-const ROOTS: [(&str, &str); 10] = [
-    ("HKEY_LOCAL_MACHINE", "HKLM"),
-    ("HKLM", "HKLM"),
-    ("HKEY_CURRENT_USER", r"HKU\.DEFAULT"),
-    ("HKCU", r"HKU\.DEFAULT"),
-    ("HKEY_USERS", "HKU"),
-    ("HKU", "HKU"),
-    ("HKEY_CLASSES_ROOT", r"HKLM\SOFTWARE\Classes"),
-    ("HKCR", r"HKLM\SOFTWARE\Classes"),
-    ("HKEY_CURRENT_CONFIG", r"HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\0001"),
-    ("HKCC", r"HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\0001"),
-];
 
 const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
 const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
@@ -60,11 +49,15 @@ pub(super) fn run(
         for step in &phase.steps {
             let label = component.label(&phase.name, &step.name);
             desk.begin(label.clone(), step.at);
-            let mut turns = Turns { names: &names, done: &done, phase: &phase.name, step, scripts };
+            let mut turns = Turns { component, names: &names, done: &done, phase: &phase.name, step, scripts };
             let (status, why) = match turns.run(desk) {
                 Ok((status, gave)) => {
                     done.insert(format!("{}.{}", phase.name, step.name), gave);
-                    let why = (status == StepStatus::LeftOut).then(|| "its script was left out".to_owned());
+                    let why = match status {
+                        StepStatus::LeftOut => Some("its script was left out".to_owned()),
+                        StepStatus::Staged => Some("it runs once when setup has ended".to_owned()),
+                        _ => None,
+                    };
                     (status, why)
                 }
                 Err(fault) if step.on_failure == OnFailure::Ignore => {
@@ -93,6 +86,7 @@ pub(super) fn run(
 
 /// One step at work.
 struct Turns<'a> {
+    component: &'a Component,
     names: &'a BTreeMap<String, String>,
     done: &'a BTreeMap<String, Done>,
     phase: &'a str,
@@ -110,13 +104,15 @@ impl Turns<'_> {
                 Branch::Abort => return Err(Fault::new(self.step.at, Flaw::Failed, "its condition ends the run")),
             }
         }
-        if self.step.action == "ExecutePowerShell" && self.scripts == Scripts::Skip {
+        let is_late = self.is_late();
+        if self.step.action == "ExecutePowerShell" && self.scripts == Scripts::Skip || is_late && self.phase == "test" {
             return Ok((StepStatus::LeftOut, Done::default()));
         }
+        let status = if is_late { StepStatus::Staged } else { StepStatus::Done };
         let mut done = Done::default();
         let Some(repeat) = &self.step.repeat else {
             self.once(None, &mut done, desk)?;
-            return Ok((StepStatus::Done, done));
+            return Ok((status, done));
         };
         let values: Vec<String> = match &repeat.values {
             Values::Numbers(numbers) => numbers.clone(),
@@ -132,7 +128,13 @@ impl Turns<'_> {
         for (index, value) in values.iter().enumerate() {
             self.once(Some((repeat.name.as_str(), index, value.as_str())), &mut done, desk)?;
         }
-        Ok((StepStatus::Done, done))
+        Ok((status, done))
+    }
+
+    /// Tells whether the step is left to the first start.
+    fn is_late(&self) -> bool {
+        let offline = Action::named(&self.step.action).map(|action| action.offline);
+        self.scripts == Scripts::FirstBoot && matches!(offline, Some(Offline::Script | Offline::Program(_)))
     }
 
     fn once(&self, turn: Option<(&str, usize, &str)>, done: &mut Done, desk: &mut Desk<'_>) -> Result<()> {
@@ -151,7 +153,12 @@ impl Turns<'_> {
             let given = input.map().unwrap_or_default().iter();
             let given = given.filter_map(|(name, _, node)| Some((name.clone(), node.text()?.to_owned())));
             done.inputs.push(given.collect());
-            let gave = act(&self.step.action, &input, desk)?;
+            if self.is_late() {
+                let label = self.component.label(self.phase, &self.step.name);
+                desk.leave(Script::of(self.step, &label, &input)?)?;
+                continue;
+            }
+            let gave = act(&self.step.action, &input, &self.component.beside, desk)?;
             done.outputs.push(gave);
         }
         Ok(())
@@ -172,12 +179,49 @@ impl Turns<'_> {
             match operator {
                 Operator::FileExists => desk.is_file(&desk.path(&operand)?),
                 Operator::FolderExists => desk.is_folder(&desk.path(&operand)?),
-                _ => {
-                    let text = desk.text(&desk.path(&value.unwrap_or_default())?)?;
-                    Ok(text.is_some_and(|text| Digest::of(text.as_bytes()).to_string().eq_ignore_ascii_case(&operand)))
+                Operator::BinaryExists => self.is_program(&operand, desk),
+                Operator::FileHash(hash) => {
+                    let content = desk.content(&desk.path(&value.unwrap_or_default())?)?;
+                    let found = content.and_then(|content| content.data).map(|data| hash.of(&data));
+                    Ok(found.is_some_and(|found| found.eq_ignore_ascii_case(&operand)))
                 }
+                _ => Err(Fault::new(self.step.at, Flaw::Condition, format!("{operand:?} is no pattern"))),
             }
         })
+    }
+
+    /// Tells whether a program is found by its name as Windows looks for it, in the folders of the machine's own path.
+    fn is_program(&self, name: &str, desk: &Desk<'_>) -> Result<bool> {
+        if name.contains(['\\', '/', ':']) {
+            return desk.is_file(&desk.path(name)?);
+        }
+        let unknown = || desk.fault(Flaw::Failed, "the path of the machine's own environment cannot be told");
+        let folders = desk.registry_text(ENVIRONMENT, "Path").ok_or_else(unknown)?;
+        let suffixes = desk.registry_text(ENVIRONMENT, "PATHEXT").unwrap_or_else(|| ".COM;.EXE;.BAT;.CMD".to_owned());
+        let suffixes: Vec<&str> = std::iter::once("").chain(suffixes.split(';')).collect();
+        for folder in folders.split(';').filter(|folder| !folder.is_empty()) {
+            let folder = self.unfolded(folder, desk).ok_or_else(unknown)?;
+            for suffix in &suffixes {
+                // A folder on another drive is none of this image.
+                if let Ok(path) = desk.path(&format!(r"{}\{name}{suffix}", folder.trim_end_matches('\\')))
+                    && desk.is_file(&path)?
+                {
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    /// Returns a text with the variables between its percent signs put in; `None` if one is not known.
+    fn unfolded(&self, text: &str, desk: &Desk<'_>) -> Option<String> {
+        let mut parts = text.split('%');
+        let mut unfolded = parts.next()?.to_owned();
+        while let Some(name) = parts.next() {
+            unfolded.push_str(&self.outside(&format!("env:{name}"), desk)?);
+            unfolded.push_str(parts.next()?);
+        }
+        Some(unfolded)
     }
 
     /// Answers for what the run and the machine's own environment know.
@@ -207,7 +251,7 @@ impl Turns<'_> {
 }
 
 /// Does what one action says, once.
-fn act(action: &str, input: &Node, desk: &mut Desk<'_>) -> Result<BTreeMap<String, String>> {
+fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Result<BTreeMap<String, String>> {
     let text = |name: &str| input.get(name).and_then(Node::text).unwrap_or_default();
     let flag = |name: &str, usual: bool| input.get(name).and_then(Node::flag).unwrap_or(usual);
     let mut gave = BTreeMap::new();
@@ -240,29 +284,109 @@ fn act(action: &str, input: &Node, desk: &mut Desk<'_>) -> Result<BTreeMap<Strin
             gave.insert("content".to_owned(), stands);
         }
         "CopyFile" | "MoveFile" => {
-            let source = desk.path(text("source"))?;
-            let content = existing(desk, &source)?;
-            let mut destination = desk.path(text("destination"))?;
-            if text("destination").ends_with(['\\', '/']) {
-                let name = source.rsplit('\\').next().unwrap_or(&source);
-                destination = format!(r"{destination}\{name}");
+            let sources = desk.matching(text("source"))?;
+            if sources.is_empty() || (sources.len() > 1 && !ends_open(text("destination"))) {
+                let count = sources.len();
+                let what =
+                    format!("{count} files fit {:?}, and {:?} is to hold them", text("source"), text("destination"));
+                return Err(desk.fault(Flaw::Failed, what));
             }
-            if !flag("overwrite", true) && desk.is_file(&destination)? {
-                return Err(desk.fault(Flaw::Failed, format!("`{destination}` exists")));
-            }
-            if source.to_uppercase() != destination.to_uppercase() {
-                desk.put(destination, content)?;
+            for source in sources {
+                let content = desk.content(&source)?;
+                let content =
+                    content.ok_or_else(|| desk.fault(Flaw::Failed, format!("there is no file `{source}`")))?;
+                let destination = landing(text("destination"), &source, desk)?;
+                if same_path(&source, &destination) {
+                    continue;
+                }
+                lay(destination, content, flag("overwrite", true), desk)?;
                 if action == "MoveFile" {
                     desk.remove(source)?;
                 }
             }
         }
-        "DeleteFile" => {
-            let path = desk.path(text("path"))?;
-            if !desk.is_file(&path)? {
-                return Err(desk.fault(Flaw::Failed, format!("there is no file `{path}`")));
+        "CopyFolder" | "MoveFolder" => {
+            let source = desk.path(text("source"))?;
+            if !desk.is_folder(&source)? {
+                return Err(desk.fault(Flaw::Failed, format!("there is no folder `{source}`")));
             }
-            desk.remove(path)?;
+            let destination = landing(text("destination"), &source, desk)?;
+            let [from, to] = [&source, &destination].map(|path| format!(r"{}\", path.to_uppercase()));
+            if to.starts_with(&from) || from.starts_with(&to) {
+                return Err(desk.fault(Flaw::Failed, format!("`{destination}` and `{source}` lie in each other")));
+            }
+            if !flag("overwrite", true) && desk.is_folder(&destination)? {
+                return Err(desk.fault(Flaw::Failed, format!("`{destination}` exists")));
+            }
+            let below = desk.walk(&source)?;
+            desk.make_folder(destination.clone())?;
+            for (path, is_folder) in below {
+                let place = format!("{destination}{path}");
+                if is_folder {
+                    desk.make_folder(place)?;
+                } else if let Some(content) = desk.content(&format!("{source}{path}"))? {
+                    desk.put_content(place, content)?;
+                }
+            }
+            if action == "MoveFolder" {
+                desk.remove_folder(source, true)?;
+            }
+        }
+        "ListFiles" => {
+            let folder = desk.path(text("path"))?;
+            if !desk.is_folder(&folder)? {
+                return Err(desk.fault(Flaw::Failed, format!("there is no folder `{folder}`")));
+            }
+            let wanted = input.get("fileNamePattern").and_then(Node::text).unwrap_or("*").to_uppercase();
+            let is_wanted = |path: &str| {
+                let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
+                (flag("recursive", false) || above.is_empty()) && pattern::fits(&name.to_uppercase(), &wanted)
+            };
+            let below = desk.walk(&folder)?.into_iter();
+            let files = below.filter(|(path, is_folder)| !is_folder && is_wanted(path));
+            let files: Vec<String> = files.map(|(path, _)| format!(r"{}:\{folder}{path}", desk.drive())).collect();
+            gave.insert("files".to_owned(), files.join(","));
+        }
+        "InstallFiles" => {
+            let source = text("source");
+            let files = beside::below(beside, source);
+            if files.is_empty() {
+                return Err(desk.fault(Flaw::Failed, format!("there is no file in {source:?} beside the document")));
+            }
+            let destination = landing(text("destination"), &source.trim_end_matches('/').replace('/', r"\"), desk)?;
+            for (below, content) in files {
+                // A name beside the document is judged as one of Windows.
+                let place = match below {
+                    "" => destination.clone(),
+                    below => desk.path(&format!(r"{destination}\{below}"))?,
+                };
+                lay(place, content.clone(), flag("overwrite", true), desk)?;
+            }
+        }
+        "InstallCertificate" => {
+            let store = input.get("store").and_then(Node::text).unwrap_or("ROOT").to_owned();
+            let files = beside::below(beside, text("source"));
+            let read = |content: &Content| certificates::parse(content.data.as_deref()?);
+            let found: Option<Vec<Vec<_>>> = files.iter().map(|(_, content)| read(content)).collect();
+            let Some(found) = found.filter(|found| !found.is_empty()) else {
+                return Err(
+                    desk.fault(Flaw::Failed, format!("{:?} holds something else than certificates", text("source")))
+                );
+            };
+            for certificate in found.into_iter().flatten() {
+                let setting = Setting::Certificate { store: store.clone(), thumbprint: certificate.thumbprint() };
+                desk.set(&setting, Some(Value::Certificate(certificate.der().to_vec())))?;
+            }
+        }
+        // They were heard before the first step.
+        "ApplyPolicy" | "ApplyStig" => {}
+        "DeleteFile" => {
+            for path in desk.matching(text("path"))? {
+                if !desk.is_file(&path)? {
+                    return Err(desk.fault(Flaw::Failed, format!("there is no file `{path}`")));
+                }
+                desk.remove(path)?;
+            }
         }
         "CreateFolder" => {
             let path = desk.path(text("path"))?;
@@ -274,18 +398,17 @@ fn act(action: &str, input: &Node, desk: &mut Desk<'_>) -> Result<BTreeMap<Strin
         "DeleteFolder" => {
             let path = desk.path(text("path"))?;
             match (desk.is_folder(&path)?, flag("force", false)) {
-                // What is in it stands in its way when it is written: then nothing is emitted.
-                (true, _) => desk.remove_folder(path)?,
+                (true, with_all) => desk.remove_folder(path, with_all)?,
                 (false, true) => {}
                 (false, false) => return Err(desk.fault(Flaw::Failed, format!("there is no folder `{path}`"))),
             }
         }
         "SetRegistry" => {
             let value = registry_value(input)?;
-            desk.set(&registry(text("path"), text("name"), desk)?, Some(value))?;
+            desk.set(&registry_setting(text("path"), text("name"), desk)?, Some(value))?;
         }
         "AssertRegistry" => {
-            let setting = registry(text("path"), text("name"), desk)?;
+            let setting = registry_setting(text("path"), text("name"), desk)?;
             let wanted = input.get("value").map(|_| registry_value(input)).transpose()?;
             let found = desk.get(&setting)?;
             if found != wanted {
@@ -316,96 +439,28 @@ fn existing(desk: &Desk<'_>, path: &str) -> Result<String> {
     desk.text(path)?.ok_or_else(|| desk.fault(Flaw::Failed, format!("there is no file `{path}`")))
 }
 
-/// Returns the setting that a key and a name of a component mean.
-fn registry(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting> {
-    let refuse = |why: &str| desk.fault(Flaw::RegistryKey, format!("{path:?} {why}"));
-    if path.contains('/') || path.chars().any(char::is_control) {
-        return Err(refuse("has a character that keys do not have"));
-    }
-    let (root, below) = path.split_once([':', '\\']).ok_or_else(|| refuse("has no key below its root"))?;
-    let below = below.trim_start_matches('\\');
-    let known = ROOTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(root));
-    let (_, root) = known.ok_or_else(|| refuse("begins with no root"))?;
-    if below.is_empty() || below.ends_with('\\') || below.contains(r"\\") {
-        return Err(refuse("has an empty name in it"));
-    }
-    if below.to_ascii_uppercase().starts_with("HARDWARE\\") && *root == "HKLM" {
-        return Err(refuse("is made anew at every start"));
-    }
-    Ok(Setting::Registry { key: format!(r"{root}\{below}"), name: name.to_owned() })
+/// Tells whether a destination is a folder that what comes keeps its name in.
+fn ends_open(destination: &str) -> bool {
+    destination.ends_with(['\\', '/'])
 }
 
-/// Returns the value that the members `type` and `value` stand for.
-fn registry_value(input: &Node) -> Result<Value> {
-    let missing = |name: &str| Fault::new(input.at, Flaw::Missing, format!("`{name}`"));
-    let kind = input.get("type").ok_or_else(|| missing("type"))?;
-    let value = input.get("value").ok_or_else(|| missing("value"))?;
-    let misfit = |what: &str| Fault::new(value.at, Flaw::RegistryValue, what);
-    let texts = || -> Result<Vec<&str>> {
-        let items = match &value.value {
-            Yaml::List(items) => items.iter().collect(),
-            _ => vec![value],
-        };
-        items.into_iter().map(|item| item.text().ok_or_else(|| misfit("an item is no text"))).collect()
-    };
-    let scalar = || value.text().ok_or_else(|| misfit("it is no text and no number"));
-    let word = kind.text().unwrap_or_default().to_ascii_uppercase();
-    Ok(match word.as_str() {
-        "SZ" | "EXPAND_SZ" => {
-            let text = scalar()?;
-            if text.contains('\0') {
-                return Err(misfit("the text holds a NUL"));
-            }
-            let kind = if word == "SZ" { ValueType::SZ } else { ValueType::EXPAND_SZ };
-            Value::data(kind, utf16::encode_with_nul(text))
-        }
-        "DWORD" => {
-            let number = number(scalar()?).and_then(|number| u32::try_from(number).ok());
-            Value::dword(number.ok_or_else(|| misfit("it is no whole number from 0 to 4294967295"))?)
-        }
-        "QWORD" => {
-            let number = number(scalar()?).ok_or_else(|| misfit("it is no whole number from 0 to 2^64-1"))?;
-            Value::data(ValueType::QWORD, number.to_le_bytes().to_vec())
-        }
-        "MULTI_SZ" => {
-            let texts = texts()?;
-            if texts.iter().any(|text| text.is_empty() || text.contains('\0')) {
-                return Err(misfit("an item is empty, or holds a NUL"));
-            }
-            let mut data: Vec<u8> = texts.iter().flat_map(|text| utf16::encode_with_nul(text)).collect();
-            data.extend([0, 0]);
-            Value::data(ValueType::MULTI_SZ, data)
-        }
-        "BINARY" => {
-            let bytes = match &value.value {
-                Yaml::List(_) => {
-                    texts()?.into_iter().map(|text| number(text).and_then(|n| u8::try_from(n).ok())).collect()
-                }
-                _ => hex(scalar()?),
-            };
-            Value::data(ValueType::BINARY, bytes.ok_or_else(|| misfit("it is no list of bytes, and no hex digits"))?)
-        }
-        other => {
-            let what = format!("`{other}` is not BINARY, DWORD, QWORD, SZ, EXPAND_SZ or MULTI_SZ");
-            return Err(Fault::new(kind.at, Flaw::Word, what));
-        }
-    })
+/// Returns where something lands.
+fn landing(destination: &str, source: &str, desk: &Desk<'_>) -> Result<String> {
+    let path = desk.path(destination)?;
+    let name = source.rsplit('\\').next().unwrap_or(source);
+    Ok(if ends_open(destination) { desk.path(&format!(r"{path}\{name}"))? } else { path })
 }
 
-fn number(text: &str) -> Option<u64> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
-        Some(_) => None,
-        None => Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok(),
+fn same_path(one: &str, other: &str) -> bool {
+    one.to_uppercase() == other.to_uppercase()
+}
+
+/// Puts content where nothing is, or may be overwritten.
+fn lay(path: String, content: Content, may_overwrite: bool, desk: &mut Desk<'_>) -> Result<()> {
+    match !may_overwrite && desk.is_file(&path)? {
+        true => Err(desk.fault(Flaw::Failed, format!("`{path}` exists"))),
+        false => desk.put_content(path, content),
     }
-}
-
-/// Returns the bytes of hex digits, which blanks and commas may stand between.
-fn hex(text: &str) -> Option<Vec<u8>> {
-    let text = text.strip_prefix("hex:").unwrap_or(text);
-    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b',')).collect();
-    let digits = Some(digits).filter(|digits| digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit))?;
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
 
 /// Sets how a service starts that is there.
@@ -433,14 +488,14 @@ fn do_deed(deed: Deed, at: Position, desk: &mut Desk<'_>) -> Result<()> {
         Deed::SetValue { key, name, kind, data, makes_key } => {
             let scalar = |text: String| Node::scalar(at, text);
             let input = Node::of(at, [("type", scalar(kind)), ("value", scalar(data))]);
-            let setting = registry(&key, &name, desk)?;
+            let setting = registry_setting(&key, &name, desk)?;
             if !makes_key && !desk.has_key(&key) {
                 return Err(desk.fault(Flaw::Failed, format!("there is no key `{key}`")));
             }
             desk.set(&setting, Some(registry_value(&input)?))
         }
         Deed::RemoveValue { key, name } => {
-            let setting = registry(&key, &name, desk)?;
+            let setting = registry_setting(&key, &name, desk)?;
             match desk.get(&setting)? {
                 Some(_) => desk.set(&setting, None),
                 None => Err(desk.fault(Flaw::Failed, format!("there is no value {setting}"))),

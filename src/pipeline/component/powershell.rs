@@ -20,6 +20,8 @@ pub enum Scripts {
     Skip,
     /// Those that can be translated are; a component with another one is refused.
     Translate,
+    /// They run when the machine starts for the first time, and so do programs and installers.
+    FirstBoot,
 }
 
 impl fmt::Display for Scripts {
@@ -28,6 +30,7 @@ impl fmt::Display for Scripts {
             Self::Fail => "fail",
             Self::Skip => "skip",
             Self::Translate => "translate",
+            Self::FirstBoot => "first-boot",
         })
     }
 }
@@ -40,7 +43,8 @@ impl FromStr for Scripts {
     type Err = UnknownScripts;
 
     fn from_str(text: &str) -> Result<Self, UnknownScripts> {
-        [Self::Fail, Self::Skip, Self::Translate].into_iter().find(|one| one.to_string() == text).ok_or(UnknownScripts)
+        let all = [Self::Fail, Self::Skip, Self::Translate, Self::FirstBoot];
+        all.into_iter().find(|one| one.to_string() == text).ok_or(UnknownScripts)
     }
 }
 
@@ -65,7 +69,7 @@ pub(super) enum Deed {
 pub(super) fn beyond(step: &Step, scripts: Scripts) -> Vec<Fault> {
     let at = step.at;
     match scripts {
-        Scripts::Skip => Vec::new(),
+        Scripts::Skip | Scripts::FirstBoot => Vec::new(),
         Scripts::Fail => vec![Fault::new(at, Flaw::NeedsWindows, "ExecutePowerShell (choose what becomes of scripts)")],
         Scripts::Translate => {
             let mut faults = Vec::new();

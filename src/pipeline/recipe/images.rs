@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::super::Result;
 use super::{Fault, document, unknown};
 use crate::base::digest::Digest;
-use crate::base::fs;
+use crate::base::{fs, pattern};
 use crate::disk::Format;
 
 /// An image that a recipe names.
@@ -57,12 +57,11 @@ fn matching(home: &Path, text: &str) -> Result<Vec<PathBuf>> {
         return if path.is_file() { Ok(vec![path]) } else { Err(missing().into()) };
     }
     let folder = path.parent().unwrap_or(home);
-    let pattern: Vec<char> = path.file_name().unwrap_or_default().to_string_lossy().chars().collect();
+    let wanted = path.file_name().unwrap_or_default().to_string_lossy();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(|_| missing())? {
         let entry = entry.map_err(fs::failed("list", folder))?;
-        let name: Vec<char> = entry.file_name().to_string_lossy().chars().collect();
-        if fits(&name, &pattern) && entry.path().is_file() {
+        if pattern::fits(&entry.file_name().to_string_lossy(), &wanted) && entry.path().is_file() {
             found.push(entry.path());
         }
     }
@@ -70,43 +69,5 @@ fn matching(home: &Path, text: &str) -> Result<Vec<PathBuf>> {
     match found.is_empty() {
         true => Err(missing().into()),
         false => Ok(found),
-    }
-}
-
-/// Tells whether a name fits a pattern. The work is the product of both lengths at most.
-fn fits(name: &[char], pattern: &[char]) -> bool {
-    // Which prefixes of the pattern fit what was read of the name.
-    let mut row = vec![true];
-    row.extend(pattern.iter().scan(true, |open, one| {
-        *open &= *one == '*';
-        Some(*open)
-    }));
-    for c in name {
-        let mut next = vec![false];
-        for (i, one) in pattern.iter().enumerate() {
-            let was = |at: usize, row: &[bool]| row.get(at).copied().unwrap_or(false);
-            next.push(match one {
-                '*' => was(i, &next) || was(i + 1, &row),
-                one => was(i, &row) && (*one == '?' || one == c),
-            });
-        }
-        row = next;
-    }
-    row.last().copied().unwrap_or(false)
-}
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_star_stands_for_any_text_and_a_question_mark_for_one_character() {
-        let fits = |name: &str, pattern: &str| {
-            super::fits(&name.chars().collect::<Vec<_>>(), &pattern.chars().collect::<Vec<_>>())
-        };
-        for (name, pattern) in [("a.vhd", "*.vhd"), ("a.vhd", "?.vhd"), ("", "*"), ("abcbc", "a*bc"), ("a", "a**")] {
-            assert!(fits(name, pattern), "{name} {pattern}");
-        }
-        for (name, pattern) in [("a.vhdx", "*.vhd"), ("ab.vhd", "?.vhd"), ("", "?"), ("abcb", "a*bc")] {
-            assert!(!fits(name, pattern), "{name} {pattern}");
-        }
     }
 }

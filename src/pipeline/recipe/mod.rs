@@ -90,13 +90,6 @@ impl Recipe {
             let benchmark = read("benchmark", &stig.benchmark, policy::xccdf::LIMIT_BYTES)?;
             let values = read("values", &stig.values, LIMIT_BYTES)?.map(text);
             let waivers = read("waivers", &stig.waivers, LIMIT_BYTES)?.map(text);
-            let mut components = Vec::new();
-            for component in &document.component {
-                let name = component.file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-                let bytes = read(&format!("component {name}"), &Some(component.file.clone()), LIMIT_BYTES)?;
-                let text = bytes.map(text).unwrap_or_default();
-                components.push(Component::read(&name, &text, &component.parameters)?);
-            }
             let mut policies = Vec::new();
             for path in &stig.policy {
                 let source = source::Source::from_path(&home.join(path))?;
@@ -109,7 +102,7 @@ impl Recipe {
                 let all: Vec<u8> = certificates.iter().flat_map(|one| one.der().to_vec()).collect();
                 input("certificates".to_owned(), &all);
             }
-            Demand {
+            let mut demand = Demand {
                 stig: stig.release.clone().filter(|release| release != "auto"),
                 benchmark,
                 with: stig.with.clone(),
@@ -125,11 +118,22 @@ impl Recipe {
                 local_gpo: word("build.local_gpo", &document.build.local_gpo, "write, update or leave")?,
                 first_boot: word("build.first_boot", &document.build.first_boot, "report or stage")?,
                 fixes: document.build.fix.clone(),
-                components,
-                scripts: word("build.scripts", &document.build.scripts, "fail, skip or translate")?,
+                components: Vec::new(),
+                scripts: word("build.scripts", &document.build.scripts, "fail, skip, translate or first-boot")?,
                 accept_dirty_hive: document.build.accept_dirty_hive,
                 check: word("build.check", &document.build.check, "full or touched")?,
+            };
+            for component in &document.component {
+                let component = Component::from_path(&home.join(&component.file), &component.parameters)?;
+                inputs.extend(
+                    component
+                        .digests()
+                        .into_iter()
+                        .map(|(name, sha256)| (format!("component {name}"), sha256.to_string())),
+                );
+                demand.add_component(component)?;
             }
+            demand
         };
         preflight::check_words(&demand.fixes)?;
         let fail_on = match document.stig.fail_on.as_deref().unwrap_or("low") {

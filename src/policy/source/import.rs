@@ -464,7 +464,9 @@ pub(super) fn kind_of(setting: &Setting) -> RuleKind {
         Setting::SecurityOption { .. } => RuleKind::SecurityOption,
         Setting::RegistryAcl { .. } => RuleKind::RegistryAcl,
         Setting::FileAcl { .. } => RuleKind::FileAcl,
-        Setting::File { .. } | Setting::Folder { .. } | Setting::FileContent { .. } => RuleKind::File,
+        Setting::File { .. } | Setting::Folder { .. } | Setting::FileContent { .. } | Setting::FileData { .. } => {
+            RuleKind::File
+        }
         Setting::Certificate { .. } => RuleKind::Certificate,
         Setting::Feature { .. } => RuleKind::WindowsFeature,
     }

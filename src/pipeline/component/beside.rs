@@ -1,0 +1,141 @@
+//! Files that lie beside a document, and that its steps put into an image.
+//!
+//! They are read with the document: what a run did is then told by what was read, whatever becomes of the files behind it.
+
+use std::collections::BTreeMap;
+use std::path::{Component as Part, Path};
+
+use super::document::Document;
+use super::fault::{Fault, Flaw, Position};
+use crate::base::fs;
+use crate::windows::setting::Content;
+
+/// No document brings more files.
+const MOST_FILES: usize = 4096;
+/// No file is larger: one that is written to a volume lies in memory.
+pub(in crate::pipeline) const FILE_LIMIT_BYTES: u64 = 64 << 20;
+/// Nor are all of them together.
+const MOST_BYTES: u64 = 512 << 20;
+
+/// What lies beside a document, by the path from its folder with slashes.
+pub(super) type Beside = BTreeMap<String, Content>;
+
+/// Reads the files that a document's steps name, and those in folders that they name.
+///
+/// # Errors
+/// A source that is not there, leads out of the folder of the document, or is too large.
+pub(super) fn read(document: &Document, home: &Path) -> Result<Beside, Fault> {
+    let mut beside = Beside::new();
+    for (at, source) in sources(document) {
+        let wrong = |what: String| Fault::new(at, Flaw::Path, what);
+        let path = relative(source).map_err(|why| wrong(format!("{source:?} {why}")))?;
+        let inside = |file: &Path| -> Result<(), Fault> {
+            let [home, file] = [home, file].map(|path| path.canonicalize());
+            let is_inside = matches!((&home, &file), (Ok(home), Ok(file)) if file.starts_with(home));
+            match (file, is_inside) {
+                (Ok(_), true) => Ok(()),
+                (Ok(_), false) => Err(wrong(format!("{source:?} leads out of the folder of the document"))),
+                (Err(_), _) => Err(wrong(format!("there is no {source:?} beside the document"))),
+            }
+        };
+        // Folders that are still to be looked at.
+        let mut open = vec![path];
+        while let Some(path) = open.pop() {
+            let file = home.join(&path);
+            inside(&file)?;
+            if file.is_dir() {
+                let entries = std::fs::read_dir(&file).map_err(|error| wrong(format!("{source:?}: {error}")))?;
+                for entry in entries {
+                    let entry = entry.map_err(|error| wrong(format!("{source:?}: {error}")))?;
+                    let name = entry.file_name().into_string();
+                    let name = name.map_err(|name| wrong(format!("the name {} is not UTF-8", name.display())))?;
+                    if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                        return Err(wrong(format!("{source:?} holds the symbolic link {name:?}")));
+                    }
+                    open.push(format!("{path}/{name}"));
+                }
+            } else {
+                let content = fs::read(&file, FILE_LIMIT_BYTES).map_err(|error| wrong(error.to_string()))?;
+                beside.insert(path, Content::of(content));
+            }
+            let bytes = beside.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+            if beside.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
+                return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
+            }
+        }
+    }
+    Ok(beside)
+}
+
+/// Returns what a source means: its files, each with the path below it; one file has none below itself.
+pub(super) fn below<'b>(beside: &'b Beside, source: &str) -> Vec<(&'b str, &'b Content)> {
+    let Ok(path) = relative(source) else { return Vec::new() };
+    let rest = |name: &'b str| match name.strip_prefix(&path)? {
+        "" => Some(""),
+        rest => rest.strip_prefix('/'),
+    };
+    beside.iter().filter_map(|(name, content)| Some((rest(name)?, content))).collect()
+}
+
+/// Returns where a source lies, from the folder of the document.
+///
+/// # Errors
+/// What is wrong with it.
+pub(super) fn relative(source: &str) -> Result<String, &'static str> {
+    if source.contains("{{") {
+        return Err("is written out: what it names is read with the document");
+    }
+    if source.contains('\\') {
+        return Err("is a path of this machine: its parts are separated by slashes");
+    }
+    let mut names = Vec::new();
+    for part in Path::new(source).components() {
+        match part {
+            Part::Normal(name) => names.push(name.to_str().unwrap_or_default()),
+            Part::CurDir => {}
+            _ => return Err("leads out of the folder of the document"),
+        }
+    }
+    match names.is_empty() {
+        true => Err("names no file"),
+        false => Ok(names.join("/")),
+    }
+}
+
+/// Returns the sources of a document's steps that are read as files.
+fn sources(document: &Document) -> impl Iterator<Item = (Position, &str)> {
+    let steps = document.phases.iter().flat_map(|phase| &phase.steps);
+    let steps = steps.filter(|step| matches!(step.action.as_str(), "InstallFiles" | "InstallCertificate"));
+    let inputs = steps.flat_map(|step| &step.inputs);
+    inputs.filter_map(|input| input.get("source")).filter_map(|node| Some((node.at, node.text()?)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_stays_in_the_folder_of_its_document() {
+        assert_eq!(relative("./files/a.txt").as_deref(), Ok("files/a.txt"));
+        for (source, why) in [
+            ("../a", "out"),
+            ("/etc/passwd", "out"),
+            ("a/../../b", "out"),
+            (".", "no file"),
+            (r"a\b", "slashes"),
+            ("{{ a }}", "written out"),
+        ] {
+            assert!(relative(source).unwrap_err().contains(why), "{source}");
+        }
+    }
+
+    #[test]
+    fn a_folder_means_everything_below_it_and_a_file_itself() {
+        let all = ["files/a", "files/b/c", "files2/d"];
+        let beside: Beside = all.iter().map(|name| ((*name).to_owned(), Content::of(name.as_bytes()))).collect();
+        let names = |source: &str| below(&beside, source).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names("files"), ["a", "b/c"]);
+        assert_eq!(names("./files/a"), [""]);
+        assert!(names("file").is_empty());
+    }
+}

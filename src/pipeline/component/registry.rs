@@ -1,0 +1,116 @@
+//! Registry keys and values as component documents write them.
+
+use super::desk::Desk;
+use super::fault::{Fault, Flaw};
+use super::yaml::{Node, Value as Yaml};
+use crate::base::utf16;
+use crate::windows::setting::{Setting, Value, ValueType};
+
+type Result<T> = std::result::Result<T, Fault>;
+
+/// Registry roots as components write them, and as settings do. The modules run as SYSTEM, whose own part of the registry
+/// is that of the default user.
+const ROOTS: [(&str, &str); 10] = [
+    ("HKEY_LOCAL_MACHINE", "HKLM"),
+    ("HKLM", "HKLM"),
+    ("HKEY_CURRENT_USER", r"HKU\.DEFAULT"),
+    ("HKCU", r"HKU\.DEFAULT"),
+    ("HKEY_USERS", "HKU"),
+    ("HKU", "HKU"),
+    ("HKEY_CLASSES_ROOT", r"HKLM\SOFTWARE\Classes"),
+    ("HKCR", r"HKLM\SOFTWARE\Classes"),
+    ("HKEY_CURRENT_CONFIG", r"HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\0001"),
+    ("HKCC", r"HKLM\SYSTEM\CurrentControlSet\Hardware Profiles\0001"),
+];
+
+/// Returns the setting that a key and a name of a component mean.
+pub(super) fn setting(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting> {
+    let refuse = |why: &str| desk.fault(Flaw::RegistryKey, format!("{path:?} {why}"));
+    if path.contains('/') || path.chars().any(char::is_control) {
+        return Err(refuse("has a character that keys do not have"));
+    }
+    let (root, below) = path.split_once([':', '\\']).ok_or_else(|| refuse("has no key below its root"))?;
+    let below = below.trim_start_matches('\\');
+    let known = ROOTS.iter().find(|(known, _)| known.eq_ignore_ascii_case(root));
+    let (_, root) = known.ok_or_else(|| refuse("begins with no root"))?;
+    if below.is_empty() || below.ends_with('\\') || below.contains(r"\\") {
+        return Err(refuse("has an empty name in it"));
+    }
+    if below.to_ascii_uppercase().starts_with("HARDWARE\\") && *root == "HKLM" {
+        return Err(refuse("is made anew at every start"));
+    }
+    Ok(Setting::Registry { key: format!(r"{root}\{below}"), name: name.to_owned() })
+}
+
+/// Returns the value that the members `type` and `value` stand for.
+pub(super) fn value(input: &Node) -> Result<Value> {
+    let missing = |name: &str| Fault::new(input.at, Flaw::Missing, format!("`{name}`"));
+    let kind = input.get("type").ok_or_else(|| missing("type"))?;
+    let value = input.get("value").ok_or_else(|| missing("value"))?;
+    let misfit = |what: &str| Fault::new(value.at, Flaw::RegistryValue, what);
+    let texts = || -> Result<Vec<&str>> {
+        let items = match &value.value {
+            Yaml::List(items) => items.iter().collect(),
+            _ => vec![value],
+        };
+        items.into_iter().map(|item| item.text().ok_or_else(|| misfit("an item is no text"))).collect()
+    };
+    let scalar = || value.text().ok_or_else(|| misfit("it is no text and no number"));
+    let word = kind.text().unwrap_or_default().to_ascii_uppercase();
+    Ok(match word.as_str() {
+        "SZ" | "EXPAND_SZ" => {
+            let text = scalar()?;
+            if text.contains('\0') {
+                return Err(misfit("the text holds a NUL"));
+            }
+            let kind = if word == "SZ" { ValueType::SZ } else { ValueType::EXPAND_SZ };
+            Value::data(kind, utf16::encode_with_nul(text))
+        }
+        "DWORD" => {
+            let number = number(scalar()?).and_then(|number| u32::try_from(number).ok());
+            Value::dword(number.ok_or_else(|| misfit("it is no whole number from 0 to 4294967295"))?)
+        }
+        "QWORD" => {
+            let number = number(scalar()?).ok_or_else(|| misfit("it is no whole number from 0 to 2^64-1"))?;
+            Value::data(ValueType::QWORD, number.to_le_bytes().to_vec())
+        }
+        "MULTI_SZ" => {
+            let texts = texts()?;
+            if texts.iter().any(|text| text.is_empty() || text.contains('\0')) {
+                return Err(misfit("an item is empty, or holds a NUL"));
+            }
+            let mut data: Vec<u8> = texts.iter().flat_map(|text| utf16::encode_with_nul(text)).collect();
+            data.extend([0, 0]);
+            Value::data(ValueType::MULTI_SZ, data)
+        }
+        "BINARY" => {
+            let bytes = match &value.value {
+                Yaml::List(_) => {
+                    texts()?.into_iter().map(|text| number(text).and_then(|n| u8::try_from(n).ok())).collect()
+                }
+                _ => hex(scalar()?),
+            };
+            Value::data(ValueType::BINARY, bytes.ok_or_else(|| misfit("it is no list of bytes, and no hex digits"))?)
+        }
+        other => {
+            let what = format!("`{other}` is not BINARY, DWORD, QWORD, SZ, EXPAND_SZ or MULTI_SZ");
+            return Err(Fault::new(kind.at, Flaw::Word, what));
+        }
+    })
+}
+
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
+        Some(_) => None,
+        None => Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok(),
+    }
+}
+
+/// Returns the bytes of hex digits, which blanks and commas may stand between.
+fn hex(text: &str) -> Option<Vec<u8>> {
+    let text = text.strip_prefix("hex:").unwrap_or(text);
+    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b',')).collect();
+    let digits = Some(digits).filter(|digits| digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit))?;
+    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+}
