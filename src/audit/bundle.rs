@@ -15,6 +15,7 @@ use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::base::interrupt::{Passing, Whole};
+use crate::base::json;
 use crate::base::time::Moment;
 
 const MANIFEST: &str = "manifest.json";
@@ -153,7 +154,7 @@ impl Staging {
     /// # Errors
     /// The operating system's.
     pub fn write_json(&mut self, path: &str, document: &impl Serialize) -> Result<Digest> {
-        let text = json(document);
+        let text = json::file(document);
         self.write(path, &text)?;
         Ok(Digest::of(&text))
     }
@@ -175,7 +176,7 @@ impl Staging {
         }
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let manifest = Manifest { schema: "coldforge/manifest/1", image, holds, ebs_linear, files: &self.files };
-        let text = json(&manifest);
+        let text = json::file(&manifest);
         self.write(MANIFEST, &text)?;
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
         let sums: String = self.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
@@ -221,12 +222,6 @@ impl Staging {
 /// Returns the folder that a path lies in; `.` for a bare name.
 fn parent(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn json(document: &impl Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(document).expect("documents have text keys only, which JSON can hold");
-    text.push(b'\n');
-    text
 }
 
 /// A bundle that stands.

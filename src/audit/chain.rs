@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::record::Record;
 use crate::base::digest::Digest;
+use crate::base::json;
 
 /// What stands between a line's content and its hash.
 const HASH_MARK: &str = ",\"hash\":\"";
@@ -36,7 +37,7 @@ impl Chain {
     /// Adds one record as a sealed line.
     pub fn push(&mut self, record: &Record) {
         let unsealed = Unsealed { seq: self.next, record, prev: self.prev };
-        let mut line = serde_json::to_string(&unsealed).expect("records have text keys only, which JSON can hold");
+        let mut line = json::line(&unsealed);
         line.pop(); // the closing brace comes after the hash
         let hash = Digest::of(line.as_bytes());
         self.text.push_str(&format!("{line}{HASH_MARK}{hash}\"}}\n"));

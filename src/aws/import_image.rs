@@ -45,6 +45,9 @@ pub struct Import<'a> {
     pub options: &'a Options,
 }
 
+/// A description has 255 characters at most.
+const MOST_PRODUCT_CHARS: usize = 120;
+
 impl Import<'_> {
     /// Returns the tags of whatever becomes of the image.
     pub(super) fn tags(&self) -> Vec<Value> {
@@ -55,7 +58,10 @@ impl Import<'_> {
     }
 
     pub(super) fn description(&self) -> String {
-        format!("{} hardened by {}", self.identity.product, self.benchmark)
+        // The image says what it is called, and a shell and a console show it.
+        let shown = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
+        let product: String = self.identity.product.chars().map(shown).take(MOST_PRODUCT_CHARS).collect();
+        format!("{product} hardened by {}", self.benchmark)
     }
 
     /// Returns the name of the new machine image: of the characters that AWS takes, and unique for the image.

@@ -10,8 +10,6 @@ mod policies;
 pub mod preflight;
 mod readme;
 
-use serde_json::Value;
-
 pub use block_map::block_map;
 pub use commands::commands;
 pub use distribution::distribution;
@@ -19,6 +17,8 @@ pub use import_image::{Import, containers, import_image, import_snapshot, regist
 pub use options::{BadOption, NO_BUCKET, Options};
 pub use policies::{role_policy, trust_policy};
 pub use readme::readme;
+
+use crate::base::json;
 
 /// The path of the options, which the other files are made of.
 pub const OPTIONS: &str = "aws/options.json";
@@ -34,18 +34,14 @@ pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static s
         ("aws/README.md", readme(import, report).into_bytes()),
         ("aws/block-map.json", block_map(import)),
         ("aws/commands.sh", commands(import).into_bytes()),
-        ("aws/containers.json", pretty(&containers(import))),
-        ("aws/distribution.json", pretty(&distribution(import))),
-        ("aws/import-image.json", pretty(&import_image(import))),
-        ("aws/import-snapshot.json", pretty(&import_snapshot(import))),
-        (OPTIONS, pretty(&options)),
-        (PREFLIGHT, pretty(&report.document(import.image))),
-        ("aws/register-image.json", pretty(&register_image(import))),
-        ("aws/role-policy.json", pretty(&role_policy(import))),
-        ("aws/trust-policy.json", pretty(&trust_policy())),
+        ("aws/containers.json", json::file(&containers(import))),
+        ("aws/distribution.json", json::file(&distribution(import))),
+        ("aws/import-image.json", json::file(&import_image(import))),
+        ("aws/import-snapshot.json", json::file(&import_snapshot(import))),
+        (OPTIONS, json::file(&options)),
+        (PREFLIGHT, json::file(&report.document(import.image))),
+        ("aws/register-image.json", json::file(&register_image(import))),
+        ("aws/role-policy.json", json::file(&role_policy(import))),
+        ("aws/trust-policy.json", json::file(&trust_policy())),
     ]
-}
-
-fn pretty(document: &Value) -> Vec<u8> {
-    format!("{document:#}\n").into_bytes()
 }

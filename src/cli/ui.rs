@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
+use crate::base::json::{self, is_obeyed};
 use crate::base::progress::Progress;
 use crate::base::{Failure, Kind};
 
@@ -39,9 +40,9 @@ impl Ui {
         Self { json, quiet, bar, broken: Mutex::new(None) }
     }
 
-    /// Prints text on stdout.
+    /// Prints text on stdout. Whatever it was made of, nothing in it is obeyed by a terminal.
     pub(super) fn data(&self, text: &str) {
-        self.bytes(text.as_bytes());
+        self.bytes(lines(text).as_bytes());
     }
 
     /// Writes bytes to stdout as they are, and tells whether more are wanted.
@@ -69,15 +70,14 @@ impl Ui {
 
     /// Prints one JSON document on stdout.
     pub(super) fn document(&self, document: &impl Serialize) {
-        let text = serde_json::to_string_pretty(document).expect("documents have text keys only, which JSON can hold");
-        self.data(&format!("{text}\n"));
+        self.bytes(&json::file(document));
     }
 
     /// Prints a line of status on stderr.
     pub(super) fn status(&self, line: &str) {
         if !self.quiet {
             self.clear();
-            let _ = writeln!(io::stderr().lock(), "{line}");
+            let _ = writeln!(io::stderr().lock(), "{}", lines(line));
         }
     }
 
@@ -105,7 +105,7 @@ impl Ui {
         }
         let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
         let (red, plain) = if color() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        let mut message = format!("{red}error:{plain} {code}{text}\n");
+        let mut message = format!("{red}error:{plain} {code}{}\n", lines(&text));
         if let Some(hint) = error.hint() {
             message.push_str(&format!("\nhint: {hint}\n"));
         }
@@ -218,9 +218,19 @@ pub(super) fn bytes(count: u64) -> String {
     if unit == 0 { format!("{count} bytes") } else { format!("{scaled:.1} {}", UNITS[unit]) }
 }
 
-/// Makes text from an image fit for a terminal: control characters are spelled out.
+/// Makes text from an image fit for a terminal: what is obeyed there instead of shown is spelled out, line ends as well.
 pub(super) fn plain(text: &str) -> String {
-    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+    text.chars().flat_map(|c| if is_obeyed(c) { c.escape_default().collect::<Vec<_>>() } else { vec![c] }).collect()
+}
+
+/// Makes text fit for a terminal, as [`plain`] does, and keeps its lines and columns.
+fn lines(text: &str) -> String {
+    text.split_inclusive(['\n', '\t'])
+        .map(|part| match part.char_indices().next_back() {
+            Some((at, end @ ('\n' | '\t'))) => format!("{}{end}", plain(&part[..at])),
+            _ => plain(part),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -230,6 +240,7 @@ mod tests {
     #[test]
     fn control_characters_of_an_image_never_reach_the_terminal() {
         assert_eq!(plain("a\x1b[31mb\r\n"), "a\\u{1b}[31mb\\r\\n");
+        assert_eq!(lines("a\tb\x1b\r\n\n\u{202e}c"), "a\tb\\u{1b}\\r\n\n\\u{202e}c");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Demand, Result};
+use crate::base::json;
 use crate::base::time::Moment;
 use crate::disk::Image;
 use crate::policy::{Assessment, Catalog, Held};
@@ -85,8 +86,6 @@ impl<'a> Document<'a> {
 
     /// Returns the document as a file holds it.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = serde_json::to_vec_pretty(self).expect("a document of texts, numbers and lists is JSON");
-        bytes.push(b'\n');
-        bytes
+        json::file(self)
     }
 }

@@ -307,13 +307,19 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
     }
     for (line, object) in log.of("file") {
         let file = object.get("file").and_then(Json::as_str);
-        // A file that was taken away, and a folder, have no content; that they are so is said by their `change` line.
+        // A file that was taken away, and a folder, have no content, and a `change` line says that they are so.
+        let is_gone = |path: &str| {
+            log.of("change").any(|(_, change)| {
+                let is_taken_away = change.get("after") == Some(&json!(Value::Flag(false)));
+                is_taken_away && change.get("file").and_then(Json::as_str) == Some(path)
+            })
+        };
         let is_folder = |path: &str| {
             let folder = Setting::Folder { path: path.to_owned() };
             machine.get(&folder).is_ok_and(|found| found.value == Some(Value::Flag(true)))
         };
         let found = file.and_then(|file| match machine.read_file(file) {
-            Ok(None) => Some(Vec::new()),
+            Ok(None) => is_gone(file).then(Vec::new),
             Err(_) if is_folder(file) => Some(Vec::new()),
             found => found.ok()?,
         });

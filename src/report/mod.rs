@@ -22,6 +22,8 @@ mod xml;
 use std::fmt;
 use std::str::FromStr;
 
+use crate::base::json;
+
 pub use evidence::{Change, Evidence, Finding, Held, Status, Unreadable};
 
 /// A format of report.
@@ -81,16 +83,16 @@ impl Format {
     pub fn render(self, evidence: &Evidence) -> Option<Vec<u8>> {
         Some(match self {
             Self::Html => html::render(evidence).into_bytes(),
-            Self::Cklb => json(&cklb::document(evidence)),
+            Self::Cklb => json::file(&cklb::document(evidence)),
             Self::Ckl => ckl::render(evidence),
             Self::Xccdf => xccdf::render(evidence),
-            Self::Hdf => json(&hdf::document(evidence)),
-            Self::Oscal => json(&oscal::document(evidence)),
-            Self::Sarif => json(&sarif::document(evidence)),
+            Self::Hdf => json::file(&hdf::document(evidence)),
+            Self::Oscal => json::file(&oscal::document(evidence)),
+            Self::Sarif => json::file(&sarif::document(evidence)),
             Self::Junit => junit::render(evidence),
             Self::Csv => csv::render(evidence).into_bytes(),
             Self::Markdown => markdown::render(evidence).into_bytes(),
-            Self::Provenance => json(&provenance::document(evidence)?),
+            Self::Provenance => json::file(&provenance::document(evidence)?),
         })
     }
 
@@ -115,13 +117,6 @@ impl FromStr for Format {
     fn from_str(text: &str) -> Result<Self, UnknownFormat> {
         FORMATS.iter().find(|(word, ..)| *word == text).map(|(_, format, _)| *format).ok_or(UnknownFormat)
     }
-}
-
-/// Returns a document as text, with a line feed at its end.
-fn json(document: &impl serde::Serialize) -> Vec<u8> {
-    let mut text = serde_json::to_vec_pretty(document).expect("a document of texts, numbers and lists is JSON");
-    text.push(b'\n');
-    text
 }
 
 #[cfg(test)]

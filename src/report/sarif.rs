@@ -47,7 +47,9 @@ fn result(evidence: &Evidence, index: usize, finding: &Finding) -> Value {
         Status::NotApplicable => ("notApplicable", "none"),
         Status::NotReviewed => ("review", "none"),
     };
-    let uri = finding.file.as_deref().map_or_else(|| path(&evidence.image), |file| path(file.trim_start_matches('\\')));
+    // The root of the volume has no name that a reference could be made of.
+    let file = finding.file.as_deref().map(|file| file.trim_start_matches('\\')).filter(|file| !file.is_empty());
+    let uri = path(file.unwrap_or(&evidence.image));
     json!({
         "ruleId": finding.stig_id,
         "ruleIndex": index,

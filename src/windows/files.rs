@@ -148,7 +148,7 @@ impl Staged {
             }
             _ => return Ok(None),
         };
-        Ok(Some(Found { value, file: file.to_owned(), cell: None }))
+        Ok(Some(Found { value, file: rooted(file), cell: None }))
     }
 
     /// Keeps what a setting shall be; `None` if it is none of files, `Some(None)` if it is so already.
@@ -400,6 +400,11 @@ fn passed_on<D: BlockDevice>(volume: &Volume<D>, parent: &File, path: &str, is_f
     inherit::inherited(&above.ok_or_else(unknown)?, is_folder).ok().flatten().ok_or_else(unknown)
 }
 
+/// Returns a path of the volume as it is told: from the root.
+fn rooted(path: &str) -> String {
+    if path.starts_with('\\') { path.to_owned() } else { format!(r"\{path}") }
+}
+
 fn told<D: BlockDevice>(
     volume: &Volume<Window<D>>,
     path: &str,
@@ -408,7 +413,7 @@ fn told<D: BlockDevice>(
     changes: &Changes,
 ) -> FileChange {
     FileChange {
-        file: path.to_owned(),
+        file: rooted(path),
         bytes_before,
         bytes,
         before,

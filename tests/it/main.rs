@@ -19,6 +19,8 @@ mod group_policy;
 mod growth;
 mod harden;
 mod hostile;
+mod inert;
+mod log;
 mod machine;
 mod ntfs;
 mod page;
