@@ -12,6 +12,7 @@ mod harden;
 mod inspect;
 mod ls;
 mod options;
+mod pipeline;
 mod preflight;
 mod put;
 mod recipe;
@@ -79,6 +80,7 @@ enum Verb {
     Component(component::Arguments),
     Recipe(recipe::Arguments),
     Run(recipe::Run),
+    Pipeline(pipeline::Arguments),
     Reg(reg::Arguments),
     Check(check::Arguments),
     Ls(ls::Arguments),
@@ -128,6 +130,7 @@ pub fn main() -> ExitCode {
         Verb::Component(arguments) => component::run(arguments, &ui),
         Verb::Recipe(arguments) => recipe::look(arguments, &ui),
         Verb::Run(arguments) => recipe::run(arguments, &ui),
+        Verb::Pipeline(arguments) => pipeline::run(arguments, &ui),
         Verb::Reg(arguments) => reg::run(arguments, &ui),
         Verb::Check(arguments) => check::run(arguments, &ui),
         Verb::Ls(arguments) => ls::run(arguments, &ui),

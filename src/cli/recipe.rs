@@ -1,7 +1,7 @@
 //! `coldforge recipe` and `coldforge run`.
 
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde_json::{Value as Json, json};
@@ -10,7 +10,8 @@ use super::options;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::{Failure as _, Kind, fs};
-use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE};
+use crate::pipeline::notify;
+use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
 
 /// Begin, judge and review recipes: which images are hardened how, tested and released
 #[derive(Args, Debug)]
@@ -153,14 +154,24 @@ pub(super) fn run(arguments: &Run, ui: &Ui) -> Result<Verdict> {
         jobs: arguments.jobs.get(),
     };
     let summary = recipe::run(&recipe, &options, ui).map_err(boxed)?;
+    Ok(tell(&recipe, &summary, ui))
+}
+
+/// Tells of a run, here and where the recipe wants it told.
+pub(super) fn tell(recipe: &Recipe, summary: &Summary, ui: &Ui) -> Verdict {
+    let document = summary.document();
     if ui.json {
-        ui.document(&document(&summary));
+        ui.document(&document);
     } else {
-        ui.data(&report(&summary));
+        ui.data(&report(summary));
+    }
+    let home = recipe.path().parent().unwrap_or(Path::new(""));
+    for warning in notify(recipe.notices(), home, summary.status(), &document) {
+        ui.status(&format!("warning: {}", plain(&warning)));
     }
     let errors: Vec<Kind> = summary.images.iter().filter_map(|image| image.error.as_ref()).map(|e| e.kind()).collect();
     let is_refusal = |kind: &Kind| matches!(kind, Kind::Refused | Kind::Unsupported | Kind::Usage);
-    Ok(if !errors.iter().all(is_refusal) {
+    if !errors.iter().all(is_refusal) {
         Verdict::Failed
     } else if !errors.is_empty() {
         Verdict::Refused
@@ -168,46 +179,13 @@ pub(super) fn run(arguments: &Run, ui: &Ui) -> Result<Verdict> {
         Verdict::Done
     } else {
         Verdict::Open
-    })
-}
-
-fn status(image: &Built) -> &'static str {
-    match (&image.error, image.is_kept, image.is_good()) {
-        (Some(_), ..) => "error",
-        (None, true, _) => "unchanged",
-        (None, false, true) => "built",
-        (None, false, false) => "failed",
     }
-}
-
-fn document(summary: &Summary) -> Json {
-    json!({
-        "schema": "coldforge/recipe-run/1",
-        "name": summary.name,
-        "version": summary.version,
-        "images": summary.images.iter().map(|image| json!({
-            "source": image.source,
-            "status": status(image),
-            "changed_inputs": image.changed,
-            "bundle": image.bundle.as_ref().map(|bundle| bundle.display().to_string()),
-            "image_sha256": image.sha256,
-            "totals": image.totals,
-            "changes": image.changes,
-            "tests": image.tests,
-            "error": image.error.as_ref().map(|error| json!({
-                "kind": error.kind(),
-                "code": error.code(),
-                "message": sentence(error),
-                "hint": error.hint(),
-            })),
-        })).collect::<Vec<_>>(),
-    })
 }
 
 fn report(summary: &Summary) -> String {
     let mut text = format!("{} {}\n", summary.name, summary.version);
     for image in &summary.images {
-        text.push_str(&format!("\n{}: {}\n", plain(&image.source), status(image)));
+        text.push_str(&format!("\n{}: {}\n", plain(&image.source), image.status()));
         if !image.changed.is_empty() {
             text.push_str(&format!("  changed since: {}\n", plain(&image.changed.join(", "))));
         }
@@ -228,20 +206,6 @@ fn report(summary: &Summary) -> String {
         if let Some(bundle) = &image.bundle {
             text.push_str(&format!("  {}\n", bundle.display()));
         }
-    }
-    text
-}
-
-/// Returns an error's sentence with those of its causes.
-fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let more = source.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = source.source();
     }
     text
 }

@@ -3,27 +3,37 @@
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
+mod clocks;
 pub mod component;
 mod demand;
 mod error;
 mod files;
 mod harden;
+mod history;
+mod notify;
 mod output;
 mod preflight;
 pub mod recipe;
 pub mod registry;
 mod reports;
+mod retention;
 mod scan;
+mod schedule;
 mod verify;
 
+pub use clocks::{Ci, units, workflow};
 pub use demand::Demand;
 pub use error::Error;
 pub use files::{FileStep, FilesWritten, edit_files};
 pub use harden::{BundleSummary, Harden, Outcome, Timings, harden};
+pub use history::{BundleRow, History, HistoryError, Run};
+pub use notify::{Notice, notify};
 pub use output::{Emission, Output};
 pub use preflight::preflight;
 pub use reports::{report, write_reports};
+pub use retention::{Pruned, Retention, prune};
 pub use scan::{Document, Scan, scan};
+pub use schedule::Schedule;
 pub use verify::{Given, Problem, Proof, verify};
 
 /// The answer of every job.

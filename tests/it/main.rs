@@ -25,6 +25,7 @@ mod machine;
 mod ntfs;
 mod page;
 mod partition;
+mod pipelines;
 mod policy;
 mod policy_files;
 mod preflight;

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::super::notify::Notice;
 use super::Fault;
 use super::assertion::Assertion;
 use crate::policy::nearest;
@@ -39,6 +40,9 @@ pub(super) struct Document {
     pub(super) aws: Aws,
     #[serde(default)]
     pub(super) distribution: Distribution,
+    pub(super) schedule: Option<String>,
+    #[serde(default)]
+    pub(super) notify: Vec<Notice>,
 }
 
 #[derive(Clone, Debug, Deserialize)]

@@ -87,6 +87,15 @@ pub enum Fault {
         path: PathBuf,
     },
 
+    /// The schedule is none.
+    #[error("the schedule `{text}` cannot be read: {why}")]
+    Schedule {
+        /// The schedule.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+
     /// Another run writes to the same folder.
     #[error("another run writes to `{}`", path.display())]
     Busy {
@@ -118,6 +127,9 @@ impl Failure for Fault {
             }
             Self::SameName { .. } => "put {source.name} into output.name",
             Self::Taken { .. } => "raise the recipe's version, or remove what stands there",
+            Self::Schedule { .. } => {
+                "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
+            }
             Self::Busy { .. } => "wait until that run has ended",
             _ => "run `coldforge recipe init` for a recipe with the fields that there are",
         })

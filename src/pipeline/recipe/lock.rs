@@ -94,6 +94,6 @@ impl Entry {
 }
 
 /// Returns the digest of a bundle's `SHA256SUMS`; `None` if there is none.
-pub(super) fn sums_of(folder: &Path) -> Option<String> {
+pub(in crate::pipeline) fn sums_of(folder: &Path) -> Option<String> {
     fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok().map(|bytes| Digest::of(&bytes).to_string())
 }

@@ -11,6 +11,7 @@ mod error;
 mod images;
 mod lock;
 mod run;
+mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,9 +20,13 @@ use std::str::FromStr;
 use serde_json::{Value as Json, json};
 
 pub use error::Fault;
+pub(super) use lock::sums_of;
 pub use run::{Built, Options, Summary, TestTold, run};
+pub use told::sentence;
 
 use super::component::Component;
+use super::notify::Notice;
+use super::schedule::Schedule;
 use super::{Demand, Emission, Result};
 use crate::audit::Tool;
 use crate::aws::{self, preflight};
@@ -58,6 +63,47 @@ pub struct Recipe {
     template: String,
     /// The digest of everything that is the same for all images, by name.
     inputs: BTreeMap<String, String>,
+    schedule: Option<Schedule>,
+}
+
+/// What stands at the head of a recipe, of which nothing else was looked at.
+#[derive(Clone, Debug)]
+pub struct Heading {
+    /// The recipe.
+    pub path: PathBuf,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is for.
+    pub description: String,
+    /// When it runs, if it says so.
+    pub schedule: Option<Schedule>,
+}
+
+impl Heading {
+    /// Reads a recipe's heading; `None` if the file is of another schema, and no recipe.
+    ///
+    /// # Errors
+    /// [`Fault`]; what is wrong with the file.
+    pub fn read(path: &Path) -> Result<Option<Self>> {
+        let text = String::from_utf8_lossy(&fs::read(path, LIMIT_BYTES)?).into_owned();
+        let is_recipe =
+            text.lines().any(|line| line.trim_start().starts_with("schema") && line.contains("coldforge/recipe/"));
+        if !is_recipe {
+            return Ok(None);
+        }
+        let (document, _) = Document::read(&text, &[])?;
+        let schedule = schedule(&document)?;
+        let Document { name, version, description, .. } = document;
+        Ok(Some(Self { path: path.to_owned(), name, version, description, schedule }))
+    }
+}
+
+/// Returns when a recipe runs.
+fn schedule(document: &Document) -> Result<Option<Schedule>> {
+    let read = |text: &String| Schedule::parse(text).map_err(|why| Fault::Schedule { text: text.clone(), why });
+    Ok(document.schedule.as_ref().map(read).transpose()?)
 }
 
 impl Recipe {
@@ -194,9 +240,35 @@ impl Recipe {
             folder: home.join(document.output.folder.as_deref().unwrap_or(Path::new("out"))),
             template,
             inputs,
+            schedule: schedule(&document)?,
             path: path.to_owned(),
             document,
         })
+    }
+
+    /// Returns the file that it was read from.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Returns its name.
+    pub fn name(&self) -> &str {
+        &self.document.name
+    }
+
+    /// Returns its version.
+    pub fn version(&self) -> &str {
+        &self.document.version
+    }
+
+    /// Returns where its bundles are put.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Returns who is told of its runs.
+    pub fn notices(&self) -> &[Notice] {
+        &self.document.notify
     }
 
     /// Returns everything that a run will do, before it does it.
@@ -240,6 +312,8 @@ impl Recipe {
             "tests": document.tests.run.iter().chain(document.tests.assert.iter().map(|one| &one.name)).collect::<Vec<_>>(),
             "output_format": document.output.format.as_deref().unwrap_or("same"),
             "aws": self.aws,
+            "schedule": self.schedule.as_ref().map(Schedule::describe),
+            "notify": document.notify.len(),
         }))
     }
 }

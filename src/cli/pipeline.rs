@@ -1,0 +1,441 @@
+//! `coldforge pipeline`: the recipes of a folder, their runs, and when they run.
+
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use serde_json::json;
+
+use super::options;
+use super::recipe::tell;
+use super::ui::{Ui, columns, plain};
+use super::{Result, Verdict, boxed};
+use crate::base::{Failure, Kind, fs};
+use crate::pipeline::recipe::{self, Heading, Options, Recipe};
+use crate::pipeline::{self, Ci, History, Retention, Run};
+
+/// No folder is read further: recipes are few.
+const MOST_RECIPES: usize = 1000;
+/// How many runs are shown of one pipeline.
+const SHOWN_RUNS: u32 = 5;
+
+/// Keep the recipes of a folder as pipelines: run them, look at what became of them, schedule them
+///
+/// A pipeline is a recipe: FOLDER/*.toml, or FOLDER/NAME/recipe.toml. `pipeline run` does what `coldforge run` does, and
+/// enters it into the history, an SQLite file in the folder. Nothing runs by itself: `schedule` writes systemd timers, and
+/// `ci` a workflow for GitHub, GitLab or Jenkins.
+#[derive(Args, Debug)]
+#[command(
+    subcommand_required = true,
+    after_help = "\
+Examples:
+  coldforge pipeline list images                       what there is, how it went, when it runs next
+  coldforge pipeline run images web-server             run one, and enter it into the history
+  coldforge pipeline history images                    the last runs
+  coldforge pipeline prune images --keep 3 --older-than 30d --dry-run
+  coldforge pipeline schedule images --systemd -o units   then: systemctl link units/*; systemctl enable --now ...
+  coldforge pipeline ci github images > .github/workflows/images.yml"
+)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// List the pipelines of a folder
+    List(Place),
+    /// Show one pipeline: what it does, when it runs, its last runs
+    Show {
+        #[command(flatten)]
+        place: Place,
+        /// The pipeline
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Run pipelines, and enter the runs into the history
+    ///
+    /// Exit code as that of `coldforge run`; of several pipelines the worst.
+    Run {
+        #[command(flatten)]
+        place: Place,
+        /// The pipelines; all of the folder without any
+        #[arg(value_name = "NAME")]
+        names: Vec<String>,
+        /// Leave an image alone if nothing changed that its bundle was made of, and the bundle is whole
+        #[arg(long)]
+        only_if_changed: bool,
+        /// How many images are worked on at once; each takes the memory of its hives
+        #[arg(long, value_name = "NUMBER", default_value = "2")]
+        jobs: NonZeroUsize,
+    },
+    /// Tell the last runs
+    History {
+        #[command(flatten)]
+        place: Place,
+        /// Of this pipeline only
+        #[arg(value_name = "NAME")]
+        name: Option<String>,
+        /// How many
+        #[arg(long, value_name = "NUMBER", default_value = "20")]
+        limit: u32,
+    },
+    /// Remove bundles that need not stay; never the newest good one of a pipeline, and none that was changed since
+    Prune {
+        #[command(flatten)]
+        place: Place,
+        /// How many of the newest bundles of each pipeline stay
+        #[arg(long, value_name = "NUMBER")]
+        keep: NonZeroUsize,
+        /// Those that are younger stay as well: 36h, 30d, 8w
+        #[arg(long, value_name = "AGE", value_parser = age)]
+        older_than: Option<u64>,
+        /// Tell what would go, and remove nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Write the units of systemd that run the pipelines of a folder at their times
+    Schedule {
+        #[command(flatten)]
+        place: Place,
+        /// Write systemd timers
+        #[arg(long, required = true)]
+        systemd: bool,
+        /// The folder for the units; without it they are printed
+        #[arg(short, long, value_name = "FOLDER")]
+        output: Option<PathBuf>,
+    },
+    /// Print a workflow that runs the pipelines of a folder: github, gitlab or jenkins
+    Ci {
+        /// The system
+        #[arg(value_name = "SYSTEM")]
+        system: Ci,
+        /// The folder, as it lies in the repository
+        #[arg(value_name = "FOLDER")]
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args, Debug)]
+struct Place {
+    /// The folder of the recipes
+    #[arg(value_name = "FOLDER")]
+    folder: PathBuf,
+
+    /// The history; without it FOLDER/history.sqlite
+    #[arg(long, value_name = "FILE")]
+    history: Option<PathBuf>,
+}
+
+/// There is no such pipeline, or two of one name.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
+    Unknown { name: String, folder: PathBuf },
+    #[error("`{}` and `{}` are both called `{name}`", first.display(), second.display())]
+    Twice { name: String, first: PathBuf, second: PathBuf },
+    #[error("`{name}` cannot be scheduled: {why}")]
+    Clock { name: String, why: &'static str },
+}
+
+impl Failure for Fault {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown { .. } => Kind::Usage,
+            Self::Twice { .. } | Self::Clock { .. } => Kind::Refused,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } => None,
+            Self::Twice { .. } | Self::Clock { .. } => Some("E-PIPELINE"),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Unknown { .. } => "run `coldforge pipeline list` for those that there are",
+            Self::Twice { .. } => "give one of the recipes another name",
+            Self::Clock { .. } => "write another `schedule` into the recipe",
+        })
+    }
+}
+
+impl Place {
+    fn history(&self, may_begin: bool) -> Result<Option<History>> {
+        let path = self.history.clone().unwrap_or_else(|| self.folder.join("history.sqlite"));
+        History::open(&path, may_begin).map_err(boxed)
+    }
+
+    fn named(&self, name: &str) -> Result<Heading> {
+        let all = headings(&self.folder)?;
+        let unknown = || Fault::Unknown { name: name.to_owned(), folder: self.folder.clone() };
+        all.into_iter().find(|heading| heading.name == name).ok_or_else(|| boxed(unknown()))
+    }
+}
+
+/// Returns the recipes of a folder by their names.
+fn headings(folder: &Path) -> Result<Vec<Heading>> {
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(|error| boxed(fs::failed("list", folder)(error)))?.take(MOST_RECIPES)
+    {
+        let path = entry.map_err(|error| boxed(fs::failed("list", folder)(error)))?.path();
+        let inner = path.join("recipe.toml");
+        if path.is_dir() && inner.is_file() {
+            paths.push(inner);
+        } else if path.is_file() && path.extension().is_some_and(|suffix| suffix == "toml") {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let mut all: Vec<Heading> = Vec::new();
+    for path in paths {
+        let Some(heading) = Heading::read(&path).map_err(boxed)? else { continue };
+        if let Some(known) = all.iter().find(|known| known.name == heading.name) {
+            let (first, second) = (known.path.clone(), heading.path);
+            return Err(boxed(Fault::Twice { name: heading.name, first, second }));
+        }
+        all.push(heading);
+    }
+    all.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(all)
+}
+
+pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
+    match &arguments.verb {
+        Verb::List(place) => list(place, ui)?,
+        Verb::Show { place, name } => show(place, name, ui)?,
+        Verb::Run { place, names, only_if_changed, jobs } => return start(place, names, *only_if_changed, *jobs, ui),
+        Verb::History { place, name, limit } => {
+            let runs = match place.history(false)? {
+                Some(history) => history.runs(name.as_deref(), *limit).map_err(boxed)?,
+                None => Vec::new(),
+            };
+            match ui.json {
+                true => ui.document(&json!({"schema": "coldforge/pipeline-history/1", "runs": runs})),
+                false if runs.is_empty() => ui.data("no runs\n"),
+                false => ui.data(&table(&runs)),
+            }
+        }
+        Verb::Prune { place, keep, older_than, dry_run } => {
+            let retention = Retention { keep: keep.get(), younger_than: *older_than, is_dry: *dry_run };
+            let told = match place.history(false)? {
+                Some(history) => pipeline::prune(&history, retention, options::now()?).map_err(boxed)?,
+                None => Vec::new(),
+            };
+            if ui.json {
+                ui.document(&json!({"schema": "coldforge/pipeline-prune/1", "dry_run": dry_run, "bundles": told}));
+            } else {
+                let word = |goes: bool| if goes { "goes" } else { "stays" }.to_owned();
+                let row = |one: &pipeline::Pruned| {
+                    vec![word(one.goes), plain(&one.pipeline), plain(&one.path.display().to_string()), plain(&one.why)]
+                };
+                ui.data(&columns(&told.iter().map(row).collect::<Vec<_>>()));
+            }
+        }
+        Verb::Schedule { place, output, .. } => schedule(place, output.as_deref(), ui)?,
+        Verb::Ci { system, folder } => {
+            let clock = |(name, why)| boxed(Fault::Clock { name, why });
+            ui.data(&pipeline::workflow(*system, &headings(folder)?).map_err(clock)?);
+        }
+    }
+    Ok(Verdict::Done)
+}
+
+fn list(place: &Place, ui: &Ui) -> Result<()> {
+    let history = place.history(false)?;
+    let now = options::now()?;
+    let mut rows = vec![["NAME", "VERSION", "LAST RUN", "", "NEXT RUN"].map(str::to_owned).to_vec()];
+    let mut documents = Vec::new();
+    for heading in headings(&place.folder)? {
+        let last = match &history {
+            Some(history) => history.last(&heading.name).map_err(boxed)?,
+            None => None,
+        };
+        let next =
+            heading.schedule.as_ref().and_then(|schedule| schedule.next(now, 1).first().map(ToString::to_string));
+        let of = |part: fn(&Run) -> &String| last.as_ref().map(|run| part(run).clone()).unwrap_or_default();
+        let (status, started) = (of(|run| &run.status), of(|run| &run.started));
+        rows.push(vec![
+            plain(&heading.name),
+            plain(&heading.version),
+            status,
+            started,
+            next.clone().unwrap_or_default(),
+        ]);
+        documents.push(json!({
+            "name": heading.name,
+            "version": heading.version,
+            "description": heading.description,
+            "recipe": heading.path.display().to_string(),
+            "schedule": heading.schedule.as_ref().map(ToString::to_string),
+            "next": next,
+            "last": last,
+        }));
+    }
+    match ui.json {
+        true => ui.document(&json!({"schema": "coldforge/pipeline-list/1", "pipelines": documents})),
+        false if documents.is_empty() => ui.data("no recipes\n"),
+        false => ui.data(&columns(&rows)),
+    }
+    Ok(())
+}
+
+fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
+    let heading = place.named(name)?;
+    let now = options::now()?;
+    let runs = match place.history(false)? {
+        Some(history) => history.runs(Some(name), SHOWN_RUNS).map_err(boxed)?,
+        None => Vec::new(),
+    };
+    let next: Vec<String> =
+        heading.schedule.iter().flat_map(|schedule| schedule.next(now, 3)).map(|moment| moment.to_string()).collect();
+    if ui.json {
+        ui.document(&json!({
+            "schema": "coldforge/pipeline/1",
+            "name": heading.name,
+            "version": heading.version,
+            "description": heading.description,
+            "recipe": heading.path.display().to_string(),
+            "schedule": heading.schedule.as_ref().map(ToString::to_string),
+            "explained": heading.schedule.as_ref().map(pipeline::Schedule::describe),
+            "next": next,
+            "runs": runs,
+        }));
+        return Ok(());
+    }
+    let mut text = format!("{} {}\n", plain(&heading.name), plain(&heading.version));
+    if !heading.description.is_empty() {
+        text.push_str(&format!("{}\n", plain(&heading.description)));
+    }
+    text.push_str(&format!("\nrecipe    {}\n", plain(&heading.path.display().to_string())));
+    match &heading.schedule {
+        None => text.push_str("schedule  none: it runs when it is told to\n"),
+        Some(schedule) => {
+            text.push_str(&format!("schedule  {}: {}\n", plain(&schedule.to_string()), plain(&schedule.describe())));
+            next.iter().for_each(|moment| text.push_str(&format!("          {moment}\n")));
+        }
+    }
+    match runs.is_empty() {
+        true => text.push_str("\nno runs\n"),
+        false => text.push_str(&format!("\n{}", table(&runs))),
+    }
+    text.push_str(&format!("\nNext: coldforge recipe review {}\n", plain(&heading.path.display().to_string())));
+    ui.data(&text);
+    Ok(())
+}
+
+fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUsize, ui: &Ui) -> Result<Verdict> {
+    let chosen: Vec<Heading> = match names.is_empty() {
+        true => headings(&place.folder)?,
+        false => names.iter().map(|name| place.named(name)).collect::<Result<_>>()?,
+    };
+    // A run that could not be entered does not begin.
+    let Some(history) = place.history(true)? else { return Ok(Verdict::Done) };
+    let mut worst = Verdict::Done;
+    for heading in chosen {
+        let recipe = Recipe::read(&heading.path, &[]).map_err(boxed)?;
+        let options = Options {
+            now: options::now()?,
+            elapsed: options::elapsed,
+            only_if_changed,
+            keep_failed: false,
+            jobs: jobs.get(),
+        };
+        let number = history.begin(&recipe, options.now).map_err(boxed)?;
+        let begun = options::elapsed();
+        let summary = recipe::run(&recipe, &options, ui);
+        let took = options::elapsed().saturating_sub(begun);
+        // What was built stands, whatever becomes of its row.
+        if let Err(error) = history.end(number, took, summary.as_ref().ok()) {
+            ui.status(&format!("warning: W-HISTORY: run {number} is not entered: {}", plain(&error.to_string())));
+        }
+        let verdict = tell(&recipe, &summary.map_err(boxed)?, ui);
+        let rank = |verdict: Verdict| match verdict {
+            Verdict::Done => 0,
+            Verdict::Open => 1,
+            Verdict::Refused => 2,
+            Verdict::Failed => 3,
+        };
+        if rank(verdict) > rank(worst) {
+            worst = verdict;
+        }
+    }
+    Ok(worst)
+}
+
+fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<()> {
+    let program = std::env::current_exe().map_err(|error| boxed(fs::failed("find", Path::new("coldforge"))(error)))?;
+    let absolute = place.folder.canonicalize().map_err(|error| boxed(fs::failed("find", &place.folder)(error)))?;
+    let mut units = Vec::new();
+    for heading in headings(&place.folder)?.iter().filter(|heading| heading.schedule.is_some()) {
+        let clock = |why| boxed(Fault::Clock { name: heading.name.clone(), why });
+        units.extend(pipeline::units(heading, &program, &absolute).map_err(clock)?);
+    }
+    if let Some(output) = output {
+        std::fs::create_dir_all(output).map_err(|error| boxed(fs::failed("create", output)(error)))?;
+        for (name, text) in &units {
+            let file = output.join(name);
+            std::fs::write(&file, text).map_err(|error| boxed(fs::failed("write", &file)(error)))?;
+        }
+    }
+    let files: Vec<&String> = units.iter().map(|(name, _)| name).collect();
+    match (ui.json, output) {
+        (true, _) => ui.document(&json!({
+            "schema": "coldforge/pipeline-schedule/1",
+            "units": units.iter().map(|(name, text)| json!({"file": name, "text": text})).collect::<Vec<_>>(),
+        })),
+        (false, Some(output)) => {
+            let lines = files.iter().map(|file| format!("{}\n", plain(&output.join(file).display().to_string())));
+            ui.data(&lines.collect::<String>());
+        }
+        (false, None) => {
+            ui.data(&units.iter().map(|(name, text)| format!("# {name}\n{text}\n")).collect::<String>());
+        }
+    }
+    Ok(())
+}
+
+/// Lays runs out, with a line for each bundle.
+fn table(runs: &[Run]) -> String {
+    let mut rows = Vec::new();
+    for run in runs {
+        let took = run.duration_ms.map(|ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default();
+        rows.push(vec![
+            format!("#{}", run.id),
+            plain(&run.pipeline),
+            plain(&run.version),
+            run.status.clone(),
+            run.started.clone(),
+            took,
+        ]);
+        for bundle in &run.bundles {
+            let totals = bundle.totals.map(|[pass, open, ..]| format!("{pass} pass, {open} open")).unwrap_or_default();
+            let place = bundle.path.as_deref().or(bundle.error.as_deref()).unwrap_or_default();
+            rows.push(vec![
+                String::new(),
+                plain(&bundle.source),
+                String::new(),
+                bundle.status.clone(),
+                totals,
+                plain(place),
+            ]);
+        }
+    }
+    columns(&rows)
+}
+
+/// Returns the seconds of `30d`.
+fn age(text: &str) -> std::result::Result<u64, String> {
+    let split = text.len().saturating_sub(1);
+    let (number, unit) = text.split_at_checked(split).ok_or("expected a number with h, d or w")?;
+    let factor = match unit {
+        "h" => 3_600,
+        "d" => 86_400,
+        "w" => 604_800,
+        _ => return Err("expected a number with h, d or w, such as 30d".to_owned()),
+    };
+    let number: u64 = number.parse().map_err(|_| "expected a number with h, d or w, such as 30d")?;
+    number.checked_mul(factor).ok_or_else(|| "the age is too great".to_owned())
+}

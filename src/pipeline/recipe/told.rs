@@ -1,0 +1,63 @@
+//! What a run says of itself, as one document: for `--json`, for the history, and for those who are notified.
+
+use serde_json::{Value as Json, json};
+
+use super::{Built, Summary};
+use crate::base::Failure as _;
+
+impl Built {
+    /// Returns what became of the image, in one word.
+    pub fn status(&self) -> &'static str {
+        match (&self.error, self.is_kept, self.is_good()) {
+            (Some(_), ..) => "error",
+            (None, true, _) => "unchanged",
+            (None, false, true) => "built",
+            (None, false, false) => "failed",
+        }
+    }
+}
+
+impl Summary {
+    /// Returns the run's document, schema `coldforge/recipe-run/1`.
+    pub fn document(&self) -> Json {
+        json!({
+            "schema": "coldforge/recipe-run/1",
+            "name": self.name,
+            "version": self.version,
+            "images": self.images.iter().map(image).collect::<Vec<_>>(),
+        })
+    }
+}
+
+fn image(image: &Built) -> Json {
+    json!({
+        "source": image.source,
+        "status": image.status(),
+        "changed_inputs": image.changed,
+        "bundle": image.bundle.as_ref().map(|bundle| bundle.display().to_string()),
+        "image_sha256": image.sha256,
+        "totals": image.totals,
+        "changes": image.changes,
+        "tests": image.tests,
+        "error": image.error.as_ref().map(|error| json!({
+            "kind": error.kind(),
+            "code": error.code(),
+            "message": sentence(error),
+            "hint": error.hint(),
+        })),
+    })
+}
+
+/// Returns an error's sentence with those of its causes.
+pub fn sentence(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let more = source.to_string();
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = source.source();
+    }
+    text
+}

@@ -1,0 +1,290 @@
+//! Pipelines from the command line: a folder of recipes, its history, what stays of it, its clocks, and who is told.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value as Json;
+
+use crate::support::{EPOCH, ask, coldforge, coldforge_with, fixture, text};
+
+/// A month later than the other runs.
+const LATER: &str = "1769904000";
+
+/// Makes a folder of two pipelines: one that holds, and one whose test does not.
+fn folder(home: &Path) -> PathBuf {
+    std::fs::copy(fixture("ws2022.vhd"), home.join("base.vhd")).unwrap();
+    let folder = home.join("images");
+    std::fs::create_dir_all(folder.join("bad")).unwrap();
+    let notice = home.join("told.json");
+    let good = format!(
+        r#"schema = "coldforge/recipe/1"
+name = "good"
+version = "1.0.0"
+description = "It holds"
+schedule = "cron(30 3 ? * MON *)"
+
+[[source]]
+image = "../base.vhd"
+
+[stig]
+only = ["WN22-CC-000010", "WN22-CC-000020"]
+
+[output]
+name = "good-{{version}}"
+folder = "../out"
+
+[[notify]]
+on = ["success"]
+command = ["sh", "-c", "cat > {told}"]
+sns = {{ topic_arn = "arn:aws:sns:eu-north-1:111122223333:images", file = "../sns.json" }}
+
+[[notify]]
+on = ["success"]
+command = ["no-such-program"]
+
+[[notify]]
+on = ["failure"]
+command = ["sh", "-c", "touch {told}.failure"]
+"#,
+        told = text(&notice)
+    );
+    std::fs::write(folder.join("good.toml"), good).unwrap();
+    let bad = r#"schema = "coldforge/recipe/1"
+name = "bad"
+version = "0.1.0"
+
+[[source]]
+image = "../../base.vhd"
+
+[stig]
+only = ["WN22-CC-000010"]
+
+[[tests.assert]]
+name = "there is a file"
+file = { path = '\no-such-file' }
+
+[output]
+name = "bad"
+folder = "../../out-bad"
+"#;
+    std::fs::write(folder.join("bad/recipe.toml"), bad).unwrap();
+    std::fs::write(folder.join("other.toml"), "title = 'no recipe'\n").unwrap();
+    folder
+}
+
+fn json(arguments: &[&str], code: i32) -> Json {
+    coldforge([arguments, &["--json"]].concat()).expect(code).json()
+}
+
+#[test]
+fn runs_are_entered_listed_and_told_of() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let images = text(&folder);
+    let list = json(&["pipeline", "list", images], 0);
+    let names: Vec<&str> =
+        list["pipelines"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["bad", "good"]);
+    assert_eq!(list["pipelines"][1]["next"], "2026-01-05T03:30:00Z");
+    assert!(!folder.join("history.sqlite").exists(), "to look at it begins nothing");
+
+    let run = coldforge(["pipeline", "run", images, "good"]).expect(0);
+    assert!(run.err.contains("W-NOTIFY: `no-such-program` was not told"), "{}", run.err);
+    let told: Json = serde_json::from_slice(&std::fs::read(home.path().join("told.json")).unwrap()).unwrap();
+    assert_eq!((&told["schema"], &told["images"][0]["status"]), (&"coldforge/recipe-run/1".into(), &"built".into()));
+    assert!(!home.path().join("told.json.failure").exists());
+    let sns: Json = serde_json::from_slice(&std::fs::read(home.path().join("sns.json")).unwrap()).unwrap();
+    assert_eq!(sns["Subject"], "coldforge good: succeeded");
+    assert_eq!(serde_json::from_str::<Json>(sns["Message"].as_str().unwrap()).unwrap(), told);
+    if let Some(python) = crate::support::python_of_aws() {
+        let request = format!("file://{}", text(&home.path().join("sns.json")));
+        let arguments = [
+            "sns",
+            "publish",
+            "--cli-input-json",
+            &request,
+            "--generate-cli-skeleton",
+            "output",
+            "--region",
+            "eu-north-1",
+        ];
+        let said = ask(text(&python.with_file_name("aws")), &arguments);
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+
+    coldforge(["pipeline", "run", images, "bad"]).expect(1);
+    let runs = json(&["pipeline", "history", images], 0)["runs"].clone();
+    let statuses: Vec<&str> = runs.as_array().unwrap().iter().map(|run| run["status"].as_str().unwrap()).collect();
+    assert_eq!(statuses, ["failed", "succeeded"]);
+    let bundle = &runs[1]["bundles"][0];
+    assert_eq!(
+        bundle["path"],
+        text(&home.path().join("out/good-1.0.0").canonicalize().unwrap()).to_owned().replace("/images/..", "")
+    );
+    assert_eq!(bundle["totals"][1], 0);
+    assert!(runs[1]["duration_ms"].as_i64().unwrap() > 0 && bundle["sha256sums"].as_str().unwrap().len() == 64);
+
+    let again = json(&["pipeline", "run", images, "good", "--only-if-changed"], 0);
+    assert_eq!(again["images"][0]["status"], "unchanged");
+    let shown = coldforge(["pipeline", "show", images, "good"]).expect(0).out;
+    for mark in ["It holds", "cron(30 3 ? * MON *)", "2026-01-05T03:30:00Z", "#3", "#1"] {
+        assert!(shown.contains(mark), "{mark}: {shown}");
+    }
+    coldforge(["pipeline", "show", images, "none"]).expect(2);
+}
+
+#[test]
+fn a_history_that_cannot_be_used_stops_the_run_before_it_begins() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let images = text(&folder);
+    let history = home.path().join("other.sqlite");
+    let run = |code: &str| {
+        let answer = coldforge(["pipeline", "run", images, "good", "--history", text(&history)]).expect(3);
+        assert!(answer.err.contains(code) && !home.path().join("out").exists(), "{}", answer.err);
+    };
+    std::fs::write(&history, "this is no database, and long enough to be looked at as one by whoever opens it")
+        .unwrap();
+    run("E-HISTORY]");
+    std::fs::remove_file(&history).unwrap();
+    let sql = |statement: &str| {
+        let script = format!("import sqlite3\nc=sqlite3.connect({:?})\n{statement}", text(&history));
+        Command::new("python3").args(["-c", &script]).spawn().unwrap()
+    };
+    assert!(
+        sql("c.execute('PRAGMA user_version=99')\nc.execute('CREATE TABLE a(b)')\nc.commit()")
+            .wait()
+            .unwrap()
+            .success()
+    );
+    run("E-HISTORY-VERSION");
+    std::fs::remove_file(&history).unwrap();
+    coldforge(["pipeline", "run", images, "good", "--history", text(&history)]).expect(0);
+    std::fs::remove_dir_all(home.path().join("out")).unwrap();
+    let ready = home.path().join("ready");
+    let hold = format!("c.execute('BEGIN EXCLUSIVE')\nopen({:?},'w')\nimport time\ntime.sleep(60)", text(&ready));
+    let mut holder = sql(&hold);
+    while !ready.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    run("E-HISTORY-BUSY");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}
+
+#[test]
+fn a_run_that_was_killed_is_told_as_interrupted() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let images = text(&folder);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_coldforge"))
+        .args(["pipeline", "run", images, "good"])
+        .env("SOURCE_DATE_EPOCH", EPOCH)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    while !home.path().join("out/.coldforge-run").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it is caught at work");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let runs = json(&["pipeline", "history", images], 0)["runs"].clone();
+    assert_eq!((&runs[0]["status"], &runs[0]["duration_ms"]), (&"interrupted".into(), &Json::Null));
+    coldforge(["pipeline", "run", images, "good"]).expect(0);
+    assert_eq!(json(&["pipeline", "list", images], 0)["pipelines"][1]["last"]["status"], "succeeded");
+}
+
+#[test]
+fn old_bundles_go_and_the_newest_good_one_and_what_was_changed_stay() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let images = text(&folder);
+    let recipe = folder.join("good.toml");
+    let first = std::fs::read_to_string(&recipe).unwrap();
+    for version in ["1.0.0", "1.1.0", "1.2.0", "1.3.0"] {
+        std::fs::write(&recipe, first.replace("\"1.0.0\"", &format!("\"{version}\""))).unwrap();
+        coldforge(["pipeline", "run", images, "good"]).expect(0);
+    }
+    let out = home.path().join("out");
+    let there = || {
+        let mut names: Vec<String> =
+            std::fs::read_dir(&out).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    };
+    // Somebody wrote into one of them, and put a link where another was.
+    std::fs::write(out.join("good-1.1.0/SHA256SUMS"), "").unwrap();
+    let prune = |options: &[&str], moment: &str| {
+        let arguments = [&["pipeline", "prune", images, "--json"], options].concat();
+        let told = coldforge_with(arguments, &[("SOURCE_DATE_EPOCH", moment)]).expect(0).json();
+        let gone = told["bundles"].as_array().unwrap().iter().filter(|bundle| bundle["goes"] == true);
+        gone.map(|bundle| bundle["path"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let all = ["good-1.0.0", "good-1.1.0", "good-1.2.0", "good-1.3.0"];
+    assert_eq!(prune(&["--keep", "1", "--dry-run"], LATER), ["good-1.2.0", "good-1.0.0"]);
+    assert_eq!(prune(&["--keep", "1", "--older-than", "8w"], LATER), Vec::<String>::new(), "they are young");
+    assert_eq!(prune(&["--keep", "2", "--dry-run"], LATER), ["good-1.0.0"]);
+    assert_eq!(there(), all);
+    assert_eq!(prune(&["--keep", "1", "--older-than", "30d"], LATER), ["good-1.2.0", "good-1.0.0"]);
+    assert_eq!(there(), ["good-1.1.0", "good-1.3.0"]);
+    std::fs::rename(out.join("good-1.3.0"), home.path().join("elsewhere")).unwrap();
+    std::os::unix::fs::symlink(home.path().join("elsewhere"), out.join("good-1.3.0")).unwrap();
+    assert_eq!(prune(&["--keep", "1"], LATER), Vec::<String>::new());
+    assert!(home.path().join("elsewhere/SHA256SUMS").exists());
+    coldforge(["pipeline", "prune", images, "--keep", "0"]).expect(2);
+}
+
+#[test]
+fn systemd_and_ci_systems_take_what_is_written_for_them() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let images = text(&folder);
+    let units = home.path().join("units");
+    coldforge(["pipeline", "schedule", images, "--systemd", "-o", text(&units)]).expect(0);
+    let read = |name: &str| std::fs::read_to_string(units.join(name)).unwrap();
+    let timer = read("coldforge-good.timer");
+    assert!(timer.contains("OnCalendar=Mon *-*-* 3:30:00 UTC\nPersistent=true"), "{timer}");
+    assert!(read("coldforge-good.service").contains("\"pipeline\" \"run\""));
+    assert!(!units.join("coldforge-bad.timer").exists(), "it has no schedule");
+    if Path::new("/usr/bin/systemd-analyze").is_file() {
+        let calendar = ask("systemd-analyze", &["calendar", "Mon *-*-* 3:30:00 UTC"]);
+        assert!(calendar.status.success(), "{}", String::from_utf8_lossy(&calendar.stderr));
+        for name in ["coldforge-good.timer", "coldforge-good.service"] {
+            let said = ask("systemd-analyze", &["verify", "--man=no", text(&units.join(name))]);
+            assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+        }
+    } else {
+        eprintln!("SKIPPED: systemd-analyze is missing");
+    }
+
+    let workflow = |system: &str| coldforge(["pipeline", "ci", system, images]).expect(0).out;
+    for system in ["github", "gitlab"] {
+        let document: Json = serde_saphyr::from_str(&workflow(system)).unwrap();
+        match system {
+            "github" => {
+                assert_eq!(document["on"]["schedule"][0]["cron"], "30 3 * * MON");
+                let step = &document["jobs"]["good"]["steps"][1]["run"];
+                assert!(step.as_str().unwrap().starts_with("coldforge run "), "{step}");
+                assert!(document["jobs"]["bad"]["if"].as_str().unwrap().contains("!= 'schedule'"));
+            }
+            _ => assert!(document["good"]["script"][0].as_str().unwrap().contains("good.toml")),
+        }
+    }
+    let jenkins = workflow("jenkins");
+    assert!(
+        jenkins.contains("30 3 * * MON") && jenkins.matches('{').count() == jenkins.matches('}').count(),
+        "{jenkins}"
+    );
+
+    // What these have no words for is refused, and names the pipeline.
+    let recipe = folder.join("good.toml");
+    let said = std::fs::read_to_string(&recipe).unwrap();
+    std::fs::write(&recipe, said.replace("30 3 ? * MON *", "30 3 ? * MON#1 *")).unwrap();
+    assert!(coldforge(["pipeline", "ci", "gitlab", images]).expect(3).err.contains("`good` cannot be scheduled"));
+    std::fs::write(&recipe, said.replace("30 3 ? * MON *", "30 3 * * MON *")).unwrap();
+    assert!(coldforge(["pipeline", "list", images]).expect(3).err.contains("exactly one of the day"));
+    std::fs::write(&recipe, said.replace("\"good\"", "\"bad\"")).unwrap();
+    assert!(coldforge(["pipeline", "list", images]).expect(3).err.contains("E-PIPELINE"));
+}
