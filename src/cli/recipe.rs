@@ -33,6 +33,8 @@ enum Verb {
     Lint(Named),
     /// Tell the whole of what a run will do: images, bundles, rules, components, tests, place
     Review(Named),
+    /// Print the JSON Schema of recipes, for editors
+    Schema,
 }
 
 #[derive(Args, Debug)]
@@ -102,6 +104,7 @@ pub(super) fn look(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             }
             return Ok(if is_beyond { Verdict::Open } else { Verdict::Done });
         }
+        Verb::Schema => ui.data(recipe::SCHEMA),
         Verb::Review(named) => {
             let review = named.read()?.review(options::now()?).map_err(boxed)?;
             if ui.json {

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::Value as Json;
 
-use crate::support::{Answer, EPOCH, coldforge, fixture, sha256, text};
+use crate::support::{Answer, EPOCH, ask, coldforge, fixture, real_image, sha256, text, validators};
 
 /// Copies the fixtures that the examples name into a folder of the test's own.
 fn home() -> tempfile::TempDir {
@@ -216,5 +216,68 @@ fn the_template_is_a_recipe_and_a_review_tells_all_of_it() {
         ["ws2022.vhd", "web-server-1.2.0-20348", "acme-baseline", "acme-scripts", "services-kept", "111122223333"]
     {
         assert!(review.contains(part), "{part}: {review}");
+    }
+}
+
+#[test]
+fn one_recipe_makes_four_releases_into_four_bundles_and_one_summary() {
+    let home = home();
+    let images = home.path().join("images");
+    std::fs::create_dir(&images).unwrap();
+    let releases = ["ws2016", "ws2019", "ws2022", "ws2025"];
+    for release in releases {
+        if real_image(&images, &format!("{release}.vhd"), &["--os", release, "--size", "1G"]).is_none() {
+            return;
+        }
+    }
+    let path = recipe(home.path(), "full");
+    let said = std::fs::read_to_string(&path).unwrap();
+    let said: Vec<&str> = said.lines().filter(|line| !line.starts_with("sha256")).collect();
+    std::fs::write(&path, said.join("\n").replace("../../ws2022.vhd", "../../images/*.vhd")).unwrap();
+    let run = run(&path, &[]).expect(0).json();
+    let built = run["images"].as_array().unwrap();
+    assert_eq!(built.len(), 4);
+    for (image, release) in built.iter().zip(releases) {
+        assert!(image["source"].as_str().unwrap().contains(release) && image["status"] == "built", "{image:#}");
+        assert!(image["tests"].as_array().unwrap().iter().all(|test| test["passed"] == true), "{image:#}");
+        assert!(Path::new(image["bundle"].as_str().unwrap()).join("aws/distribution.json").is_file());
+    }
+    let again = coldforge(["run", &path, "--only-if-changed", "--json"]).expect(0).json();
+    assert!(again["images"].as_array().unwrap().iter().all(|image| image["status"] == "unchanged"), "{again:#}");
+}
+
+#[test]
+fn the_schema_takes_every_recipe_and_refuses_what_the_reader_refuses() {
+    let Some(validators) = validators("bin/python") else { return };
+    let home = home();
+    let schema = home.path().join("schema.json");
+    std::fs::write(&schema, coldforge(["recipe", "schema"]).expect(0).out).unwrap();
+    let begun = home.path().join("begun.toml");
+    coldforge(["recipe", "init", text(&begun)]).expect(0);
+    let judge = |recipe: &Path| {
+        let code = "import json, sys, tomllib, jsonschema\n\
+                    schema = json.load(open(sys.argv[1]))\n\
+                    jsonschema.Draft202012Validator.check_schema(schema)\n\
+                    jsonschema.Draft202012Validator(schema).validate(tomllib.load(open(sys.argv[2], 'rb')))";
+        ask(text(&validators.join("bin/python")), &["-c", code, text(&schema), text(recipe)]).status.success()
+    };
+    let full = PathBuf::from(recipe(home.path(), "full"));
+    for path in [recipe(home.path(), "minimal").into(), recipe(home.path(), "baseline").into(), full.clone(), begun] {
+        assert!(judge(&path), "{}", path.display());
+    }
+    let said = std::fs::read_to_string(&full).unwrap();
+    for (old, new) in [
+        ("level = \"high\"", "level = \"utmost\""),
+        ("[tests]", "[tests]\nruns = []"),
+        ("name = \"web-server\"", "name = \"web server\""),
+        ("version = \"1.2.0\"", "version = \"1.2\""),
+        ("scripts = \"translate\"", "scripts = \"run\""),
+        ("free_bytes = 10485760", "free_bytes = \"much\""),
+    ] {
+        let other = said.replace(old, new);
+        assert_ne!(other, said, "{old}");
+        std::fs::write(&full, other).unwrap();
+        assert!(!judge(&full), "{new}");
+        coldforge(["recipe", "lint", text(&full)]).expect(3);
     }
 }

@@ -23,6 +23,7 @@ pub(super) struct Assertion {
     service: Option<ServiceIs>,
     acl: Option<AclIs>,
     account: Option<AccountIs>,
+    certificate: Option<CertificateIs>,
     free_bytes: Option<u64>,
 }
 
@@ -77,6 +78,16 @@ struct AccountIs {
     name: Option<String>,
 }
 
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct CertificateIs {
+    store: String,
+    /// The SHA-1 of the certificate in hex digits.
+    thumbprint: String,
+    #[serde(default = "yes")]
+    present: bool,
+}
+
 fn yes() -> bool {
     true
 }
@@ -93,6 +104,7 @@ impl Assertion {
             self.service.as_ref().map(|is| is.judge(evidence)),
             self.acl.as_ref().map(|is| is.judge(machine)),
             self.account.as_ref().map(|is| is.judge(machine)),
+            self.certificate.as_ref().map(|is| is.judge(machine)),
             self.free_bytes.map(|least| free(least, evidence)),
         ];
         let mut said = Vec::new();
@@ -221,6 +233,16 @@ impl AccountIs {
             true => Err("it asserts nothing of the account".to_owned()),
             false => Ok(said.join("; ")),
         }
+    }
+}
+
+impl CertificateIs {
+    fn judge(&self, machine: &dyn Readings) -> Judgement {
+        let thumbprint = self.thumbprint.to_ascii_uppercase();
+        let setting = Setting::Certificate { store: self.store.clone(), thumbprint };
+        let is_there = machine.get(&setting).map_err(|error| error.to_string())?.value.is_some();
+        let said = format!("{setting} is {}", if is_there { "there" } else { "not there" });
+        if is_there == self.present { Ok(said) } else { Err(said) }
     }
 }
 

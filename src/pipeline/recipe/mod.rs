@@ -46,6 +46,9 @@ const LIMIT_BYTES: u64 = 1 << 20;
 /// A recipe to begin with.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
+/// The JSON Schema of a recipe.
+pub const SCHEMA: &str = include_str!("recipe.schema.json");
+
 /// A recipe that was read with everything that it names but its images' bytes.
 #[derive(Clone, Debug)]
 pub struct Recipe {
