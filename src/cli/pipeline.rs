@@ -334,24 +334,20 @@ fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUs
     // A run that could not be entered does not begin.
     let Some(history) = place.history(true)? else { return Ok(Verdict::Done) };
     let mut worst = Verdict::Done;
+    let is_alone = chosen.len() == 1;
     for heading in chosen {
-        let recipe = Recipe::read(&heading.path, &[]).map_err(boxed)?;
-        let options = Options {
-            now: options::now()?,
-            elapsed: options::elapsed,
-            only_if_changed,
-            keep_failed: false,
-            jobs: jobs.get(),
+        let verdict = match enter(&history, &heading, (only_if_changed, jobs), ui) {
+            Err(error) if is_alone => return Err(error),
+            // What stands against one does not stand against the others.
+            Err(error) => {
+                ui.failure(&*error);
+                match error.kind() {
+                    Kind::Usage | Kind::Refused | Kind::Unsupported => Verdict::Refused,
+                    Kind::Corrupt | Kind::Io | Kind::Limit | Kind::NotFound => Verdict::Failed,
+                }
+            }
+            Ok(verdict) => verdict,
         };
-        let number = history.begin(&recipe, options.now).map_err(boxed)?;
-        let begun = options::elapsed();
-        let summary = recipe::run(&recipe, &options, ui);
-        let took = options::elapsed().saturating_sub(begun);
-        // What was built stands, whatever becomes of its row.
-        if let Err(error) = history.end(number, took, summary.as_ref().ok()) {
-            ui.status(&format!("warning: W-HISTORY: run {number} is not entered: {}", plain(&error.to_string())));
-        }
-        let verdict = tell(&recipe, &summary.map_err(boxed)?, ui);
         let rank = |verdict: Verdict| match verdict {
             Verdict::Done => 0,
             Verdict::Open => 1,
@@ -363,6 +359,27 @@ fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUs
         }
     }
     Ok(worst)
+}
+
+/// Runs one pipeline, and enters the run.
+fn enter(
+    history: &History,
+    heading: &Heading,
+    (only_if_changed, jobs): (bool, NonZeroUsize),
+    ui: &Ui,
+) -> Result<Verdict> {
+    let recipe = Recipe::read(&heading.path, &[]).map_err(boxed)?;
+    let now = options::now()?;
+    let options = Options { now, elapsed: options::elapsed, only_if_changed, keep_failed: false, jobs: jobs.get() };
+    let number = history.begin(&recipe, options.now).map_err(boxed)?;
+    let begun = options::elapsed();
+    let summary = recipe::run(&recipe, &options, ui);
+    let took = options::elapsed().saturating_sub(begun);
+    // What was built stands, whatever becomes of its row.
+    if let Err(error) = history.end(number, took, summary.as_ref().ok()) {
+        ui.status(&format!("warning: W-HISTORY: run {number} is not entered: {}", plain(&error.to_string())));
+    }
+    Ok(tell(&recipe, &summary.map_err(boxed)?, ui))
 }
 
 fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<()> {

@@ -62,6 +62,8 @@ pub fn prune(history: &History, retention: Retention, now: Moment) -> Result<Vec
                 say(false, format!("it is one of the {} newest", retention.keep.max(1)));
             } else if retention.younger_than.is_some_and(|limit| age < limit) {
                 say(false, "it is young".to_owned());
+            } else if !is_free(&path) {
+                say(false, "a run writes to its folder".to_owned());
             } else if retention.is_dry {
                 say(true, "it would be removed".to_owned());
             } else {
@@ -73,6 +75,11 @@ pub fn prune(history: &History, retention: Retention, now: Moment) -> Result<Vec
         }
     }
     Ok(told)
+}
+
+/// Tells whether no run holds the folder that a bundle lies in.
+fn is_free(bundle: &Path) -> bool {
+    bundle.parent().is_some_and(|folder| fs::open(folder).is_ok_and(|folder| folder.try_lock().is_ok()))
 }
 
 /// Removes a folder: first its name, so that half a bundle never stands under it.

@@ -128,6 +128,13 @@ fn runs_are_entered_listed_and_told_of() {
         assert!(shown.contains(mark), "{mark}: {shown}");
     }
     coldforge(["pipeline", "show", images, "none"]).expect(2);
+
+    // A pipeline that cannot be run at all does not keep the others from theirs.
+    let broken = folder.join("bad/recipe.toml");
+    let said = std::fs::read_to_string(&broken).unwrap();
+    std::fs::write(&broken, said.replace("base.vhd", "no-such.vhd")).unwrap();
+    let all = coldforge(["pipeline", "run", images, "--only-if-changed"]).expect(3);
+    assert!(all.err.contains("E-RECIPE-SOURCE") && all.out.contains("unchanged"), "{}{}", all.out, all.err);
 }
 
 #[test]
