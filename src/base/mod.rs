@@ -26,6 +26,7 @@ pub mod security_template;
 pub mod sid;
 pub mod time;
 pub mod utf16;
+pub mod version_resource;
 pub mod zip;
 
 pub use failure::{Failure, Kind, Refusal};

@@ -76,9 +76,9 @@ pub(super) struct Policy {
     #[arg(long, value_name = "FILE|DIR")]
     policy: Vec<PathBuf>,
 
-    /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all)
-    #[arg(long, value_name = "LEVEL", default_value = "high", value_parser = level)]
-    level: Level,
+    /// Rules up to this level: low (CAT III), medium (CAT II and III), high (all; also without this option)
+    #[arg(long, value_name = "LEVEL", value_parser = level)]
+    level: Option<Level>,
 
     /// Assess the machine in this role: auto (as its own hives say), ms (member server) or dc (domain controller)
     #[arg(long, value_name = "ROLE", default_value = "auto", value_parser = role)]

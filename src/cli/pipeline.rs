@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::options;
-use super::recipe::tell;
+use super::recipe::{Share, tell};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::{Failure, Kind, fs};
@@ -65,9 +65,8 @@ enum Verb {
         /// Leave an image alone if nothing changed that its bundle was made of, and the bundle is whole
         #[arg(long)]
         only_if_changed: bool,
-        /// How many images are worked on at once; each takes the memory of its hives
-        #[arg(long, value_name = "NUMBER", default_value = "2")]
-        jobs: NonZeroUsize,
+        #[command(flatten)]
+        share: Share,
     },
     /// Tell the last runs
     History {
@@ -206,7 +205,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     match &arguments.verb {
         Verb::List(place) => list(place, ui)?,
         Verb::Show { place, name } => show(place, name, ui)?,
-        Verb::Run { place, names, only_if_changed, jobs } => return start(place, names, *only_if_changed, *jobs, ui),
+        Verb::Run { place, names, only_if_changed, share } => return start(place, names, *only_if_changed, *share, ui),
         Verb::History { place, name, limit } => {
             let runs = match place.history(false)? {
                 Some(history) => history.runs(name.as_deref(), *limit).map_err(boxed)?,
@@ -326,7 +325,7 @@ fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
     Ok(())
 }
 
-fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUsize, ui: &Ui) -> Result<Verdict> {
+fn start(place: &Place, names: &[String], only_if_changed: bool, share: Share, ui: &Ui) -> Result<Verdict> {
     let chosen: Vec<Heading> = match names.is_empty() {
         true => headings(&place.folder)?,
         false => names.iter().map(|name| place.named(name)).collect::<Result<_>>()?,
@@ -336,7 +335,7 @@ fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUs
     let mut worst = Verdict::Done;
     let is_alone = chosen.len() == 1;
     for heading in chosen {
-        let verdict = match enter(&history, &heading, (only_if_changed, jobs), ui) {
+        let verdict = match enter(&history, &heading, (only_if_changed, share), ui) {
             Err(error) if is_alone => return Err(error),
             // What stands against one does not stand against the others.
             Err(error) => {
@@ -362,15 +361,17 @@ fn start(place: &Place, names: &[String], only_if_changed: bool, jobs: NonZeroUs
 }
 
 /// Runs one pipeline, and enters the run.
-fn enter(
-    history: &History,
-    heading: &Heading,
-    (only_if_changed, jobs): (bool, NonZeroUsize),
-    ui: &Ui,
-) -> Result<Verdict> {
+fn enter(history: &History, heading: &Heading, (only_if_changed, share): (bool, Share), ui: &Ui) -> Result<Verdict> {
     let recipe = Recipe::read(&heading.path, &[]).map_err(boxed)?;
     let now = options::now()?;
-    let options = Options { now, elapsed: options::elapsed, only_if_changed, keep_failed: false, jobs: jobs.get() };
+    let options = Options {
+        now,
+        elapsed: options::elapsed,
+        only_if_changed,
+        keep_failed: false,
+        jobs: share.jobs.get(),
+        memory: share.memory_bytes(),
+    };
     let number = history.begin(&recipe, options.now).map_err(boxed)?;
     let begun = options::elapsed();
     let summary = recipe::run(&recipe, &options, ui);

@@ -1,6 +1,6 @@
 //! `coldforge recipe` and `coldforge run`.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -33,6 +33,8 @@ enum Verb {
     Lint(Named),
     /// Tell the whole of what a run will do: images, bundles, rules, components, tests, place
     Review(Named),
+    /// Tell what there is of a recipe: its images, the bundles that were made of them, and what those were made of
+    Show(Named),
     /// Print the JSON Schema of recipes, for editors
     Schema,
 }
@@ -66,9 +68,26 @@ pub(super) struct Run {
     #[arg(long)]
     keep_failed: bool,
 
-    /// How many images are worked on at once; each takes the memory of its hives
+    #[command(flatten)]
+    pub(super) share: Share,
+}
+
+/// What a run may take of the machine.
+#[derive(Args, Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// How many images are worked on at once
     #[arg(long, value_name = "NUMBER", default_value = "2")]
-    jobs: NonZeroUsize,
+    pub(super) jobs: NonZeroUsize,
+
+    /// The memory that they may take together: an image waits until its share is free (three times its hives, and a little)
+    #[arg(long, value_name = "MIB", default_value = "2048")]
+    memory: NonZeroU32,
+}
+
+impl Share {
+    pub(super) fn memory_bytes(self) -> u64 {
+        u64::from(self.memory.get()) << 20
+    }
 }
 
 impl Named {
@@ -105,6 +124,13 @@ pub(super) fn look(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             return Ok(if is_beyond { Verdict::Open } else { Verdict::Done });
         }
         Verb::Schema => ui.data(recipe::SCHEMA),
+        Verb::Show(named) => {
+            let shown = named.read()?.show().map_err(boxed)?;
+            match ui.json {
+                true => ui.document(&shown),
+                false => ui.data(&told(&shown, "")),
+            }
+        }
         Verb::Review(named) => {
             let review = named.read()?.review(options::now()?).map_err(boxed)?;
             if ui.json {
@@ -154,7 +180,8 @@ pub(super) fn run(arguments: &Run, ui: &Ui) -> Result<Verdict> {
         elapsed: options::elapsed,
         only_if_changed: arguments.only_if_changed,
         keep_failed: arguments.keep_failed,
-        jobs: arguments.jobs.get(),
+        jobs: arguments.share.jobs.get(),
+        memory: arguments.share.memory_bytes(),
     };
     let summary = recipe::run(&recipe, &options, ui).map_err(boxed)?;
     Ok(tell(&recipe, &summary, ui))
@@ -194,6 +221,15 @@ fn report(summary: &Summary) -> String {
         }
         if let Some(sha256) = image.sha256 {
             text.push_str(&format!("  {} settings changed; sha256 {sha256}\n", image.changes));
+        }
+        for warning in &image.warnings {
+            text.push_str(&format!("  warning: {}\n", plain(warning)));
+        }
+        for left in &image.left {
+            let status = json!(left.status);
+            let status = status.as_str().unwrap_or_default().replace('_', " ");
+            let why = left.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            text.push_str(&format!("  {status}: {}\n", plain(&format!("{}{why}", left.step))));
         }
         for test in &image.tests {
             let verdict = if test.passed { "pass" } else { "FAIL" };

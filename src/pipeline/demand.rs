@@ -35,8 +35,8 @@ pub struct Demand {
     pub with: Vec<String>,
     /// Policies whose rules are assessed beside it, or alone where `stig` is [`NO_STIG`].
     pub policies: Vec<Source>,
-    /// The level.
-    pub level: Level,
+    /// The level; `None` takes that of a component, or the highest.
+    pub level: Option<Level>,
     /// As what the machine is assessed.
     pub role: RoleChoice,
     /// Rules to which the run is limited; empty for all.
@@ -200,8 +200,11 @@ impl Demand {
             (Some(release), None) => self.stig = Some(release.clone()),
             _ => {}
         }
-        if let Some(level) = wish.level.filter(|level| *level != self.level) {
-            return Err(other(format!("it applies the level {level}, and the run {}: ask for the same", self.level)));
+        match (wish.level, self.level) {
+            (Some(level), Some(asked)) if level != asked => {
+                return Err(other(format!("it applies the level {level}, and the run {asked}: ask for the same")));
+            }
+            (level, asked) => self.level = asked.or(level),
         }
         for with in &wish.with {
             if !self.with.contains(with) {
@@ -211,6 +214,11 @@ impl Demand {
         self.policies.extend(component.policies().iter().cloned());
         self.components.push(component);
         Ok(())
+    }
+
+    /// Returns the level.
+    pub fn level(&self) -> Level {
+        self.level.unwrap_or_default()
     }
 
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
@@ -248,7 +256,7 @@ impl Demand {
         }
         let values = self.values.as_deref().map(|text| Values::parse(text, &catalog)).transpose()?;
         let waivers = self.waivers.as_deref().map(|text| Waivers::parse(text, &catalog, today)).transpose()?;
-        let selection = Selection::new(&catalog, self.level, self.role, &self.only, &self.skip)?;
+        let selection = Selection::new(&catalog, self.level(), self.role, &self.only, &self.skip)?;
         Ok(Resolved {
             catalog,
             selection,
@@ -277,7 +285,7 @@ impl Demand {
                 .collect(),
             stig: self.stig.clone().filter(|stig| stig == NO_STIG && self.benchmark.is_none()),
             policies: self.policies.iter().map(record_of).collect(),
-            level: self.level.to_string(),
+            level: self.level().to_string(),
             role: self.role.to_string(),
             only: self.only.clone(),
             skip: self.skip.clone(),
@@ -317,7 +325,7 @@ impl Demand {
                 Value::Null => Vec::new(),
                 _ => texts("with")?,
             },
-            level: text("level")?.parse().map_err(|_| "level")?,
+            level: Some(text("level")?.parse().map_err(|_| "level")?),
             role: text("role")?.parse().map_err(|_| "role")?,
             only: texts("only")?,
             skip: texts("skip")?,

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::component::{self, StepTold};
+use super::component::{self, Component, StepTold};
 use super::output::{self, Edited, TakeBack};
 use super::{Demand, Document, Emission, Error, Result, reports};
 use crate::audit::{
@@ -238,7 +238,8 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         return Err(Error::BootModeUnknown);
     }
     let windows = machine.identity().clone();
-    let warnings = machine.warnings().to_vec();
+    let mut warnings = machine.warnings().to_vec();
+    warnings.extend(job.demand.components.iter().flat_map(Component::secrets));
     clock.lap(|t, ms| t.open = ms);
 
     let demand = job.demand.resolve(&windows, job.now)?;

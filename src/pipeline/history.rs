@@ -9,7 +9,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _, params}
 use serde::Serialize;
 use thiserror::Error;
 
-use super::recipe::{Built, Recipe, Summary};
+use super::recipe::{Recipe, Summary};
 use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 
@@ -131,22 +131,6 @@ pub struct BundleRow {
     pub changes: i64,
     /// Why there is none.
     pub error: Option<String>,
-}
-
-impl Summary {
-    /// Returns how the run went, in one word.
-    pub fn status(&self) -> &'static str {
-        let open = |image: &Built| image.totals.is_some_and(|totals| totals.all.open > 0);
-        if self.images.iter().any(|image| image.error.is_some()) {
-            "refused"
-        } else if !self.images.iter().all(Built::is_good) {
-            "failed"
-        } else if self.images.iter().any(open) {
-            "findings"
-        } else {
-            "succeeded"
-        }
-    }
 }
 
 impl History {

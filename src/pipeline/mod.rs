@@ -20,6 +20,7 @@ mod retention;
 mod scan;
 mod schedule;
 mod verify;
+mod webhook;
 
 pub use clocks::{Ci, units, workflow};
 pub use demand::Demand;

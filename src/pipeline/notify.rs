@@ -1,4 +1,4 @@
-//! Who is told of a run: a command that gets the run's document, and a message in the form that Amazon SNS takes.
+//! Who is told of a run: a command that gets the run's document, a webhook, and a message in the form that Amazon SNS takes.
 //!
 //! Nothing that goes wrong here changes what a run is; it is told.
 
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
+use super::webhook;
 use crate::base::{fs, json as text};
 
 /// A command that takes longer is ended.
@@ -29,6 +30,10 @@ pub struct Notice {
     /// A program with its arguments, which gets the run's document on its input.
     #[serde(default)]
     pub command: Vec<String>,
+    /// An address that the run's document is posted to.
+    pub webhook: Option<String>,
+    /// The variable of the environment that holds such an address, since many are secrets.
+    pub webhook_from: Option<String>,
     /// A message for `aws sns publish --cli-input-json file://FILE`.
     pub sns: Option<Sns>,
 }
@@ -55,6 +60,39 @@ pub struct Sns {
     pub file: std::path::PathBuf,
 }
 
+impl Notice {
+    /// Returns what a notice lacks or has too much: the field, what it holds, and what it takes; `None` if it can be
+    /// given.
+    pub(super) fn objection(&self) -> Option<(&'static str, String, &'static str)> {
+        if self.on.is_empty() {
+            return Some(("notify.on", "[]".to_owned(), "success, failure or findings"));
+        }
+        let is_empty = self.command.is_empty() && self.sns.is_none();
+        if let Some(url) = &self.webhook {
+            return webhook::objection(url)
+                .map(|expected| ("notify.webhook", webhook::shown(url).to_owned(), expected));
+        }
+        if let Some(name) = &self.webhook_from {
+            // What it holds is known when it is needed; whether this build can post is known now.
+            let stand_in = webhook::objection("https://localhost");
+            return stand_in.map(|expected| ("notify.webhook_from", name.clone(), expected));
+        }
+        is_empty.then(|| ("notify", "nobody".to_owned(), "command, webhook, webhook_from or sns"))
+    }
+
+    /// Returns the address to post to, if there is one.
+    fn address(&self) -> Option<Result<String, String>> {
+        let from = |name: &String| {
+            let address = std::env::var(name).map_err(|_| format!("the variable `{name}` is not set"))?;
+            match webhook::objection(&address) {
+                None => Ok(address),
+                Some(expected) => Err(format!("the variable `{name}` is not {expected}")),
+            }
+        };
+        self.webhook.clone().map(Ok).or_else(|| self.webhook_from.as_ref().map(from))
+    }
+}
+
 /// Tells those whom a run concerns. `status` is the run's word ([`super::recipe::Summary::status`]); what comes back is
 /// what went wrong.
 pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) -> Vec<String> {
@@ -70,6 +108,15 @@ pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) ->
         {
             wrong.push(format!("W-NOTIFY: `{program}` was not told: {why}"));
         }
+        let failed = match notice.address() {
+            None => None,
+            Some(Err(why)) => Some(("webhook".to_owned(), why)),
+            Some(Ok(url)) => {
+                let posted = webhook::post(&url, &text::file(document));
+                posted.err().map(|why| (webhook::shown(&url).to_owned(), why))
+            }
+        };
+        wrong.extend(failed.map(|(who, why)| format!("W-NOTIFY: `{who}` was not told: {why}")));
         if let Some(sns) = &notice.sns
             && let Err(why) = write(sns, home, status, document)
         {

@@ -57,6 +57,14 @@ impl Schedule {
                 fields.try_into().map_err(|_| "expected five fields, cron(...) with six, or rate(...)".to_owned())?
             }
         };
+        let fields = fields.map(|field| field.split(',').map(single).collect::<Vec<_>>().join(","));
+        let [.., day, _, weekday] = &fields;
+        // Some take either day, and some both.
+        if (day.starts_with("*/") && weekday != "*") || (weekday.starts_with("*/") && day != "*") {
+            return Err(
+                "a step of every day beside the other kind of day means one thing here and another there".into()
+            );
+        }
         let cron = CronParser::new().parse(&fields.join(" ")).map_err(|error| error.to_string())?;
         of(Kind::Cron { fields, cron: Box::new(cron) })
     }
@@ -124,7 +132,15 @@ impl Schedule {
     pub fn crontab(&self) -> Result<String, &'static str> {
         match &self.kind {
             Kind::Cron { fields, .. } if fields.iter().any(|field| is_special(field)) => Err(SPECIAL),
-            Kind::Cron { fields, .. } => Ok(fields.join(" ")),
+            Kind::Cron { fields, .. } => {
+                let [minute, hour, day, month, weekday] = fields;
+                let weekday = match weekday.as_str() {
+                    "*" => weekday.clone(),
+                    _ => weekdays(weekday)?.join(",").to_ascii_uppercase(),
+                };
+                let month = numbered(month, &MONTHS, 1);
+                Ok([minute, hour, day, &month, &weekday].map(String::as_str).join(" "))
+            }
             Kind::Rate { minutes: 1440 } => Ok("0 0 * * *".to_owned()),
             Kind::Rate { minutes: 60 } => Ok("0 * * * *".to_owned()),
             Kind::Rate { minutes } if *minutes < 60 && 60 % minutes == 0 => Ok(format!("*/{minutes} * * * *")),
@@ -166,6 +182,10 @@ fn of_six(inner: &str) -> Result<[String; 5], String> {
     if (day == "?") == (weekday == "?") {
         return Err("exactly one of the day of the month and the day of the week is ?".to_owned());
     }
+    let opened =
+        |field: &str, last: u32| field.split(',').map(|part| bounded(part, last)).collect::<Vec<_>>().join(",");
+    let [minute, hour, day] = [(&minute, 59), (&hour, 23), (&day, 31)].map(|(field, last)| opened(field, last));
+    let [month, weekday] = [(&month, 12), (&weekday, 7)].map(|(field, last)| opened(field, last));
     let weekday = match weekday.as_str() {
         "?" => "*".to_owned(),
         other => {
@@ -173,6 +193,24 @@ fn of_six(inner: &str) -> Result<[String; 5], String> {
         }
     };
     Ok([minute, hour, if day == "?" { "*".to_owned() } else { day }, month, weekday])
+}
+
+/// Returns a part of a field; a range of one is that one, which some take for a whole turn.
+fn single(part: &str) -> String {
+    let (range, _) = part.split_once('/').unwrap_or((part, ""));
+    let number = |name: &str| numbered(&numbered(name, &DAYS, 0), &MONTHS, 1);
+    match range.split_once('-') {
+        Some((from, to)) if number(from) == number(to) => from.to_owned(),
+        _ => part.to_owned(),
+    }
+}
+
+/// Returns a part of a field with its end where only its start and its step stand there, which crontabs do not take.
+fn bounded(part: &str, last: u32) -> String {
+    match part.split_once('/') {
+        Some((start, step)) if start != "*" && !start.contains('-') => format!("{start}-{last}/{step}"),
+        _ => part.to_owned(),
+    }
 }
 
 /// Returns a part of the days of the week with names for the numbers of Image Builder.
@@ -238,7 +276,10 @@ fn weekdays(field: &str) -> Result<Vec<String>, &'static str> {
             "*" => ("0", "6"),
             range => range.split_once('-').unwrap_or((range, range)),
         };
-        let (from, to): (usize, usize) = (from.parse().map_err(|_| WRONG)?, to.parse().map_err(|_| WRONG)?);
+        let (from, mut to): (usize, usize) = (from.parse().map_err(|_| WRONG)?, to.parse().map_err(|_| WRONG)?);
+        if to < from {
+            to = to.checked_add(DAYS.len()).ok_or(WRONG)?;
+        }
         // Sunday is both 0 and 7.
         found.extend((from..=to).step_by(step).map(|day| day % 7));
     }
@@ -263,6 +304,12 @@ mod tests {
         assert_eq!(timer("*/15 8-17 1 JAN,JUL *")[0], "OnCalendar=*-1,7-1 8..17:0/15:00 UTC");
         assert_eq!(timer("0 0 1 * SUN").len(), 3, "either day is enough");
         assert_eq!(timer("0 0 * * 5-7")[0], "OnCalendar=Sun,Fri,Sat *-*-* 0:0:00 UTC");
+        assert_eq!(
+            timer("cron(0/20 5/6 ? JAN/6 FRI-SUN *)")[0],
+            "OnCalendar=Sun,Fri,Sat *-1..12/6-* 5..23/6:0..59/20:00 UTC"
+        );
+        assert_eq!(Schedule::parse("0 3 * JAN-3 FRI-0").unwrap().crontab(), Ok("0 3 * 1-3 SUN,FRI,SAT".to_owned()));
+        assert_eq!(timer("cron(0 3 ? 8-AUG SUN-1 *)")[0], "OnCalendar=Sun *-8-* 3:0:00 UTC");
         assert_eq!(timer("rate(7 days)")[1], "OnUnitActiveSec=10080min");
     }
 
@@ -291,6 +338,7 @@ mod tests {
             "rate(0 minutes)",
             "rate(x days)",
             "@daily",
+            "0 0 */2 * MON",
         ] {
             assert!(Schedule::parse(text).is_err(), "{text}");
         }

@@ -437,7 +437,12 @@ fn prove_assessment(
     };
     proof.notes.push(format!(
         "the run covers {} at level {}, {scope}: {} pass, {} open, {} not applicable, {} not reviewed",
-        fresh.benchmark, demand.level, totals.pass, totals.open, totals.not_applicable, totals.not_reviewed
+        fresh.benchmark,
+        demand.level(),
+        totals.pass,
+        totals.open,
+        totals.not_applicable,
+        totals.not_reviewed
     ));
     proof.notes.push("the time of the run and its warnings are the log's word, and are not proven".to_owned());
     proof.assessment = Some(fresh);

@@ -363,6 +363,25 @@ impl<'d> Installed<'d> {
     }
 }
 
+/// Returns how many bytes the machine's hives have together, without reading them.
+///
+/// # Errors
+/// If there is no Windows, or its volume cannot be read.
+pub fn hive_bytes(device: &dyn BlockDevice) -> Result<u64> {
+    let survey = Survey::of(device, Depth::Volumes)?;
+    let site = survey.windows()?;
+    let partition = site.partition.number;
+    let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+    let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
+    let mut bytes: u64 = 0;
+    for (_, name) in HIVES {
+        let path = hives::in_config(name);
+        let file = volume.find(&path).map_err(|source| Error::File { path, source })?;
+        bytes = bytes.saturating_add(file.map_or(0, |file| file.size().min(hives::HIVE_LIMIT_BYTES)));
+    }
+    Ok(bytes)
+}
+
 fn broken(path: &str, source: regf::Error) -> Refusal {
     locate::as_refusal(&Error::Hive { path: path.to_owned(), source })
 }

@@ -33,7 +33,7 @@ mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
-pub use evidence::{Answer, Evidence, Person};
+pub use evidence::{Answer, Evidence, Person, hive_bytes};
 pub use hives::HiveState;
 pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};

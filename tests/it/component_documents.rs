@@ -168,6 +168,45 @@ fn scripts_are_refused_left_out_or_translated() {
 }
 
 #[test]
+fn keys_and_files_of_a_script_are_made_where_powershell_would_make_them() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let run = |name: &str, script: &str, code: i32| {
+        let lines: String = script.lines().map(|line| format!("      {}\n", line.trim())).collect();
+        let step = format!("- name: Script\n  action: ExecutePowerShell\n  inputs:\n    commands:\n    - |\n{lines}");
+        let component = document(home.path(), &step);
+        harden(&image, &home.path().join(name), &component, &["--scripts", "translate"]).expect(code)
+    };
+    run(
+        "made",
+        r"New-Item -Path HKLM:\SOFTWARE\Acme
+          New-Item -Path HKLM:\SOFTWARE\Acme\Deep\Deeper -Force | Out-Null
+          Set-ItemProperty -Path HKLM:\SOFTWARE\Acme\Deep\Deeper -Name Level -Value 7 -Type DWord
+          Remove-ItemProperty -Path HKLM:\SOFTWARE\Acme -Name Gone -ErrorAction SilentlyContinue
+          New-Item -Path C:\Acme\a.txt -ItemType File -Value 'a text' -Force
+          Copy-Item -Path C:\Acme\a.txt -Destination C:\Windows\Temp",
+        0,
+    );
+    let made = home.path().join("made/ws2022.vhd");
+    let found = coldforge(["reg", "get", text(&made), r"HKLM\SOFTWARE\Acme\Deep\Deeper", "Level"]).expect(0).out;
+    assert!(found.contains('7'), "{found}");
+    assert_eq!(coldforge(["cat", text(&made), "/Windows/Temp/a.txt"]).expect(0).out, "a text");
+    coldforge(["verify", text(&home.path().join("made")), "--source", text(&image)]).expect(0);
+    for (script, why) in [
+        (r"New-Item -Path HKLM:\SOFTWARE\Acme", "holds no value"),
+        (r"New-Item -Path HKLM:\SOFTWARE\Microsoft -Force", "exists"),
+        (r"New-Item -Path HKLM:\SOFTWARE\None\Acme", "there is no key"),
+        (r"Set-ItemProperty -Path HKLM:\SOFTWARE\None -Name A -Value 1 -Type DWord", "there is no key"),
+        (r"New-Item -Path C:\None\a.txt -ItemType File", "there is no folder"),
+        (r"Copy-Item -Path C:\none.txt -Destination C:\Windows\Temp", "there is no file"),
+        (r"Copy-Item -Path C:\Windows\Temp -Destination C:\b", "there is no file"),
+    ] {
+        let answer = run("refused", script, 3);
+        assert!(answer.err.contains(why), "{script}: {}", answer.err);
+    }
+}
+
+#[test]
 fn lint_names_what_is_wrong_and_where() {
     let home = tempfile::tempdir().unwrap();
     let lint = |text_of: &str| {

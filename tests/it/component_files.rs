@@ -196,6 +196,10 @@ fn a_component_applies_a_policy_and_a_stig_beside_it_and_installs_a_certificate(
     let other = document(&home.join("doc"), &steps("low"));
     let answer = harden(&image, &out, &other, &["--level", "high"]).expect(3);
     assert!(answer.err.contains("the level low, and the run high"), "{}", answer.err);
+    // Where the run says nothing, the component's word counts.
+    harden(&image, &home.join("low"), &other, &[]).expect(0);
+    let log = std::fs::read_to_string(home.join("low/audit.jsonl")).unwrap();
+    assert!(log.contains(r#""level":"low""#));
     let component = document(&home.join("doc"), &steps("high"));
     harden(&image, &out, &component, &["--level", "high"]).expect(0);
     let hardened = out.join("ws2022.vhd");
@@ -218,6 +222,7 @@ fn scripts_programs_and_installers_are_left_to_the_first_start() {
         r"- name: Script
   action: ExecutePowerShell
   onFailure: Continue
+  maxAttempts: 3
   inputs:
     commands: ['Get-Service | Out-File C:\Acme\services.txt']
 - name: Program
@@ -248,7 +253,7 @@ fn scripts_programs_and_installers_are_left_to_the_first_start() {
     assert!(cat("/Windows/Setup/Scripts/coldforge/steps/001.ps1").contains("Get-Service"));
     assert!(cat("/Windows/Setup/Scripts/coldforge/steps/003.ps1").contains("msiexec"));
     let runner = cat("/Windows/Setup/Scripts/coldforge/steps.cmd");
-    assert!(runner.contains("call :step 001 continue") && runner.contains("call :step 003 abort"), "{runner}");
+    assert!(runner.contains("call :step 001 continue 3\r") && runner.contains("call :step 003 abort 1\r"), "{runner}");
     coldforge(["verify", text(&first), "--source", text(&image)]).expect(0);
     let again = harden(&hardened, &second, &component, &more).expect(0).json();
     assert_eq!(again["changed"].as_array().unwrap().len(), 0, "{:#}", again["changed"]);

@@ -137,6 +137,71 @@ fn runs_are_entered_listed_and_told_of() {
     assert!(all.err.contains("E-RECIPE-SOURCE") && all.out.contains("unchanged"), "{}{}", all.out, all.err);
 }
 
+/// Answers one request, and returns what was asked.
+#[cfg(feature = "notify")]
+fn answer_once(listener: std::net::TcpListener, status: &'static str) -> std::thread::JoinHandle<String> {
+    use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+    std::thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream);
+        let (mut head, mut length) = (String::new(), 0);
+        while !head.ends_with("\r\n\r\n") {
+            let at = head.len();
+            assert_ne!(reader.read_line(&mut head).unwrap(), 0, "{head}");
+            if let Some((name, value)) = head[at..].split_once(':')
+                && name.eq_ignore_ascii_case("content-length")
+            {
+                length = value.trim().parse().unwrap();
+            }
+        }
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).unwrap();
+        reader.into_inner().write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).unwrap();
+        head + &String::from_utf8(body).unwrap()
+    })
+}
+
+#[cfg(feature = "notify")]
+#[test]
+fn a_webhook_gets_the_runs_document_and_one_that_fails_is_told_without_its_secret() {
+    let home = tempfile::tempdir().unwrap();
+    let folder = folder(home.path());
+    let path = folder.join("good.toml");
+    let said = std::fs::read_to_string(&path).unwrap();
+    let (recipe, _) = said.split_once("[[notify]]").unwrap();
+    let run = |line: &str, variables: &[(&str, &str)]| {
+        std::fs::write(&path, format!("{recipe}[[notify]]\non = [\"success\"]\n{line}\n")).unwrap();
+        let variables = [variables, &[("NO_PROXY", "127.0.0.1"), ("no_proxy", "127.0.0.1")]].concat();
+        coldforge_with(["run", text(&path), "--only-if-changed", "--json"], &variables).expect(0)
+    };
+    let listen = || std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = listen();
+    let address = format!("http://{}/hooks/secret?token=secret", listener.local_addr().unwrap());
+    let asked = answer_once(listener, "200 OK");
+    let told = run(&format!("webhook = {address:?}"), &[]);
+    assert!(!told.err.contains("W-NOTIFY"), "{}", told.err);
+    let asked = asked.join().unwrap();
+    let (head, body) = asked.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("POST /hooks/secret?token=secret HTTP/1.1"), "{head}");
+    assert!(head.to_ascii_lowercase().contains("content-type: application/json"), "{head}");
+    let document: Json = serde_json::from_str(body).unwrap();
+    assert_eq!((&document, &document["status"]), (&told.json(), &"succeeded".into()));
+
+    for status in ["500 Internal Server Error", "302 Found"] {
+        let listener = listen();
+        let address = format!("http://{}/hooks/secret", listener.local_addr().unwrap());
+        let asked = answer_once(listener, status);
+        let told = run("webhook_from = \"HOOK\"", &[("HOOK", &address)]);
+        asked.join().unwrap();
+        assert!(told.err.contains(&format!("was not told: it answered {status}")), "{}", told.err);
+        assert!(!told.err.contains("secret"), "{}", told.err);
+    }
+    let nobody = listen().local_addr().unwrap();
+    let told = run(&format!("webhook = \"http://{nobody}/secret\""), &[]);
+    assert!(told.err.contains("W-NOTIFY: `127.0.0.1:") && !told.err.contains("secret"), "{}", told.err);
+    assert!(run("webhook_from = \"HOOK\"", &[]).err.contains("the variable `HOOK` is not set"));
+}
+
 #[test]
 fn a_history_that_cannot_be_used_stops_the_run_before_it_begins() {
     let home = tempfile::tempdir().unwrap();
@@ -265,7 +330,23 @@ fn systemd_and_ci_systems_take_what_is_written_for_them() {
 
     let workflow = |system: &str| coldforge(["pipeline", "ci", system, images]).expect(0).out;
     for system in ["github", "gitlab"] {
-        let document: Json = serde_saphyr::from_str(&workflow(system)).unwrap();
+        let said = workflow(system);
+        let document: Json = serde_saphyr::from_str(&said).unwrap();
+        if let Some(validators) = crate::support::validators("bin/check-jsonschema") {
+            let file = home.path().join(format!("{system}.yml"));
+            std::fs::write(&file, &said).unwrap();
+            let schema: &[&str] = match system {
+                "github" => &["vendor.github-workflows"],
+                _ => &["vendor.gitlab-ci", "--data-transform", "gitlab-ci"],
+            };
+            let judge = text(&validators.join("bin/check-jsonschema")).to_owned();
+            let arguments = [&["--builtin-schema"], schema, &[text(&file)]].concat();
+            let judged = ask(&judge, &arguments);
+            assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
+            std::fs::write(&file, said.replace("runs-on", "runs_on").replace("script:", "scripts: 1\n  script: 1 #"))
+                .unwrap();
+            assert!(!ask(&judge, &arguments).status.success(), "it judges");
+        }
         match system {
             "github" => {
                 assert_eq!(document["on"]["schedule"][0]["cron"], "30 3 * * MON");

@@ -166,6 +166,79 @@ fn an_assertion_that_does_not_hold_withholds_the_image() {
 }
 
 #[test]
+fn an_executable_file_is_asserted_by_the_version_that_it_tells() {
+    let home = home();
+    let steps = r"{schemaVersion: 1.0, phases: [{name: build, steps: [{name: Tool, action: InstallFiles,
+        inputs: [{source: tool.dll, destination: 'C:\Acme\tool.dll'}]}]}]}";
+    std::fs::write(home.path().join("components/tool.yml"), steps).unwrap();
+    let path = recipe(home.path(), "minimal");
+    let said = std::fs::read_to_string(&path).unwrap();
+    let assert = |version: &str| {
+        let table =
+            format!("\n[[tests.assert]]\nname = 'the tool'\nfile = {{ path = '\\Acme\\tool.dll', {version} }}\n");
+        let component = "\n[[component]]\nfile = '../../components/tool.yml'\n";
+        std::fs::write(&path, format!("{said}{component}{table}")).unwrap();
+    };
+    for version in ["version = '10.2.300.4'", "min_version = '10.2'", "version = '10.2.300.4', min_version = '9.99.9'"]
+    {
+        assert(version);
+        let done = run(&path, &[]).expect(0).json();
+        let found = only(&done)["tests"][0]["found"].as_str().unwrap();
+        assert_eq!(found, r"\Acme\tool.dll has version 10.2.300.4", "{version}");
+    }
+    for version in ["version = '10.2'", "min_version = '10.10'", "version = '10.2.300.4', min_version = '11'"] {
+        assert(version);
+        assert_eq!(only(&run(&path, &[]).expect(1).json())["tests"][0]["passed"], false, "{version}");
+    }
+    assert("version = '10.x'");
+    coldforge(["recipe", "lint", &path]).expect(3);
+    assert("version = '10.2.300.4'");
+    let said = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, said.replace(r"\Acme\tool.dll', version", r"\Windows\explorer.exe', version")).unwrap();
+    let failed = run(&path, &[]).expect(1).json();
+    assert_eq!(only(&failed)["tests"][0]["passed"], false, "{failed}");
+}
+
+#[test]
+fn show_tells_which_bundles_stand() {
+    let home = home();
+    let path = recipe(home.path(), "minimal");
+    let state = || coldforge(["recipe", "show", &path, "--json"]).expect(0).json()["images"][0]["bundle_is"].clone();
+    assert_eq!(state(), "none");
+    run(&path, &[]).expect(0);
+    assert_eq!(state(), "there");
+    assert!(coldforge(["recipe", "show", &path]).expect(0).out.contains("minimal-1.0.0-ws2022"));
+    let sums = home.path().join("recipes/minimal/out/minimal-1.0.0-ws2022/SHA256SUMS");
+    std::fs::write(&sums, "").unwrap();
+    assert_eq!(state(), "changed");
+    std::fs::remove_dir_all(sums.parent().unwrap()).unwrap();
+    assert_eq!(state(), "gone");
+}
+
+#[test]
+fn what_a_test_or_a_notice_lacks_is_told_before_anything_is_built() {
+    let home = home();
+    let path = recipe(home.path(), "minimal");
+    let said = std::fs::read_to_string(&path).unwrap();
+    for (table, field) in [
+        ("[[tests.assert]]\nname = 'a'", "tests.assert"),
+        ("[[tests.assert]]\nname = 'a'\nfile = { path = 'a', sha256 = '12' }", "file.sha256"),
+        ("[[tests.assert]]\nname = 'a'\nfile = { path = 'a', exists = false, version = '1' }", "file.exists"),
+        ("[[tests.assert]]\nname = 'a'\nacl = { not_wider_than = 'D:' }", "acl"),
+        ("[[tests.assert]]\nname = 'a'\nacl = { path = 'a', not_wider_than = 'what' }", "acl.not_wider_than"),
+        ("[[tests.assert]]\nname = 'a'\naccount = { rid = 500 }", "account"),
+        ("[[tests.assert]]\nname = 'a'\ncertificate = { store = 'ROOT', thumbprint = 'AB' }", "certificate.thumbprint"),
+        ("[[notify]]\non = []\ncommand = ['true']", "notify.on"),
+        ("[[notify]]\non = ['success']", "notify"),
+        ("[[notify]]\non = ['success']\nwebhook = 'ftp://example.com'", "notify.webhook"),
+    ] {
+        std::fs::write(&path, format!("{said}\n{table}\n")).unwrap();
+        let refused = coldforge(["recipe", "lint", &path]).expect(3);
+        assert!(refused.err.contains(&format!("`{field}` is")), "{table}: {}", refused.err);
+    }
+}
+
+#[test]
 fn a_run_that_is_killed_leaves_whole_bundles_and_the_next_one_makes_the_rest() {
     let home = home();
     for name in ["a.vhd", "b.vhd"] {

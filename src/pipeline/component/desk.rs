@@ -126,22 +126,27 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    /// Tells whether a key is there, or will be.
+    /// Tells whether a key is there, or will be; a value takes the keys above it along.
     pub(super) fn has_key(&self, key: &str) -> bool {
         let setting = Setting::RegistryAcl { key: key.to_owned() };
-        let is_below =
-            |known: &Setting| matches!(known, Setting::Registry { key: known, .. } if known.eq_ignore_ascii_case(key));
+        let is_in = |known: &Setting, key: &str| match known {
+            Setting::Registry { key: known, .. } => {
+                let known = known.to_uppercase();
+                known.strip_prefix(&key.to_uppercase()).is_some_and(|rest| rest.is_empty() || rest.starts_with('\\'))
+            }
+            _ => false,
+        };
         let places = self.machine.places(&Setting::Registry { key: key.to_owned(), name: String::new() });
         let is_planned = |place: &Setting| match place {
             Setting::Registry { key, .. } => {
                 let acl = Setting::RegistryAcl { key: key.clone() };
-                self.values.iter().any(|(known, to, _)| to.is_some() && same_key(known, place))
+                self.values.iter().any(|(known, to, _)| to.is_some() && is_in(known, key))
                     || self.machine.get(&acl).is_ok_and(|found| found.value.is_some())
             }
             _ => false,
         };
         places.iter().any(is_planned)
-            || self.values.iter().any(|(known, to, _)| to.is_some() && is_below(known))
+            || self.values.iter().any(|(known, to, _)| to.is_some() && is_in(known, key))
             || self.machine.get(&setting).is_ok_and(|found| found.value.is_some())
     }
 

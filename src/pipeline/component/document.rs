@@ -45,6 +45,8 @@ pub(super) struct Step {
     pub name: String,
     pub action: String,
     pub on_failure: OnFailure,
+    /// How often it is tried, which matters to what is left to the first start: here nothing fails by chance.
+    pub attempts: u32,
     pub condition: Option<(Condition, Branch, Branch)>,
     pub repeat: Option<Loop>,
     /// The inputs, each once it is done.
@@ -244,7 +246,8 @@ impl Reader {
                 self.fault(node.at, Flaw::Name, format!("the step `{name}`"));
             }
             self.number(node.get("timeoutSeconds"), |seconds| seconds == -1 || seconds > 0, "timeoutSeconds");
-            self.number(node.get("maxAttempts"), |attempts| attempts >= 1, "maxAttempts");
+            let attempts = self.number(node.get("maxAttempts"), |attempts| attempts >= 1, "maxAttempts");
+            let attempts = attempts.and_then(|attempts| u32::try_from(attempts).ok()).unwrap_or(1);
             let on_failure = match node.get("onFailure").map(|word| (word.at, word.text().unwrap_or_default())) {
                 None | Some((_, "Abort")) => OnFailure::Abort,
                 Some((_, "Continue")) => OnFailure::Continue,
@@ -283,7 +286,7 @@ impl Reader {
             if Action::named(&action).is_some_and(|action| action.offline == Offline::Run) {
                 self.of_the_run(node, phase);
             }
-            steps.push(Step { at: node.at, name, action, on_failure, condition, repeat, inputs });
+            steps.push(Step { at: node.at, name, action, on_failure, attempts, condition, repeat, inputs });
         }
         steps
     }

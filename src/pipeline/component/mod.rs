@@ -239,6 +239,18 @@ impl Component {
         &self.document.parameters
     }
 
+    /// Warns of values that look like secrets: what a bundle proves, it has to tell.
+    pub(super) fn secrets(&self) -> Vec<String> {
+        const WORDS: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "credential"];
+        let parameters = self.document.parameters.iter().map(|(name, _)| name);
+        let names = parameters.chain(self.document.constants.iter().map(|(name, _)| name));
+        let is_secret = |name: &&String| WORDS.iter().any(|word| name.to_ascii_lowercase().contains(word));
+        let warn = |name: &String| {
+            format!("W-SECRET: `{name}` of {LABEL}{} is recorded in the audit log, as every value is", self.name)
+        };
+        names.filter(is_secret).map(warn).collect()
+    }
+
     /// Returns the names of its phases, each with its number of steps.
     pub fn phases(&self) -> Vec<(&str, usize)> {
         self.document.phases.iter().map(|phase| (phase.name.as_str(), phase.steps.len())).collect()

@@ -425,8 +425,13 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
                 let translated = powershell::translate(command.text().unwrap_or_default());
                 deeds.extend(translated.map_err(|what| Fault::new(command.at, Flaw::Script, what))?);
             }
+            let mut made: Vec<String> = Vec::new();
             for deed in deeds {
-                do_deed(deed, input.at, desk)?;
+                do_deed(deed, input.at, &mut made, desk)?;
+            }
+            if let Some(key) = made.iter().find(|key| !desk.has_key(key)) {
+                let what = format!("`{key}` is made and holds no value: a key without one is not written");
+                return Err(desk.fault(Flaw::Script, what));
             }
         }
         _ => return Err(desk.fault(Flaw::NeedsWindows, action)),
@@ -483,23 +488,68 @@ fn service(name: &str, start: &str, desk: &mut Desk<'_>) -> Result<()> {
     }
 }
 
-fn do_deed(deed: Deed, at: Position, desk: &mut Desk<'_>) -> Result<()> {
+/// Does what one command of a script says. `made` are the keys that the script has made so far.
+fn do_deed(deed: Deed, at: Position, made: &mut Vec<String>, desk: &mut Desk<'_>) -> Result<()> {
+    let is_made = |made: &[String], key: &str| made.iter().any(|known| known.eq_ignore_ascii_case(key));
     match deed {
         Deed::SetValue { key, name, kind, data, makes_key } => {
             let scalar = |text: String| Node::scalar(at, text);
             let input = Node::of(at, [("type", scalar(kind)), ("value", scalar(data))]);
             let setting = registry_setting(&key, &name, desk)?;
-            if !makes_key && !desk.has_key(&key) {
+            if !makes_key && !is_made(made, &key) && !desk.has_key(&key) {
                 return Err(desk.fault(Flaw::Failed, format!("there is no key `{key}`")));
             }
             desk.set(&setting, Some(registry_value(&input)?))
         }
-        Deed::RemoveValue { key, name } => {
+        Deed::RemoveValue { key, name, may_miss } => {
             let setting = registry_setting(&key, &name, desk)?;
             match desk.get(&setting)? {
                 Some(_) => desk.set(&setting, None),
+                None if may_miss => Ok(()),
                 None => Err(desk.fault(Flaw::Failed, format!("there is no value {setting}"))),
             }
+        }
+        Deed::MakeKey { key, makes_above } => {
+            // It is judged as a key before anything stands in it.
+            registry_setting(&key, "", desk)?;
+            if is_made(made, &key) || desk.has_key(&key) {
+                // With force, everything in it would go.
+                return Err(desk.fault(Flaw::Failed, format!("the key `{key}` exists")));
+            }
+            let above = key.rsplit_once('\\').map_or("", |(above, _)| above);
+            if !makes_above && !is_made(made, above) && !desk.has_key(above) {
+                return Err(desk.fault(Flaw::Failed, format!("there is no key `{above}`")));
+            }
+            made.push(key);
+            Ok(())
+        }
+        Deed::MakeFile { path, text, is_forced } => {
+            let path = desk.path(&path)?;
+            if !is_forced && desk.is_file(&path)? {
+                return Err(desk.fault(Flaw::Failed, format!("`{path}` exists")));
+            }
+            if let Some((above, _)) = path.rsplit_once('\\').filter(|_| !is_forced)
+                && !desk.is_folder(above)?
+            {
+                return Err(desk.fault(Flaw::Failed, format!("there is no folder `{above}`")));
+            }
+            desk.put(path, text)
+        }
+        Deed::CopyFile { source, destination } => {
+            let source = desk.path(&source)?;
+            let content = desk.content(&source)?;
+            let content = content.ok_or_else(|| desk.fault(Flaw::Failed, format!("there is no file `{source}`")))?;
+            let mut destination = desk.path(&destination)?;
+            if desk.is_folder(&destination)? {
+                let name = source.rsplit('\\').next().unwrap_or(&source);
+                destination = format!(r"{destination}\{name}");
+            }
+            if let Some((above, _)) = destination.rsplit_once('\\')
+                && !desk.is_folder(above)?
+            {
+                return Err(desk.fault(Flaw::Failed, format!("there is no folder `{above}`")));
+            }
+            desk.put_content(destination, content)
         }
         Deed::MakeFolder { path, may_exist } => {
             let path = desk.path(&path)?;

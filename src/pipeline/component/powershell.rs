@@ -1,7 +1,8 @@
 //! PowerShell that says in other words what can be done offline: a closed list of commands with literal arguments.
 //!
 //! A script is translated as a whole or not at all. `sc` without `.exe` is not on the list, because PowerShell takes it
-//! for Set-Content; neither is `New-Item` on a key, because `-Force` empties a key that is there.
+//! for Set-Content. Paths and names that PowerShell would take for patterns are not literal, and neither are paths that
+//! count from the folder in which a script happens to be.
 
 use std::fmt;
 use std::str::FromStr;
@@ -53,10 +54,16 @@ impl FromStr for Scripts {
 pub(super) enum Deed {
     /// Sets a value; the key must be there unless it may be made.
     SetValue { key: String, name: String, kind: String, data: String, makes_key: bool },
-    /// Removes a value.
-    RemoveValue { key: String, name: String },
+    /// Removes a value, which may be missing.
+    RemoveValue { key: String, name: String, may_miss: bool },
+    /// Makes a key that is not there; the one above it must be unless it may be made, too.
+    MakeKey { key: String, makes_above: bool },
     /// Makes a folder, which may be there already.
     MakeFolder { path: String, may_exist: bool },
+    /// Makes a file; with force over one that is there, and in a folder that is made.
+    MakeFile { path: String, text: String, is_forced: bool },
+    /// Copies a file to another name, or into a folder that is there.
+    CopyFile { source: String, destination: String },
     /// Sets how a service starts.
     Service { name: String, start: &'static str },
     /// Sets a field of the account policy.
@@ -164,29 +171,46 @@ fn command(words: &[String]) -> Option<Vec<Deed>> {
                 "expandstring" => "EXPAND_SZ",
                 _ => return None,
             };
-            let (key, name, data) =
-                (key(given.one("path")?)?, given.one("name")?.to_owned(), given.one("value")?.to_owned());
+            let (key, name) = (key(given.one("path")?)?, literal(given.one("name")?)?.to_owned());
+            let data = given.one("value")?.to_owned();
             vec![Deed::SetValue { key, name, kind: kind.to_owned(), data, makes_key: false }]
         }
         "remove-itemproperty" => {
             let given = Given::of(rest, &["path", "name", "erroraction"], &["force"])?;
-            vec![Deed::RemoveValue { key: key(given.one("path")?)?, name: given.one("name")?.to_owned() }]
+            let may_miss = match given.one("erroraction").map(str::to_ascii_lowercase).as_deref() {
+                None | Some("stop") => false,
+                Some("silentlycontinue" | "ignore") => true,
+                Some(_) => return None,
+            };
+            let name = literal(given.one("name")?)?.to_owned();
+            vec![Deed::RemoveValue { key: key(given.one("path")?)?, name, may_miss }]
         }
         "new-item" => {
-            let given = Given::of(rest, &["path", "itemtype"], &["force"])?;
-            let path = given.one("path")?;
-            if !given.one("itemtype")?.eq_ignore_ascii_case("directory") || path.to_ascii_lowercase().starts_with("hk")
-            {
-                return None;
+            let given = Given::of(rest, &["path", "itemtype", "value"], &["force"])?;
+            let (path, is_forced) = (given.one("path")?, given.has("force"));
+            let kind = given.one("itemtype").map(str::to_ascii_lowercase);
+            match (kind.as_deref(), given.one("value")) {
+                (None, None) => vec![Deed::MakeKey { key: key(path)?, makes_above: is_forced }],
+                (Some("directory"), None) => vec![Deed::MakeFolder { path: file(path)?, may_exist: is_forced }],
+                (Some("file"), text) => {
+                    let text = text.unwrap_or_default();
+                    // Beyond these the bytes are a matter of encoding.
+                    let text = text.is_ascii().then(|| text.to_owned())?;
+                    vec![Deed::MakeFile { path: file(path)?, text, is_forced }]
+                }
+                _ => return None,
             }
-            vec![Deed::MakeFolder { path: path.to_owned(), may_exist: given.has("force") }]
+        }
+        "copy-item" => {
+            let given = Given::of(rest, &["path", "destination"], &["force"])?;
+            vec![Deed::CopyFile { source: file(given.one("path")?)?, destination: file(given.one("destination")?)? }]
         }
         "set-service" => {
             let given = Given::of(rest, &["name", "startuptype"], &[])?;
             let start = given.one("startuptype")?;
             let start =
                 ["Automatic", "Manual", "Disabled"].into_iter().find(|word| word.eq_ignore_ascii_case(start))?;
-            vec![Deed::Service { name: given.one("name")?.to_owned(), start }]
+            vec![Deed::Service { name: literal(given.one("name")?)?.to_owned(), start }]
         }
         "sc.exe" => {
             let [what, name, option, start] = rest else { return None };
@@ -238,10 +262,23 @@ impl Given {
     }
 }
 
+/// Returns a text unless PowerShell takes it for a pattern.
+fn literal(text: &str) -> Option<&str> {
+    (!text.contains(['*', '?', '[', ']', '`'])).then_some(text)
+}
+
 /// Returns a key as it stands behind a drive of PowerShell.
 fn key(path: &str) -> Option<String> {
-    let (drive, key) = path.split_once(':')?;
+    let (drive, key) = literal(path)?.split_once(':')?;
     drive.eq_ignore_ascii_case("HKLM").then(|| format!(r"HKLM\{}", key.trim_start_matches('\\')))
+}
+
+/// Returns the path of a file that begins with the letter of a drive.
+fn file(path: &str) -> Option<String> {
+    let mut chars = literal(path)?.chars();
+    let head = (chars.next()?, chars.next()?, chars.next()?);
+    let is_whole = matches!(head, (letter, ':', '\\' | '/') if letter.is_ascii_alphabetic());
+    is_whole.then(|| path.to_owned())
 }
 
 /// `reg add` and `reg delete` of one value; both ask before they overwrite unless `/f` stands there.
@@ -273,7 +310,7 @@ fn reg(words: &[String]) -> Option<Deed> {
                 kind.strip_prefix("REG_").filter(|kind| matches!(*kind, "SZ" | "EXPAND_SZ" | "DWORD" | "QWORD"))?;
             Some(Deed::SetValue { key, name, kind: kind.to_owned(), data: data?, makes_key: true })
         }
-        "delete" if kind.is_none() && data.is_none() => Some(Deed::RemoveValue { key, name }),
+        "delete" if kind.is_none() && data.is_none() => Some(Deed::RemoveValue { key, name, may_miss: false }),
         _ => None,
     }
 }
@@ -341,13 +378,16 @@ mod tests {
             reg.exe delete HKLM\SOFTWARE\Acme /v Old /f
             Set-ItemProperty -Path 'HKLM:\SOFTWARE\Acme' -Name 'It''s' -Value 1 -Type DWord -Force
             New-Item -Path C:\Tools -ItemType Directory -Force | Out-Null
+            New-Item -Path C:\Tools\a.txt -ItemType File -Value 'a text'
+            Copy-Item -Path 'C:\Tools\a.txt' -Destination C:\Tools\b.txt -Force
+            New-Item -Path 'HKLM:\SOFTWARE\Acme\New' -Force
             Set-Service -Name Spooler -StartupType Disabled
             sc.exe config RemoteRegistry start= demand
             net accounts /minpwlen:14 /lockoutthreshold:3
             auditpol /set /subcategory:"Credential Validation" /success:enable
         "#;
         let deeds = translate(script).unwrap();
-        assert_eq!(deeds.len(), 9);
+        assert_eq!(deeds.len(), 12);
         let set = |name: &str, data: &str, key: &str, makes_key| Deed::SetValue {
             key: key.into(),
             name: name.into(),
@@ -357,9 +397,10 @@ mod tests {
         };
         assert_eq!(deeds[0], set("Level", "0x5", r"HKLM\SOFTWARE\Acme Inc", true));
         assert_eq!(deeds[2], set("It's", "1", r"HKLM\SOFTWARE\Acme", false));
-        assert_eq!(deeds[5], Deed::Service { name: "RemoteRegistry".into(), start: "Manual" });
+        assert_eq!(deeds[6], Deed::MakeKey { key: r"HKLM\SOFTWARE\Acme\New".into(), makes_above: true });
+        assert_eq!(deeds[8], Deed::Service { name: "RemoteRegistry".into(), start: "Manual" });
         let subcategory = "Credential Validation".to_owned();
-        assert_eq!(deeds[8], Deed::Audit { subcategory, success: Some(true), failure: None });
+        assert_eq!(deeds[11], Deed::Audit { subcategory, success: Some(true), failure: None });
     }
 
     #[test]
@@ -371,6 +412,14 @@ mod tests {
             "reg add HKCU\\SOFTWARE\\Acme /v A /d 1 /f",
             "reg delete HKLM\\SOFTWARE\\Acme /f",
             "New-Item -Path HKLM:\\SOFTWARE\\Acme -ItemType Directory -Force",
+            "New-Item -Path HKLM:\\SOFTWARE\\Acme -Value x",
+            "New-Item -Path 'HKLM:\\SOFTWARE\\A[bc]me'",
+            "New-Item -Path Tools -ItemType Directory",
+            "New-Item -Path C:\\a.txt -ItemType File -Value \u{fc}",
+            "Copy-Item -Path C:\\a -Destination C:\\b -Recurse",
+            "Copy-Item -Path 'C:\\a*' -Destination C:\\b",
+            "Remove-ItemProperty -Path HKLM:\\SOFTWARE\\Acme -Name 'A*'",
+            "Remove-ItemProperty -Path HKLM:\\SOFTWARE\\Acme -Name A -ErrorAction Inquire",
             "Set-ItemProperty -Path HKLM:\\SOFTWARE\\Acme -Name A -Value 1",
             "Set-ItemProperty -Path \"HKLM:\\$x\" -Name A -Value 1 -Type DWord",
             "Set-Service -Name Spooler -StartupType Disabled; Remove-Item C:\\x",

@@ -1,8 +1,8 @@
 //! Steps that are left to the first start of a machine: scripts that Windows runs when setup has ended.
 //!
 //! `Windows\Setup\Scripts\SetupComplete.cmd` runs once, as SYSTEM, before anybody can log on. It calls `steps.cmd`, which
-//! runs each script once and in order, with one log and one line for each result. A script that ran leaves a mark, so that
-//! running the whole again does nothing.
+//! runs each script once and in order, with one log and one line for each result. A script that ran leaves a mark, and so does
+//! one that ended the run, so that running the whole again does nothing.
 
 use super::desk::Desk;
 use super::document::{OnFailure, Step};
@@ -17,6 +17,8 @@ const RUNNER: &str = r"Windows\Setup\Scripts\coldforge\steps.cmd";
 const CALL: &str = "@call \"%~dp0coldforge\\steps.cmd\"\r\n";
 /// The call of what sets policies again, which goes first.
 const REAPPLY: &str = "\\reapply.cmd\"\r\n";
+/// Properties of installers that are not given: those that start the machine anew, and those that install again.
+const RESERVED: [&str; 2] = ["REBOOT", "REINSTALL"];
 /// The number of a script has three digits.
 const MOST_SCRIPTS: usize = 999;
 
@@ -29,6 +31,8 @@ pub(super) struct Script {
     pub text: String,
     /// Whether those behind it are not run if it fails.
     pub ends_the_run: bool,
+    /// How often it is tried.
+    pub attempts: u32,
 }
 
 impl Script {
@@ -56,7 +60,12 @@ impl Script {
         let title: String = label.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
         // Without the mark Windows PowerShell takes the text for one of the machine's code page.
         let text = format!("\u{feff}# {title}\r\n{body}");
-        Ok(Self { label: label.to_owned(), text, ends_the_run: step.on_failure == OnFailure::Abort })
+        Ok(Self {
+            label: label.to_owned(),
+            text,
+            ends_the_run: step.on_failure == OnFailure::Abort,
+            attempts: step.attempts,
+        })
     }
 }
 
@@ -94,25 +103,35 @@ fn runner(scripts: &[Script]) -> String {
          setlocal\r\n\
          set \"here=%~dp0steps\"\r\n\
          set \"log=%~dp0steps.log\"\r\n\
-         set \"results=%~dp0steps.txt\"\r\n",
+         set \"results=%~dp0steps.txt\"\r\n\
+         if exist \"%here%\\aborted\" exit /b 0\r\n",
     );
     for (number, script) in (1_usize..).zip(scripts) {
         let word = if script.ends_the_run { "abort" } else { "continue" };
-        text.push_str(&format!("call :step {number:03} {word}\r\nif errorlevel 1 exit /b 0\r\n"));
+        let attempts = script.attempts;
+        text.push_str(&format!("call :step {number:03} {word} {attempts}\r\nif errorlevel 1 exit /b 0\r\n"));
     }
     text.push_str(
         "exit /b 0\r\n\
          :step\r\n\
          if exist \"%here%\\%1.done\" exit /b 0\r\n\
+         set \"left=%3\"\r\n\
+         :again\r\n\
          >> \"%log%\" echo == %1 %DATE% %TIME%\r\n\
          \"%SystemRoot%\\System32\\WindowsPowerShell\\v1.0\\powershell.exe\" -NoProfile -NonInteractive \
          -ExecutionPolicy Bypass -File \"%here%\\%1.ps1\" >> \"%log%\" 2>&1\r\n\
          set \"code=%ERRORLEVEL%\"\r\n\
-         > \"%here%\\%1.done\" echo %code%\r\n\
          >> \"%results%\" echo %1 ended with %code%\r\n\
-         if \"%code%\"==\"0\" exit /b 0\r\n\
-         if \"%code%\"==\"3010\" exit /b 0\r\n\
-         if \"%2\"==\"abort\" exit /b 1\r\n\
+         if \"%code%\"==\"0\" goto done\r\n\
+         if \"%code%\"==\"3010\" goto done\r\n\
+         set /a left-=1\r\n\
+         if %left% gtr 0 goto again\r\n\
+         > \"%here%\\%1.done\" echo %code%\r\n\
+         if not \"%2\"==\"abort\" exit /b 0\r\n\
+         > \"%here%\\aborted\" echo %1\r\n\
+         exit /b 1\r\n\
+         :done\r\n\
+         > \"%here%\\%1.done\" echo %code%\r\n\
          exit /b 0\r\n",
     );
     text
@@ -146,7 +165,7 @@ fn msi(action: &str, input: &Node) -> Result<String, Fault> {
         Some((Yaml::Map(members), _)) => {
             for (name, _, value) in members {
                 let is_name = !name.is_empty() && name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_');
-                if !is_name || name.to_ascii_uppercase().starts_with("RE") {
+                if !is_name || RESERVED.iter().any(|head| name.to_ascii_uppercase().starts_with(head)) {
                     return refuse(format!("the property {name:?}"));
                 }
                 words.push(format!("{name}={}", spaced(value.text().unwrap_or_default(), input)?));
@@ -230,10 +249,10 @@ mod tests {
 
     #[test]
     fn the_runner_goes_through_the_scripts_in_order_and_no_digit_stands_before_a_redirection() {
-        let one = |ends_the_run| Script { label: String::new(), text: String::new(), ends_the_run };
+        let one = |ends_the_run| Script { label: String::new(), text: String::new(), ends_the_run, attempts: 2 };
         let text = runner(&[one(true), one(false)]);
         let order =
-            ["call :step 001 abort", "call :step 002 continue", ":step\r\n"].map(|mark| text.find(mark).unwrap());
+            ["call :step 001 abort 2", "call :step 002 continue 2", ":step\r\n"].map(|mark| text.find(mark).unwrap());
         assert!(order.is_sorted(), "{text}");
         assert!(text.split("\r\n").all(|line| !line.contains("%>") && !line.contains("1>>")), "{text}");
     }

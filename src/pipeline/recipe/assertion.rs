@@ -7,6 +7,7 @@ use crate::base::access::{self, Comparison};
 use crate::base::descriptor::Descriptor;
 use crate::base::digest::Digest;
 use crate::base::sddl;
+use crate::base::version_resource::{self, FileVersion};
 use crate::windows::Evidence;
 use crate::windows::setting::{AccountProperty, Data, Readings, Setting, Value};
 
@@ -43,6 +44,10 @@ struct FileIs {
     #[serde(default = "yes")]
     exists: bool,
     sha256: Option<String>,
+    /// The version that its version resource tells.
+    version: Option<String>,
+    /// The least that it may be.
+    min_version: Option<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -96,6 +101,54 @@ fn yes() -> bool {
 pub(super) type Judgement = Result<String, String>;
 
 impl Assertion {
+    /// Checks what can be checked without an image; `Err` names a field, what it holds and what it takes.
+    pub(super) fn check(&self) -> Result<(), (&'static str, String, &'static str)> {
+        let asserted = [
+            self.registry.is_some(),
+            self.file.is_some(),
+            self.service.is_some(),
+            self.acl.is_some(),
+            self.account.is_some(),
+            self.certificate.is_some(),
+            self.free_bytes.is_some(),
+        ];
+        if !asserted.contains(&true) {
+            let expected = "with registry, file, service, acl, account, certificate or free_bytes";
+            return Err(("tests.assert", self.name.clone(), expected));
+        }
+        let file = self.file.as_ref();
+        if let Some(sha256) = file.and_then(|is| is.sha256.as_ref())
+            && Digest::from_hex(&sha256.to_ascii_lowercase()).is_none()
+        {
+            return Err(("file.sha256", sha256.clone(), "64 hex digits"));
+        }
+        let mut versions = file.into_iter().flat_map(FileIs::versions);
+        if let Some(odd) = versions.find(|text| text.parse::<FileVersion>().is_err()) {
+            return Err(("file.version", odd.clone(), "one to four numbers with dots between them"));
+        }
+        if let Some(is) = file.filter(|is| !is.exists && (is.sha256.is_some() || is.versions().next().is_some())) {
+            return Err(("file.exists", is.path.clone(), "true where content or version are told"));
+        }
+        if let Some(is) = &self.acl {
+            if is.key.is_some() == is.path.is_some() {
+                return Err(("acl", self.name.clone(), "either a key or a path"));
+            }
+            let limit = sddl::parse(&is.not_wider_than).ok().filter(|bytes| Descriptor::parse(bytes).is_ok());
+            if limit.is_none() {
+                return Err(("acl.not_wider_than", is.not_wider_than.clone(), "a security descriptor in SDDL"));
+            }
+        }
+        if let Some(is) = self.account.as_ref().filter(|is| is.enabled.is_none() && is.name.is_none()) {
+            return Err(("account", is.rid.to_string(), "enabled or name"));
+        }
+        if let Some(is) = &self.certificate
+            && !(is.thumbprint.len() == 40 && is.thumbprint.bytes().all(|c| c.is_ascii_hexdigit()))
+        {
+            return Err(("certificate.thumbprint", is.thumbprint.clone(), "40 hex digits"));
+        }
+        Ok(())
+    }
+
     /// Tests a machine. What cannot be read does not hold.
     pub(super) fn judge(&self, machine: &dyn Readings, evidence: &Evidence<'_>) -> Judgement {
         let judgements = [
@@ -155,16 +208,39 @@ impl FileIs {
         let path = &self.path;
         let is_there = evidence.is_there(path).map_err(|refusal| refusal.to_string())?;
         let said = format!("{path} {}", if is_there { "is there" } else { "is not there" });
-        let Some(wanted) = self.sha256.as_ref().filter(|_| is_there && self.exists) else {
-            return if is_there == self.exists { Ok(said) } else { Err(said) };
-        };
+        if is_there != self.exists {
+            return Err(said);
+        }
+        if !is_there || (self.sha256.is_none() && self.versions().next().is_none()) {
+            return Ok(said);
+        }
         let bytes = evidence.head(path, FILE_LIMIT_BYTES.saturating_add(1)).map_err(|refusal| refusal.to_string())?;
         let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 <= FILE_LIMIT_BYTES) else {
             return Err(format!("{path} is no file of at most 256 MiB"));
         };
-        let found = Digest::of(&bytes);
-        let said = format!("{path} has SHA-256 {found}");
-        if Digest::from_hex(&wanted.to_ascii_lowercase()) == Some(found) { Ok(said) } else { Err(said) }
+        let mut said = Vec::new();
+        if let Some(wanted) = &self.sha256 {
+            let found = Digest::of(&bytes);
+            said.push(format!("{path} has SHA-256 {found}"));
+            if Digest::from_hex(&wanted.to_ascii_lowercase()) != Some(found) {
+                return Err(said.join("; "));
+            }
+        }
+        if self.versions().next().is_some() {
+            let found = version_resource::of(&bytes).map_err(|why| format!("{path}: {why}"))?;
+            said.push(format!("{path} has version {found}"));
+            let is = |wanted: &Option<String>, fits: fn(&FileVersion, &FileVersion) -> bool| {
+                wanted.as_ref().is_none_or(|wanted| wanted.parse().is_ok_and(|wanted| fits(&found, &wanted)))
+            };
+            if !is(&self.version, FileVersion::eq) || !is(&self.min_version, FileVersion::ge) {
+                return Err(said.join("; "));
+            }
+        }
+        Ok(said.join("; "))
+    }
+
+    fn versions(&self) -> impl Iterator<Item = &String> {
+        self.version.iter().chain(&self.min_version)
     }
 }
 

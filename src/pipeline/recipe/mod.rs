@@ -5,12 +5,14 @@
 //! beside the recipe, by which a later run knows what changed and what is done already.
 
 mod assertion;
+mod budget;
 mod checks;
 mod document;
 mod error;
 mod images;
 mod lock;
 mod run;
+mod show;
 mod told;
 
 use std::collections::BTreeMap;
@@ -156,7 +158,11 @@ impl Recipe {
                 benchmark,
                 with: stig.with.clone(),
                 policies,
-                level: word("stig.level", &stig.level, "low, medium or high")?,
+                level: stig
+                    .level
+                    .as_ref()
+                    .map(|_| word("stig.level", &stig.level, "low, medium or high"))
+                    .transpose()?,
                 role: word("stig.role", &stig.role, "auto, ms or dc")?,
                 only: stig.only.clone(),
                 skip: stig.skip.clone(),
@@ -230,6 +236,16 @@ impl Recipe {
             return Err(unknown("aws", &error.value, error.what));
         }
         let ready = |word: &String| checks::Ready::named(word).ok_or_else(|| unknown("tests.run", word, checks::WORDS));
+        for notice in &document.notify {
+            if let Some((field, found, expected)) = notice.objection() {
+                return Err(unknown(field, &found, expected));
+            }
+        }
+        for assertion in &document.tests.assert {
+            if let Err((field, found, expected)) = assertion.check() {
+                return Err(unknown(field, &found, expected));
+            }
+        }
         let template = document.output.name.clone().unwrap_or_else(|| "{name}-{version}-{source.name}".to_owned());
         Ok(Self {
             images: images::find(&home, &document.source)?,
@@ -302,7 +318,7 @@ impl Recipe {
             "benchmark_file": document.stig.benchmark,
             "with": demand.with,
             "policy": document.stig.policy,
-            "level": demand.level.to_string(),
+            "level": demand.level().to_string(),
             "role": demand.role.to_string(),
             "only": demand.only,
             "skip": demand.skip,

@@ -11,8 +11,10 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::super::component::{StepStatus, StepTold};
 use super::super::harden::sums;
 use super::super::{Error, Harden, Outcome, Result, harden};
+use super::budget::Budget;
 use super::images::Image;
 use super::lock::{Entry, Lock, sums_of};
 use super::{Fault, Recipe, checks, plain};
@@ -40,6 +42,8 @@ pub struct Options {
     pub keep_failed: bool,
     /// How many images are worked on at once.
     pub jobs: usize,
+    /// The bytes of memory that they may take together, as their hives let expect.
+    pub memory: u64,
 }
 
 /// What a run did.
@@ -70,6 +74,10 @@ pub struct Built {
     pub totals: Option<Totals>,
     /// How many settings were changed.
     pub changes: usize,
+    /// What was noticed about the image, each with its code.
+    pub warnings: Vec<String>,
+    /// The steps of components that were not carried out, or not here.
+    pub left: Vec<StepTold>,
     /// The tests in the recipe's order.
     pub tests: Vec<TestTold>,
     /// Why there is no bundle.
@@ -101,6 +109,7 @@ struct Shared<'a> {
     lock: Mutex<Lock>,
     lock_path: PathBuf,
     was_finished: bool,
+    budget: Budget,
 }
 
 /// Carries a recipe out.
@@ -120,12 +129,17 @@ pub fn run(recipe: &Recipe, options: &Options, progress: &dyn Progress) -> Resul
     let mut lock = Lock::read(&lock_path)?;
     let was_finished = std::mem::replace(&mut lock.finished, false);
     // A run that has nothing to do leaves the lock as it is.
-    let shared = Shared { recipe, options, lock: Mutex::new(lock), lock_path, was_finished };
+    let shared =
+        Shared { recipe, options, lock: Mutex::new(lock), lock_path, was_finished, budget: Budget::of(options.memory) };
     std::fs::create_dir(&work).map_err(fs::failed("create", &work))?;
 
     let next = AtomicUsize::new(0);
     let done: Mutex<BTreeMap<usize, Built>> = Mutex::new(BTreeMap::new());
     let workers = options.jobs.clamp(1, recipe.images.len().max(1));
+    let whole = progress;
+    if workers > 1 {
+        whole.start("several images", 0);
+    }
     let progress = if workers == 1 { progress } else { &Silent };
     std::thread::scope(|scope| {
         for _ in 0..workers {
@@ -139,6 +153,7 @@ pub fn run(recipe: &Recipe, options: &Options, progress: &dyn Progress) -> Resul
             });
         }
     });
+    whole.finish();
     clear(&work)?;
     let images: Vec<Built> =
         done.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner).into_values().collect();
@@ -161,6 +176,8 @@ impl Shared<'_> {
             sha256: None,
             totals: None,
             changes: 0,
+            warnings: Vec::new(),
+            left: Vec::new(),
             tests: Vec::new(),
             error: None,
         };
@@ -195,6 +212,10 @@ impl Shared<'_> {
         }
         std::fs::create_dir(work).map_err(fs::failed("create", work))?;
         let bundle = work.join("bundle");
+        let _share = {
+            let opened = disk::Image::open_as(&image.path, image.format, image.parent.as_deref())?;
+            self.budget.take(&opened)
+        };
         let job = Harden {
             source: image.path.clone(),
             format: image.format,
@@ -212,6 +233,8 @@ impl Shared<'_> {
         let outcome = harden(&job, progress)?;
         built.totals = Some(outcome.after.totals);
         built.changes = outcome.applied.len();
+        built.warnings.clone_from(&outcome.warnings);
+        built.left = outcome.components.iter().filter(|told| told.status != StepStatus::Done).cloned().collect();
         built.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
         // The image may have been exchanged since it was digested.
         let read = outcome.source.as_ref().and_then(|source| source.sha256).map(|sha256| sha256.to_string());

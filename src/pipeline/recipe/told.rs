@@ -18,12 +18,27 @@ impl Built {
 }
 
 impl Summary {
+    /// Returns how the run went, in one word.
+    pub fn status(&self) -> &'static str {
+        let open = |image: &Built| image.totals.is_some_and(|totals| totals.all.open > 0);
+        if self.images.iter().any(|image| image.error.is_some()) {
+            "refused"
+        } else if !self.images.iter().all(Built::is_good) {
+            "failed"
+        } else if self.images.iter().any(open) {
+            "findings"
+        } else {
+            "succeeded"
+        }
+    }
+
     /// Returns the run's document, schema `coldforge/recipe-run/1`.
     pub fn document(&self) -> Json {
         json!({
             "schema": "coldforge/recipe-run/1",
             "name": self.name,
             "version": self.version,
+            "status": self.status(),
             "images": self.images.iter().map(image).collect::<Vec<_>>(),
         })
     }
@@ -38,6 +53,8 @@ fn image(image: &Built) -> Json {
         "image_sha256": image.sha256,
         "totals": image.totals,
         "changes": image.changes,
+        "warnings": image.warnings,
+        "steps_left": image.left,
         "tests": image.tests,
         "error": image.error.as_ref().map(|error| json!({
             "kind": error.kind(),
