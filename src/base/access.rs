@@ -163,6 +163,27 @@ pub fn compare(kind: Kind, found: &Descriptor<'_>, limit: &Descriptor<'_>) -> Co
     if excess.is_empty() { Comparison::NotWider } else { Comparison::Wider(excess) }
 }
 
+/// Tells whether somebody with these SIDs is granted every right of a mask on the object itself; `None` if an entry is of a
+/// kind that is not evaluated.
+pub fn allows(kind: Kind, found: &Descriptor<'_>, holder: &[Sid], mask: u32) -> Option<bool> {
+    let entries = match &found.dacl {
+        List::Null | List::Absent => return Some(true),
+        List::Entries(entries) => entries.as_slice(),
+    };
+    if entries.iter().any(|entry| !matches!(entry.kind, ALLOWED | DENIED)) {
+        return None;
+    }
+    let mut left = meant(kind, mask);
+    for rule in rules(kind, entries, Scope::Itself).iter().filter(|rule| holder.contains(rule.sid)) {
+        match rule.allows {
+            true => left &= !rule.mask,
+            false if left & rule.mask != 0 => return Some(false),
+            false => {}
+        }
+    }
+    Some(left == 0)
+}
+
 /// Returns the entries that count in a scope, in order.
 fn rules<'s>(kind: Kind, entries: &'s [Entry<'_>], scope: Scope) -> Vec<Rule<'s>> {
     let counts = |entry: &&Entry<'_>| {
@@ -238,6 +259,23 @@ mod tests {
     fn told(kind: Kind, found: &str, limit: &str) -> Comparison {
         let (found, limit) = (sddl::parse(found).unwrap(), sddl::parse(limit).unwrap());
         compare(kind, &Descriptor::parse(&found).unwrap(), &Descriptor::parse(&limit).unwrap())
+    }
+
+    #[test]
+    fn somebody_has_what_the_first_entries_for_him_say() {
+        let of = |text: &str, mask: u32| {
+            let bytes = crate::base::sddl::parse(text).unwrap();
+            let holder = ["S-1-5-18", "S-1-5-32-544"].map(|sid| sid.parse().unwrap());
+            allows(Kind::File, &Descriptor::parse(&bytes).unwrap(), &holder, mask)
+        };
+        assert_eq!(of("D:(A;;0x1200a9;;;SY)(A;;FA;;;BU)", 0x2), Some(false));
+        assert_eq!(of("D:(A;;0x2;;;SY)(A;;0x4;;;BA)", 0x6), Some(true), "from two entries");
+        assert_eq!(of("D:(D;;0x2;;;BA)(A;;FA;;;SY)", 0x2), Some(false));
+        assert_eq!(of("D:(A;;FA;;;SY)(D;;0x2;;;BA)", 0x2), Some(true), "the first one decides");
+        assert_eq!(of("D:(A;IOOI;FA;;;SY)", 0x2), Some(false), "it counts below");
+        assert_eq!(of("D:(A;;GA;;;SY)", 0x0001_0000), Some(true));
+        assert_eq!(of("D:", 0x1), Some(false));
+        assert_eq!(of("O:SY", 0x1), Some(true));
     }
 
     #[test]

@@ -308,7 +308,7 @@ mod tests {
             timer("cron(0/20 5/6 ? JAN/6 FRI-SUN *)")[0],
             "OnCalendar=Sun,Fri,Sat *-1..12/6-* 5..23/6:0..59/20:00 UTC"
         );
-        assert_eq!(Schedule::parse("0 3 * JAN-3 FRI-0").unwrap().crontab(), Ok("0 3 * 1-3 SUN,FRI,SAT".to_owned()));
+        assert_eq!(Schedule::parse("0 3 * JAN-3 FRI-7").unwrap().crontab(), Ok("0 3 * 1-3 SUN,FRI,SAT".to_owned()));
         assert_eq!(timer("cron(0 3 ? 8-AUG SUN-1 *)")[0], "OnCalendar=Sun *-8-* 3:0:00 UTC");
         assert_eq!(timer("rate(7 days)")[1], "OnUnitActiveSec=10080min");
     }

@@ -207,6 +207,33 @@ fn keys_and_files_of_a_script_are_made_where_powershell_would_make_them() {
 }
 
 #[test]
+fn what_windows_keeps_from_system_is_kept_from_components() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let run = |step: &str, code: i32| {
+        let component = document(home.path(), &format!("- {{name: Step, {step}}}\n"));
+        let _ = std::fs::remove_dir_all(home.path().join("out"));
+        harden(&image, &home.path().join("out"), &component, &[]).expect(code)
+    };
+    for step in [
+        r"action: CreateFile, inputs: [{path: 'C:\Windows\System32\ntoskrnl.exe', content: x}]",
+        r"action: DeleteFile, inputs: [{path: 'C:\Windows\System32\cmd.exe'}]",
+        r"action: MoveFile, inputs: [{source: 'C:\Windows\System32\cmd.exe', destination: 'C:\cmd.exe'}]",
+    ] {
+        let answer = run(step, 3);
+        assert!(answer.err.contains("do not let SYSTEM change it"), "{step}: {}", answer.err);
+    }
+    for step in [
+        r"action: CopyFile, inputs: [{source: 'C:\Windows\System32\cmd.exe', destination: 'C:\cmd.exe'}]",
+        r"action: CreateFile, inputs: [{path: 'C:\Windows\System32\acme.txt', content: x}]",
+        r"action: AppendFile, inputs: [{path: 'C:\Windows\System32\drivers\etc\hosts', content: x}]",
+        r"action: CreateFolder, inputs: [{path: 'C:\Acme\a\b'}]",
+    ] {
+        run(step, 0);
+    }
+}
+
+#[test]
 fn lint_names_what_is_wrong_and_where() {
     let home = tempfile::tempdir().unwrap();
     let lint = |text_of: &str| {

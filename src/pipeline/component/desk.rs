@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use super::fault::{Fault, Flaw, Position};
 use super::path;
 use super::staged::{self, Script};
+use crate::base::access;
+use crate::base::descriptor::Descriptor;
 use crate::base::pattern;
+use crate::base::sddl;
+use crate::base::sid::Sid;
 use crate::base::time::Moment;
 use crate::policy::Step;
 use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
@@ -393,11 +397,76 @@ impl<'a> Desk<'a> {
         if !path::is_open(&path) {
             return Err(self.fault(Flaw::Path, format!("`{path}` belongs to Windows itself")));
         }
+        if !self.files.contains_key(&folded(&path)) {
+            self.may(&path, &state)?;
+        }
         let who = self.who.0.clone();
         let planned = self.files.entry(folded(&path)).or_insert(Planned { path, state: State::Gone, who: Vec::new() });
         planned.state = state;
         join(&mut planned.who, who);
         Ok(())
+    }
+
+    /// Refuses what Windows would refuse to SYSTEM, as whom components run: most of its own files belong to its installer.
+    fn may(&self, path: &str, state: &State) -> Result<(), Fault> {
+        const WRITE: u32 = 0x0000_0006;
+        const DELETE: u32 = 0x0001_0000;
+        const DELETE_BELOW: u32 = 0x0000_0040;
+        const ADD_FILE: u32 = 0x0000_0002;
+        const ADD_FOLDER: u32 = 0x0000_0004;
+        let is_there = match state {
+            State::Folder | State::NoFolder => self.is_there(&Setting::Folder { path: path.to_owned() })?,
+            State::Text(_) | State::Data(_) | State::Gone => self.is_there(&Setting::File { path: path.to_owned() })?,
+        };
+        let may = match state {
+            State::Gone | State::NoFolder if !is_there => true,
+            State::Text(_) | State::Data(_) | State::Folder if !is_there => {
+                let above = || std::iter::successors(path.rsplit_once('\\'), |(above, _)| above.rsplit_once('\\'));
+                let mut holder = None;
+                for (above, _) in above() {
+                    if self.is_there(&Setting::Folder { path: above.to_owned() })? {
+                        holder = Some(above);
+                        break;
+                    }
+                }
+                let is_right_below = holder == path.rsplit_once('\\').map(|(above, _)| above);
+                let is_file = *state != State::Folder;
+                let right = if is_file && is_right_below { ADD_FILE } else { ADD_FOLDER };
+                // In the root everybody who administers may.
+                holder.map_or(Ok(true), |holder| self.grants(holder, right))?
+            }
+            State::Folder => true,
+            State::Text(text) => {
+                let stands = self.read(&Setting::FileContent { path: path.to_owned() })?;
+                stands == Some(Value::Text(text.clone())) || self.grants(path, WRITE)?
+            }
+            State::Data(content) => {
+                let stands = self.read(&Setting::FileData { path: path.to_owned() })?;
+                matches!(stands, Some(Value::Content(stands)) if stands.sha256 == content.sha256)
+                    || self.grants(path, WRITE)?
+            }
+            State::Gone | State::NoFolder => {
+                let above = path.rsplit_once('\\').map(|(above, _)| above);
+                self.grants(path, DELETE)? || above.map_or(Ok(false), |above| self.grants(above, DELETE_BELOW))?
+            }
+        };
+        match may {
+            true => Ok(()),
+            false => Err(self.fault(Flaw::Failed, format!("the permissions of `{path}` do not let SYSTEM change it"))),
+        }
+    }
+
+    /// Tells whether SYSTEM has a right to a file or folder that is there.
+    fn grants(&self, path: &str, mask: u32) -> Result<bool, Fault> {
+        let system = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", "S-1-1-0"];
+        let holder: Vec<Sid> = system.iter().filter_map(|sid| sid.parse().ok()).collect();
+        let unknown = || self.fault(Flaw::Failed, format!("whether SYSTEM may change `{path}` cannot be told"));
+        let Some(Value::Sddl(text)) = self.read(&Setting::FileAcl { path: path.to_owned() })? else {
+            return Err(unknown());
+        };
+        let bytes = sddl::parse(&text).map_err(|_| unknown())?;
+        let descriptor = Descriptor::parse(&bytes).map_err(|_| unknown())?;
+        access::allows(access::Kind::File, &descriptor, &holder, mask).ok_or_else(unknown)
     }
 
     fn write(&self) -> Result<(), Fault> {

@@ -400,6 +400,11 @@ impl Reader {
     }
 
     fn input(&mut self, value: &Node, kind: Kind, name: &str) {
+        let items = if kind == Kind::Texts { value.list().unwrap_or_default() } else { &[] };
+        if let Some(nothing) = std::iter::once(value).chain(items).find(|node| node.is_null()) {
+            let what = format!("`{name}` holds nothing: write '' for an empty text");
+            return self.fault(nothing.at, Flaw::Form, what);
+        }
         let is_open = value.text().is_some_and(|text| text.contains("{{"));
         match kind {
             Kind::Text => {

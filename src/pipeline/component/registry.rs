@@ -56,6 +56,9 @@ pub(super) fn value(input: &Node) -> Result<Value> {
         items.into_iter().map(|item| item.text().ok_or_else(|| misfit("an item is no text"))).collect()
     };
     let scalar = || value.text().ok_or_else(|| misfit("it is no text and no number"));
+    if value.list().unwrap_or_default().iter().any(Node::is_null) {
+        return Err(misfit("an item is nothing: write '' for an empty text"));
+    }
     let word = kind.text().unwrap_or_default().to_ascii_uppercase();
     Ok(match word.as_str() {
         "SZ" | "EXPAND_SZ" => {
@@ -103,6 +106,8 @@ fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
         Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
         Some(_) => None,
+        // A zero in front makes a number octal for some readers of YAML, and for others not.
+        None if text.len() > 1 && text.starts_with('0') => None,
         None => Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok(),
     }
 }
