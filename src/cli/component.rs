@@ -45,6 +45,14 @@ struct Lint {
     /// What would become of scripts: fail, skip, translate or first-boot
     #[arg(long, value_name = "WHAT", default_value = "fail", value_parser = scripts)]
     scripts: Scripts,
+
+    /// A folder that stands in for the network, as for `coldforge harden`
+    #[arg(long, value_name = "DIR")]
+    downloads: Option<PathBuf>,
+
+    /// The value of a parameter, where an address of a download has one in it (repeat for more)
+    #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
+    parameters: Vec<(String, String)>,
 }
 
 /// What is done beside the rules.
@@ -62,6 +70,11 @@ pub(super) struct Components {
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair, requires = "files")]
     parameters: Vec<(String, String)>,
 
+    /// A folder that stands in for the network: S3Download of s3://BUCKET/KEY takes DIR/BUCKET/KEY, WebDownload of
+    /// https://HOST/PATH takes DIR/HOST/PATH
+    #[arg(long, value_name = "DIR", requires = "files")]
+    downloads: Option<PathBuf>,
+
     /// What becomes of PowerShell in components: fail (the component is refused), skip (left out, and told), translate
     /// (where each line says in a closed list of commands what can be done offline) or first-boot (it runs once when
     /// setup has ended, and so do programs and installers)
@@ -75,7 +88,7 @@ impl Components {
         let parameters: BTreeMap<String, String> = self.parameters.iter().cloned().collect();
         demand.scripts = self.scripts;
         for file in &self.files {
-            let component = Component::from_path(file, &parameters).map_err(boxed)?;
+            let component = Component::from_path(file, &parameters, self.downloads.as_deref()).map_err(boxed)?;
             demand.add_component(component).map_err(boxed)?;
         }
         Ok(())
@@ -83,13 +96,14 @@ impl Components {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let Verb::Lint(Lint { file, scripts }) = &arguments.verb;
+    let Verb::Lint(Lint { file, scripts, downloads, parameters }) = &arguments.verb;
+    let parameters: BTreeMap<String, String> = parameters.iter().cloned().collect();
     let name = name(file);
-    let component = Component::parse(&name, &text(file)?, &BTreeMap::new());
+    let component = Component::parse(&name, &text(file)?, &parameters);
     let (component, faults) = match component {
-        Ok(component) => {
+        Ok(_) => {
             // What it names beside it must be there as well.
-            Component::from_path(file, &BTreeMap::new()).map_err(boxed)?;
+            let component = Component::from_path(file, &parameters, downloads.as_deref()).map_err(boxed)?;
             let beyond = component.beyond(*scripts);
             (Some(component), beyond)
         }

@@ -156,8 +156,14 @@ fn told(document: &Json, indent: &str) -> String {
             Json::String(said) => format!("{said}\n"),
             Json::Object(_) => format!("\n{}", told(value, &format!("{indent}  "))),
             Json::Array(all) if all.iter().all(Json::is_object) => {
-                let parts: Vec<String> = all.iter().map(|one| told(one, &format!("{indent}  "))).collect();
-                format!("\n{}", parts.join(""))
+                // The first line of each is marked as one of a list.
+                let deeper = format!("{indent}    ");
+                let marked = |one: &Json| told(one, &deeper).replacen(&deeper, &format!("{indent}  - "), 1);
+                format!("\n{}", all.iter().map(marked).collect::<String>())
+            }
+            Json::Array(all) if all.iter().any(|one| one.as_str().is_some_and(|text| text.contains(' '))) => {
+                let line = |one: &Json| format!("{indent}  - {}\n", one.as_str().unwrap_or_default());
+                format!("\n{}", all.iter().map(line).collect::<String>())
             }
             Json::Array(all) => {
                 let parts: Vec<String> =

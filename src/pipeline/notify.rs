@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
 use super::webhook;
@@ -39,7 +39,7 @@ pub struct Notice {
 }
 
 /// A kind of run.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum When {
     /// Every test holds.
@@ -78,6 +78,17 @@ impl Notice {
             return stand_in.map(|expected| ("notify.webhook_from", name.clone(), expected));
         }
         is_empty.then(|| ("notify", "nobody".to_owned(), "command, webhook, webhook_from or sns"))
+    }
+
+    /// Tells who is told of what.
+    pub(super) fn review(&self) -> Json {
+        json!({
+            "on": self.on,
+            "command": self.command,
+            "webhook": self.webhook.as_deref().map(webhook::shown),
+            "webhook_from": self.webhook_from,
+            "sns": self.sns.as_ref().map(|sns| &sns.topic_arn),
+        })
     }
 
     /// Returns the address to post to, if there is one.

@@ -234,6 +234,35 @@ fn what_windows_keeps_from_system_is_kept_from_components() {
 }
 
 #[test]
+fn a_document_that_would_fill_the_memory_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let refused = |steps: &str, what: &str| {
+        let component = document(home.path(), steps);
+        let answer = harden(&image, &home.path().join("out"), &component, &[]).expect(3);
+        assert!(answer.err.contains(what), "{}", answer.err);
+    };
+    let many = format!(
+        r"- name: Many
+  action: CreateFile
+  loop: {{for: {{start: 1, end: 9000, updateBy: 1}}}}
+  inputs: [{{path: 'C:\a\{{{{ loop.index }}}}', content: '{}'}}]
+",
+        "y".repeat(900_000)
+    );
+    refused(&many, "more than 512 MiB of texts and files");
+    let step = |number: usize, content: &str| {
+        format!("- {{name: Step{number:02}, action: CreateFile, inputs: [{{path: 'C:\\a', content: '{content}'}}]}}\n")
+    };
+    let mut twice = step(0, "abcdefgh");
+    for number in 1..40 {
+        let before = format!("{{{{ build.Step{:02}.inputs.content }}}}", number - 1);
+        twice.push_str(&step(number, &before.repeat(2)));
+    }
+    refused(&twice, "makes a text of more than 16 MiB");
+}
+
+#[test]
 fn lint_names_what_is_wrong_and_where() {
     let home = tempfile::tempdir().unwrap();
     let lint = |text_of: &str| {

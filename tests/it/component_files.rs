@@ -145,6 +145,72 @@ fn files_beside_a_document_are_installed_copied_moved_and_proven_again_without_i
 }
 
 #[test]
+fn downloads_come_from_a_folder_that_stands_in_for_the_network() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let image = copy_of("ws2022.vhd", home);
+    let mirror = home.join("mirror");
+    write(home, "mirror/acme-bin/agent/a.bin", &binary(1, 5000));
+    write(home, "mirror/acme-bin/agent/sub/b.txt", b"b");
+    write(home, "mirror/example.com/tools/t.zip", b"zip");
+    write(home, "outside/secret", b"secret");
+    let steps = |web: &str| {
+        format!(
+            r"- {{name: Folder, action: CreateFolder, inputs: [{{path: 'C:\Acme'}}]}}
+- name: Objects
+  action: S3Download
+  inputs:
+  - {{source: 's3://acme-bin/agent/*', destination: 'C:\Acme'}}
+  - {{source: 's3://acme-bin/agent/a.bin', destination: 'C:\Acme\single.bin', expectedBucketOwner: '111122223333'}}
+- name: Tool
+  action: WebDownload
+  inputs: [{{source: 'https://example.com/tools/t.zip', destination: 'C:\New\Tools\', {web}}}]
+- name: Chain
+  action: CreateFile
+  inputs: [{{path: 'C:\Acme\chain.txt', content: '{{{{ build.Tool.outputs[0].destination }}}}'}}]"
+        )
+    };
+    let right =
+        format!("algorithm: SHA256, checksum: {}", crate::support::sha256(&mirror.join("example.com/tools/t.zip")));
+    let component = document(home, &steps(&right));
+    let out = home.join("out");
+    let answer = harden(&image, &out, &component, &[]).expect(3);
+    assert!(answer.err.contains("name a folder of downloads"), "{}", answer.err);
+    let from = ["--downloads", text(&mirror)];
+    coldforge([&["component", "lint", text(&component)], &from[..]].concat()).expect(0);
+    harden(&image, &out, &component, &from).expect(0);
+    let hardened = out.join("ws2022.vhd");
+    let sum = |path: &str| got(&hardened, path, home);
+    let a = Some(crate::support::sha256(&mirror.join("acme-bin/agent/a.bin")));
+    assert_eq!((sum("/Acme/a.bin"), sum("/Acme/single.bin")), (a.clone(), a));
+    assert!(sum("/Acme/sub/b.txt").is_some() && sum("/New/Tools/t.zip").is_some());
+    assert_eq!(coldforge(["cat", text(&hardened), "/Acme/chain.txt"]).expect(0).out, r"C:\New\Tools\t.zip");
+    // The bundle keeps what was downloaded.
+    std::fs::rename(&mirror, home.join("gone")).unwrap();
+    coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
+    std::fs::rename(home.join("gone"), &mirror).unwrap();
+    let again = harden(&hardened, &home.join("again"), &component, &from).expect(0).json();
+    assert_eq!(again["changed"].as_array().unwrap().len(), 0, "{:#}", again["changed"]);
+
+    let refused = |steps: &str, what: &str| {
+        let component = document(home, steps);
+        let answer = harden(&image, &home.join("refused"), &component, &from).expect(3);
+        assert!(answer.err.contains(what), "{what}: {}", answer.err);
+    };
+    refused(&steps(&format!("algorithm: SHA256, checksum: {}", "0".repeat(64))), "its SHA256 is");
+    refused(&steps("algorithm: SHA256"), "stand together");
+    let one = |source: &str, destination: &str| {
+        format!("- {{name: One, action: S3Download, inputs: [{{source: '{source}', destination: '{destination}'}}]}}")
+    };
+    refused(&one("s3://acme-bin/agent/a.bin", r"C:\None\a.bin"), "there is no folder");
+    refused(&one("s3://acme-bin/agent/a.bin", r"C:\Windows"), "is a folder: name the file");
+    refused(&one("s3://acme-bin/none", r"C:\a"), "there is no \"acme-bin/none\" in");
+    refused(&one("s3://acme-bin/../../outside/secret", r"C:\a"), "leads out of");
+    std::os::unix::fs::symlink(home.join("outside/secret"), mirror.join("acme-bin/link")).unwrap();
+    refused(&one("s3://acme-bin/link", r"C:\a"), "leads out of");
+}
+
+#[test]
 fn what_leads_out_of_the_documents_folder_is_not_brought() {
     let home = tempfile::tempdir().unwrap();
     let home = home.path();
@@ -159,7 +225,7 @@ fn what_leads_out_of_the_documents_folder_is_not_brought() {
         ("/etc/hostname", "leads out"),
         ("link.txt", "leads out"),
         ("real", "symbolic link"),
-        ("none.txt", "beside the document"),
+        ("none.txt", "there is no"),
         ("'{{ A }}'", "written out"),
     ] {
         let steps =

@@ -29,6 +29,8 @@ pub(super) enum Offline {
     Program(&'static str),
     /// It says what the run as a whole applies, and is heard before the first step is done.
     Run,
+    /// It fetches something, which a folder of this machine can stand in for: why it cannot be done without one.
+    Download(&'static str),
     /// It is no action of Windows.
     OtherSystem,
     /// It cannot be done: why.
@@ -56,7 +58,7 @@ impl Action {
 }
 
 use Kind::{Any, Flag, Number, Text, Texts};
-use Offline::{Done, Never, OtherSystem, Program, Run, Script};
+use Offline::{Done, Download, Never, OtherSystem, Program, Run, Script};
 
 const PATH: Input = ("path", Text, true);
 const SOURCE: Input = ("source", Text, true);
@@ -64,7 +66,7 @@ const DESTINATION: Input = ("destination", Text, true);
 const OVERWRITE: Input = ("overwrite", Flag, false);
 const ENCODING: Input = ("encoding", Text, false);
 const CONTENT: Input = ("content", Text, false);
-const NETWORK: &str = "nothing is fetched from a network: put the file beside the document and use InstallFiles";
+const NETWORK: &str = "nothing is fetched from a network: name a folder of downloads, or put the file beside the document and use InstallFiles";
 const INSTALLER: &str = "an installer runs programs of its own";
 
 const fn each(name: &'static str, inputs: &'static [Input], offline: Offline) -> Action {
@@ -110,7 +112,7 @@ pub(super) const ACTIONS: &[Action] = &[
     each("SetFolderOwner", &[], OtherSystem),
     each("SetFilePermissions", &[], OtherSystem),
     each("SetFolderPermissions", &[], OtherSystem),
-    each("S3Download", &[SOURCE, DESTINATION, ("expectedBucketOwner", Text, false), OVERWRITE], Never(NETWORK)),
+    each("S3Download", &[SOURCE, DESTINATION, ("expectedBucketOwner", Text, false), OVERWRITE], Download(NETWORK)),
     each(
         "S3Upload",
         &[SOURCE, DESTINATION, ("recurse", Flag, false), ("expectedBucketOwner", Text, false)],
@@ -126,7 +128,7 @@ pub(super) const ACTIONS: &[Action] = &[
             ("algorithm", Text, false),
             ("ignoreCertificateErrors", Flag, false),
         ],
-        Never(NETWORK),
+        Download(NETWORK),
     ),
     once("ExecuteBash", &[], OtherSystem),
     once("ExecutePowerShell", &[("commands", Texts, false), ("file", Text, false)], Script),

@@ -27,44 +27,54 @@ pub(super) type Beside = BTreeMap<String, Content>;
 pub(super) fn read(document: &Document, home: &Path) -> Result<Beside, Fault> {
     let mut beside = Beside::new();
     for (at, source) in sources(document) {
-        let wrong = |what: String| Fault::new(at, Flaw::Path, what);
-        let path = relative(source).map_err(|why| wrong(format!("{source:?} {why}")))?;
-        let inside = |file: &Path| -> Result<(), Fault> {
-            let [home, file] = [home, file].map(|path| path.canonicalize());
-            let is_inside = matches!((&home, &file), (Ok(home), Ok(file)) if file.starts_with(home));
-            match (file, is_inside) {
-                (Ok(_), true) => Ok(()),
-                (Ok(_), false) => Err(wrong(format!("{source:?} leads out of the folder of the document"))),
-                (Err(_), _) => Err(wrong(format!("there is no {source:?} beside the document"))),
-            }
-        };
-        // Folders that are still to be looked at.
-        let mut open = vec![path];
-        while let Some(path) = open.pop() {
-            let file = home.join(&path);
-            inside(&file)?;
-            if file.is_dir() {
-                let entries = std::fs::read_dir(&file).map_err(|error| wrong(format!("{source:?}: {error}")))?;
-                for entry in entries {
-                    let entry = entry.map_err(|error| wrong(format!("{source:?}: {error}")))?;
-                    let name = entry.file_name().into_string();
-                    let name = name.map_err(|name| wrong(format!("the name {} is not UTF-8", name.display())))?;
-                    if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
-                        return Err(wrong(format!("{source:?} holds the symbolic link {name:?}")));
-                    }
-                    open.push(format!("{path}/{name}"));
-                }
-            } else {
-                let content = fs::read(&file, FILE_LIMIT_BYTES).map_err(|error| wrong(error.to_string()))?;
-                beside.insert(path, Content::of(content));
-            }
-            let bytes = beside.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-            if beside.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
-                return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
-            }
-        }
+        let path = relative(source).map_err(|why| Fault::new(at, Flaw::Path, format!("{source:?} {why}")))?;
+        gather(home, &path, "", at, &mut beside)?;
     }
     Ok(beside)
+}
+
+/// Reads a file, or all files of a folder, and keeps each under its path behind a head.
+///
+/// # Errors
+/// What is not there, leads out of the folder, or is too large.
+pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside: &mut Beside) -> Result<(), Fault> {
+    let wrong = |what: String| Fault::new(at, Flaw::Path, what);
+    let shown = home.display();
+    let inside = |file: &Path| -> Result<(), Fault> {
+        let [home, file] = [home, file].map(|path| path.canonicalize());
+        let is_inside = matches!((&home, &file), (Ok(home), Ok(file)) if file.starts_with(home));
+        match (file, is_inside) {
+            (Ok(_), true) => Ok(()),
+            (Ok(_), false) => Err(wrong(format!("{source:?} leads out of `{shown}`"))),
+            (Err(_), _) => Err(wrong(format!("there is no {source:?} in `{shown}`"))),
+        }
+    };
+    // Folders that are still to be looked at.
+    let mut open = vec![source.to_owned()];
+    while let Some(path) = open.pop() {
+        let file = home.join(&path);
+        inside(&file)?;
+        if file.is_dir() {
+            let entries = std::fs::read_dir(&file).map_err(|error| wrong(format!("{source:?}: {error}")))?;
+            for entry in entries {
+                let entry = entry.map_err(|error| wrong(format!("{source:?}: {error}")))?;
+                let name = entry.file_name().into_string();
+                let name = name.map_err(|name| wrong(format!("the name {} is not UTF-8", name.display())))?;
+                if entry.file_type().is_ok_and(|kind| kind.is_symlink()) {
+                    return Err(wrong(format!("{source:?} holds the symbolic link {name:?}")));
+                }
+                open.push(format!("{path}/{name}"));
+            }
+        } else {
+            let content = fs::read(&file, FILE_LIMIT_BYTES).map_err(|error| wrong(error.to_string()))?;
+            beside.insert(format!("{head}{path}"), Content::of(content));
+        }
+        let bytes = beside.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+        if beside.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
+            return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what a source means: its files, each with the path below it; one file has none below itself.

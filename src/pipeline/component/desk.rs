@@ -19,6 +19,9 @@ const MOST_TEXT_BYTES: usize = 1 << 20;
 /// No folder that is worked on as a whole holds more.
 const MOST_ENTRIES: usize = 4096;
 
+/// Texts and files of all components together are no larger: they lie in memory, and a loop makes many of few.
+const MOST_BYTES: usize = 512 << 20;
+
 /// A machine with what will be done to it.
 pub(in crate::pipeline) struct Desk<'a> {
     machine: &'a dyn Readings,
@@ -35,6 +38,8 @@ pub(in crate::pipeline) struct Desk<'a> {
     files: BTreeMap<String, Planned>,
     /// What is left to the first start, in its order.
     scripts: Vec<Script>,
+    /// How many bytes texts and files have so far.
+    spent: usize,
 }
 
 /// A file or folder as it will be.
@@ -71,12 +76,25 @@ impl<'a> Desk<'a> {
             values: Vec::new(),
             files: BTreeMap::new(),
             scripts: Vec::new(),
+            spent: 0,
         }
     }
 
     /// Returns one that nothing may be done to.
     pub(super) fn to_look_at(machine: &'a dyn Readings, now: Moment) -> Self {
         Self { may_write: false, ..Self::new(machine, now) }
+    }
+
+    /// Counts bytes that will lie in memory.
+    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.spent = self.spent.saturating_add(bytes);
+        match self.spent > MOST_BYTES {
+            true => {
+                let what = format!("the components make more than {} MiB of texts and files", MOST_BYTES >> 20);
+                Err(self.fault(Flaw::Size, what))
+            }
+            false => Ok(()),
+        }
     }
 
     /// Says which step is at work.
@@ -281,6 +299,7 @@ impl<'a> Desk<'a> {
     /// Gives a file this text.
     pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
         self.room(&path)?;
+        self.spend(text.len())?;
         // What is no text now is not told as one either.
         let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
         self.plan(path, if is_text { State::Text(text) } else { State::Data(Content::of(text.as_bytes())) })
@@ -293,6 +312,7 @@ impl<'a> Desk<'a> {
             Some(text) => self.put(path, text.to_owned()),
             None => {
                 self.room(&path)?;
+                self.spend(content.data.as_ref().map_or(0, |data| data.len()))?;
                 self.plan(path, State::Data(content))
             }
         }

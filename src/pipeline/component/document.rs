@@ -100,11 +100,14 @@ impl Document {
     }
 
     /// Returns what of a sound document cannot be carried out on a powered-off machine.
-    pub fn beyond(&self, scripts: Scripts) -> Vec<Fault> {
+    pub fn beyond(&self, scripts: Scripts, has_downloads: bool) -> Vec<Fault> {
         let mut faults = Vec::new();
         for step in self.phases.iter().flat_map(|phase| &phase.steps) {
             match Action::named(&step.action).map(|action| action.offline) {
                 Some(Offline::Never(why)) => {
+                    faults.push(Fault::new(step.at, Flaw::NeedsWindows, format!("{} ({why})", step.action)));
+                }
+                Some(Offline::Download(why)) if !has_downloads => {
                     faults.push(Fault::new(step.at, Flaw::NeedsWindows, format!("{} ({why})", step.action)));
                 }
                 Some(Offline::Program(why)) if scripts != Scripts::FirstBoot => {

@@ -9,6 +9,9 @@ use super::document::{Document, Values};
 use super::fault::{Fault, Flaw, Position};
 use super::yaml::{Node, Value};
 
+/// No text that expressions make is longer: each step could double that of the one before.
+const MOST_BYTES: usize = 16 << 20;
+
 /// What an expression can name.
 pub(super) struct Scope<'a> {
     /// Parameters and constants.
@@ -41,6 +44,10 @@ pub(super) fn resolve(text: &str, at: Position, scope: &Scope<'_>) -> Result<Str
             // The format leaves what names a loop in a step without one as it stands.
             None if is_turn(name) && scope.turn.is_none() => resolved.push_str(&format!("{{{{ {name} }}}}")),
             None => return Err(Fault::new(at, Flaw::Expression, format!("`{{{{ {name} }}}}`"))),
+        }
+        if resolved.len() > MOST_BYTES {
+            let what = format!("`{{{{ {name} }}}}` makes a text of more than {} MiB", MOST_BYTES >> 20);
+            return Err(Fault::new(at, Flaw::Expression, what));
         }
         rest = after;
     }

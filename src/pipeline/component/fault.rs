@@ -38,7 +38,11 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}: {}", self.at, self.flaw, self.what)
+        // What is wrong with the document as a whole has no place.
+        if self.at != Position::default() {
+            write!(f, "{}: ", self.at)?;
+        }
+        write!(f, "{}: {}", self.flaw, self.what)
     }
 }
 

@@ -10,6 +10,8 @@ mod beside;
 mod condition;
 mod desk;
 mod document;
+mod download;
+mod environment;
 mod expression;
 mod fault;
 mod path;
@@ -27,6 +29,7 @@ use serde::Serialize;
 pub use fault::{Fault, Flaw, Position};
 pub use powershell::{Scripts, UnknownScripts};
 
+use actions::{Action, Offline};
 use beside::Beside;
 pub(super) use beside::FILE_LIMIT_BYTES;
 pub(super) use desk::Desk;
@@ -58,6 +61,8 @@ pub struct Component {
     document: Document,
     /// The files beside it that its steps name.
     beside: Beside,
+    /// Whether what it downloads was read with it.
+    has_downloads: bool,
     /// The policies that it applies.
     policies: Vec<Source>,
 }
@@ -137,23 +142,29 @@ impl Component {
             parameters,
             document,
             beside: Beside::new(),
+            has_downloads: false,
             policies: Vec::new(),
         })
     }
 
-    /// Reads a document from a file, with what its steps name beside it.
+    /// Reads a document from a file, with what its steps name beside it, and what they download where a folder stands in
+    /// for the network: `s3://BUCKET/KEY` lies there as `BUCKET/KEY`, `https://HOST/PATH` as `HOST/PATH`.
     ///
     /// # Errors
     /// [`Error::Component`] with the first thing that is wrong; what is wrong with the file, or with a policy that it
     /// names.
-    pub fn from_path(path: &Path, parameters: &BTreeMap<String, String>) -> Result<Self> {
+    pub fn from_path(path: &Path, parameters: &BTreeMap<String, String>, downloads: Option<&Path>) -> Result<Self> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = fs::read(path, LIMIT_BYTES)?;
         // What is no text is found by the reader, with its place.
         let mut component = Self::read(&name, &String::from_utf8_lossy(&bytes), parameters)?;
         let home = path.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |fault: Fault| component.error(1, fault);
-        let beside = beside::read(&component.document, home).map_err(failed)?;
+        let mut beside = beside::read(&component.document, home).map_err(failed)?;
+        if let Some(mirror) = downloads {
+            let names = component.names().map_err(failed)?;
+            download::read(&component.document, &names, mirror, &mut beside).map_err(failed)?;
+        }
         let mut policies = Vec::new();
         for input in component.inputs_of("ApplyPolicy") {
             let source = input.get("source").and_then(Node::text).unwrap_or_default();
@@ -161,7 +172,7 @@ impl Component {
             policies.push(Source::from_path(&home.join(beside::relative(source).map_err(wrong)?))?);
         }
         component.wish()?;
-        (component.beside, component.policies) = (beside, policies);
+        (component.beside, component.policies, component.has_downloads) = (beside, policies, downloads.is_some());
         Ok(component)
     }
 
@@ -256,9 +267,46 @@ impl Component {
         self.document.phases.iter().map(|phase| (phase.name.as_str(), phase.steps.len())).collect()
     }
 
+    /// Returns what becomes of each step that is a script or starts a program, under a policy for scripts.
+    pub fn script_steps(&self, scripts: Scripts) -> Vec<String> {
+        let mut told = Vec::new();
+        for phase in &self.document.phases {
+            for step in &phase.steps {
+                let offline = Action::named(&step.action).map(|action| action.offline);
+                let becomes = match (offline, scripts) {
+                    (Some(Offline::Script), Scripts::Fail) => "refused",
+                    (Some(Offline::Script), Scripts::Skip) => "left out",
+                    (Some(Offline::Script), Scripts::Translate) if powershell::beyond(step, scripts).is_empty() => {
+                        "translated"
+                    }
+                    (Some(Offline::Script), Scripts::Translate) => "refused: it cannot be translated",
+                    (Some(Offline::Script | Offline::Program(_)), Scripts::FirstBoot) if phase.name == "test" => {
+                        "left out"
+                    }
+                    (Some(Offline::Script | Offline::Program(_)), Scripts::FirstBoot) => "left to the first start",
+                    (Some(Offline::Program(_)), _) => "refused: a program has to run",
+                    _ => continue,
+                };
+                told.push(format!("{}.{} ({}): {becomes}", phase.name, step.name, step.action));
+            }
+        }
+        told
+    }
+
     /// Returns what of it cannot be carried out on a powered-off machine under a policy for scripts.
     pub fn beyond(&self, scripts: Scripts) -> Vec<Fault> {
-        self.document.beyond(scripts)
+        self.document.beyond(scripts, self.has_downloads)
+    }
+
+    /// Returns its parameters and constants by their names.
+    fn names(&self) -> std::result::Result<BTreeMap<String, String>, Fault> {
+        let mut names: BTreeMap<String, String> = self.document.constants.iter().cloned().collect();
+        for (name, default) in &self.document.parameters {
+            let missing = || Fault::new(Position::default(), Flaw::Parameter, format!("`{name}`: give it one"));
+            let value = self.parameters.get(name).or(default.as_ref()).ok_or_else(missing)?;
+            names.insert(name.clone(), value.clone());
+        }
+        Ok(names)
     }
 
     /// Returns what is done to a machine, as far as nothing is done yet.
@@ -271,7 +319,7 @@ impl Component {
     /// # Errors
     /// [`Error::Component`].
     pub(super) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
-        let beyond = self.document.beyond(scripts);
+        let beyond = self.beyond(scripts);
         if let Some(first) = beyond.first() {
             return Err(self.error(beyond.len(), first.clone()));
         }
@@ -315,6 +363,8 @@ impl Component {
         let one = |record: ComponentRecord| {
             let mut component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
             component.beside = record.files;
+            // What it downloads was there when it was recorded, or it would not have been carried out.
+            component.has_downloads = true;
             (component.sha256 == record.sha256 && component.name == record.name).then_some(component)
         };
         recorded.into_iter().map(one).collect()

@@ -7,6 +7,8 @@ use super::beside::{self, Beside};
 use super::condition::{Branch, Condition, Operator, compare};
 use super::desk::Desk;
 use super::document::{OnFailure, Step, Values};
+use super::download;
+use super::environment;
 use super::expression::{self, Done, Scope};
 use super::fault::{Fault, Flaw, Position};
 use super::powershell::{self, Deed, Scripts};
@@ -22,7 +24,6 @@ use crate::windows::setting::{AuditFlags, Content, Setting, Value};
 type Result<T> = std::result::Result<T, Fault>;
 
 const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
-const ENVIRONMENT: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 
 /// Carries out the phases of a component that are wanted.
 ///
@@ -34,14 +35,7 @@ pub(super) fn run(
     scripts: Scripts,
     wanted: fn(&str) -> bool,
 ) -> JobResult<Vec<StepTold>> {
-    let mut names: BTreeMap<String, String> = component.document.constants.iter().cloned().collect();
-    for (name, default) in &component.document.parameters {
-        let value = component.parameters.get(name).or(default.as_ref());
-        let Some(value) = value else {
-            return Err(component.error(1, Fault::new(Position::default(), Flaw::Parameter, format!("`{name}`"))));
-        };
-        names.insert(name.clone(), value.clone());
-    }
+    let names = component.names().map_err(|fault| component.error(1, fault))?;
     let mut done = BTreeMap::new();
     let mut told = Vec::new();
     let mut failed = None;
@@ -152,13 +146,16 @@ impl Turns<'_> {
             };
             let given = input.map().unwrap_or_default().iter();
             let given = given.filter_map(|(name, _, node)| Some((name.clone(), node.text()?.to_owned())));
-            done.inputs.push(given.collect());
+            let given: BTreeMap<String, String> = given.collect();
+            desk.spend(given.values().map(String::len).sum())?;
+            done.inputs.push(given);
             if self.is_late() {
                 let label = self.component.label(self.phase, &self.step.name);
                 desk.leave(Script::of(self.step, &label, &input)?)?;
                 continue;
             }
             let gave = act(&self.step.action, &input, &self.component.beside, desk)?;
+            desk.spend(gave.values().map(String::len).sum())?;
             done.outputs.push(gave);
         }
         Ok(())
@@ -196,11 +193,10 @@ impl Turns<'_> {
             return desk.is_file(&desk.path(name)?);
         }
         let unknown = || desk.fault(Flaw::Failed, "the path of the machine's own environment cannot be told");
-        let folders = desk.registry_text(ENVIRONMENT, "Path").ok_or_else(unknown)?;
-        let suffixes = desk.registry_text(ENVIRONMENT, "PATHEXT").unwrap_or_else(|| ".COM;.EXE;.BAT;.CMD".to_owned());
+        let folders = environment::variable("Path", desk).ok_or_else(unknown)?;
+        let suffixes = environment::variable("PATHEXT", desk).unwrap_or_else(|| ".COM;.EXE;.BAT;.CMD".to_owned());
         let suffixes: Vec<&str> = std::iter::once("").chain(suffixes.split(';')).collect();
         for folder in folders.split(';').filter(|folder| !folder.is_empty()) {
-            let folder = self.unfolded(folder, desk).ok_or_else(unknown)?;
             for suffix in &suffixes {
                 // A folder on another drive is none of this image.
                 if let Ok(path) = desk.path(&format!(r"{}\{name}{suffix}", folder.trim_end_matches('\\')))
@@ -213,30 +209,10 @@ impl Turns<'_> {
         Ok(false)
     }
 
-    /// Returns a text with the variables between its percent signs put in; `None` if one is not known.
-    fn unfolded(&self, text: &str, desk: &Desk<'_>) -> Option<String> {
-        let mut parts = text.split('%');
-        let mut unfolded = parts.next()?.to_owned();
-        while let Some(name) = parts.next() {
-            unfolded.push_str(&self.outside(&format!("env:{name}"), desk)?);
-            unfolded.push_str(parts.next()?);
-        }
-        Some(unfolded)
-    }
-
     /// Answers for what the run and the machine's own environment know.
     fn outside(&self, name: &str, desk: &Desk<'_>) -> Option<String> {
         if let Some(variable) = name.strip_prefix("env:") {
-            let root = || desk.registry_text(r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion", "SystemRoot");
-            return match variable.to_ascii_lowercase().as_str() {
-                "systemdrive" => Some(format!("{}:", desk.drive())),
-                "systemroot" | "windir" => root(),
-                "programfiles" => {
-                    desk.registry_text(r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion", "ProgramFilesDir")
-                }
-                // A value that names others is not unfolded here.
-                _ => desk.registry_text(ENVIRONMENT, variable).filter(|text| !text.contains('%')),
-            };
+            return environment::variable(variable, desk);
         }
         let moment = desk.now.to_string();
         match name {
@@ -347,6 +323,12 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
             let files: Vec<String> = files.map(|(path, _)| format!(r"{}:\{folder}{path}", desk.drive())).collect();
             gave.insert("files".to_owned(), files.join(","));
         }
+        "S3Download" | "WebDownload" => {
+            let placed = download::fetch(action, input, beside, desk)?;
+            if action == "WebDownload" {
+                gave.insert("destination".to_owned(), placed);
+            }
+        }
         "InstallFiles" => {
             let source = text("source");
             let files = beside::below(beside, source);
@@ -445,12 +427,12 @@ fn existing(desk: &Desk<'_>, path: &str) -> Result<String> {
 }
 
 /// Tells whether a destination is a folder that what comes keeps its name in.
-fn ends_open(destination: &str) -> bool {
+pub(super) fn ends_open(destination: &str) -> bool {
     destination.ends_with(['\\', '/'])
 }
 
 /// Returns where something lands.
-fn landing(destination: &str, source: &str, desk: &Desk<'_>) -> Result<String> {
+pub(super) fn landing(destination: &str, source: &str, desk: &Desk<'_>) -> Result<String> {
     let path = desk.path(destination)?;
     let name = source.rsplit('\\').next().unwrap_or(source);
     Ok(if ends_open(destination) { desk.path(&format!(r"{path}\{name}"))? } else { path })
@@ -461,7 +443,7 @@ fn same_path(one: &str, other: &str) -> bool {
 }
 
 /// Puts content where nothing is, or may be overwritten.
-fn lay(path: String, content: Content, may_overwrite: bool, desk: &mut Desk<'_>) -> Result<()> {
+pub(super) fn lay(path: String, content: Content, may_overwrite: bool, desk: &mut Desk<'_>) -> Result<()> {
     match !may_overwrite && desk.is_file(&path)? {
         true => Err(desk.fault(Flaw::Failed, format!("`{path}` exists"))),
         false => desk.put_content(path, content),

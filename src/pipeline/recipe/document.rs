@@ -84,6 +84,7 @@ pub(super) struct ComponentFile {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Build {
     pub(super) scripts: Option<String>,
+    pub(super) downloads: Option<PathBuf>,
     pub(super) local_gpo: Option<String>,
     pub(super) first_boot: Option<String>,
     pub(super) check: Option<String>,

@@ -179,7 +179,9 @@ impl Recipe {
                 check: word("build.check", &document.build.check, "full or touched")?,
             };
             for component in &document.component {
-                let component = Component::from_path(&home.join(&component.file), &component.parameters)?;
+                let downloads = document.build.downloads.as_ref().map(|folder| home.join(folder));
+                let file = home.join(&component.file);
+                let component = Component::from_path(&file, &component.parameters, downloads.as_deref())?;
                 inputs.extend(
                     component
                         .digests()
@@ -299,6 +301,7 @@ impl Recipe {
         let component = |component: &Component| {
             json!({
                 "name": component.name(),
+                "scripts": component.script_steps(self.demand.scripts),
                 "phases": component.phases().iter().map(|(phase, steps)| json!({"phase": phase, "steps": steps})).collect::<Vec<_>>(),
                 "needs_windows": component.beyond(self.demand.scripts).iter().map(ToString::to_string).collect::<Vec<_>>(),
             })
@@ -326,13 +329,15 @@ impl Recipe {
             "waivers": document.stig.waivers,
             "hold_back": demand.hold_back.to_string(),
             "first_boot": demand.first_boot.to_string(),
+            "local_gpo": demand.local_gpo.to_string(),
             "fix": demand.fixes,
+            "scripts": demand.scripts.to_string(),
             "components": demand.components.iter().map(component).collect::<Vec<_>>(),
             "tests": document.tests.run.iter().chain(document.tests.assert.iter().map(|one| &one.name)).collect::<Vec<_>>(),
             "output_format": document.output.format.as_deref().unwrap_or("same"),
             "aws": self.aws,
             "schedule": self.schedule.as_ref().map(Schedule::describe),
-            "notify": document.notify.len(),
+            "notify": document.notify.iter().map(Notice::review).collect::<Vec<_>>(),
         }))
     }
 }

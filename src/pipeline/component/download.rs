@@ -1,0 +1,180 @@
+//! Downloads without a network: what a document fetches lies in a folder of this machine, as a mirror has it.
+//!
+//! `s3://BUCKET/KEY` stands for `FOLDER/BUCKET/KEY`, `https://HOST/PATH` for `FOLDER/HOST/PATH`. The files are read with the
+//! document and kept with what lies beside it, under their addresses.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::beside::{self, Beside};
+use super::condition::Hash;
+use super::desk::Desk;
+use super::document::Document;
+use super::expression::{self, Scope};
+use super::fault::{Fault, Flaw};
+use super::perform::{ends_open, landing, lay};
+use super::yaml::Node;
+
+/// The actions that download.
+const ACTIONS: [&str; 2] = ["S3Download", "WebDownload"];
+
+/// An address as the place of a file in a mirror.
+struct Address {
+    /// `s3`, `https` or `http`.
+    scheme: String,
+    /// Where it lies, from the folder of the mirror.
+    path: String,
+    /// Whether everything below is meant.
+    is_prefix: bool,
+}
+
+impl Address {
+    fn parse(url: &str) -> Result<Self, &'static str> {
+        let (scheme, rest) = url.split_once("://").ok_or("is no address")?;
+        let is_bucket = scheme == "s3";
+        if !is_bucket && !matches!(scheme, "https" | "http") {
+            return Err("is neither of S3 nor of the web");
+        }
+        let (rest, is_prefix) = match rest.strip_suffix("/*") {
+            Some(rest) if is_bucket => (rest, true),
+            _ => (rest, false),
+        };
+        if rest.contains(['?', '#', '%', '*']) {
+            return Err("is more than a path, for which a mirror has no place");
+        }
+        let path = beside::relative(rest)?;
+        match path.contains('/') || is_prefix {
+            true => Ok(Self { scheme: scheme.to_owned(), path, is_prefix }),
+            false => Err("names no file"),
+        }
+    }
+
+    /// Returns the name under which the file, or each file below, is kept.
+    fn key(&self) -> String {
+        format!("{}://{}", self.scheme, self.path)
+    }
+}
+
+/// Reads what the downloads of a document stand for. `names` are its parameters and constants.
+///
+/// # Errors
+/// An address that depends on what other steps find, or that the mirror does not hold.
+pub(super) fn read(
+    document: &Document,
+    names: &BTreeMap<String, String>,
+    mirror: &Path,
+    beside: &mut Beside,
+) -> Result<(), Fault> {
+    let steps = document.phases.iter().flat_map(|phase| &phase.steps);
+    for step in steps.filter(|step| ACTIONS.contains(&step.action.as_str())) {
+        for source in step.inputs.iter().filter_map(|input| input.get("source")) {
+            let wrong = |what: String| Fault::new(source.at, Flaw::Path, what);
+            let nothing = BTreeMap::new();
+            let scope = Scope { names, done: &nothing, turn: None, outside: &|_| None };
+            let url = expression::resolve(source.text().unwrap_or_default(), source.at, &scope)?;
+            let address = Address::parse(&url).map_err(|why| wrong(format!("{url:?} {why}")))?;
+            let is_folder = mirror.join(&address.path).is_dir();
+            if is_folder != address.is_prefix {
+                let place = mirror.join(&address.path).display().to_string();
+                return Err(wrong(format!("{url:?} is downloaded from `{place}`, and there is no such thing")));
+            }
+            beside::gather(mirror, &address.path, &format!("{}://", address.scheme), source.at, beside)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts what an address stands for into the machine; what comes back is where, a line each.
+pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Result<String, Fault> {
+    let text = |name: &str| input.get(name).and_then(Node::text).unwrap_or_default();
+    let may_overwrite = input.get("overwrite").and_then(Node::flag).unwrap_or(true);
+    let (url, destination) = (text("source"), text("destination"));
+    let address = Address::parse(url).map_err(|why| desk.fault(Flaw::Path, format!("{url:?} {why}")))?;
+    let key = address.key();
+    let below = |name: &'_ str| -> Option<String> {
+        match name.strip_prefix(&key)? {
+            "" => Some(String::new()),
+            rest => rest.strip_prefix('/').map(str::to_owned),
+        }
+    };
+    let files: Vec<_> = beside.iter().filter_map(|(name, content)| Some((below(name)?, content))).collect();
+    if files.is_empty() {
+        return Err(desk.fault(Flaw::Failed, format!("{url:?} is not among the downloads")));
+    }
+    if action == "S3Download" {
+        // The action makes no folders, and a single object needs a name of its own.
+        let place = desk.path(destination)?;
+        let folder = match (address.is_prefix, place.rsplit_once('\\')) {
+            (true, _) => place.as_str(),
+            (false, Some((above, _))) => above,
+            (false, None) => "",
+        };
+        if !folder.is_empty() && !desk.is_folder(folder)? {
+            return Err(desk.fault(Flaw::Failed, format!("there is no folder `{folder}`")));
+        }
+        if !address.is_prefix && (ends_open(destination) || desk.is_folder(&place)?) {
+            return Err(desk.fault(Flaw::Failed, format!("{destination:?} is a folder: name the file")));
+        }
+    }
+    verify(input, &files.iter().filter_map(|(_, content)| content.data.as_deref()).collect::<Vec<_>>(), desk)?;
+    let mut placed = Vec::new();
+    for (below, content) in files {
+        let name = address.path.replace('/', r"\");
+        let place = match below.as_str() {
+            "" => landing(destination, &name, desk)?,
+            below => desk.path(&format!(r"{}\{below}", destination.trim_end_matches(['\\', '/'])))?,
+        };
+        lay(place.clone(), content.clone(), may_overwrite, desk)?;
+        placed.push(format!(r"{}:\{place}", desk.drive()));
+    }
+    Ok(placed.join("\n"))
+}
+
+/// Holds what was downloaded against the checksum, where there is one.
+fn verify(input: &Node, files: &[&[u8]], desk: &Desk<'_>) -> Result<(), Fault> {
+    let text = |name: &str| input.get(name).and_then(Node::text);
+    let (algorithm, wanted) = match (text("algorithm"), text("checksum")) {
+        (None, None) => return Ok(()),
+        (Some(algorithm), Some(wanted)) => (algorithm, wanted),
+        _ => return Err(desk.fault(Flaw::Missing, "`checksum` and `algorithm` stand together")),
+    };
+    let hash = match algorithm {
+        "MD5" => Hash::Md5,
+        "SHA1" => Hash::Sha1,
+        "SHA256" => Hash::Sha256,
+        "SHA512" => Hash::Sha512,
+        _ => return Err(desk.fault(Flaw::Word, format!("`{algorithm}` instead of MD5, SHA1, SHA256 or SHA512"))),
+    };
+    match files.iter().map(|data| hash.of(data)).find(|found| !found.eq_ignore_ascii_case(wanted)) {
+        Some(found) => Err(desk.fault(Flaw::Failed, format!("its {algorithm} is {found}, not {wanted}"))),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_a_place_in_the_mirror_or_none() {
+        let of = |url: &str| Address::parse(url).map(|address| (address.key(), address.is_prefix));
+        assert_eq!(of("s3://bucket/a/b.zip"), Ok(("s3://bucket/a/b.zip".to_owned(), false)));
+        assert_eq!(of("s3://bucket/a/*"), Ok(("s3://bucket/a".to_owned(), true)));
+        assert_eq!(of("s3://bucket/*"), Ok(("s3://bucket".to_owned(), true)));
+        assert_eq!(of("https://example.com/a.zip"), Ok(("https://example.com/a.zip".to_owned(), false)));
+        for odd in [
+            "a.zip",
+            "ftp://a/b",
+            "s3://bucket",
+            "s3://../a",
+            "s3://bucket/../../etc/passwd",
+            "https://a/b?c=d",
+            "https://a/%2e%2e/b",
+            "https://a/*",
+            "s3://bucket/a*",
+            "https:///etc/passwd",
+        ] {
+            assert!(of(odd).is_err(), "{odd}");
+        }
+    }
+}

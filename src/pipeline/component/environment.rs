@@ -1,0 +1,54 @@
+//! The variables that a program which runs as SYSTEM would see, as far as the registry of a powered-off machine tells them.
+
+use super::desk::Desk;
+
+const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
+const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion";
+const PROFILES: &str = r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList";
+/// Variables that Windows makes of values elsewhere.
+const MADE: [(&str, &str, &str); 13] = [
+    ("systemroot", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion", "SystemRoot"),
+    ("windir", r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion", "SystemRoot"),
+    ("programfiles", VERSION, "ProgramFilesDir"),
+    ("programw6432", VERSION, "ProgramW6432Dir"),
+    ("programfiles(x86)", VERSION, "ProgramFilesDir (x86)"),
+    ("commonprogramfiles", VERSION, "CommonFilesDir"),
+    ("commonprogramw6432", VERSION, "CommonW6432Dir"),
+    ("commonprogramfiles(x86)", VERSION, "CommonFilesDir (x86)"),
+    ("programdata", PROFILES, "ProgramData"),
+    ("allusersprofile", PROFILES, "ProgramData"),
+    ("public", PROFILES, "Public"),
+    ("computername", r"HKLM\SYSTEM\CurrentControlSet\Control\ComputerName\ComputerName", "ComputerName"),
+    ("processor_architecture", MACHINE, "PROCESSOR_ARCHITECTURE"),
+];
+/// One value names another, which names a third: no chain of Windows is longer.
+const MOST_TURNS: u32 = 4;
+
+/// Returns what a variable holds, with the variables in it put in; `None` if that cannot be told.
+pub(super) fn variable(name: &str, desk: &Desk<'_>) -> Option<String> {
+    found(name, desk, MOST_TURNS)
+}
+
+fn found(name: &str, desk: &Desk<'_>, turns: u32) -> Option<String> {
+    let folded = name.to_ascii_lowercase();
+    if folded == "systemdrive" {
+        return Some(format!("{}:", desk.drive()));
+    }
+    let made = MADE.iter().find(|(known, ..)| *known == folded);
+    let text = match made {
+        Some((_, key, value)) => desk.registry_text(key, value),
+        None => desk.registry_text(MACHINE, name),
+    }?;
+    unfolded(&text, desk, turns)
+}
+
+/// Returns a text with the variables between its percent signs put in.
+fn unfolded(text: &str, desk: &Desk<'_>, turns: u32) -> Option<String> {
+    let mut parts = text.split('%');
+    let mut unfolded = parts.next()?.to_owned();
+    while let Some(name) = parts.next() {
+        unfolded.push_str(&found(name, desk, turns.checked_sub(1)?)?);
+        unfolded.push_str(parts.next()?);
+    }
+    Some(unfolded)
+}
