@@ -143,7 +143,10 @@ fn jenkins(pipelines: &Pipelines<'_>) -> String {
     for (Heading { name, path, .. }, _) in pipelines {
         let run = format!("coldforge run {} --only-if-changed --json > {name}.json", shell(path));
         let run = run.replace('\\', r"\\").replace('\'', r"\'");
-        text.push_str(&format!("    stage('{name}') {{ steps {{ sh '{run}' }} }}\n"));
+        // One that fails does not keep the others from their turn.
+        text.push_str(&format!(
+            "    stage('{name}') {{ steps {{ catchError(stageResult: 'FAILURE') {{ sh '{run}' }} }} }}\n"
+        ));
     }
     text.push_str("  }\n  post { always { archiveArtifacts artifacts: '*.json' } }\n}\n");
     text

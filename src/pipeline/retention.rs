@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::history::{History, HistoryError};
-use super::recipe::sums_of;
+use super::recipe::{is_whole, sums_of};
 use crate::base::fs;
 use crate::base::time::Moment;
 
@@ -56,6 +56,11 @@ pub fn prune(history: &History, retention: Retention, now: Moment) -> Result<Vec
                 say(false, "it is not as the history knows it".to_owned());
                 continue;
             }
+            // Those that count as good are read; behind them it does not matter any more.
+            if good < retention.keep.max(1) && !is_whole(&path) {
+                say(false, "a file of it is damaged".to_owned());
+                continue;
+            }
             good = good.saturating_add(1);
             let age = now.0.saturating_sub(started.0);
             if good <= retention.keep.max(1) {
@@ -86,6 +91,8 @@ fn is_free(bundle: &Path) -> bool {
 fn remove(path: &Path) -> Result<(), fs::Error> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let aside = path.with_file_name(format!(".{name}.pruned"));
+    // What a removal that was broken off left behind.
+    let _ = std::fs::remove_dir_all(&aside);
     std::fs::rename(path, &aside).map_err(fs::failed("rename", path))?;
     std::fs::remove_dir_all(&aside).map_err(fs::failed("remove", &aside))
 }

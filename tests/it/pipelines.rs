@@ -298,6 +298,12 @@ fn old_bundles_go_and_the_newest_good_one_and_what_was_changed_stay() {
     assert_eq!(there(), all);
     assert_eq!(prune(&["--keep", "1", "--older-than", "30d"], LATER), ["good-1.2.0", "good-1.0.0"]);
     assert_eq!(there(), ["good-1.1.0", "good-1.3.0"]);
+    // A newest one that is damaged is not the good one that stays.
+    std::fs::write(&recipe, first.replace("\"1.0.0\"", "\"1.4.0\"")).unwrap();
+    coldforge(["pipeline", "run", images, "good"]).expect(0);
+    std::fs::write(out.join("good-1.4.0/audit.jsonl"), "{}").unwrap();
+    assert_eq!(prune(&["--keep", "1", "--dry-run"], LATER), Vec::<String>::new());
+    std::fs::remove_dir_all(out.join("good-1.4.0")).unwrap();
     std::fs::rename(out.join("good-1.3.0"), home.path().join("elsewhere")).unwrap();
     std::os::unix::fs::symlink(home.path().join("elsewhere"), out.join("good-1.3.0")).unwrap();
     assert_eq!(prune(&["--keep", "1"], LATER), Vec::<String>::new());

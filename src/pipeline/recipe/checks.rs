@@ -13,8 +13,9 @@ use crate::windows::setting::Setting;
 
 /// The words.
 pub(super) const WORDS: &str = "stig-closed, boots-plausibly, import-ready, unchanged-elsewhere or services-kept";
-/// The checks of the preflight about what the first start reads: partitions, boot files, boot store, drivers.
-const START: [&str; 8] = ["P05", "P07", "P20", "P21", "P38", "P39", "P40", "P41"];
+/// The checks of the preflight about what the first start reads: partitions, the volume, hives, boot files, boot store,
+/// drivers. That somebody can still log on is demanded of every run.
+const START: [&str; 11] = ["P05", "P07", "P08", "P10", "P12", "P20", "P21", "P38", "P39", "P40", "P41"];
 
 /// A ready-made test.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -74,7 +75,10 @@ impl Ready {
                     .filter(|check| wrong(check.verdict))
                     .map(|check| format!("{} {}: {}", check.id, check.title, check.found))
                     .collect();
-                holds(&wrong, "partitions, boot files, boot store and drivers are there".to_owned())
+                holds(
+                    &wrong,
+                    "partitions, volume, hives, boot files, boot store and drivers are there and whole".to_owned(),
+                )
             }
             Self::Importable => {
                 let report = report(work);

@@ -75,10 +75,7 @@ impl Entry {
     /// Tells whether its bundle stands whole in a folder: every file is read.
     pub(super) fn is_whole(&self, folder: &Path) -> bool {
         let place = folder.join(&self.bundle);
-        let is_intact = |bundle: Bundle| {
-            bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
-        };
-        sums_of(&place).as_ref() == Some(&self.sha256sums) && Bundle::open(&place).is_ok_and(is_intact)
+        sums_of(&place).as_ref() == Some(&self.sha256sums) && is_whole(&place)
     }
 
     /// Tells whether what stands at the place of its bundle was made by this recipe.
@@ -91,6 +88,14 @@ impl Entry {
         let names: std::collections::BTreeSet<&String> = self.inputs.keys().chain(inputs.keys()).collect();
         names.into_iter().filter(|name| self.inputs.get(*name) != inputs.get(*name)).cloned().collect()
     }
+}
+
+/// Tells whether every file of a bundle is as its `SHA256SUMS` say; each is read.
+pub(in crate::pipeline) fn is_whole(folder: &Path) -> bool {
+    let is_intact = |bundle: Bundle| {
+        bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
+    };
+    Bundle::open(folder).is_ok_and(is_intact)
 }
 
 /// Returns the digest of a bundle's `SHA256SUMS`; `None` if there is none.

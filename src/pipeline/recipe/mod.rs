@@ -22,7 +22,7 @@ use std::str::FromStr;
 use serde_json::{Value as Json, json};
 
 pub use error::Fault;
-pub(super) use lock::sums_of;
+pub(super) use lock::{is_whole, sums_of};
 pub use run::{Built, Options, Summary, TestTold, run};
 pub use told::sentence;
 

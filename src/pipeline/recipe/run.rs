@@ -234,7 +234,8 @@ impl Shared<'_> {
         built.totals = Some(outcome.after.totals);
         built.changes = outcome.applied.len();
         built.warnings.clone_from(&outcome.warnings);
-        built.left = outcome.components.iter().filter(|told| told.status != StepStatus::Done).cloned().collect();
+        let is_left = |told: &&StepTold| !matches!(told.status, StepStatus::Done | StepStatus::Skipped);
+        built.left = outcome.components.iter().filter(is_left).cloned().collect();
         built.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
         // The image may have been exchanged since it was digested.
         let read = outcome.source.as_ref().and_then(|source| source.sha256).map(|sha256| sha256.to_string());
