@@ -29,7 +29,8 @@ enum Verb {
         #[arg(value_name = "FILE", default_value = "recipe.toml")]
         file: PathBuf,
     },
-    /// Read a recipe and every file that it names, and say what is wrong; exit code 3 if anything is
+    /// Read a recipe and every file that it names, and say what is wrong: exit code 3; 1 if a component needs a Windows that
+    /// runs
     Lint(Named),
     /// Tell the whole of what a run will do: images, bundles, rules, components, tests, place
     Review(Named),

@@ -1,0 +1,15 @@
+//! Read component documents. Input: the YAML.
+#![no_main]
+
+use std::collections::BTreeMap;
+
+use coldforge::pipeline::component::{Component, Scripts};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &str| {
+    let Ok(component) = Component::parse("fuzz", input, &BTreeMap::new()) else { return };
+    for scripts in [Scripts::Fail, Scripts::Skip, Scripts::Translate, Scripts::FirstBoot] {
+        component.beyond(scripts);
+        component.script_steps(scripts);
+    }
+});
