@@ -248,6 +248,16 @@ impl AuditCsv {
         Ok(rows.into_iter().filter_map(|(_, row)| Some((row.guid, row.audited?))).collect())
     }
 
+    /// Returns the subcategories of rows whose setting is 0, which leaves them as they are (MS-GPAC 2.2.1.2), each with the
+    /// number of its line from 1.
+    ///
+    /// # Errors
+    /// [`Error::Row`].
+    pub fn unset(&self) -> Result<Vec<(usize, Guid)>, Error> {
+        let rows = self.rows()?.into_iter().filter(|(_, row)| row.audited.is_none());
+        Ok(rows.map(|(index, row)| (index.saturating_add(1), row.guid)).collect())
+    }
+
     /// Returns every line that is no such row and not blank, with its number from 1: options, and what is audited of one
     /// user.
     ///

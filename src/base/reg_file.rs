@@ -1,6 +1,7 @@
 //! `.reg` files of version 5: keys and values as text, as regedit and the Linux tool hivexregedit exchange them.
 //!
-//! Reading takes what either of them writes (UTF-16LE with a mark, or UTF-8; any line ends; strings or hex digits).
+//! Reading takes what either of them writes (UTF-16LE with a mark, or UTF-8; any line ends; strings or hex digits;
+//! comments on lines of their own or behind a key or value), and files of version 4, `REGEDIT4`, in ASCII.
 //! Writing has a [`Style`] for each. Nothing is lost on the way: data that a string cannot carry goes out as hex
 //! digits, and a name that a line cannot carry is an error.
 
@@ -12,10 +13,13 @@ use super::failure::{Failure, Kind};
 use super::utf16;
 
 const HEADER: &str = "Windows Registry Editor Version 5.00";
+/// The header of version 4, whose hex digits of strings are bytes of the code page, not UTF-16.
+const HEADER_4: &str = "REGEDIT4";
 const SZ: u32 = 1;
 const EXPAND_SZ: u32 = 2;
 const BINARY: u32 = 3;
 const DWORD: u32 = 4;
+const MULTI_SZ: u32 = 7;
 
 /// A line of hex digits ends where the next byte would pass this column.
 const LINE_COLUMNS: usize = 77;
@@ -49,12 +53,15 @@ pub struct Section {
 #[derive(Clone, Debug, Eq, Error, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The text does not begin with the header of version 5.
-    #[error("the file does not begin with `{HEADER}`")]
+    /// The text does not begin with the header of version 5 or 4.
+    #[error("the file begins neither with `{HEADER}` nor with `{HEADER_4}`")]
     Header,
     /// The bytes are neither UTF-8 nor UTF-16LE with a byte order mark.
     #[error("the file is neither UTF-8 nor UTF-16 with a byte order mark")]
     Encoding,
+    /// A file of version 4 holds a character whose code page it does not tell.
+    #[error("the `{HEADER_4}` file holds characters beyond ASCII, whose code page is not known")]
+    CodePage,
     /// A line is not understood.
     #[error("line {line}: expected {expected}")]
     Syntax {
@@ -88,7 +95,8 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Header => "export the file anew with regedit or `coldforge reg export`; REGEDIT4 files are not read",
+            Self::Header => "export the file anew with regedit or `coldforge reg export`",
+            Self::CodePage => "import the file on a Windows of its language, and export it anew as version 5",
             Self::Encoding => "convert the file to UTF-8",
             Self::Syntax { .. } => "mend the line, or export the file anew",
             Self::Name { .. } => "export the keys beside it one by one",
@@ -218,10 +226,18 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>, Error> {
             String::from_utf16(&utf16::units(rest)).map_err(|_| Error::Encoding)?
         }
         [0xef, 0xbb, 0xbf, rest @ ..] => String::from_utf8(rest.to_vec()).map_err(|_| Error::Encoding)?,
+        _ if bytes.starts_with(HEADER_4.as_bytes()) && !bytes.is_ascii() => return Err(Error::CodePage),
         _ => String::from_utf8(bytes.to_vec()).map_err(|_| Error::Encoding)?,
     };
-    let body = text.strip_prefix(HEADER).ok_or(Error::Header)?;
-    let mut cursor = Cursor { rest: body, line: 1 };
+    let (body, is_version_4) = match (text.strip_prefix(HEADER), text.strip_prefix(HEADER_4)) {
+        (Some(body), _) => (body, false),
+        (None, Some(body)) => (body, true),
+        (None, None) => return Err(Error::Header),
+    };
+    if is_version_4 && !(text.is_ascii() && bytes.is_ascii()) {
+        return Err(Error::CodePage);
+    }
+    let mut cursor = Cursor { rest: body, line: 1, is_version_4 };
     cursor.end_of_line()?;
     let mut sections: Vec<Section> = Vec::new();
     // Each turn takes at least a character.
@@ -232,8 +248,8 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>, Error> {
         let Some(first) = cursor.rest.chars().next() else { return Ok(sections) };
         if first == '[' {
             let end = cursor.rest.find(['\r', '\n']).unwrap_or(cursor.rest.len());
-            let head = cursor.rest.get(..end).unwrap_or_default().trim_end();
-            let key = head.strip_prefix('[').and_then(|head| head.strip_suffix(']')).ok_or(wrong("`]` after a key"))?;
+            let head = cursor.rest.get(1..end).unwrap_or_default();
+            let key = key_in(head).ok_or(wrong("`]` after a key, and at most a comment behind it"))?;
             let (key, delete) = key.strip_prefix('-').map_or((key, false), |key| (key, true));
             if key.is_empty() {
                 return Err(wrong("a key between brackets"));
@@ -261,9 +277,20 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>, Error> {
     }
 }
 
+/// Returns the key that stands before `]`, behind which a comment may stand. A name of a key may hold both `]` and `;`, so
+/// that a line in which the comment could be a part of the name is not understood.
+fn key_in(head: &str) -> Option<&str> {
+    let is_comment = |rest: &str| rest.trim_start().is_empty() || rest.trim_start().starts_with(';');
+    let mut ends = head.match_indices(']').filter(|(at, _)| head.get(at + 1..).is_some_and(is_comment));
+    let (end, _) = ends.next()?;
+    if ends.next().is_some() { None } else { head.get(..end) }
+}
+
 struct Cursor<'t> {
     rest: &'t str,
     line: usize,
+    /// Whether hex digits of strings are bytes of characters.
+    is_version_4: bool,
 }
 
 impl<'t> Cursor<'t> {
@@ -275,22 +302,27 @@ impl<'t> Cursor<'t> {
         self.rest = self.rest.trim_start_matches([' ', '\t']);
     }
 
+    fn skip_comment(&mut self) {
+        self.skip_spaces();
+        if self.rest.starts_with(';') {
+            let end = self.rest.find('\n').unwrap_or(self.rest.len());
+            self.rest = self.rest.get(end..).unwrap_or_default();
+        }
+    }
+
     /// Skips blank lines and comments.
     fn skip_blank(&mut self) {
         loop {
-            self.skip_spaces();
-            if self.rest.starts_with(';') {
-                let end = self.rest.find('\n').unwrap_or(self.rest.len());
-                self.rest = self.rest.get(end..).unwrap_or_default();
-            }
+            self.skip_comment();
             let Some(rest) = self.rest.strip_prefix("\r\n").or_else(|| self.rest.strip_prefix('\n')) else { return };
             self.rest = rest;
             self.line += 1;
         }
     }
 
+    /// Skips what may stand behind a key or value: blanks and a comment.
     fn end_of_line(&mut self) -> Result<(), Error> {
-        self.skip_spaces();
+        self.skip_comment();
         match self.rest.is_empty() || self.rest.starts_with('\n') || self.rest.starts_with("\r\n") {
             true => Ok(()),
             false => Err(self.wrong("the end of the line")),
@@ -344,7 +376,7 @@ impl<'t> Cursor<'t> {
             return Ok(Some((DWORD, number.to_le_bytes().to_vec())));
         }
         if let Some((kind, text)) = strip_word(self.rest, "str(").and_then(|rest| rest.split_once("):")) {
-            let kind = u32::from_str_radix(kind, 16).ok().filter(|kind| matches!(*kind, SZ | EXPAND_SZ | 7));
+            let kind = u32::from_str_radix(kind, 16).ok().filter(|kind| matches!(*kind, SZ | EXPAND_SZ | MULTI_SZ));
             let kind = kind.ok_or(self.wrong("the type of a string: 1, 2 or 7"))?;
             self.rest = text;
             return Ok(Some((kind, utf16::encode_with_nul(&self.quoted()?))));
@@ -358,7 +390,14 @@ impl<'t> Cursor<'t> {
             Some(_) => return Err(self.wrong("a type in hex digits, and `):`")),
         };
         self.rest = rest;
-        self.hex_digits().map(|data| Some((kind, data)))
+        let data = self.hex_digits()?;
+        if self.is_version_4 && matches!(kind, SZ | EXPAND_SZ | MULTI_SZ) {
+            return match data.is_ascii() {
+                true => Ok(Some((kind, data.iter().flat_map(|byte| [*byte, 0]).collect()))),
+                false => Err(Error::CodePage),
+            };
+        }
+        Ok(Some((kind, data)))
     }
 
     /// Reads bytes in hex digits between commas, over as many lines as end in a backslash.
@@ -462,8 +501,53 @@ mod tests {
         ] {
             assert_eq!(line(text), at, "{text}");
         }
-        assert_eq!(parse(b"REGEDIT4\n"), Err(Error::Header));
+        assert_eq!(parse(b"REGEDIT5\n"), Err(Error::Header));
         assert_eq!(parse(&[0xff, 0xfe, 0]), Err(Error::Encoding));
+    }
+
+    #[test]
+    fn comments_behind_keys_and_values_are_skipped() {
+        let text = "Windows Registry Editor Version 5.00 ; exported\r\n\r\n; first\r\n[HKLM\\A] ; why\r\n\
+            \"a\"=dword:00000001 ; [x]\r\n\"b\"=\"t;u\";c\r\n\"c\"=hex:01,\\ ; more\r\n  ; still\r\n  02 ; end\r\n\
+            \"d\"=- ; gone\r\n@=hex(0):;\r\n[-HKLM\\B];gone\r\n[HKLM\\C;D]\t\r\n";
+        let sections = parse(text.as_bytes()).unwrap();
+        let keys: Vec<_> = sections.iter().map(|section| (section.key.as_str(), section.delete)).collect();
+        assert_eq!(keys, [(r"HKLM\A", false), (r"HKLM\B", true), (r"HKLM\C;D", false)]);
+        let expected = [
+            set("a", DWORD, &[1, 0, 0, 0]),
+            set("b", SZ, &utf16::encode_with_nul("t;u")),
+            set("c", BINARY, &[1, 2]),
+            ("d".to_owned(), None),
+            set("", 0, &[]),
+        ];
+        assert_eq!(sections[0].values, expected);
+        // Either bracket could end the name of the key.
+        for line in ["[A] ; see [1]", "[A];[B]"] {
+            let text = format!("{HEADER}\n{line}\n");
+            assert!(matches!(parse(text.as_bytes()), Err(Error::Syntax { line: 2, .. })), "{line}");
+        }
+    }
+
+    #[test]
+    fn files_of_version_4_are_read_in_ascii() {
+        let text = b"REGEDIT4\r\n\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\A]\r\n\"a\"=dword:5\r\n\"s\"=\"x\"\r\n\
+            \"e\"=hex(2):25,41,25,00\r\n\"m\"=hex(7):61,00,62,00,00\r\n\"b\"=hex:61,00\r\n";
+        let expected = [
+            set("a", DWORD, &[5, 0, 0, 0]),
+            set("s", SZ, &utf16::encode_with_nul("x")),
+            set("e", EXPAND_SZ, &utf16::encode_with_nul("%A%")),
+            set("m", MULTI_SZ, &utf16::encode("a\0b\0\0")),
+            set("b", BINARY, &[0x61, 0]),
+        ];
+        assert_eq!(parse(text).unwrap()[0].values, expected);
+        for text in [
+            b"REGEDIT4\n[A]\n\"a\"=\"\xe4\"\n".to_vec(),
+            "REGEDIT4\n[A]\n\"a\"=\"\u{e4}\"\n".into(),
+            b"REGEDIT4\n[A]\n\"a\"=hex(2):e4,00\n".to_vec(),
+            utf16::encode("\u{feff}REGEDIT4\n"),
+        ] {
+            assert_eq!(parse(&text), Err(Error::CodePage));
+        }
     }
 
     #[test]

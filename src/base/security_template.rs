@@ -310,14 +310,20 @@ fn registry_value(line: &Line) -> Result<RegistryValue, Error> {
 }
 
 /// Returns the data of a list of strings; `None` where quotation marks make their ends uncertain.
+///
+/// A comma between quotation marks, `","`, is a comma of a string: so secedit and the policy editor write it.
 fn strings(text: &str) -> Option<Vec<u8>> {
+    /// Stands for such a comma while the list is cut; no template holds this character.
+    const COMMA: char = '\0';
     let mut data = Vec::new();
+    let text = text.replace("\",\"", &COMMA.to_string());
     for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
-        let part = part.strip_prefix('"').and_then(|part| part.strip_suffix('"')).unwrap_or(part);
-        if part.contains('"') {
+        let inner = part.strip_prefix('"').and_then(|part| part.strip_suffix('"'));
+        // `"a","b"` could be two strings in quotation marks as well as one with a comma.
+        if inner.unwrap_or(part).contains('"') || inner.is_some_and(|inner| inner.contains(COMMA)) {
             return None;
         }
-        data.extend(utf16::encode_with_nul(part));
+        data.extend(utf16::encode_with_nul(&inner.unwrap_or(part).replace(COMMA, ",")));
     }
     data.extend([0, 0]);
     Some(data)
@@ -371,6 +377,23 @@ mod tests {
 
     fn wide(text: &str) -> Vec<u8> {
         utf16::encode(&format!("\u{feff}{text}"))
+    }
+
+    #[test]
+    fn a_comma_between_quotation_marks_belongs_to_its_string() {
+        let data = |list: &str| {
+            let text = format!("[Registry Values]\r\nMACHINE\\S\\N=7,{list}\r\n");
+            SecurityTemplate::parse(text.as_bytes()).unwrap().registry_values().map(|values| values[0].data.clone())
+        };
+        for (list, expected) in [
+            ("You agree\",\" that is,second", "You agree, that is\0second\0\0"),
+            ("one\",\"two\",\"three", "one,two,three\0\0"),
+            ("a\",\",b", "a,\0b\0\0"),
+            ("\"one\",two", "one\0two\0\0"),
+        ] {
+            assert_eq!(data(list).unwrap(), utf16::encode(expected), "{list}");
+        }
+        assert!(data("\"one\",\"two\"").is_err(), "two strings, or one with a comma");
     }
 
     #[test]
@@ -435,7 +458,9 @@ mod tests {
             ("[Registry Values]\nMACHINE\\a\\b=4", 2),
             ("[Registry Values]\nHKLM\\a\\b=4,1", 2),
             ("[Registry Values]\nMACHINE\\a\\b=3,1ff", 2),
-            ("[Registry Values]\nMACHINE\\a\\b=7,a\",\"b", 2),
+            ("[Registry Values]\nMACHINE\\a\\b=7,a\"b", 2),
+            ("[Registry Values]\nMACHINE\\a\\b=7,\"a\",\"b\"", 2),
+            ("[Registry Values]\nMACHINE\\a\\b=7,a\",\"b\"", 2),
             ("[Registry Values]\nMACHINE\\a\\b=11,1", 2),
             ("[Privilege Rights]\nSeDebugPrivilege=*Administrators", 2),
             ("[Service General Setting]\n\"a,4,", 2),

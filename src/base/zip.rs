@@ -156,7 +156,8 @@ pub fn entries(bytes: &[u8]) -> Result<Vec<Entry<'_>>, Error> {
         let lengths = [read::u16_le(header, 28)?, read::u16_le(header, 30)?, read::u16_le(header, 32)?];
         let [name_bytes, extra_bytes, comment_bytes] = lengths.map(usize::from);
         let raw_name = read::slice(bytes, at.saturating_add(46), name_bytes)?;
-        let name = String::from_utf8_lossy(raw_name).into_owned();
+        // Compress-Archive of Windows PowerShell writes `\` between folders, where APPNOTE 4.4.17.1 asks for `/`.
+        let name = String::from_utf8_lossy(raw_name).replace('\\', "/");
         plain(&name)?;
         if !names.insert(name.to_lowercase()) {
             return Err(Error::Name { name, fault: "is there twice" });
@@ -271,7 +272,7 @@ fn plain(name: &str) -> Result<(), Error> {
     let path = name.strip_suffix('/').unwrap_or(name);
     let fault = if path.is_empty() {
         "is empty"
-    } else if name.contains(['\\', ':', '\0']) || path.split('/').any(|part| ["", ".", ".."].contains(&part)) {
+    } else if name.contains([':', '\0']) || path.split('/').any(|part| ["", ".", ".."].contains(&part)) {
         "leads out of its folder"
     } else if name.contains('\u{fffd}') || name.chars().any(char::is_control) {
         "is no plain text"
@@ -341,8 +342,32 @@ mod tests {
     }
 
     #[test]
+    fn a_backslash_between_folders_is_read_as_a_slash() {
+        let bytes = archive(&[("GPO\\Machine\\", b""), ("GPO\\Machine/Registry.pol", b"x"), ("GPO/a", b"y")]);
+        let names: Vec<String> = entries(&bytes).unwrap().into_iter().map(|entry| entry.name).collect();
+        assert_eq!(names, ["GPO/Machine/Registry.pol", "GPO/a"]);
+        assert_eq!(code(&archive(&[("a\\b", b"x"), ("A/B", b"y")])), "E-ZIP-NAME", "two names for one file");
+    }
+
+    #[test]
     fn a_name_that_leaves_its_folder_is_refused() {
-        for name in ["../x", "/etc/passwd", "a/../../x", "a\\..\\x", "c:x", "a//b", "./a", "", "a\nb"] {
+        for name in [
+            "../x",
+            "/etc/passwd",
+            "a/../../x",
+            "a\\..\\x",
+            "\\x",
+            "\\\\server\\share\\x",
+            "a\\\\b",
+            "..\\x",
+            "c:\\x",
+            "c:x",
+            "a//b",
+            "./a",
+            "",
+            "\\",
+            "a\nb",
+        ] {
             assert_eq!(code(&archive(&[(name, b"x")])), "E-ZIP-NAME", "{name:?}");
         }
         assert_eq!(code(&archive(&[("a", b"x"), ("A", b"y")])), "E-ZIP-NAME");

@@ -101,7 +101,7 @@ fn lockout_minutes(assessment: &Assessment, machine: &dyn Readings) -> Option<u3
         Some(Amend::Write(Value::Number(minutes))) => Some(*minutes),
         Some(_) => None,
         None => match machine.get(&setting).ok()?.value? {
-            Value::Number(minutes) => Some(minutes),
+            Value::Number(minutes) | Value::Interval { number: minutes, .. } => Some(minutes),
             _ => None,
         },
     }

@@ -226,7 +226,7 @@ impl Requirement {
                 let found = text(value);
                 if self.admits_text(&found) { Ok(()) } else { Err(Shortfall::Text { found }) }
             }
-            (_, Value::Data(_) | Value::Number(_)) => {
+            (_, Value::Data(_) | Value::Number(_) | Value::Interval { .. }) => {
                 let found = number(value)?;
                 if self.admits_number(found) { Ok(()) } else { Err(Shortfall::Number { found }) }
             }
@@ -417,7 +417,7 @@ fn text(value: &Value) -> String {
 
 fn number(value: &Value) -> Result<u32, Shortfall> {
     let data = match value {
-        Value::Number(number) => return Ok(*number),
+        Value::Number(number) | Value::Interval { number, .. } => return Ok(*number),
         Value::Data(data) if data.kind == ValueType::DWORD => {
             return data.as_dword().ok_or(Shortfall::Misshapen { length_bytes: data.data.len() });
         }

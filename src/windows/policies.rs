@@ -45,7 +45,7 @@ pub(super) fn places(sam: Option<&dyn Lookup>, setting: &Setting) -> Vec<Setting
 pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>, Option<CellOffset>)> {
     Ok(match setting {
         Setting::AuditPolicy { subcategory } => as_value(audit_policy::get(hive, subcategory)?, Value::Audit),
-        Setting::AccountPolicy { field } => as_value(account_policy::get(hive, *field)?, Value::Number),
+        Setting::AccountPolicy { field } => as_value(account_policy::get(hive, *field)?, number),
         Setting::UserRight { right } => (Some(Value::Sids(user_rights::holders(hive, right)?)), None),
         Setting::Account { rid: Some(rid), property } => match flag(*property) {
             Some(flag) => as_value(accounts::flag(hive, *rid, flag)?, Value::Flag),
@@ -74,8 +74,8 @@ pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: F
         (Setting::AuditPolicy { subcategory }, Value::Audit(flags)) => {
             of_value(audit_policy::set(hive, subcategory, *flags, now)?, Value::Audit)
         }
-        (Setting::AccountPolicy { field }, Value::Number(number)) => {
-            of_value(account_policy::set(hive, *field, *number, now)?, Value::Number)
+        (Setting::AccountPolicy { field }, Value::Number(to)) => {
+            of_value(account_policy::set(hive, *field, *to, now)?, number)
         }
         (Setting::UserRight { right }, Value::Sids(sids)) => {
             of_value(user_rights::set_holders(hive, right, sids, now)?, Value::Sids)
@@ -110,7 +110,7 @@ pub(super) fn set_fields(
     now: FileTime,
 ) -> Vec<Result<Written<Value>>> {
     let answers = account_policy::set_all(sam, fields, now).into_iter();
-    answers.map(|answer| answer.map(|written| of_value(written, Value::Number))).collect()
+    answers.map(|answer| answer.map(|written| of_value(written, number))).collect()
 }
 
 /// Returns the flag that a property of an account is; the name is none.
@@ -120,6 +120,14 @@ fn flag(property: AccountProperty) -> Option<Flag> {
         AccountProperty::PasswordRequired => Some(Flag::PasswordRequired),
         AccountProperty::PasswordExpires => Some(Flag::PasswordExpires),
         AccountProperty::Name => None,
+    }
+}
+
+/// Returns a field of the account policy as a value.
+fn number(reading: account_policy::Reading) -> Value {
+    match reading.ticks {
+        None => Value::Number(reading.number),
+        Some(ticks) => Value::Interval { number: reading.number, ticks },
     }
 }
 

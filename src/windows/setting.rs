@@ -405,7 +405,7 @@ impl fmt::Display for AuditFlags {
 /// What a setting can be.
 ///
 /// Serialized as `{"type": ..., "data": ...}`: a registry value as [`Data`] does, the others with their [`Form`]'s word
-/// as the type, and numbers, flags, texts, lists of SIDs, lists of `success` and `failure`, hex digits, or a file's size and
+/// as the type, and numbers (with `ticks` beside one that is not exact), flags, texts, lists of SIDs, lists of `success` and `failure`, hex digits, or a file's size and
 /// digest as the data.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Value {
@@ -413,6 +413,13 @@ pub enum Value {
     Data(Data),
     /// A number in the unit of its setting.
     Number(u32),
+    /// An interval that is no whole number of the unit of its setting. It can be read only.
+    Interval {
+        /// The number that Windows shows for it.
+        number: u32,
+        /// What is stored: a negative count of 100 ns.
+        ticks: i64,
+    },
     /// Yes or no.
     Flag(bool),
     /// A text.
@@ -517,7 +524,7 @@ impl Value {
     pub fn form(&self) -> Form {
         match self {
             Self::Data(data) => Form::Data(data.kind),
-            Self::Number(_) => Form::Number,
+            Self::Number(_) | Self::Interval { .. } => Form::Number,
             Self::Flag(_) => Form::Flag,
             Self::Text(_) => Form::Text,
             Self::Sids(_) => Form::Sids,
@@ -535,6 +542,7 @@ impl fmt::Display for Value {
         match self {
             Self::Data(data) => data.fmt(f),
             Self::Number(number) => write!(f, "{number}"),
+            Self::Interval { number, ticks } => write!(f, "{number} ({ticks} of 100 ns)"),
             Self::Flag(flag) => f.write_str(if *flag { "yes" } else { "no" }),
             Self::Text(text) => write!(f, "{text:?}"),
             Self::Sids(sids) if sids.is_empty() => f.write_str("nobody"),
@@ -554,11 +562,15 @@ impl Serialize for Value {
         if let Self::Data(data) = self {
             return data.serialize(serializer);
         }
-        let mut value = serializer.serialize_struct("Value", 2)?;
+        let mut value = serializer.serialize_struct("Value", 3)?;
         value.serialize_field("type", &self.form())?;
         match self {
             Self::Data(_) => {}
             Self::Number(number) => value.serialize_field("data", number)?,
+            Self::Interval { number, ticks } => {
+                value.serialize_field("data", number)?;
+                value.serialize_field("ticks", ticks)?;
+            }
             Self::Flag(flag) => value.serialize_field("data", flag)?,
             Self::Text(text) | Self::Sddl(text) => value.serialize_field("data", text)?,
             Self::Sids(sids) => value.serialize_field("data", sids)?,

@@ -200,6 +200,13 @@ impl Import {
             let name = format!("audit:{subcategory}");
             self.add(&name, vec![exactly(Setting::AuditPolicy { subcategory }, flags)]);
         }
+        for (line, guid) in csv.unset().map_err(failed)? {
+            let name = Subcategory::from_guid(guid).map_or_else(|| guid.to_string(), |known| known.name().to_owned());
+            let reason = format!(
+                "line {line} has the setting value 0, which group policy takes for \"not configured\"; 4 stands for No Auditing"
+            );
+            self.unread(&format!("audit:{name}"), &format!("audit policy: {name}"), &reason);
+        }
         for (line, text) in csv.others().map_err(failed)? {
             let reason = "only what is audited of a subcategory for everybody is read";
             self.unread(&format!("audit:line-{line}"), text.trim(), reason);

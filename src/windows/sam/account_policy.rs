@@ -1,8 +1,10 @@
 //! The policy on passwords and lockout: the value `F` of `SAM\Domains\Account`.
 //!
-//! Fields are read and set in the units in which Windows shows them. Everything else in the value (times, counters, the
-//! next relative identifier, the wrapped keys behind the fields) is kept. The pairs of fields that Windows ties together
-//! are held so: failed logons are forgotten no later than a lockout ends, and a password may be changed before it must.
+//! Fields are read and set in the units in which Windows shows them. An interval is a count of 100 ns and need not be a
+//! whole number of days or minutes (42 d 22:47:42 is an old default): it reads as Windows shows it, rounded down, with its
+//! exact length beside it. Everything else in the value (times, counters, the next relative identifier, the wrapped keys
+//! behind the fields) is kept. The pairs of fields that Windows ties together are held so: failed logons are forgotten no
+//! later than a lockout ends, and a password may be changed before it must.
 //!
 //! Not here: the policy of the built-in domain, which applies to no account, and password filters.
 //!
@@ -11,7 +13,7 @@
 use super::super::setting::AccountPolicyField as Field;
 use super::super::stored::{self, SAM, Written};
 use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::{Error, Result, Unusable};
 use super::ACCOUNT;
 use crate::base::time::FileTime;
 use crate::base::{CellOffset, read};
@@ -35,20 +37,41 @@ const CLEARTEXT: u32 = 0x10;
 /// How a field is stored.
 enum Place {
     /// A negative number of 100 ns, counted in this unit; 0 asks for no end where it can be had.
-    Interval { at: usize, unit: u64, endless: bool },
+    Interval { at: usize, unit: u64, end: End },
     /// A word.
     Word { at: usize },
     /// A bit of the properties.
     Bit(u32),
 }
 
+/// What the lengths zero and for ever mean for an interval.
+#[derive(Clone, Copy, PartialEq)]
+enum End {
+    /// Windows shows 0 for an interval without an end, and takes a stored 0 for one (MS-SAMR 3.1.5.14.4).
+    ZeroIsNever,
+    /// Windows shows 0 for an interval without an end; a stored 0 is over at once.
+    NeverIsZero,
+    /// 0 is a length as any other, and an interval without an end is longer than all others.
+    Counted,
+}
+
+/// A field as it is stored.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Reading {
+    /// The number that Windows shows. An interval that is shorter than a unit reads as 1 where 0 would say that it has no
+    /// end.
+    pub number: u32,
+    /// The stored count of 100 ns, of an interval that is not exactly this number.
+    pub ticks: Option<i64>,
+}
+
 /// Returns where a field lies, and the least and the greatest number that Windows accepts for it.
 fn place(field: Field) -> (Place, u32, u32) {
     match field {
-        Field::MaximumPasswordAge => (Place::Interval { at: 0x18, unit: DAY, endless: true }, 0, 999),
-        Field::MinimumPasswordAge => (Place::Interval { at: 0x20, unit: DAY, endless: false }, 0, 998),
-        Field::LockoutDuration => (Place::Interval { at: 0x30, unit: MINUTE, endless: true }, 0, 99_999),
-        Field::LockoutWindow => (Place::Interval { at: 0x38, unit: MINUTE, endless: false }, 1, 99_999),
+        Field::MaximumPasswordAge => (Place::Interval { at: 0x18, unit: DAY, end: End::ZeroIsNever }, 0, 999),
+        Field::MinimumPasswordAge => (Place::Interval { at: 0x20, unit: DAY, end: End::Counted }, 0, 998),
+        Field::LockoutDuration => (Place::Interval { at: 0x30, unit: MINUTE, end: End::NeverIsZero }, 0, 99_999),
+        Field::LockoutWindow => (Place::Interval { at: 0x38, unit: MINUTE, end: End::Counted }, 1, 99_999),
         // More than 14 needs a switch in another hive, and is refused without looking there.
         Field::MinimumPasswordLength => (Place::Word { at: 0x50 }, 0, 14),
         Field::PasswordHistory => (Place::Word { at: 0x52 }, 0, 24),
@@ -85,15 +108,23 @@ impl AccountPolicy {
         &self.bytes
     }
 
-    /// Returns a field.
+    /// Returns a field as Windows shows it.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if an interval is no whole number of its unit, or none that the field can have.
-    pub fn get(&self, field: Field) -> std::result::Result<u32, Unusable> {
+    /// [`Unusable::Malformed`] if an interval is positive, which none that Windows writes is.
+    pub fn get(&self, field: Field) -> std::result::Result<Reading, Unusable> {
+        let exact = |number| Reading { number, ticks: None };
         match place(field).0 {
-            Place::Interval { at, unit, endless } => self.interval(at, unit, endless),
-            Place::Word { at } => read::u16_le(&self.bytes, at).map(u32::from).map_err(|_| self.malformed(at)),
-            Place::Bit(bit) => Ok(u32::from(self.properties()? & bit != 0)),
+            Place::Interval { at, unit, end } => {
+                let ticks = self.ticks(at)?;
+                let number = shown(ticks, unit, end);
+                let is_exact = as_stored(number, unit, end) == ticks;
+                Ok(Reading { number, ticks: (!is_exact).then_some(ticks) })
+            }
+            Place::Word { at } => {
+                read::u16_le(&self.bytes, at).map(|word| exact(u32::from(word))).map_err(|_| self.malformed(at))
+            }
+            Place::Bit(bit) => Ok(exact(u32::from(self.properties()? & bit != 0))),
         }
     }
 
@@ -107,10 +138,8 @@ impl AccountPolicy {
             return Err(Unusable::Range { least, most, actual: to });
         }
         let (at, done) = match place {
-            Place::Interval { at, unit, endless } => {
-                let ticks = i64::try_from(u64::from(to).saturating_mul(unit)).unwrap_or(i64::MAX);
-                let ticks = if endless && to == 0 { FOREVER } else { ticks.saturating_neg() };
-                (at, read::put(&mut self.bytes, at, &ticks.to_le_bytes()))
+            Place::Interval { at, unit, end } => {
+                (at, read::put(&mut self.bytes, at, &as_stored(to, unit, end).to_le_bytes()))
             }
             Place::Word { at } => (at, read::put_u16_le(&mut self.bytes, at, u16::try_from(to).unwrap_or(u16::MAX))),
             Place::Bit(bit) => {
@@ -127,25 +156,29 @@ impl AccountPolicy {
     /// # Errors
     /// As [`AccountPolicy::get`].
     pub fn contradiction(&self, field: Field) -> std::result::Result<Option<Unusable>, Unusable> {
+        let tied = |shorter: Field, longer: Field| -> std::result::Result<_, Unusable> {
+            let lengths = (self.length(shorter)?, self.length(longer)?);
+            Ok((lengths, self.get(shorter)?.number, self.get(longer)?.number))
+        };
         Ok(match field {
             Field::LockoutDuration | Field::LockoutWindow => {
-                let (duration, window) = (self.get(Field::LockoutDuration)?, self.get(Field::LockoutWindow)?);
-                (duration != 0 && window > duration).then_some(Unusable::Contradiction {
+                let ((window, duration), actual, limit) = tied(Field::LockoutWindow, Field::LockoutDuration)?;
+                (window > duration).then_some(Unusable::Contradiction {
                     field: "the lockout window",
-                    actual: window,
+                    actual,
                     relation: "at most",
                     other: "the lockout duration",
-                    limit: duration,
+                    limit,
                 })
             }
             Field::MaximumPasswordAge | Field::MinimumPasswordAge => {
-                let (most, least) = (self.get(Field::MaximumPasswordAge)?, self.get(Field::MinimumPasswordAge)?);
-                (most != 0 && least >= most).then_some(Unusable::Contradiction {
+                let ((least, most), actual, limit) = tied(Field::MinimumPasswordAge, Field::MaximumPasswordAge)?;
+                (most != u64::MAX && least >= most).then_some(Unusable::Contradiction {
                     field: "the minimum password age",
-                    actual: least,
+                    actual,
                     relation: "below",
                     other: "the maximum password age",
-                    limit: most,
+                    limit,
                 })
             }
             _ => None,
@@ -172,18 +205,22 @@ impl AccountPolicy {
         }
     }
 
-    fn interval(&self, at: usize, unit: u64, endless: bool) -> std::result::Result<u32, Unusable> {
-        let ticks = read::u64_le(&self.bytes, at).map_err(|_| self.malformed(at))?.cast_signed();
-        match ticks {
-            FOREVER if endless => return Ok(0),
-            // It would mean at once, which Windows never offers, and not never.
-            0 if endless => return Err(self.malformed(at)),
-            _ => {}
+    /// Returns the length of an interval in 100 ns, `u64::MAX` for one without an end.
+    fn length(&self, field: Field) -> std::result::Result<u64, Unusable> {
+        match place(field).0 {
+            Place::Interval { at, end, .. } => Ok(match self.ticks(at)? {
+                FOREVER => u64::MAX,
+                0 if end == End::ZeroIsNever => u64::MAX,
+                ticks => ticks.unsigned_abs(),
+            }),
+            Place::Word { .. } | Place::Bit(_) => Err(self.malformed(0)),
         }
-        let length = ticks.unsigned_abs();
-        let whole = ticks <= 0 && ticks != FOREVER && length.is_multiple_of(unit);
-        let units = u32::try_from(length.checked_div(unit).unwrap_or_default()).ok().filter(|_| whole);
-        units.ok_or_else(|| self.malformed(at))
+    }
+
+    /// Returns the stored count of an interval.
+    fn ticks(&self, at: usize) -> std::result::Result<i64, Unusable> {
+        let ticks = read::u64_le(&self.bytes, at).map(u64::cast_signed).ok();
+        ticks.filter(|ticks| *ticks <= 0).ok_or_else(|| self.malformed(at))
     }
 
     fn properties(&self) -> std::result::Result<u32, Unusable> {
@@ -195,34 +232,58 @@ impl AccountPolicy {
     }
 }
 
+/// Returns the number that Windows shows for a stored interval, at most [`u32::MAX`].
+fn shown(ticks: i64, unit: u64, end: End) -> u32 {
+    match (ticks, end) {
+        (FOREVER, End::ZeroIsNever | End::NeverIsZero) | (0, End::ZeroIsNever) => 0,
+        (FOREVER, End::Counted) => u32::MAX,
+        _ => {
+            let units = ticks.unsigned_abs().checked_div(unit).unwrap_or_default();
+            let units = u32::try_from(units).unwrap_or(u32::MAX);
+            if end == End::Counted { units } else { units.max(1) }
+        }
+    }
+}
+
+/// Returns the interval that Windows stores for a number.
+fn as_stored(number: u32, unit: u64, end: End) -> i64 {
+    match (number, end) {
+        (0, End::ZeroIsNever | End::NeverIsZero) => FOREVER,
+        _ => i64::try_from(u64::from(number).saturating_mul(unit)).unwrap_or(i64::MAX).saturating_neg(),
+    }
+}
+
 /// Reads a field of a SAM hive, and the cell of the policy.
 ///
 /// # Errors
 /// Those of [`AccountPolicy::decode`] and [`AccountPolicy::get`]; errors of the hive.
-pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<u32>, Option<CellOffset>)> {
+pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<Reading>, Option<CellOffset>)> {
     let Some(value) = stored::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
-    let number = AccountPolicy::decode(&value.data).and_then(|policy| policy.get(field));
-    Ok((Some(number.map_err(stored::unusable(SAM, ACCOUNT))?), Some(value.cell)))
+    let reading = AccountPolicy::decode(&value.data).and_then(|policy| policy.get(field));
+    Ok((Some(reading.map_err(stored_error())?), Some(value.cell)))
 }
 
 /// Sets a field of a SAM hive.
 ///
 /// # Errors
 /// [`Unusable::Missing`], [`Unusable::Range`], [`Unusable::Contradiction`]; as [`get`]. Nothing is changed then.
-pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<u32>> {
-    let mut answers = set_all(sam, &[(field, to)], now);
-    answers.pop().expect("there is an answer for each field")
+pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<Reading>> {
+    let refusal = policy(sam).ok().and_then(|(policy, _)| refusals(&policy, &[(field, to)]).pop().flatten());
+    match refusal {
+        Some(refusal) => Err(stored_error()(refusal)),
+        None => write(sam, field, to, now),
+    }
 }
 
 /// Sets fields of a SAM hive in the order given; answers in that order. Fields that are tied to each other are judged
 /// when all are set, so that the order does not matter; those that would then contradict each other stay as they are.
-pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<Written<u32>>> {
+pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<Written<Reading>>> {
     let refusals: Vec<Option<Unusable>> = match policy(sam) {
         Ok((policy, _)) => refusals(&policy, fields),
         Err(_) => vec![None; fields.len()],
     };
     let run = |((field, to), refusal): (&(Field, u32), Option<Unusable>)| match refusal {
-        Some(refusal) => Err(stored::unusable(SAM, ACCOUNT)(refusal)),
+        Some(refusal) => Err(stored_error()(refusal)),
         None => write(sam, *field, *to, now),
     };
     fields.iter().zip(refusals).map(run).collect()
@@ -237,8 +298,8 @@ fn refusals(policy: &AccountPolicy, fields: &[(Field, u32)]) -> Vec<Option<Unusa
 }
 
 /// Sets a field whatever it is tied to.
-fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<u32>> {
-    let failed = stored::unusable(SAM, ACCOUNT);
+fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<Reading>> {
+    let failed = stored_error();
     let (mut policy, kind) = policy(sam)?;
     let before = policy.get(field).map_err(&failed)?;
     policy.set(field, to).map_err(failed)?;
@@ -246,8 +307,13 @@ fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written
     Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
+/// Returns how it is told that the policy cannot be used.
+fn stored_error() -> impl Fn(Unusable) -> Error {
+    stored::unusable(SAM, ACCOUNT)
+}
+
 fn policy(sam: &Hive) -> Result<(AccountPolicy, u32)> {
-    let failed = stored::unusable(SAM, ACCOUNT);
+    let failed = stored_error();
     let value = stored::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(Unusable::Missing))?;
     Ok((AccountPolicy::decode(&value.data).map_err(failed)?, value.kind))
 }
@@ -284,11 +350,11 @@ mod tests {
                     Place::Word { at } => (at, 2),
                     Place::Bit(_) => (PROPERTIES, 4),
                 };
-                let before = policy.get(field).unwrap();
+                let before = policy.get(field).unwrap().number;
                 let mut changed = policy.clone();
                 for number in least..=most {
                     changed.set(field, number).unwrap();
-                    assert_eq!(changed.get(field), Ok(number), "{field:?}");
+                    assert_eq!(changed.get(field), Ok(Reading { number, ticks: None }), "{field:?}");
                     for (at, (new, old)) in changed.encode().iter().zip(&original).enumerate() {
                         assert!(new == old || (start..start + width).contains(&at), "{field:?} {number} {at:#x}");
                     }
@@ -307,7 +373,8 @@ mod tests {
     #[test]
     fn the_numbers_are_those_of_windows() {
         let mut policy = AccountPolicy::decode(&value(0x0001_0003, 368)).unwrap();
-        assert_eq!((policy.get(Field::MaximumPasswordAge), policy.get(Field::LockoutWindow)), (Ok(42), Ok(30)));
+        assert_eq!(policy.get(Field::MaximumPasswordAge).unwrap().number, 42);
+        assert_eq!(policy.get(Field::LockoutWindow).unwrap().number, 30);
         policy.set(Field::MaximumPasswordAge, 90).unwrap();
         assert_eq!(policy.encode()[0x18..0x20], (-77_760_000_000_000i64).to_le_bytes());
         policy.set(Field::MaximumPasswordAge, 0).unwrap();
@@ -351,14 +418,59 @@ mod tests {
         }
         assert!(AccountPolicy::decode(&value(0x0001_0002, 368)).is_err(), "the length of another revision");
         assert!(AccountPolicy::decode(&value(0x0001_0004, 368)).is_err(), "an unknown revision");
-        for ticks in [1, DAY as i64, -1, -(DAY as i64) - 1, 0, i64::MAX, FOREVER + 1] {
-            let mut bytes = value(0x0001_0003, 368);
-            bytes[0x18..0x20].copy_from_slice(&ticks.to_le_bytes());
-            let policy = AccountPolicy::decode(&bytes).unwrap();
+        for ticks in [1, DAY as i64, i64::MAX] {
+            let mut policy = with(0x18, ticks);
             assert_eq!(policy.get(Field::MaximumPasswordAge).unwrap_err().code(), "E-SAM-POLICY", "{ticks}");
+            // What is there is not needed to set another.
+            policy.set(Field::MaximumPasswordAge, 60).unwrap();
+            assert_eq!(policy.get(Field::MaximumPasswordAge), Ok(Reading { number: 60, ticks: None }));
         }
+    }
+
+    /// Returns a policy with this count in an interval.
+    fn with(at: usize, ticks: i64) -> AccountPolicy {
         let mut bytes = value(0x0001_0003, 368);
-        bytes[0x20..0x28].copy_from_slice(&FOREVER.to_le_bytes());
-        assert!(AccountPolicy::decode(&bytes).unwrap().get(Field::MinimumPasswordAge).is_err());
+        bytes[at..at + 8].copy_from_slice(&ticks.to_le_bytes());
+        AccountPolicy::decode(&bytes).unwrap()
+    }
+
+    #[test]
+    fn an_interval_of_any_length_reads_as_windows_shows_it() {
+        let (day, minute) = (DAY as i64, MINUTE as i64);
+        let inexact = |number, ticks| Ok(Reading { number, ticks: Some(ticks) });
+        let exact = |number| Ok(Reading { number, ticks: None });
+        for (field, at, ticks, expected) in [
+            // 42 d 22:47:42.256, the default of old domains.
+            (Field::MaximumPasswordAge, 0x18, -37_108_517_437_440, inexact(42, -37_108_517_437_440)),
+            (Field::MaximumPasswordAge, 0x18, -1, inexact(1, -1)),
+            (Field::MaximumPasswordAge, 0x18, -60 * day - 1, inexact(60, -60 * day - 1)),
+            (Field::MaximumPasswordAge, 0x18, 0, inexact(0, 0)),
+            (Field::MaximumPasswordAge, 0x18, FOREVER, exact(0)),
+            (Field::MaximumPasswordAge, 0x18, FOREVER + 1, inexact(10_675_199, FOREVER + 1)),
+            (Field::MinimumPasswordAge, 0x20, 1 - day, inexact(0, 1 - day)),
+            (Field::MinimumPasswordAge, 0x20, 0, exact(0)),
+            (Field::MinimumPasswordAge, 0x20, FOREVER, inexact(u32::MAX, FOREVER)),
+            // A lockout of half a minute is no lockout without an end.
+            (Field::LockoutDuration, 0x30, -minute / 2, inexact(1, -minute / 2)),
+            (Field::LockoutDuration, 0x30, -3 * minute / 2, inexact(1, -3 * minute / 2)),
+            (Field::LockoutDuration, 0x30, 0, inexact(1, 0)),
+            (Field::LockoutWindow, 0x38, -900_000_001, inexact(1, -900_000_001)),
+        ] {
+            let mut policy = with(at, ticks);
+            assert_eq!(policy.get(field), expected, "{field:?} {ticks}");
+            policy.set(field, 15).unwrap();
+            assert_eq!(policy.get(field), exact(15));
+        }
+    }
+
+    #[test]
+    fn tied_fields_are_compared_by_their_exact_length() {
+        let minute = MINUTE as i64;
+        let mut policy = with(0x38, -30 * minute - 1);
+        assert!(policy.contradiction(Field::LockoutWindow).unwrap().is_some(), "longer than 30 minutes");
+        policy.set(Field::LockoutDuration, 0).unwrap();
+        assert_eq!(policy.contradiction(Field::LockoutWindow), Ok(None), "nothing is longer than for ever");
+        assert_eq!(with(0x18, 0).contradiction(Field::MinimumPasswordAge), Ok(None));
+        assert!(with(0x18, -1).contradiction(Field::MinimumPasswordAge).unwrap().is_some());
     }
 }
