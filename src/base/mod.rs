@@ -10,6 +10,7 @@ pub mod crc32c;
 pub mod descriptor;
 pub mod digest;
 pub mod failure;
+pub mod firewall_rule;
 pub mod fs;
 pub mod guid;
 pub mod inherit;

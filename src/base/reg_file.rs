@@ -201,12 +201,27 @@ impl Writer {
     }
 }
 
+/// The characters of a name that a line of text cannot carry: line breaks, and what stands for an unpaired surrogate.
+const UNPRINTABLE: [char; 3] = ['\n', '\r', '\u{fffd}'];
+
+/// Tells whether a line of text can carry a name.
+pub fn is_printable(name: &str) -> bool {
+    !name.contains(UNPRINTABLE)
+}
+
+/// Returns a name with `<U+000A>` in the place of each character that a line of text cannot carry. It is for people to read: no
+/// reader turns it back.
+pub fn escaped(name: &str) -> String {
+    let one = |c: char| match UNPRINTABLE.contains(&c) {
+        true => format!("<U+{:04X}>", u32::from(c)),
+        false => c.to_string(),
+    };
+    name.chars().map(one).collect()
+}
+
 /// Returns a name that a line can carry.
 fn checked(name: &str) -> Result<&str, Error> {
-    match name.contains(['\n', '\r', '\u{fffd}']) {
-        true => Err(Error::Name { name: name.to_owned() }),
-        false => Ok(name),
-    }
+    if is_printable(name) { Ok(name) } else { Err(Error::Name { name: name.to_owned() }) }
 }
 
 /// Returns the text of data that is exactly one string with its NUL, and that a line in quotes can carry.

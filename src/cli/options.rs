@@ -116,6 +116,12 @@ pub(super) struct Policy {
     #[arg(long)]
     accept_dirty_hive: bool,
 
+    /// Take a hive whose only errors are wrong reference counts of security descriptors, and set these right
+    ///
+    /// The audit log records it.
+    #[arg(long)]
+    accept_refcounts: bool,
+
     /// Exit with 1 if a rule of this severity or above is open and not waived: high, medium, low or none; low without it,
     /// and none without it where a --threshold is given
     #[arg(long, value_name = "SEVERITY", value_parser = ["high", "medium", "low", "none"])]
@@ -193,6 +199,7 @@ impl Policy {
             hold_back: self.hold_back,
             certificates: certificates.transpose()?.unwrap_or_default(),
             accept_dirty_hive: self.accept_dirty_hive,
+            accept_refcounts: self.accept_refcounts,
             ..Demand::default()
         })
     }

@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use super::ui::Ui;
 use super::{Result, Verdict};
 use crate::disk::Format;
+use crate::regf::Accept;
 
 /// Read and edit a hive file, or the registry inside an image
 ///
@@ -67,6 +68,16 @@ struct Reading {
     /// Take a dirty hive that has no usable transaction log as it lies there, instead of refusing it
     #[arg(long)]
     accept_dirty_hive: bool,
+
+    /// Take a hive whose only errors are wrong reference counts of security descriptors; an edit sets these right
+    #[arg(long)]
+    accept_refcounts: bool,
+}
+
+impl Reading {
+    fn accept(&self) -> Accept {
+        Accept { dirty: self.accept_dirty_hive, refcounts: self.accept_refcounts }
+    }
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {

@@ -153,7 +153,8 @@ impl<D: BlockDevice> Volume<D> {
         data.read(&self.device, &self.geometry, at.0, buf)
     }
 
-    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one.
+    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one, and without
+    /// the root directory's entry for itself (`.`).
     ///
     /// # Errors
     /// [`Error::NotADirectory`]; otherwise what is wrong with the index.
@@ -162,7 +163,9 @@ impl<D: BlockDevice> Volume<D> {
         if !segments.base.is_directory() {
             return Err(Error::NotADirectory { record: segments.base.number() });
         }
-        Index::open(self, &segments)?.list(self)
+        let mut entries = Index::open(self, &segments)?.list(self)?;
+        entries.retain(|entry| entry.reference != directory.reference);
+        Ok(entries)
     }
 
     /// Returns where in the volume the `length` bytes of a file at `at` lie, in the order of the file.

@@ -17,6 +17,7 @@ use crate::policy::{
     self, Assessment, Benchmark, Catalog, Check, FirstBoot, HoldBack, HoldBackChoice, Level, LocalGpo, Plan, Remedy,
     Requirement, RoleChoice, Selection, Step, Values, Waivers,
 };
+use crate::regf::Accept;
 use crate::windows::certificates::Certificate;
 use crate::windows::setting::{self, Identity, Readings, Setting};
 use crate::windows::{Evidence, Opening, VolumeCheck};
@@ -63,6 +64,8 @@ pub struct Demand {
     pub scripts: Scripts,
     /// Whether a dirty hive without a usable log is taken as it lies there.
     pub accept_dirty_hive: bool,
+    /// Whether a hive with wrong reference counts of security descriptors, and no other error, is taken and set right.
+    pub accept_refcounts: bool,
     /// How much of the volume is verified before and after the edit.
     pub check: VolumeCheck,
 }
@@ -92,10 +95,11 @@ impl Resolved {
     /// Plans what closes the open findings of an assessed machine.
     ///
     /// # Errors
-    /// As [`policy::plan`] and [`Plan::with_first_boot`].
+    /// As [`policy::plan`], [`Plan::guarded`] and [`Plan::with_first_boot`].
     pub(super) fn plan(&self, assessment: &Assessment, machine: &dyn Readings) -> Result<Plan> {
         let hold_back = HoldBack::on(self.hold_back, assessment, machine);
         let plan = policy::plan(assessment, &hold_back)?.with_local_policy(assessment, self.local_gpo);
+        let plan = plan.guarded(assessment, machine, self.hold_back)?;
         Ok(plan.with_first_boot(assessment, machine, self.first_boot)?)
     }
 
@@ -120,7 +124,8 @@ impl Resolved {
         Ok(plan.with_fixes(fixes, assessment, machine, self.local_gpo)?)
     }
 
-    /// Returns a plan with what the components do in their phases before the tests, and what became of each step.
+    /// Returns a plan with what the components do in their phases before the tests, as far as the guard lets it, and what
+    /// became of each step.
     ///
     /// # Errors
     /// [`Error::Component`] for a step that fails, and for a file that the plan writes as well.
@@ -169,7 +174,12 @@ impl Resolved {
             return Err(Error::Component { name: step.rules.join(", "), count: 1, first: fault });
         }
         plan.left_open.extend(told.iter().filter_map(StepTold::left_open));
-        Ok((plan.with_fixes(steps, assessment, machine, self.local_gpo)?, told))
+        let plan = plan.with_fixes(steps, assessment, machine, self.local_gpo)?;
+        let plan = plan.guarded(assessment, machine, self.hold_back)?;
+        for step in &mut told {
+            step.hold(&plan.held_back);
+        }
+        Ok((plan, told))
     }
 
     /// Runs the tests of the components on a machine that was changed.
@@ -223,7 +233,8 @@ impl Demand {
 
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
     pub(super) fn opening(&self, now: Moment) -> Opening {
-        Opening { now: now.filetime(), accept_dirty_hive: self.accept_dirty_hive, check: self.check }
+        let accept = Accept { dirty: self.accept_dirty_hive, refcounts: self.accept_refcounts };
+        Opening { now: now.filetime(), accept, check: self.check }
     }
 
     /// Returns what the demand means for a machine on a day, which ends waivers.
@@ -299,6 +310,7 @@ impl Demand {
             components: self.components.iter().map(Component::record).collect(),
             scripts: (!self.components.is_empty()).then(|| self.scripts.to_string()),
             accept_dirty_hive: self.accept_dirty_hive,
+            accept_refcounts: self.accept_refcounts,
             volume_check: self.check.to_string(),
         }
     }
@@ -345,6 +357,10 @@ impl Demand {
                 _ => text("scripts")?.parse().map_err(|_| "scripts")?,
             },
             accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
+            accept_refcounts: match &policy["accept_refcounts"] {
+                Value::Null => false,
+                given => given.as_bool().ok_or("accept_refcounts")?,
+            },
             check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
         })
     }

@@ -48,7 +48,7 @@ mod tests {
     use super::super::values::Values;
     use super::*;
     use crate::base::Failure as _;
-    use crate::windows::setting::{Entry, Form, Found, Identity, Readings, SettingError, ValueType};
+    use crate::windows::setting::{Data, Entry, Form, Found, Identity, Readings, SettingError, ValueType};
 
     /// The rules of the registry: for them every value that is wrong can be told.
     static REGISTRY: LazyLock<Catalog> = LazyLock::new(|| {
@@ -196,6 +196,14 @@ mod tests {
 
         fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError> {
             self.0.list(folder)
+        }
+
+        fn subkeys(&self, key: &str) -> Result<Vec<String>, SettingError> {
+            self.0.subkeys(key)
+        }
+
+        fn values(&self, key: &str) -> Result<Vec<(String, Data)>, SettingError> {
+            self.0.values(key)
         }
     }
 

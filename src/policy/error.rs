@@ -146,6 +146,30 @@ pub enum Error {
         remain: String,
     },
 
+    /// No machine would start, or admit anybody, with a change.
+    #[error("{rules} would change {setting}: {reason}{}", more(*count))]
+    Unsafe {
+        /// The rules whose step it is.
+        rules: String,
+        /// The setting.
+        setting: Setting,
+        /// What hangs on it.
+        reason: String,
+        /// How many steps are refused.
+        count: usize,
+    },
+
+    /// Two fields of the account policy would contradict each other.
+    #[error("{one} and {other} contradict each other: {why}")]
+    BoundFields {
+        /// The rules that set the first field.
+        one: String,
+        /// The rules that set the other one.
+        other: String,
+        /// The fields, and what they would be.
+        why: String,
+    },
+
     /// A step of a plan failed.
     #[error("the step for {} failed", rules.join(", "))]
     Step {
@@ -178,7 +202,11 @@ impl Failure for Error {
             | Self::NoPolicy
             | Self::EmptySelection => Kind::Usage,
             Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
-            Self::Conflict { .. } | Self::Contradictions { .. } | Self::LastAdministrator { .. } => Kind::Refused,
+            Self::Conflict { .. }
+            | Self::Contradictions { .. }
+            | Self::LastAdministrator { .. }
+            | Self::Unsafe { .. }
+            | Self::BoundFields { .. } => Kind::Refused,
             Self::Policy { source, .. } => source.kind(),
             Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
@@ -194,6 +222,8 @@ impl Failure for Error {
             Self::Contradictions { .. } => Some("E-POLICY-CONTRADICTION"),
             Self::Policy { source, .. } => source.code(),
             Self::LastAdministrator { .. } => Some("E-LAST-ADMINISTRATOR"),
+            Self::Unsafe { .. } => Some("E-UNSAFE-CHANGE"),
+            Self::BoundFields { .. } => Some("E-POLICY-RANGE"),
             Self::Benchmark(source) => source.code(),
             Self::Step { source, .. } => source.code(),
             _ => None,
@@ -223,6 +253,11 @@ impl Failure for Error {
             Self::LastAdministrator { .. } => {
                 Some("enable another administrator in the image first, or leave one of the rules out with --skip")
             }
+            Self::Unsafe { .. } => Some(
+                "leave the rule out with --skip, or take it out of the policy or component; `coldforge reg set` writes a value \
+                 without this check",
+            ),
+            Self::BoundFields { .. } => Some("change one of the two values, or leave both rules out with --skip"),
             Self::Benchmark(source) => source.hint(),
             Self::Step { source, .. } => source.hint(),
             Self::Answers { .. } => None,
@@ -426,4 +461,11 @@ impl WaiverFault {
 
 fn meant(nearest: Option<&str>) -> String {
     nearest.map(|nearest| format!("; {nearest} is near")).unwrap_or_default()
+}
+
+fn more(count: usize) -> String {
+    match count.saturating_sub(1) {
+        0 => String::new(),
+        more => format!(" (and {more} more such changes)"),
+    }
 }

@@ -161,7 +161,7 @@ impl Script {
     /// Adds a setting; tells whether it can be set by the script.
     fn add(&mut self, setting: &Setting, to: Option<&Value>, machine: Option<&Sid>) -> bool {
         match (setting, to) {
-            (Setting::AccountPolicy { field }, Some(Value::Number(number))) => {
+            (Setting::AccountPolicy { field }, Some(Value::Number(number) | Value::Interval { number, .. })) => {
                 let (name, value) = system_access(*field, *number);
                 self.access.insert(name, value);
             }

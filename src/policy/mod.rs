@@ -10,6 +10,7 @@
 mod applicability;
 mod apply;
 mod assess;
+mod bound_fields;
 mod catalog;
 mod error;
 mod finding;
@@ -17,7 +18,6 @@ mod first_boot;
 mod fixes;
 mod guard;
 mod local_policy;
-mod lockout;
 mod nearest;
 #[cfg(test)]
 mod paper;
@@ -38,8 +38,8 @@ pub use catalog::{Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary, Totals};
 pub use first_boot::{FirstBoot, SETUP_COMPLETE};
+pub use guard::keep_an_administrator;
 pub use local_policy::LocalGpo;
-pub use lockout::keep_an_administrator;
 pub use nearest::nearest;
 pub use plan::{Held, HoldBack, HoldBackChoice, Plan, Step, plan};
 pub use principal::{Principal, UnknownPrincipal};

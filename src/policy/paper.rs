@@ -5,7 +5,7 @@ use std::fmt;
 
 use crate::base::{CellOffset, Failure, Kind};
 use crate::windows::setting::{
-    Change, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
+    Change, Data, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
 };
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
@@ -100,6 +100,17 @@ impl Readings for Paper {
 
     fn list(&self, _: &str) -> Result<Vec<Entry>, SettingError> {
         Ok(Vec::new())
+    }
+
+    fn subkeys(&self, key: &str) -> Result<Vec<String>, SettingError> {
+        let head = format!("{}\\", key.to_uppercase());
+        let below = self.values.keys().filter_map(|(key, _)| key.strip_prefix(&head)?.split('\\').next());
+        Ok(below.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect())
+    }
+
+    fn values(&self, key: &str) -> Result<Vec<(String, Data)>, SettingError> {
+        let of_key = self.values.iter().filter(|((known, _), _)| known.eq_ignore_ascii_case(key));
+        Ok(of_key.filter_map(|((_, name), value)| Some((name.clone(), value.as_data()?.clone()))).collect())
     }
 }
 

@@ -8,9 +8,9 @@ use serde::Serialize;
 
 use super::error::Error;
 use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
-use super::guard;
 use super::rule::Advice;
 use super::selection::UnknownWord;
+use super::{bound_fields, guard};
 use crate::windows::setting::{Readings, Setting, Value};
 
 /// What a user wants left open.
@@ -102,7 +102,7 @@ impl HoldBack {
 ///
 /// Settings that several rules demand become one step, with a value that meets all of them; what rules want added to a
 /// setting is added together. A setting of a rule that is held back is not changed for another rule either: the risk lies
-/// in the setting. A waived rule wants nothing.
+/// in the setting; nor is a field of the account policy that is bound to it. A waived rule wants nothing.
 ///
 /// # Errors
 /// [`Error::Conflict`] (`E-RULE-CONFLICT`) if two rules contradict each other: no value meets both, though one of them may
@@ -122,13 +122,21 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
     let open: Vec<&Finding> = live.iter().copied().filter(is_open).collect();
     let demands = Demands::of(&live);
 
-    let mut kept: BTreeMap<Setting, &str> = BTreeMap::new();
+    // Why a setting stays as it is.
+    let mut kept: BTreeMap<Setting, String> = BTreeMap::new();
     let mut held_rules: BTreeSet<&str> = BTreeSet::new();
     for finding in &open {
         if let Some(reason) = held(finding, hold_back) {
+            for check in targets(finding) {
+                let setting = &check.setting;
+                kept.entry(folded(setting)).or_insert(format!("{setting} is held back for {}", finding.stig_id));
+                for bound in bound_fields::bound_to(setting) {
+                    let why = format!("{bound} is set together with {setting} ({}): {reason}", finding.stig_id);
+                    kept.entry(bound).or_insert(why);
+                }
+            }
             plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
             held_rules.insert(&finding.stig_id);
-            kept.extend(targets(finding).map(|check| (folded(&check.setting), finding.stig_id.as_str())));
         }
     }
 
@@ -136,9 +144,8 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
     for finding in open.iter().filter(|finding| !held_rules.contains(finding.stig_id.as_str())) {
         for check in targets(finding) {
             let setting = &check.setting;
-            if let Some(other) = kept.get(&folded(setting)) {
-                let reason = format!("{setting} is held back for {other}");
-                plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
+            if let Some(reason) = kept.get(&folded(setting)) {
+                plan.held_back.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() });
                 continue;
             }
             let to = match &check.to {
@@ -395,7 +402,7 @@ mod tests {
         let hold_back = HoldBack::ImportRisk { disproved: BTreeSet::new() };
         let plan = planned(&[("K", "equals = 1", ""), ("k", "equals = 1", hold)], &hold_back).unwrap();
         assert!(plan.steps.is_empty());
-        assert_eq!(plan.held_back[1].reason, "HKLM\\SOFTWARE\\K!N is held back for T-1");
+        assert_eq!(plan.held_back[1].reason, "HKLM\\SOFTWARE\\k!N is held back for T-1");
     }
 
     #[test]
@@ -407,7 +414,9 @@ mod tests {
             (["00-000200", "00-000210"], ["AC-000010", "AC-000020", "AC-000050", "AC-000070", "AC-000080"]);
         let rights = ["MS-000070", "MS-000080", "MS-000120"];
         let others = ["MS-000140", "SO-000020", "SO-000130", "SO-000140", "SO-000360", "UR-000030"];
-        let expected: Vec<&str> = [&accounts[..], &policy, &["CC-000110"], &rights, &others].concat();
+        // The window and the minimum age are set together with what is held back.
+        let bound = ["AC-000030", "AC-000060"];
+        let expected: Vec<&str> = [&accounts[..], &policy, &["CC-000110"], &rights, &others, &bound].concat();
         assert_eq!(held, expected);
     }
 

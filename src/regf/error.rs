@@ -148,15 +148,13 @@ pub enum Error {
         count: u32,
     },
 
-    /// The key has a flag or a layer with which this version does not edit it.
-    #[error("the key at {at} has the flags {flags:#x} and the layer byte {layer:#x}")]
+    /// The key has a flag with which this version does not edit it.
+    #[error("the key at {at} has the flags {flags:#x}")]
     KeyFlags {
         /// The key's cell.
         at: CellOffset,
-        /// Its flags.
+        /// The flags.
         flags: u16,
-        /// The byte of layered keys.
-        layer: u8,
     },
 
     /// The hive belongs to a layered (differencing) registry.

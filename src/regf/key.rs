@@ -176,8 +176,8 @@ impl<'h> Key<'h> {
         if self.is_link() {
             return Err(Error::Link { at: self.at });
         }
-        if flags & (KEY_NOT_ON_DISK | KEY_PREDEFINED) != 0 || self.node.layer != 0 {
-            return Err(Error::KeyFlags { at: self.at, flags, layer: self.node.layer });
+        if flags & (KEY_NOT_ON_DISK | KEY_PREDEFINED) != 0 {
+            return Err(Error::KeyFlags { at: self.at, flags });
         }
         Ok(())
     }

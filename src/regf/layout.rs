@@ -97,7 +97,7 @@ pub(super) struct KeyNode {
     pub flags: U16,
     pub last_written: U64,
     pub access_bits: u8,
-    /// Not zero in layered keys.
+    /// Tells what a key of a layered hive (version 1.6) covers; Windows leaves it uninitialised in others.
     pub layer: u8,
     pub access_spare: U16,
     pub parent: U32,

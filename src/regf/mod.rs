@@ -44,7 +44,7 @@ pub use key::Key;
 pub use log::{End, Ignored, Log};
 pub use name::Name;
 pub use pages::{Reader, Source};
-pub use recover::{LogReport, Outcome, Recovered, Replay};
+pub use recover::{Accept, LogReport, Outcome, Recovered, Replay};
 pub use value::Value;
 pub use verify::{Finding, Rule, Severity};
 pub use walk::Walk;

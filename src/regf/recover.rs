@@ -37,6 +37,8 @@ pub struct Recovered {
     pub replay: Option<Replay>,
     /// Each log that was given, in that order.
     pub logs: Vec<LogReport>,
+    /// How many reference counts of security descriptors were set right.
+    pub mended: usize,
 }
 
 /// What a recovery did.
@@ -112,7 +114,7 @@ impl Hive {
             Ok(_) | Err(_) => {
                 let outcome = |log: &Log<'_>| report(log, Outcome::Ignored(Ignored::HiveClean));
                 let logs = logs.iter().map(outcome).collect();
-                return Ok(Recovered { hive: Self::parse(primary)?, replay: None, logs });
+                return Ok(Recovered { hive: Self::parse(primary)?, replay: None, logs, mended: 0 });
             }
         };
         let own = BaseBlock::ref_from_prefix(&primary).ok().map(|(base, _)| base).filter(|_| lost.is_none());
@@ -126,7 +128,7 @@ impl Hive {
         };
         let room = logs.iter().fold(primary.len() as u64, |room, log| room.saturating_add(log.bytes.len() as u64));
         let (hive, replay) = plan.carry_out(primary, room)?;
-        Ok(Recovered { hive, replay: Some(replay), logs: reports })
+        Ok(Recovered { hive, replay: Some(replay), logs: reports, mended: 0 })
     }
 
     /// Takes a dirty hive for a clean one as it lies there, without its logs: what its last writer had not finished is
@@ -137,12 +139,42 @@ impl Hive {
     pub fn accept_dirty(primary: Vec<u8>) -> Result<Recovered> {
         let (first, second) = match base_block::parse(&primary, primary.len() as u64) {
             Err(Error::Dirty { primary, secondary }) => (primary, secondary),
-            Ok(_) | Err(_) => return Ok(Recovered { hive: Self::parse(primary)?, replay: None, logs: Vec::new() }),
+            Ok(_) | Err(_) => {
+                return Ok(Recovered { hive: Self::parse(primary)?, replay: None, logs: Vec::new(), mended: 0 });
+            }
         };
         let last = if is_before(first, second) { second } else { first };
         let plan = Plan { steps: Vec::new(), entries: None, last, base: None };
         let (hive, replay) = plan.carry_out(primary, u64::MAX)?;
-        Ok(Recovered { hive, replay: Some(replay), logs: Vec::new() })
+        Ok(Recovered { hive, replay: Some(replay), logs: Vec::new(), mended: 0 })
+    }
+}
+
+/// What is taken of a damaged hive, instead of refusing it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Accept {
+    /// A dirty hive without a usable log, as it lies there.
+    pub dirty: bool,
+    /// A hive whose only errors are reference counts of security descriptors that are too high or too low: they are set
+    /// right.
+    pub refcounts: bool,
+}
+
+impl Accept {
+    /// Loads a hive, recovered from its logs if it is dirty.
+    ///
+    /// # Errors
+    /// As [`Hive::recover`].
+    pub fn load(self, primary: Vec<u8>, logs: &[Log<'_>]) -> Result<Recovered> {
+        let kept = if self.dirty { primary.clone() } else { Vec::new() };
+        let mut recovered = match Hive::recover(primary, logs) {
+            Err(Error::DirtyNoLog { .. }) if self.dirty => Hive::accept_dirty(kept),
+            answer => answer,
+        }?;
+        if self.refcounts {
+            recovered.mended = recovered.hive.mend_references()?.unwrap_or_default();
+        }
+        Ok(recovered)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::base::sid::Sid;
 use crate::base::{FileOffset, Refusal};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
-use crate::regf::{self, Lookup};
+use crate::regf::{self, Accept, Lookup};
 
 /// An answer, or the reason why there is none.
 pub type Answer<T> = std::result::Result<T, Refusal>;
@@ -313,7 +313,7 @@ impl<'d> Evidence<'d> {
             let window = Window::open(self.device, active.start, active.length_bytes)?;
             let partition = active.number;
             let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
-            hives::open(&volume, BOOT_STORE, false)
+            hives::open(&volume, BOOT_STORE, Accept::default())
         };
         let Some(file) = open().map_err(|error| locate::as_refusal(&error))? else { return Ok(None) };
         let store = BootStore::read(&file.hive).map_err(|source| broken(&file.path, source))?;
@@ -349,7 +349,7 @@ impl<'d> Installed<'d> {
         let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
         let open = |(_, name): &(&str, &str)| {
             let path = hives::in_config(name);
-            let opened = hives::open(&volume, &path, false);
+            let opened = hives::open(&volume, &path, Accept::default());
             let file = opened.and_then(|file| file.ok_or(Error::NoHive { partition, path }));
             file.map_err(|error| locate::as_refusal(&error))
         };

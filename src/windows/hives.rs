@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use super::certificates::{self, Installed};
 use super::identity::CURRENT;
-use super::setting::{Found, Setting, SettingError, Value, ValueType};
+use super::setting::{Data, Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl};
 use super::{policies, profiles};
 use crate::base::digest::Digest;
 use crate::base::{CellOffset, Failure as _, FileOffset};
 use crate::disk::BlockDevice;
+use crate::regf::Accept;
 use crate::{ntfs, regf};
 
 /// No real hive is larger; the registry's own limit for a hive of the system is 2 GiB, and SOFTWARE stays below 300 MB.
@@ -88,13 +89,9 @@ pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str) -> Resu
     Ok(Some((file, bytes)))
 }
 
-/// Opens the hive at a path, recovered from its logs if it is dirty; `None` if there is no such file. With
-/// `accept_dirty`, a dirty hive without a usable log is taken as it lies there.
-pub(super) fn open<D: BlockDevice>(
-    volume: &ntfs::Volume<D>,
-    path: &str,
-    accept_dirty: bool,
-) -> Result<Option<HiveFile>> {
+/// Opens the hive at a path, recovered from its logs if it is dirty; `None` if there is no such file. What of a damaged hive
+/// is taken all the same is set right in memory.
+pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str, accept: Accept) -> Result<Option<HiveFile>> {
     let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
@@ -113,14 +110,8 @@ pub(super) fn open<D: BlockDevice>(
     let failed = |source| Error::Hive { path: path.clone(), source };
     let before = Digest::of(&bytes);
     let known: Vec<regf::Log<'_>> = logs.iter().map(LogFile::log).collect();
-    let recovered = match regf::Hive::recover(bytes, &known) {
-        Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => {
-            regf::Hive::accept_dirty(volume.read(&file, HIVE_LIMIT_BYTES).map_err(unusable)?)
-        }
-        answer => answer,
-    };
-    let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
-    let recovery = replay.map(|_| {
+    let regf::Recovered { hive, replay, logs: reports, mended } = accept.load(bytes, &known).map_err(failed)?;
+    let dirty = replay.map(|_| {
         let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
         if used.is_empty() {
             format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was taken as it lay there")
@@ -128,6 +119,10 @@ pub(super) fn open<D: BlockDevice>(
             format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; "))
         }
     });
+    let mended = (mended > 0).then(|| {
+        format!("W-HIVE-REFCOUNTS: {path} had {mended} security descriptors with wrong reference counts, which were set right")
+    });
+    let recovery = [dirty, mended].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
     Ok(Some(HiveFile { path, file, hive, before, logs, recovery }))
 }
 
@@ -136,7 +131,7 @@ pub(super) fn open<D: BlockDevice>(
 pub(super) fn look_into<D: BlockDevice + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
     path: &str,
-    accept_dirty: bool,
+    accept: Accept,
 ) -> Result<Option<Glimpse>> {
     let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
@@ -147,7 +142,7 @@ pub(super) fn look_into<D: BlockDevice + 'static>(
     match regf::Reader::open(source, len) {
         Ok(hive) => Ok(Some(Glimpse { path, hive: Box::new(hive), recovery: None })),
         Err(_) => {
-            let opened = open(volume, &path, accept_dirty)?;
+            let opened = open(volume, &path, accept)?;
             opened.as_ref().map_or(Ok(()), verify)?;
             Ok(opened.map(|file| Glimpse { path, hive: Box::new(file.hive), recovery: file.recovery }))
         }
@@ -250,6 +245,47 @@ fn value(hive: &dyn regf::Lookup, key: &str, name: &str) -> regf::Result<(Option
     Ok((Some(Value::data(ValueType(value.kind()), value.data()?.into_owned())), Some(value.cell())))
 }
 
+/// Reads a key of one of the hives, each given by its holder, with its path; `None` if there is no such key.
+fn key_of<'h, T>(
+    key: &str,
+    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    read: impl FnOnce(regf::Key<'h>) -> regf::Result<T>,
+) -> std::result::Result<Option<T>, SettingError> {
+    let setting = || Setting::Registry { key: key.to_owned(), name: String::new() };
+    let failed = |source: Error| SettingError { deed: "read", setting: setting(), source: Box::new(source) };
+    let (holder, below) = locate(key).map_err(failed)?;
+    let (path, hive) = hive(holder).map_err(failed)?;
+    let found = hive.key(below).and_then(|key| key.map(read).transpose());
+    found.map_err(|source| failed(Error::Hive { path: path.to_owned(), source }))
+}
+
+/// Returns the names of the subkeys of a key, as [`get`] reads a value.
+pub(super) fn subkeys<'h>(
+    key: &str,
+    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+) -> std::result::Result<Vec<String>, SettingError> {
+    let name = |key: regf::Result<regf::Key<'_>>| key.map(|key| text(key.name()));
+    let names = key_of(key, hive, |key| key.subkeys()?.map(name).collect::<regf::Result<Vec<_>>>())?;
+    Ok(names.unwrap_or_default())
+}
+
+/// Returns the values of a key with their names, as [`get`] reads one.
+pub(super) fn values<'h>(
+    key: &str,
+    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+) -> std::result::Result<Vec<(String, Data)>, SettingError> {
+    let one = |value: regf::Result<regf::Value<'_>>| {
+        let value = value?;
+        Ok((text(value.name()), Data { kind: ValueType(value.kind()), data: value.data()?.into_owned() }))
+    };
+    let values = key_of(key, hive, |key| key.values()?.map(one).collect::<regf::Result<Vec<_>>>())?;
+    Ok(values.unwrap_or_default())
+}
+
+fn text(name: regf::Name<'_>) -> String {
+    String::from_utf16_lossy(&name.units().collect::<Vec<_>>())
+}
+
 /// Returns the path of a key below another one, which may be itself; `None` if it does not lie there.
 pub(super) fn below<'k>(key: &'k str, root: &str) -> Option<&'k str> {
     let head = key.get(..root.len())?;
@@ -276,7 +312,7 @@ pub(super) fn look<D: BlockDevice>(volume: &ntfs::Volume<D>) -> Vec<HiveState> {
     let mut states = Vec::new();
     for name in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY", "DEFAULT"] {
         let path = in_config(name);
-        match open(volume, &path, false) {
+        match open(volume, &path, Accept::default()) {
             Ok(None) => {}
             Ok(Some(found)) => states.push(HiveState {
                 path,

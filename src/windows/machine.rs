@@ -15,7 +15,9 @@ use super::identity::{self, ControlSets};
 use super::locate::{self, BootMode, Entered};
 use super::policies;
 use super::profiles::{self, UserHive};
-use super::setting::{Change, Entry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType};
+use super::setting::{
+    Change, Data, Entry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType,
+};
 use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use crate::base::time::FileTime;
@@ -23,15 +25,15 @@ use crate::base::{Extent, FileOffset, Refusal};
 use crate::disk::{BlockDevice, Window};
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
-use crate::regf::{Edit, Hive};
+use crate::regf::{self, Accept, Edit, Hive};
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Opening {
     /// The time that changed keys will carry.
     pub now: FileTime,
-    /// Whether a dirty hive without a usable log is taken as it lies there, instead of being refused.
-    pub accept_dirty_hive: bool,
+    /// What is taken of a damaged hive, instead of refusing it.
+    pub accept: Accept,
     /// How much of the volume is verified before and after an edit.
     pub check: VolumeCheck,
 }
@@ -67,7 +69,7 @@ impl<D: BlockDevice> Machine<D> {
     /// SECURITY or to the hive of a user becomes the error of the settings that lie there.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
-        let accept = opening.accept_dirty_hive;
+        let accept = opening.accept;
         let missing = |path: &str| Error::NoHive { partition, path: path.to_owned() };
         let open = |path: &String| hives::open(&volume, path, accept)?.ok_or_else(|| missing(path));
         let sound = |path: &String| open(path).and_then(|file| hives::verify(&file).map(|()| file));
@@ -124,6 +126,12 @@ impl<D: BlockDevice> Machine<D> {
             check,
             files,
         })
+    }
+
+    /// Returns an opened hive, with its path.
+    fn hive(&self, holder: Holder<'_>) -> Result<(&str, &dyn regf::Lookup)> {
+        let file = &self.hives[self.number_of(holder)?];
+        Ok((&file.path, &file.hive))
     }
 
     /// Returns the number of an opened hive.
@@ -233,14 +241,19 @@ impl<D: BlockDevice> Readings for Machine<D> {
             };
             return features::read(name, &sought, &self.volume).map_err(failed);
         }
-        hives::get(setting, |holder| {
-            let file = &self.hives[self.number_of(holder)?];
-            Ok((&file.path, &file.hive))
-        })
+        hives::get(setting, |holder| self.hive(holder))
     }
 
     fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
         files::entries(&self.volume, folder)
+    }
+
+    fn subkeys(&self, key: &str) -> std::result::Result<Vec<String>, SettingError> {
+        hives::subkeys(key, |holder| self.hive(holder))
+    }
+
+    fn values(&self, key: &str) -> std::result::Result<Vec<(String, Data)>, SettingError> {
+        hives::values(key, |holder| self.hive(holder))
     }
 }
 

@@ -76,7 +76,7 @@ impl<D: BlockDevice> Registry<D> {
             Some(number) => number,
             None => {
                 let path = hives::in_config(name);
-                let opened = hives::open(&self.volume, &path, self.opening.accept_dirty_hive)?;
+                let opened = hives::open(&self.volume, &path, self.opening.accept)?;
                 let missing = || Error::NoHive { partition: self.partition, path };
                 let file = opened.ok_or_else(missing)?;
                 self.warnings.extend(file.recovery.clone());

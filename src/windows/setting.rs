@@ -520,6 +520,14 @@ impl Value {
         self.as_data().and_then(Data::as_text)
     }
 
+    /// Returns the number of a setting that is counted in a unit.
+    pub fn as_number(&self) -> Option<u32> {
+        match self {
+            Self::Number(number) | Self::Interval { number, .. } => Some(*number),
+            _ => None,
+        }
+    }
+
     /// Returns its form.
     pub fn form(&self) -> Form {
         match self {
@@ -775,6 +783,18 @@ pub trait Readings {
     /// # Errors
     /// [`SettingError`] if there is no such folder, or it cannot be read.
     fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError>;
+
+    /// Returns the names of the subkeys of a concrete registry key; none if there is no such key.
+    ///
+    /// # Errors
+    /// [`SettingError`] if the key cannot be read.
+    fn subkeys(&self, key: &str) -> Result<Vec<String>, SettingError>;
+
+    /// Returns the values of a concrete registry key, each with its name; none if there is no such key.
+    ///
+    /// # Errors
+    /// [`SettingError`] if the key cannot be read.
+    fn values(&self, key: &str) -> Result<Vec<(String, Data)>, SettingError>;
 }
 
 /// A machine whose settings can be read and changed.

@@ -9,7 +9,7 @@ use super::identity::{self, ControlSets};
 use super::locate::{self, Entered};
 use super::policies;
 use super::profiles::{self, UserHive};
-use super::setting::{Entry, Found, Identity, Readings, Setting, SettingError};
+use super::setting::{Data, Entry, Found, Identity, Readings, Setting, SettingError};
 use super::stored;
 use super::{Error, Opening, Result, features};
 use crate::base::Refusal;
@@ -43,7 +43,7 @@ impl View {
         let Entered { volume, partition, mut warnings, .. } = locate::enter(device)?;
         let volume = Arc::new(volume);
         let look_at = |path: String| {
-            let found = hives::look_into(&volume, &path, opening.accept_dirty_hive)?;
+            let found = hives::look_into(&volume, &path, opening.accept)?;
             found.ok_or(Error::NoHive { partition, path })
         };
         let roots = ROOTS.iter().map(|(_, name)| look_at(hives::in_config(name)));
@@ -134,6 +134,14 @@ impl Readings for View {
 
     fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
         files::entries(&*self.volume, folder)
+    }
+
+    fn subkeys(&self, key: &str) -> std::result::Result<Vec<String>, SettingError> {
+        hives::subkeys(key, |holder| self.hive(holder).map(|file| (&*file.path, &*file.hive as _)))
+    }
+
+    fn values(&self, key: &str) -> std::result::Result<Vec<(String, Data)>, SettingError> {
+        hives::values(key, |holder| self.hive(holder).map(|file| (&*file.path, &*file.hive as _)))
     }
 }
 

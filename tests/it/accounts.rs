@@ -9,7 +9,7 @@ use coldforge::base::sid::Sid;
 use coldforge::base::time::FileTime;
 use coldforge::base::time::Moment;
 use coldforge::disk::{Image, Overlay};
-use coldforge::regf::Hive;
+use coldforge::regf::{Accept, Hive};
 use coldforge::windows::sam::accounts::Flag;
 use coldforge::windows::sam::groups::Domain;
 use coldforge::windows::sam::user_f::Control;
@@ -247,7 +247,7 @@ fn same_policy(judges: &Judges, hive: &Hive) {
             Field::LockoutThreshold => endless("lockout_threshold"),
             Field::LockoutWindow => endless("lockout_window_minutes"),
         };
-        assert_eq!(account_policy::get(hive, field).unwrap().0, Some(expected), "{field:?}");
+        assert_eq!(account_policy::get(hive, field).unwrap().0.unwrap().number, expected, "{field:?}");
     }
     assert_eq!(sam::machine_sid(hive).unwrap().to_string(), known["machine_sid"].as_str().unwrap());
 }
@@ -409,7 +409,7 @@ fn every_field_of_the_policy_is_set_and_the_ties_between_them_hold() {
             }
             same_policy(&judges, &hive);
             for (field, number) in fields {
-                assert_eq!(account_policy::get(&hive, field).unwrap().0, Some(number));
+                assert_eq!(account_policy::get(&hive, field).unwrap().0.unwrap().number, number);
                 assert!(account_policy::set(&mut hive, field, number, NOW).unwrap().touched.is_empty());
             }
         }
@@ -417,7 +417,7 @@ fn every_field_of_the_policy_is_set_and_the_ties_between_them_hold() {
         assert_eq!(changed(&original, &hive), BTreeSet::from([r"SAM\Domains\Account!F".to_owned()]));
         let back: Vec<(Field, u32)> = Field::ALL
             .iter()
-            .map(|field| (*field, account_policy::get(&original, *field).unwrap().0.unwrap()))
+            .map(|field| (*field, account_policy::get(&original, *field).unwrap().0.unwrap().number))
             .collect();
         for answer in account_policy::set_all(&mut hive, &back, NOW) {
             answer.unwrap();
@@ -434,7 +434,7 @@ fn every_field_of_the_policy_is_set_and_the_ties_between_them_hold() {
         );
         let answers: Vec<_> = answers.iter().map(|answer| answer.as_ref().map(|_| ()).map_err(code)).collect();
         assert_eq!(answers, [Err("E-POLICY-RANGE"), Ok(()), Err("E-POLICY-RANGE")]);
-        assert_eq!(account_policy::get(&hive, Field::LockoutThreshold).unwrap().0, Some(5));
+        assert_eq!(account_policy::get(&hive, Field::LockoutThreshold).unwrap().0.unwrap().number, 5);
     }
 }
 
@@ -878,7 +878,11 @@ fn every_kind() -> Vec<(Setting, Option<Value>)> {
 
 /// Sets every kind of setting on an image and reads it back: through a fresh machine, and by the judges.
 fn set_all_and_read_back(image: &Path) {
-    let opening = Opening { now: Moment(1_767_225_600).filetime(), accept_dirty_hive: true, ..Opening::default() };
+    let opening = Opening {
+        now: Moment(1_767_225_600).filetime(),
+        accept: Accept { dirty: true, refcounts: false },
+        ..Opening::default()
+    };
     let image = Image::open(image, None).unwrap();
     let mut machine = Machine::open(Overlay::new(&image), opening).unwrap();
     let steps = every_kind();

@@ -17,6 +17,7 @@ mod first_boot;
 mod floors;
 mod group_policy;
 mod growth;
+mod guard;
 mod harden;
 mod hostile;
 mod inert;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, Route, Verdict, fail, pass, unknown, warn, worst};
 use crate::base::Refusal;
+use crate::base::firewall_rule::FirewallRule;
 use crate::windows::Person;
 use crate::windows::sam::accounts::Flag;
 use crate::windows::setting::Role;
@@ -17,6 +18,8 @@ pub(super) const TERMINAL_POLICY: &str = r"Policies\Microsoft\Windows NT\Termina
 pub(super) const INTERFACES: &str = r"Services\Tcpip\Parameters\Interfaces";
 pub(super) const ROUTES: &str = r"Services\Tcpip\Parameters\PersistentRoutes";
 const NETWORK_CLASS: &str = r"Control\Class\{4d36e972-e325-11ce-bfc1-08002be10318}";
+/// The firewall's profile of a network that Windows has not met before.
+pub(super) const PROFILE: &str = "Public";
 /// The port of remote desktop.
 const PORT: u32 = 3389;
 
@@ -126,47 +129,6 @@ fn remote_desktop(facts: &Facts<'_>) -> Answer {
     Ok(worst(parts))
 }
 
-/// A firewall rule, as far as it matters whether it lets remote desktop in.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) struct Rule {
-    pub(super) is_allow: bool,
-    pub(super) is_active: bool,
-    /// Whether it is one for the port of remote desktop by TCP, coming in, on the public profile.
-    pub(super) is_ours: bool,
-    /// Whether it is limited to some remote addresses.
-    pub(super) is_limited: bool,
-    /// Whether it names the service itself, or no program at all.
-    pub(super) fits: bool,
-}
-
-impl Rule {
-    /// Reads the text of a rule: its version, then pairs of name and value; names may come again.
-    pub(super) fn parse(text: &str, port: u32) -> Self {
-        let pairs: Vec<(&str, &str)> = text.split('|').skip(1).filter_map(|part| part.split_once('=')).collect();
-        let all = |name: &str| -> Vec<&str> {
-            pairs.iter().filter(|(own, _)| own.eq_ignore_ascii_case(name)).map(|(_, value)| *value).collect()
-        };
-        let is = |name: &str, value: &str| all(name).iter().any(|own| own.eq_ignore_ascii_case(value));
-        let (ports, profiles, programs) = (all("LPort"), all("Profile"), all("App"));
-        let has_port = ports.is_empty() || ports.iter().any(|own| own.parse() == Ok(port));
-        let is_public = profiles.is_empty() || profiles.iter().any(|profile| profile.eq_ignore_ascii_case("Public"));
-        let is_tcp = all("Protocol").is_empty() || is("Protocol", "6");
-        let services = all("Svc");
-        let of_service = services.is_empty() || services.iter().any(|own| own.eq_ignore_ascii_case("termservice"));
-        let of_program = programs.is_empty()
-            || programs.iter().any(|program| program.to_ascii_lowercase().ends_with(r"\svchost.exe"));
-        Self {
-            is_allow: is("Action", "Allow"),
-            is_active: is("Active", "TRUE"),
-            is_ours: is("Dir", "In") && is_tcp && has_port && is_public && !(ports.is_empty() && services.is_empty()),
-            is_limited: pairs.iter().any(|(name, _)| {
-                name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("RA4") || head.eq_ignore_ascii_case("RA6"))
-            }),
-            fits: of_program && of_service,
-        }
-    }
-}
-
 /// Returns whether local rules count beside those of group policy.
 pub(super) fn local_rules_count(facts: &Facts<'_>) -> Result<bool, Refusal> {
     let merge = facts.software(&format!(r"{FIREWALL_POLICY}\PublicProfile"), "AllowLocalPolicyMerge")?;
@@ -205,7 +167,7 @@ fn firewall(facts: &Facts<'_>) -> Answer {
     for (key, rules) in &sources {
         for (name, data) in rules {
             let Some(text) = data.as_text() else { continue };
-            let rule = Rule::parse(&text, port);
+            let rule = FirewallRule::parse(&text, port, PROFILE);
             if !(rule.is_active && rule.is_ours) {
                 continue;
             }
@@ -380,34 +342,4 @@ fn accounts(facts: &Facts<'_>) -> Answer {
         administrators.join(", ")
     )));
     Ok(worst(parts))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_firewall_rule_lets_remote_desktop_in_only_if_every_part_of_it_does() {
-        let stock = "v2.30|Action=Allow|Active=TRUE|Dir=In|Protocol=6|LPort=3389|\
-            App=%SystemRoot%\\system32\\svchost.exe|Svc=termservice|Name=@x|Desc=@y|";
-        let good = |rule: &Rule| rule.is_allow && rule.is_active && rule.is_ours && rule.fits && !rule.is_limited;
-        assert!(good(&Rule::parse(stock, 3389)));
-        for (from, to) in [
-            ("Allow", "Block"),
-            ("TRUE", "FALSE"),
-            ("Dir=In", "Dir=Out"),
-            ("Protocol=6", "Protocol=17"),
-            ("LPort=3389", "LPort=3390"),
-            ("LPort=3389", "LPort=3389|Profile=Domain|Profile=Private"),
-            ("LPort=3389", "LPort=3389|RA4=LocalSubnet"),
-            ("svchost.exe", "other.exe"),
-            ("Svc=termservice", "Svc=rpcss"),
-        ] {
-            assert!(stock.contains(from), "{from}");
-            assert!(!good(&Rule::parse(&stock.replace(from, to), 3389)), "{from} -> {to}");
-        }
-        assert!(good(&Rule::parse(&stock.replace("LPort=3389", "LPort=3389|Profile=Private|Profile=Public"), 3389)));
-        assert!(!good(&Rule::parse(stock, 3390)), "a listener on another port needs another rule");
-        assert!(!Rule::parse("v2.30", 3389).is_ours);
-    }
 }

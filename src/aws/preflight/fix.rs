@@ -3,10 +3,11 @@
 //! Not here: boot configuration, services of drivers, accounts, rights, and whatever servicing has begun. What a fix sets
 //! is planned, logged and verified as the demands of rules are.
 
-use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, ROUTES, Rule, TERMINAL_POLICY};
+use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFILE, ROUTES, TERMINAL_POLICY};
 use super::facts::Facts;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
 use super::{Answer, Verdict, checks};
+use crate::base::firewall_rule::FirewallRule;
 use crate::base::{Failure, Kind, Refusal, utf16};
 use crate::windows::setting::{Setting, Value, ValueType};
 
@@ -165,9 +166,9 @@ fn firewall(facts: &Facts<'_>, steps: &mut Steps) -> Result<(), Refusal> {
     for (name, data) in facts.current_values(&format!(r"{FIREWALL}\FirewallRules"))? {
         let Some(text) = data.as_text() else { continue };
         let is_own = name.to_ascii_lowercase().starts_with("remotedesktop-usermode-in-");
-        let tcp = Rule::parse(&text, PORT);
-        let udp = Rule::parse(&text.replace("|Protocol=17|", "|Protocol=6|"), PORT);
-        let fits = |rule: &Rule| rule.is_allow && rule.is_ours && rule.fits && !rule.is_limited;
+        let tcp = FirewallRule::parse(&text, PORT, PROFILE);
+        let udp = FirewallRule::parse(&text.replace("|Protocol=17|", "|Protocol=6|"), PORT, PROFILE);
+        let fits = |rule: &FirewallRule| rule.is_allow && rule.is_ours && rule.fits && !rule.is_limited;
         if !(is_own && (fits(&tcp) || fits(&udp))) {
             continue;
         }

@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::json;
 use thiserror::Error;
 
+use super::Source;
 use super::look::warn;
-use super::{Reading, Source};
 use crate::base::{Failure, Kind, fs, reg_file, utf16};
 use crate::cli::options;
 use crate::cli::ui::{Ui, plain};
@@ -170,11 +170,10 @@ pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
 }
 
 fn carry_out(source: &Source, destination: &Destination, steps: &[Step], ui: &Ui) -> Result<Verdict> {
-    let Source { target, reading: Reading { input_format, accept_dirty_hive } } = source;
-    let opening =
-        Opening { now: options::now()?.filetime(), accept_dirty_hive: *accept_dirty_hive, ..Opening::default() };
+    let Source { target, reading } = source;
+    let opening = Opening { now: options::now()?.filetime(), accept: reading.accept(), ..Opening::default() };
     let output = destination.output();
-    let written = registry::edit(target, *input_format, steps, &output, opening, ui).map_err(boxed)?;
+    let written = registry::edit(target, reading.input_format, steps, &output, opening, ui).map_err(boxed)?;
     let Written { changed, files, warnings } = written;
     warn(ui, &warnings);
     if ui.json {

@@ -12,7 +12,7 @@ use crate::base::{Failure as _, digest, fs, utf16};
 use crate::cli::ui::{Ui, columns, plain};
 use crate::cli::{Result, Verdict, boxed};
 use crate::pipeline::Error;
-use crate::pipeline::registry::{self, Difference, Target};
+use crate::pipeline::registry::{self, Difference, Target, Unprintable};
 use crate::regf::{Key, Severity};
 use crate::windows;
 use crate::windows::setting::{Data, ValueType};
@@ -58,7 +58,7 @@ impl Shown {
 }
 
 pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
-    let Source { target, reading: Reading { input_format, accept_dirty_hive } } = &arguments.source;
+    let Source { target, reading } = &arguments.source;
     let key = &arguments.key;
     if let Some(name) = &arguments.name {
         let name = if name == "@" { "" } else { name };
@@ -66,7 +66,8 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
             Some(value) => Ok(Some(Data { kind: ValueType(value.kind()), data: value.data()?.into_owned() })),
             None => Ok(None),
         };
-        let (value, warnings) = Target::look(target, *input_format, *accept_dirty_hive, key, look).map_err(boxed)?;
+        let (value, warnings) =
+            Target::look(target, reading.input_format, reading.accept(), key, look).map_err(boxed)?;
         warn(ui, &warnings);
         if ui.json {
             ui.document(&json!({
@@ -84,7 +85,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
         return Ok(if value.is_some() { Verdict::Done } else { Verdict::Open });
     }
     let look = |key: Option<Key<'_>>| key.map(Shown::of).transpose();
-    let (shown, warnings) = Target::look(target, *input_format, *accept_dirty_hive, key, look).map_err(boxed)?;
+    let (shown, warnings) = Target::look(target, reading.input_format, reading.accept(), key, look).map_err(boxed)?;
     warn(ui, &warnings);
     let Some(shown) = shown else {
         if ui.json {
@@ -163,6 +164,9 @@ impl From<Style> for reg_file::Style {
 }
 
 /// Write a key and all below it as .reg text
+///
+/// A key or value whose name no line of text can carry (a line break, an unpaired surrogate) is left out with a warning, and
+/// the exit code is 1; with --escape-names it is written under an escaped name, for people to read.
 #[derive(Args, Debug)]
 pub(super) struct Export {
     #[command(flatten)]
@@ -180,26 +184,38 @@ pub(super) struct Export {
     #[arg(long, value_name = "KEY", default_value = "")]
     prefix: String,
 
+    /// Write names that no line of text can carry with <U+000A> in the place of such characters, instead of leaving them
+    /// out; an import makes other names of them
+    #[arg(long)]
+    escape_names: bool,
+
     /// Write into this new file instead of stdout
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
-    let Source { target, reading: Reading { input_format, accept_dirty_hive } } = &arguments.source;
-    let mut opened = Target::open(target, *input_format, *accept_dirty_hive).map_err(boxed)?;
+    let Source { target, reading } = &arguments.source;
+    let mut opened = Target::open(target, reading.input_format, reading.accept()).map_err(boxed)?;
     let prefix = match &opened {
         Target::Hive(_) => arguments.prefix.trim_end_matches('\\').to_owned(),
         Target::Image(registry) => registry.long_root(&arguments.key).unwrap_or_default(),
     };
     let (hive, below) = opened.hive(&arguments.key).map_err(boxed)?;
-    let Some(path) = registry::spelled(hive, &below).map_err(boxed)? else {
+    let found = registry::spelled(hive, &below).map_err(boxed)?;
+    let key = hive.key(&below).map_err(|error| boxed(Error::Hive(error)))?;
+    let (Some(path), Some(key)) = (found, key) else {
         ui.status("there is no such key");
         return Ok(Verdict::Open);
     };
-    let key = hive.key(&below).map_err(|error| boxed(Error::Hive(error)))?.expect("its path was just spelled");
-    let text = registry::export(&key, &format!("{prefix}{path}"), arguments.style.into()).map_err(boxed)?;
+    let odd = if arguments.escape_names { Unprintable::Escape } else { Unprintable::Skip };
+    let exported = registry::export(&key, &format!("{prefix}{path}"), arguments.style.into(), odd).map_err(boxed)?;
+    let text = exported.text;
     warn(ui, &opened.warnings());
+    let done = if arguments.escape_names { "is written as" } else { "is left out, with all below it:" };
+    let noticed =
+        exported.unprintable.iter().map(|name| format!("W-REG-NAME: a name that text cannot carry {done} {name}"));
+    warn(ui, &noticed.collect::<Vec<_>>());
     match &arguments.output {
         Some(path) => {
             let write = || {
@@ -213,7 +229,8 @@ pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
             ui.bytes(&text);
         }
     }
-    Ok(Verdict::Done)
+    let is_whole = exported.unprintable.is_empty() || arguments.escape_names;
+    Ok(if is_whole { Verdict::Done } else { Verdict::Open })
 }
 
 /// Check every rule of the hive format over a hive file, or over the hives of an image
@@ -226,8 +243,8 @@ pub(super) struct Check {
 }
 
 pub(super) fn check(arguments: &Check, ui: &Ui) -> Result<Verdict> {
-    let Source { target, reading: Reading { input_format, accept_dirty_hive } } = &arguments.source;
-    let mut opened = match Target::open(target, *input_format, *accept_dirty_hive) {
+    let Source { target, reading } = &arguments.source;
+    let mut opened = match Target::open(target, reading.input_format, reading.accept()) {
         Err(error @ Error::HiveFile { .. }) => return Ok(unreadable(&target.display().to_string(), &error, ui)),
         opened => opened.map_err(boxed)?,
     };
@@ -317,8 +334,8 @@ pub(super) struct Diff {
 }
 
 pub(super) fn diff(arguments: &Diff, ui: &Ui) -> Result<Verdict> {
-    let Reading { input_format, accept_dirty_hive } = arguments.reading;
-    let open = |path: &PathBuf| Target::open(path, input_format, accept_dirty_hive).map_err(boxed);
+    let reading = &arguments.reading;
+    let open = |path: &PathBuf| Target::open(path, reading.input_format, reading.accept()).map_err(boxed);
     let (mut first, mut second) = (open(&arguments.first)?, open(&arguments.second)?);
     let broken = |error| boxed(Error::Hive(error));
     let ((one, at_one), (two, at_two)) =

@@ -106,6 +106,8 @@ pub enum StepStatus {
     LeftOut,
     /// It is left to the first start, and nobody knows yet how that goes.
     Staged,
+    /// What it writes is held back.
+    HeldBack,
     /// It failed, and that was to be ignored.
     IgnoredFailure,
     /// It failed, and the steps behind it were carried out.
@@ -113,6 +115,14 @@ pub enum StepStatus {
 }
 
 impl StepTold {
+    /// Notes whether something that the step writes is held back.
+    pub(super) fn hold(&mut self, held_back: &[Held]) {
+        if let Some(held) = held_back.iter().find(|held| held.rule == self.step) {
+            self.status = StepStatus::HeldBack;
+            self.why = Some(held.reason.clone());
+        }
+    }
+
     /// Returns what the log says of a step that was not carried out.
     pub(super) fn left_open(&self) -> Option<Held> {
         let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::Staged | StepStatus::IgnoredFailure);

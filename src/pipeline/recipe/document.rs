@@ -91,6 +91,7 @@ pub(super) struct Build {
     pub(super) boot_mode: Option<String>,
     pub(super) fix: Vec<String>,
     pub(super) accept_dirty_hive: bool,
+    pub(super) accept_refcounts: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

@@ -176,6 +176,7 @@ impl Recipe {
                 components: Vec::new(),
                 scripts: word("build.scripts", &document.build.scripts, "fail, skip, translate or first-boot")?,
                 accept_dirty_hive: document.build.accept_dirty_hive,
+                accept_refcounts: document.build.accept_refcounts,
                 check: word("build.check", &document.build.check, "full or touched")?,
             };
             for component in &document.component {

@@ -12,7 +12,7 @@ use crate::base::{Extent, fs, read};
 use crate::disk::{self, BlockDevice as _, Format, Image, Overlay, UndoJournal};
 use crate::pipeline::output::{Edited, order};
 use crate::pipeline::{Error, Output, Result};
-use crate::regf::{self, Hive, LogReport, Replay, Severity};
+use crate::regf::{self, Accept, Hive, LogReport, Replay, Severity};
 use crate::windows::{Opening, Registry};
 
 /// One change.
@@ -151,7 +151,7 @@ fn edit_hive(
     opening: Opening,
     progress: &dyn Progress,
 ) -> Result<Written> {
-    let mut file = HiveFile::load(path, opening.accept_dirty_hive)?;
+    let mut file = HiveFile::load(path, opening.accept)?;
     check(path, &file.hive)?;
     let mut changed = 0;
     for step in steps {
@@ -185,10 +185,10 @@ pub fn replay(
         }
     }
     let file = match logs.is_empty() {
-        true => HiveFile::load(path, false)?,
+        true => HiveFile::load(path, Accept::default())?,
         false => {
             let read = |log: &PathBuf| Ok((log.clone(), fs::read(log, 1 << 31)?));
-            HiveFile::load_with(path, logs.iter().map(read).collect::<Result<_>>()?, false)?
+            HiveFile::load_with(path, logs.iter().map(read).collect::<Result<_>>()?, Accept::default())?
         }
     };
     check(path, &file.hive)?;

@@ -11,4 +11,4 @@ mod text;
 pub use diff::{Difference, diff};
 pub use edit::{Step, Written, edit, replay, steps};
 pub use target::{HiveFile, Target};
-pub use text::{export, spelled};
+pub use text::{Exported, Unprintable, export, spelled};

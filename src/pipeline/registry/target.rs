@@ -8,7 +8,7 @@ use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::disk::{self, Format, Image, Pending};
 use crate::pipeline::{Error, Result};
-use crate::regf::{self, Hive, Log, LogReport, Lookup, Reader, Replay};
+use crate::regf::{self, Accept, Hive, Log, LogReport, Lookup, Reader, Replay};
 use crate::windows::{self, Opening, Registry};
 
 /// No hive of Windows is larger.
@@ -38,6 +38,8 @@ pub struct HiveFile {
     pub replay: Option<Replay>,
     /// What became of each log.
     pub reports: Vec<LogReport>,
+    /// How many reference counts of security descriptors were set right.
+    pub mended: usize,
 }
 
 impl HiveFile {
@@ -45,16 +47,16 @@ impl HiveFile {
     ///
     /// # Errors
     /// [`Error::HiveFile`] with what [`Hive::recover`] says.
-    pub fn load(path: &Path, accept_dirty: bool) -> Result<Self> {
+    pub fn load(path: &Path, accept: Accept) -> Result<Self> {
         let logs = logs_beside(path)?;
-        Self::load_with(path, logs, accept_dirty)
+        Self::load_with(path, logs, accept)
     }
 
     /// Loads a hive file with these logs.
     ///
     /// # Errors
     /// As [`HiveFile::load`].
-    pub fn load_with(path: &Path, logs: Vec<(PathBuf, Vec<u8>)>, accept_dirty: bool) -> Result<Self> {
+    pub fn load_with(path: &Path, logs: Vec<(PathBuf, Vec<u8>)>, accept: Accept) -> Result<Self> {
         if disk::pending(path)? == Some(Pending::Unfinished) {
             return Err(disk::Error::UnfinishedRun { path: path.to_owned() }.into());
         }
@@ -65,26 +67,25 @@ impl HiveFile {
             names.iter().zip(&logs).map(|(name, (_, bytes))| Log { name, bytes: bytes.as_slice() }).collect();
         let bytes = fs::read(path, HIVE_LIMIT_BYTES)?;
         let before = Digest::of(&bytes);
-        let recovered = match Hive::recover(bytes, &known) {
-            Err(regf::Error::DirtyNoLog { .. }) if accept_dirty => {
-                Hive::accept_dirty(fs::read(path, HIVE_LIMIT_BYTES)?)
-            }
-            answer => answer,
-        };
-        let regf::Recovered { hive, replay, logs: reports } = recovered.map_err(failed)?;
-        Ok(Self { path: path.to_owned(), hive, before, logs, replay, reports })
+        let regf::Recovered { hive, replay, logs: reports, mended } = accept.load(bytes, &known).map_err(failed)?;
+        Ok(Self { path: path.to_owned(), hive, before, logs, replay, reports, mended })
     }
 
-    /// Returns what was done to a dirty hive, as a warning with its code; `None` if it was clean.
+    /// Returns what was done to a damaged hive, as a warning with its code; `None` if nothing was.
     pub fn warning(&self) -> Option<String> {
-        self.replay.as_ref().map(|_| {
+        let mended = (self.mended > 0).then(|| {
+            let (path, count) = (self.path.display(), self.mended);
+            format!("W-HIVE-REFCOUNTS: {path} has {count} security descriptors with wrong reference counts")
+        });
+        let dirty = self.replay.as_ref().map(|_| {
             let used: Vec<String> = self.reports.iter().map(ToString::to_string).collect();
             let path = self.path.display();
             match used.is_empty() {
                 true => format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty, and was taken as it lies there"),
                 false => format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; ")),
             }
-        })
+        });
+        [dirty, mended].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"))
     }
 }
 
@@ -93,12 +94,12 @@ impl Target {
     ///
     /// # Errors
     /// Those of the hive, or every refusal that applies to the image.
-    pub fn open(path: &Path, format: Option<Format>, accept_dirty: bool) -> Result<Self> {
+    pub fn open(path: &Path, format: Option<Format>, accept: Accept) -> Result<Self> {
         if format.is_none() && is_hive(path)? {
-            return HiveFile::load(path, accept_dirty).map(|file| Self::Hive(Box::new(file)));
+            return HiveFile::load(path, accept).map(|file| Self::Hive(Box::new(file)));
         }
         let image = Arc::new(Image::open(path, format)?);
-        let opening = Opening { accept_dirty_hive: accept_dirty, ..Opening::default() };
+        let opening = Opening { accept, ..Opening::default() };
         Ok(Self::Image(Box::new(Registry::open(image, opening)?)))
     }
 
@@ -131,7 +132,7 @@ impl Target {
     pub fn look<T>(
         path: &Path,
         format: Option<Format>,
-        accept_dirty: bool,
+        accept: Accept,
         key: &str,
         look: impl Fn(Option<regf::Key<'_>>) -> regf::Result<T>,
     ) -> Result<(T, Vec<String>)> {
@@ -148,7 +149,7 @@ impl Target {
                 return Ok((found, Vec::new()));
             }
         }
-        let mut target = Self::open(path, format, accept_dirty)?;
+        let mut target = Self::open(path, format, accept)?;
         let (hive, below) = target.hive(key)?;
         let found = hive.key(&below).and_then(look).map_err(failed)?;
         Ok((found, target.warnings()))

@@ -2,9 +2,28 @@
 
 use std::collections::HashSet;
 
-use crate::base::reg_file::{Style, Writer};
+use crate::base::reg_file::{Style, Writer, escaped, is_printable};
 use crate::pipeline::{Error, Result};
 use crate::regf::{self, Hive, Key};
+
+/// Keys and values as text.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Exported {
+    /// The `.reg` file.
+    pub text: Vec<u8>,
+    /// The keys, and values as `key!name`, whose names no line of text can carry, with these characters escaped: they were
+    /// left out with all below them, or written under these names.
+    pub unprintable: Vec<String>,
+}
+
+/// What becomes of a key or value whose name no line of text can carry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unprintable {
+    /// It is left out, with all below it.
+    Skip,
+    /// It is written with such characters escaped, under a name that is not its own.
+    Escape,
+}
 
 /// Returns a key with all below it as `.reg` text; `prefix` is the key's path as the text shall name it.
 ///
@@ -12,8 +31,18 @@ use crate::regf::{self, Hive, Key};
 /// the order of the hive.
 ///
 /// # Errors
-/// [`Error::Hive`] for what contradicts the format, [`Error::RegText`] for a name that text cannot carry.
-pub fn export(key: &Key<'_>, prefix: &str, style: Style) -> Result<Vec<u8>> {
+/// [`Error::Hive`] for what contradicts the format, [`Error::RegText`] for a prefix that text cannot carry.
+pub fn export(key: &Key<'_>, prefix: &str, style: Style, odd: Unprintable) -> Result<Exported> {
+    let mut unprintable = Vec::new();
+    // Returns the name to write, if the key or value is written at all.
+    let mut shown = |place: &str, name: String| {
+        if is_printable(&name) {
+            return Some(name);
+        }
+        let name = escaped(&name);
+        unprintable.push(format!("{place}{name}"));
+        (odd == Unprintable::Escape).then_some(name)
+    };
     let mut writer = Writer::new(style);
     let mut pending = vec![(prefix.to_owned(), *key)];
     // Ends on any hive: no key is gone into twice.
@@ -25,24 +54,28 @@ pub fn export(key: &Key<'_>, prefix: &str, style: Style) -> Result<Vec<u8>> {
         let mut values = Vec::new();
         for value in key.values()? {
             let value = value?;
-            values.push((value.name().to_string(), value.kind(), value.data()?));
+            if let Some(name) = shown(&format!("{path}!"), value.name().to_string()) {
+                values.push((name, value.kind(), value.data()?));
+            }
         }
         let mut children = Vec::new();
         for child in key.subkeys()? {
             let child = child?;
-            children.push((child.name().to_string(), child));
+            if let Some(name) = shown(&format!(r"{path}\"), child.name().to_string()) {
+                children.push((name, child));
+            }
         }
         if style == Style::Hivex {
             values.sort_by(|a, b| a.0.cmp(&b.0));
             children.sort_by(|a, b| a.0.cmp(&b.0));
         }
         let bare = key.is_root() && (path.is_empty() || style == Style::Hivex);
-        let shown = if bare { format!(r"{path}\") } else { path.clone() };
-        let told = values.iter().map(|(name, kind, data)| (name.as_str(), Some((*kind, data.as_ref()))));
-        writer.key(&shown, told).map_err(Error::RegText)?;
+        let written = if bare { format!(r"{path}\") } else { path.clone() };
+        let of_key = values.iter().map(|(name, kind, data)| (name.as_str(), Some((*kind, data.as_ref()))));
+        writer.key(&written, of_key).map_err(Error::RegText)?;
         pending.extend(children.into_iter().rev().map(|(name, child)| (format!(r"{path}\{name}"), child)));
     }
-    Ok(writer.finish())
+    Ok(Exported { text: writer.finish(), unprintable })
 }
 
 /// Returns the path of a key as the hive's own names spell it, with a backslash before each; `None` if it is not there.

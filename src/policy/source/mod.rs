@@ -21,6 +21,7 @@ pub use schema::SCHEMA;
 
 use super::catalog::{Catalog, catalogs};
 use super::error::Error;
+use super::guard::known_risk;
 use super::plan::folded;
 use super::principal::Principal;
 use super::require::Requirement;
@@ -181,11 +182,7 @@ fn with_risk(rule: Rule) -> Rule {
     if rule.import_risk.is_some() {
         return rule;
     }
-    let settings: Vec<Setting> = rule.checks.iter().map(|check| folded(&check.setting)).collect();
-    let known = catalogs().into_iter().flat_map(|catalog| &catalog.rules).find(|known| {
-        known.import_risk.is_some() && known.checks.iter().any(|check| settings.contains(&folded(&check.setting)))
-    });
-    let import_risk = known.and_then(|known| known.import_risk.clone());
+    let import_risk = rule.checks.iter().find_map(|check| known_risk(&check.setting)).cloned();
     Rule { import_risk, ..rule }
 }
 

@@ -72,12 +72,12 @@ impl Transaction<'_> {
 
 /// Checks that a key may be deleted, and that this version knows all that hangs from it.
 fn check_deletable(key: &Key<'_>) -> Result<()> {
-    let (at, flags, layer) = (key.cell(), key.node().flags.get(), key.node().layer);
+    let (at, flags) = (key.cell(), key.node().flags.get());
     if flags & (KEY_NO_DELETE | KEY_ROOT) != 0 {
         return Err(Error::NoDelete { at, flags });
     }
-    if flags & (KEY_NOT_ON_DISK | KEY_PREDEFINED) != 0 || layer != 0 {
-        return Err(Error::KeyFlags { at, flags, layer });
+    if flags & (KEY_NOT_ON_DISK | KEY_PREDEFINED) != 0 {
+        return Err(Error::KeyFlags { at, flags });
     }
     Ok(())
 }

@@ -249,7 +249,6 @@ fn a_link_or_a_flag_that_is_not_known_is_not_edited() {
     assert!(matches!(with(2, 0x30), Error::Link { .. }));
     assert!(matches!(with(2, 0x60), Error::KeyFlags { flags: 0x60, .. }));
     assert!(matches!(with(2, 0x22), Error::KeyFlags { flags: 0x22, .. }));
-    assert!(matches!(with(13, 1), Error::KeyFlags { layer: 1, .. }));
     assert!(matches!(with(0x110, 3), Error::ValueFlags { flags: 3, .. }));
 }
 
@@ -520,8 +519,7 @@ fn what_must_not_be_deleted_is_not() {
     };
     assert_eq!(refused(c, 2, &[0x28]), Error::NoDelete { at: c, flags: 0x28 });
     assert_eq!(refused(c, 2, &[0x24]), Error::NoDelete { at: c, flags: 0x24 });
-    assert_eq!(refused(c, 2, &[0x60]), Error::KeyFlags { at: c, flags: 0x60, layer: 0 });
-    assert_eq!(refused(c, 13, &[1]), Error::KeyFlags { at: c, flags: 0x20, layer: 1 });
+    assert_eq!(refused(c, 2, &[0x60]), Error::KeyFlags { at: c, flags: 0x60 });
     assert_eq!(refused(value, 16, &[3]), Error::ValueFlags { at: value, flags: 3 });
     assert_eq!(refused(c, 16, &0x20u32.to_le_bytes()), Error::Parent { at: c, expected: b.0, actual: 0x20 });
     // A list of the subtree that names a key outside it, or the subtree itself.
@@ -543,4 +541,45 @@ fn what_must_not_be_deleted_is_not() {
     assert_eq!(hive.delete_key("A", FileTime(2)), Err(Error::HasSubkeys { at: a, count: 1 }));
     assert!(matches!(hive.delete_tree("", FileTime(2)), Err(Error::NoDelete { at: CellOffset(0x20), .. })));
     assert!(hive.bytes() == good.bytes());
+}
+
+#[test]
+fn bytes_that_only_layered_hives_use_are_kept_and_stop_no_edit() {
+    let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
+    hive.set_value("A\\B", "v", 4, &[1, 0, 0, 0], FileTime(1)).expect("room");
+    let key = hive.key("A\\B").expect("good").expect("made").cell();
+    hive.transact(|t| t.put(key, 13, &[0xa5])).expect("inside");
+    hive.set_value("A\\B", "v", 4, &[2, 0, 0, 0], FileTime(2)).expect("no layered hive");
+    hive.set_value("A\\B\\C", "w", 4, &[2, 0, 0, 0], FileTime(2)).expect("no layered hive");
+    assert_eq!(hive.key("A\\B").expect("good").expect("there").node().layer, 0xa5);
+    assert!(hive.verify().iter().all(|finding| finding.severity == crate::regf::Severity::Warning));
+    hive.delete_tree("A", FileTime(3)).expect("no layered hive");
+}
+
+#[test]
+fn reference_counts_that_are_merely_wrong_are_set_right() {
+    let mut hive = Hive::parse(sample::empty(5, 0x4000)).expect("a hive");
+    for key in ["A", "A\\B", "C"] {
+        hive.create_key(key, FileTime(1)).expect("room");
+    }
+    let good = hive.bytes().to_vec();
+    let cell = CellOffset(0x78);
+    for wrong in [0u32, 1, 3, 5, u32::MAX] {
+        let mut hive = Hive::parse(good.clone()).expect("a hive");
+        hive.transact(|t| t.put_u32(cell, 12, wrong)).expect("inside");
+        assert_eq!(hive.mend_references(), Ok(Some(1)), "{wrong}");
+        assert_eq!(hive.verify(), []);
+        assert_eq!(hive.bytes(), good, "nothing else changes");
+        assert_eq!(hive.mend_references(), Ok(Some(0)));
+    }
+    // With anything else wrong, nothing is touched.
+    let mut hive = Hive::parse(good).expect("a hive");
+    hive.transact(|t| {
+        t.put_u32(cell, 12, 9)?;
+        t.put_u32(cell, 4, 0x20)
+    })
+    .expect("inside");
+    let before = hive.bytes().to_vec();
+    assert_eq!(hive.mend_references(), Ok(None));
+    assert_eq!(hive.bytes(), before);
 }

@@ -5,7 +5,32 @@ use std::mem::offset_of;
 use super::Transaction;
 use crate::base::CellOffset;
 use crate::regf::layout::KeySecurity;
-use crate::regf::{Error, Result};
+use crate::regf::verify::{Rule, Severity};
+use crate::regf::{Error, Hive, Result};
+
+impl Hive {
+    /// Sets the reference counts of security descriptors to the number of keys that use each, if wrong counts are all that is
+    /// wrong with the hive; returns how many were set. `None` if a descriptor is used by no key, or something else is wrong:
+    /// nothing is changed then.
+    ///
+    /// # Errors
+    /// What contradicts the format.
+    pub fn mend_references(&mut self) -> Result<Option<usize>> {
+        let errors: Vec<_> = self.verify().into_iter().filter(|finding| finding.severity == Severity::Error).collect();
+        let is_count = |rule: Rule, expected: u32| rule == Rule::SecurityReferences && expected > 0;
+        if !errors.iter().all(|finding| is_count(finding.rule, finding.expected)) {
+            return Ok(None);
+        }
+        self.transact(|t| {
+            let put = |finding: &crate::regf::Finding| (finding.at, finding.expected);
+            errors
+                .iter()
+                .map(put)
+                .try_for_each(|(at, expected)| t.put_u32(at, offset_of!(KeySecurity, references), expected))
+        })?;
+        Ok(Some(errors.len()))
+    }
+}
 
 impl Transaction<'_> {
     /// Counts one key more that uses the security cell at `at`.

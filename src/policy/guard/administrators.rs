@@ -3,27 +3,43 @@
 //! Looked at are the members of Administrators, whether they are enabled, and the rights to log on at the console and
 //! through Remote Desktop with the rights that deny it. A member of a joined machine's domain counts as enabled: the
 //! machine's hives do not tell otherwise. Where no member can be told (a domain controller keeps them elsewhere), the
-//! group itself stands for them. Membership in other groups is not followed.
+//! group itself stands for them. Whom a right names is compared with the SIDs of the token that such a logon gets: the
+//! account and its groups, the machine's own group of its accounts, how and from where it logs on, and the integrity of the
+//! token. Groups of the machine that a right names are looked into; groups in groups are not.
 
 use std::collections::BTreeSet;
 
-use super::error::Error;
-use super::plan::Plan;
 use crate::base::sid::Sid;
+use crate::policy::error::Error;
+use crate::policy::plan::Plan;
 use crate::windows::setting::{AccountProperty, Readings, Role, Setting, Value};
 
 const ADMINISTRATORS_RID: u32 = 544;
 
-/// Everybody who administers a machine has these in his token, beside his own SID: Administrators, Everyone,
-/// Authenticated Users, Users.
-const GROUPS: [&str; 4] = ["S-1-5-32-544", "S-1-1-0", "S-1-5-11", "S-1-5-32-545"];
+/// Every token of an administrator who logs on holds these, beside his own SID: Administrators, Everyone, Authenticated
+/// Users, Users, This Organization, Interactive, Local, and the high and medium levels of integrity, the latter before he
+/// confirms what he does.
+const GROUPS: [&str; 9] = [
+    "S-1-5-32-544",
+    "S-1-1-0",
+    "S-1-5-11",
+    "S-1-5-32-545",
+    "S-1-5-15",
+    "S-1-5-4",
+    "S-1-2-0",
+    "S-1-16-12288",
+    "S-1-16-8192",
+];
 
-/// Those who log on have some of these as well, by which they can be denied it: Local, Console Logon, Interactive, Remote
-/// Interactive Logon.
-const WHEN_LOGGED_ON: [&str; 4] = ["S-1-2-0", "S-1-2-1", "S-1-5-4", "S-1-5-14"];
+/// Tokens of the machine's own accounts hold these: Local account, Local account and member of Administrators group, NTLM
+/// Authentication.
+const LOCAL: [&str; 3] = ["S-1-5-113", "S-1-5-114", "S-1-5-64-10"];
 
-/// Local administrators have these: Local account, Local account and member of Administrators group.
-const LOCAL: [&str; 2] = ["S-1-5-113", "S-1-5-114"];
+/// The group of a machine to which each of its own accounts belongs, `None` by name.
+const OWN_GROUP_RID: u32 = 513;
+
+/// What the SIDs of groups of the machine begin with.
+const BUILT_IN: &str = "S-1-5-32-";
 
 /// A way to log on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,6 +56,14 @@ impl Way {
         match self {
             Self::Console => ["SeInteractiveLogonRight", "SeDenyInteractiveLogonRight"],
             Self::RemoteDesktop => ["SeRemoteInteractiveLogonRight", "SeDenyRemoteInteractiveLogonRight"],
+        }
+    }
+
+    /// Returns the SID that only tokens of this way hold: Console Logon, Remote Interactive Logon.
+    fn sid(self) -> &'static str {
+        match self {
+            Self::Console => "S-1-2-1",
+            Self::RemoteDesktop => "S-1-5-14",
         }
     }
 
@@ -149,25 +173,36 @@ fn may_log_on(who: &Administrator, way: Way, plan: Option<&Plan>, machine: &dyn 
             return false;
         }
     }
-    let holds = |right: &str, more: &[&str]| match value(&Setting::UserRight { right: right.to_owned() }) {
-        Some(Value::Sids(holders)) => holders.iter().any(|holder| {
-            let text = holder.to_string();
-            *holder == who.sid || GROUPS.iter().chain(more).any(|group| *group == text)
-        }),
+    let mut token: BTreeSet<String> = GROUPS.iter().chain([&way.sid()]).map(|sid| (*sid).to_owned()).collect();
+    token.insert(who.sid.to_string());
+    if who.rid.is_some() {
+        token.extend(LOCAL.map(str::to_owned));
+        let machine_sid = machine.identity().machine_sid.as_ref();
+        token.extend(machine_sid.and_then(|sid| sid.child(OWN_GROUP_RID)).map(|sid| sid.to_string()));
+    }
+    let is_member = |group: &str| {
+        let members = group.strip_prefix(BUILT_IN).and_then(|rid| rid.parse().ok()).and_then(|rid| {
+            let found = machine.get(&Setting::GroupMembers { rid }).ok()?;
+            found.value
+        });
+        matches!(members, Some(Value::Sids(members)) if members.iter().any(|member| token.contains(&member.to_string())))
+    };
+    let holds = |right: &str| match value(&Setting::UserRight { right: right.to_owned() }) {
+        Some(Value::Sids(holders)) => {
+            holders.iter().map(ToString::to_string).any(|holder| token.contains(&holder) || is_member(&holder))
+        }
         _ => false,
     };
     let [admits, denies] = way.rights();
-    let local: &[&str] = if who.rid.is_some() { &LOCAL } else { &[] };
-    let denying: Vec<&str> = WHEN_LOGGED_ON.iter().chain(local).copied().collect();
-    holds(admits, local) && !holds(denies, &denying)
+    holds(admits) && !holds(denies)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::paper::{self, Paper};
-    use super::super::plan::Step;
     use super::*;
     use crate::base::Failure as _;
+    use crate::policy::paper::{self, Paper};
+    use crate::policy::plan::Step;
     use crate::windows::setting::Identity;
 
     const MACHINE: &str = "S-1-5-21-1-2-3";
@@ -194,6 +229,7 @@ mod tests {
         let mut machine = Paper::new(identity);
         let members = sids(&["S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-512"]);
         machine.put(&Setting::GroupMembers { rid: 544 }, Some(members));
+        machine.put(&Setting::GroupMembers { rid: 555 }, Some(sids(&["S-1-5-21-1-2-3-1001"])));
         machine.put(&enabled(500), Some(Value::Flag(false)));
         machine.put(&enabled(1001), Some(Value::Flag(true)));
         let name = Setting::Account { rid: Some(1001), property: AccountProperty::Name };
@@ -235,11 +271,30 @@ mod tests {
     #[test]
     fn a_server_of_no_domain_is_not_cut_off_from_afar_by_a_right() {
         let denies = right("SeDenyRemoteInteractiveLogonRight");
-        for who in ["S-1-5-113", "S-1-5-114", "S-1-5-32-544", "S-1-1-0", "S-1-5-14", "S-1-5-21-1-2-3-1001"] {
+        for who in [
+            "S-1-5-113",
+            "S-1-5-114",
+            "S-1-5-15",
+            "S-1-5-64-10",
+            "S-1-5-21-1-2-3-513",
+            "S-1-16-12288",
+            "S-1-16-8192",
+            "S-1-5-4",
+            "S-1-2-0",
+            "S-1-5-11",
+            "S-1-5-32-545",
+            "S-1-5-32-555",
+            "S-1-5-32-544",
+            "S-1-1-0",
+            "S-1-5-14",
+            "S-1-5-21-1-2-3-1001",
+        ] {
             let steps = [(denies.clone(), sids(&["S-1-5-32-546", who]))];
             let said = refused(&server(false), &steps).unwrap();
             assert!(said.contains("nobody through Remote Desktop"), "{who}: {said}");
         }
+        let console = [(denies.clone(), sids(&["S-1-2-1"]))];
+        assert_eq!(refused(&server(false), &console), None, "nobody at the console comes through Remote Desktop");
         let local = [(denies.clone(), sids(&["S-1-5-113"]))];
         assert_eq!(refused(&server(true), &local), None, "those of the domain remain");
         assert_eq!(refused(&server(false), &[(denies, sids(&["S-1-5-32-546"]))]), None, "guests administer nothing");

@@ -1,13 +1,17 @@
-//! Which guarded rules are no risk to the first boot of this machine, as its own hives prove.
+//! What the catalogs call a risk to the first boot of an imported machine, and where this machine's own hives disprove it.
 //!
 //! A rule of [`Advice::Guard`] is held back before an import unless everything that it would change is shown harmless
 //! here. What only a password's hash, its age or an answer file's text could tell is never shown, and stays held.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
 
-use super::finding::{Amend, Assessment, CheckResult, Status};
-use super::rule::Advice;
+use super::Harm;
 use crate::base::sid::Sid;
+use crate::policy::catalog::catalogs;
+use crate::policy::finding::{Amend, Assessment, CheckResult, Status};
+use crate::policy::plan::{Step, folded};
+use crate::policy::rule::{Advice, Check, ImportRisk};
 use crate::windows::setting::{AccountPolicyField, Readings, Setting, Value, ValueType};
 
 /// Administrators, without whom a list of those who may log on locks everybody out.
@@ -28,12 +32,84 @@ const SETUP_STATE: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Setup
 const NET: &str = r"HKLM\SOFTWARE\Microsoft\NET Framework Setup\NDP\v4\Full";
 const EC2_CONFIG: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\Ec2Config";
 
+/// A check of a built-in catalog whose setting is a risk.
+struct Known {
+    check: &'static Check,
+    risk: &'static ImportRisk,
+}
+
+/// The settings that a rule of a built-in catalog calls a risk.
+static KNOWN: LazyLock<BTreeMap<Setting, Known>> = LazyLock::new(|| {
+    let mut known = BTreeMap::new();
+    for rule in catalogs().into_iter().flat_map(|catalog| &catalog.rules) {
+        let Some(risk) = &rule.import_risk else { continue };
+        for check in &rule.checks {
+            known.entry(folded(&check.setting)).or_insert(Known { check, risk });
+        }
+    }
+    known
+});
+
+/// Returns what the built-in catalogs know of the risk in a setting as a rule names it.
+pub(in crate::policy) fn known_risk(setting: &Setting) -> Option<&'static ImportRisk> {
+    KNOWN.get(&folded(setting)).map(|known| known.risk)
+}
+
+/// Judges a step by what the built-in catalogs know of its setting, unless one of its rules tells its own risk, by which the
+/// plan has judged it.
+pub(super) fn judge(step: &Step, assessment: &Assessment, machine: &dyn Readings) -> Option<Harm> {
+    let tells = |id: &String| {
+        let own = assessment.findings.iter().find(|finding| finding.stig_id == *id);
+        own.is_some_and(|finding| finding.import_risk.is_some())
+    };
+    if step.rules.iter().any(tells) {
+        return None;
+    }
+    let known = KNOWN.get(&folded(&as_named(&step.setting)))?;
+    let to = step.to.as_ref();
+    // A registry value is the risk that its rule demands; another value of it is none.
+    let is_other =
+        matches!(step.setting, Setting::Registry { .. }) && known.check.require.judge(known.check.form, to).is_err();
+    if known.risk.advice == Advice::Apply || is_other {
+        return None;
+    }
+    let is_safe = to.and_then(Value::as_dword).is_some_and(|number| known.risk.safe_values.contains(&number));
+    let found = machine.get(&step.setting).ok().and_then(|found| found.value);
+    let amend = to.cloned().map_or(Amend::Remove, Amend::Write);
+    let is_harmless = || is_harmless((&step.setting, &amend, found.as_ref()), assessment, machine);
+    match known.risk.advice {
+        Advice::Guard if is_safe || is_harmless() => None,
+        _ => Some(Harm::Risk(known.risk.reason.clone())),
+    }
+}
+
+/// Returns a concrete setting as rules name it: in the current control set, and of every enabled account.
+fn as_named(setting: &Setting) -> Setting {
+    match setting {
+        Setting::Registry { key, name } => {
+            let in_current = || {
+                let rest = key.get(..r"HKLM\SYSTEM\ControlSet".len())?.eq_ignore_ascii_case(r"HKLM\SYSTEM\ControlSet");
+                let below = key.get(r"HKLM\SYSTEM\ControlSet".len()..).filter(|_| rest)?.split_once('\\')?;
+                below
+                    .0
+                    .bytes()
+                    .all(|digit| digit.is_ascii_digit())
+                    .then(|| format!(r"HKLM\SYSTEM\CurrentControlSet\{}", below.1))
+            };
+            Setting::Registry { key: in_current().unwrap_or_else(|| key.clone()), name: name.clone() }
+        }
+        Setting::Account { property, .. } => Setting::Account { rid: None, property: *property },
+        other => other.clone(),
+    }
+}
+
 /// Returns the STIG ids of the guarded rules whose risk is disproved for a machine.
-pub(super) fn disproved(assessment: &Assessment, machine: &dyn Readings) -> BTreeSet<String> {
+pub(in crate::policy) fn disproved(assessment: &Assessment, machine: &dyn Readings) -> BTreeSet<String> {
     let guarded = assessment.findings.iter().filter(|finding| {
         finding.status == Status::Open && finding.import_risk.as_ref().is_some_and(|risk| risk.advice == Advice::Guard)
     });
-    let harmless = |check: &CheckResult| is_harmless(check, assessment, machine);
+    let harmless =
+        |check: &CheckResult| is_harmless((&check.setting, &check.to, check.found.as_ref()), assessment, machine);
     let open = |check: &&CheckResult| check.status == Status::Open && !matches!(check.to, Amend::Beyond(_));
     guarded
         .filter(|finding| {
@@ -43,17 +119,22 @@ pub(super) fn disproved(assessment: &Assessment, machine: &dyn Readings) -> BTre
         .collect()
 }
 
-fn is_harmless(check: &CheckResult, assessment: &Assessment, machine: &dyn Readings) -> bool {
-    match &check.setting {
-        Setting::UserRight { right } if right.starts_with("SeDeny") => denies_only_the_harmless(check),
-        Setting::UserRight { .. } => match &check.to {
+/// Tells whether a change of a setting, from what was found, is no risk on this machine.
+fn is_harmless(
+    (setting, to, found): (&Setting, &Amend, Option<&Value>),
+    assessment: &Assessment,
+    machine: &dyn Readings,
+) -> bool {
+    match setting {
+        Setting::UserRight { right } if right.starts_with("SeDeny") => denies_only_the_harmless(to, found),
+        Setting::UserRight { .. } => match to {
             Amend::Write(Value::Sids(sids)) => sids.iter().any(|sid| is(sid, ADMINISTRATORS)),
             // Nobody loses anything.
             Amend::Include(_) => true,
             _ => false,
         },
         Setting::AccountPolicy { field: AccountPolicyField::LockoutDuration } => {
-            matches!(check.to, Amend::Write(Value::Number(minutes)) if ends_soon(minutes))
+            matches!(to, Amend::Write(Value::Number(minutes)) if ends_soon(*minutes))
         }
         Setting::AccountPolicy { field: AccountPolicyField::LockoutThreshold } => {
             lockout_minutes(assessment, machine).is_some_and(ends_soon)
@@ -75,13 +156,13 @@ fn is_harmless(check: &CheckResult, assessment: &Assessment, machine: &dyn Readi
 }
 
 /// Tells whether nobody is denied anything more but those who administer nothing.
-fn denies_only_the_harmless(check: &CheckResult) -> bool {
-    let denied = match &check.to {
+fn denies_only_the_harmless(to: &Amend, found: Option<&Value>) -> bool {
+    let denied = match to {
         Amend::Write(Value::Sids(sids)) | Amend::Include(Value::Sids(sids)) => sids,
         Amend::Remove => return true,
         _ => return false,
     };
-    let before = match &check.found {
+    let before = match found {
         Some(Value::Sids(sids)) => sids.clone(),
         _ => BTreeSet::new(),
     };
@@ -100,10 +181,7 @@ fn lockout_minutes(assessment: &Assessment, machine: &dyn Readings) -> Option<u3
     match planned.next().map(|check| &check.to) {
         Some(Amend::Write(Value::Number(minutes))) => Some(*minutes),
         Some(_) => None,
-        None => match machine.get(&setting).ok()?.value? {
-            Value::Number(minutes) | Value::Interval { number: minutes, .. } => Some(minutes),
-            _ => None,
-        },
+        None => machine.get(&setting).ok()?.value?.as_number(),
     }
 }
 
@@ -152,12 +230,12 @@ fn is(sid: &Sid, text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::assess::assess;
-    use super::super::catalog::Catalog;
-    use super::super::paper::{self, Paper, setting};
-    use super::super::selection::Selection;
-    use super::super::values::Values;
     use super::*;
+    use crate::policy::assess::assess;
+    use crate::policy::catalog::Catalog;
+    use crate::policy::paper::{self, Paper, setting};
+    use crate::policy::selection::Selection;
+    use crate::policy::values::Values;
     use crate::windows::setting::Identity;
 
     fn disproved_on(machine: &Paper) -> Vec<String> {

@@ -1,0 +1,98 @@
+//! Fields of the account policy that bind each other. Windows shows and takes them together: how often, for how long and
+//! within what time accounts are locked; and when a password may and must be changed. They are applied, held back and refused
+//! together.
+
+use super::error::Error;
+use super::guard::HeldStep;
+use super::plan::{Held, Step};
+use crate::windows::setting::{AccountPolicyField as Field, Readings, Setting, Value};
+
+/// The fields that are set together.
+const GROUPS: [&[Field]; 2] = [
+    &[Field::LockoutThreshold, Field::LockoutDuration, Field::LockoutWindow],
+    &[Field::MinimumPasswordAge, Field::MaximumPasswordAge],
+];
+
+/// Returns the fields that are set together with a setting, without itself.
+pub(super) fn bound_to(setting: &Setting) -> impl Iterator<Item = Setting> {
+    let own = field_of(setting);
+    let group = own.and_then(|own| GROUPS.iter().find(|group| group.contains(&own))).copied().unwrap_or_default();
+    group.iter().filter(move |field| Some(**field) != own).map(|field| Setting::AccountPolicy { field: *field })
+}
+
+/// Takes the steps out of a plan that are bound to one that is held back.
+pub(super) fn hold_with(steps: &mut Vec<Step>, held: &[HeldStep]) -> Vec<HeldStep> {
+    let reason = |step: &Step| {
+        let binds = |held: &&HeldStep| bound_to(&held.step.setting).any(|bound| bound == step.setting);
+        held.iter()
+            .find(binds)
+            .map(|held| format!("it is set together with the {}: {}", held.step.setting, held.reason))
+    };
+    let (mut kept, mut taken) = (Vec::new(), Vec::new());
+    for step in std::mem::take(steps) {
+        match reason(&step) {
+            Some(reason) => taken.push(HeldStep { step, reason }),
+            None => kept.push(step),
+        }
+    }
+    *steps = kept;
+    taken
+}
+
+/// Takes the steps out of a plan that would contradict a field which stays as it is, and returns why.
+///
+/// # Errors
+/// [`Error::BoundFields`] if the plan sets both fields.
+pub(super) fn leave_contradictions(steps: &mut Vec<Step>, machine: &dyn Readings) -> Result<Vec<Held>, Error> {
+    let mut left = Vec::new();
+    for (shorter, longer, relation) in [
+        (Field::LockoutWindow, Field::LockoutDuration, "at most"),
+        (Field::MinimumPasswordAge, Field::MaximumPasswordAge, "below"),
+    ] {
+        let of = |field: Field| steps.iter().position(|step| step.setting == Setting::AccountPolicy { field });
+        let planned = [of(shorter), of(longer)];
+        if planned == [None, None] {
+            continue;
+        }
+        let found = |field: Field, at: Option<usize>| -> Result<Option<Value>, String> {
+            match at.and_then(|at| steps.get(at)) {
+                Some(step) => Ok(step.to.clone()),
+                None => {
+                    let found = machine.get(&Setting::AccountPolicy { field });
+                    found.map(|found| found.value).map_err(|error| format!("{error}: {}", error.source))
+                }
+            }
+        };
+        let why = match (found(shorter, planned[0]), found(longer, planned[1])) {
+            (Ok(Some(short)), Ok(Some(long))) if contradict((shorter, &short), &long) => {
+                format!("{shorter} would be {short}, which must be {relation} {longer}, which would be {long}")
+            }
+            (Err(unread), _) | (_, Err(unread)) => format!("what it must agree with is not known: {unread}"),
+            _ => continue,
+        };
+        let rules = |at: Option<usize>| at.and_then(|at| steps.get(at)).map(|step| step.rules.join(", "));
+        if let (Some(one), Some(other)) = (rules(planned[0]), rules(planned[1])) {
+            return Err(Error::BoundFields { one, other, why });
+        }
+        if let Some(at) = planned.into_iter().flatten().next() {
+            let step = steps.remove(at);
+            left.extend(step.rules.into_iter().map(|rule| Held { rule, reason: why.clone() }));
+        }
+    }
+    Ok(left)
+}
+
+/// Tells whether an interval is too long for the other one, of which 0 has no end.
+fn contradict((field, short): (Field, &Value), long: &Value) -> bool {
+    let (Some(number), Some(most)) = (short.as_number(), long.as_number()) else { return false };
+    let has_rest = matches!(short, Value::Interval { .. });
+    let is_longer = if field == Field::MinimumPasswordAge { number >= most } else { number > most };
+    most != 0 && (is_longer || (has_rest && number == most))
+}
+
+fn field_of(setting: &Setting) -> Option<Field> {
+    match setting {
+        Setting::AccountPolicy { field } => Some(*field),
+        _ => None,
+    }
+}

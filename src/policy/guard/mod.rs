@@ -1,0 +1,124 @@
+//! The guard: what a change could do to boot and logon, whoever asks for it.
+//!
+//! Rules, policies, components and preflight fixes become steps of one plan, and each step is judged here by what it
+//! writes. A step that no machine would start with, or that would let nobody log on, is refused. One that an imported
+//! machine may not start with, or could not be reached with, is held back with the reason; `--hold-back none` applies it.
+//! Rules of a catalog that name their own risk were judged by the plan already.
+//!
+//! Not judged: whether a program that is started works, and what a running Windows does later.
+
+mod administrators;
+mod import_risk;
+mod permissions;
+mod planned;
+mod registry;
+mod remote_desktop;
+mod services;
+
+pub use administrators::keep_an_administrator;
+pub(super) use import_risk::{disproved, known_risk};
+
+use super::bound_fields;
+use super::error::Error;
+use super::finding::Assessment;
+use super::plan::{Held, HoldBackChoice, Plan, Step};
+use crate::windows::setting::{Readings, Setting, Value};
+
+/// What a step could do to the machine.
+#[derive(Clone, Debug, Eq, PartialEq)]
+enum Harm {
+    /// No machine starts, or admits anybody, with it.
+    Fatal(String),
+    /// An imported machine may not start with it, or cannot be reached.
+    Risk(String),
+}
+
+/// A step that is not taken, and why.
+pub(super) struct HeldStep {
+    pub(super) step: Step,
+    pub(super) reason: String,
+}
+
+impl Plan {
+    /// Returns the plan without what could keep an imported machine from starting or from being reached, which is held back
+    /// with the reason unless nothing is to be; and without fields of the account policy that would contradict others.
+    ///
+    /// # Errors
+    /// [`Error::Unsafe`] (`E-UNSAFE-CHANGE`) for steps with which no machine starts or admits anybody;
+    /// [`Error::BoundFields`] (`E-POLICY-RANGE`) for fields of the account policy that contradict each other.
+    pub fn guarded(
+        mut self,
+        assessment: &Assessment,
+        machine: &dyn Readings,
+        choice: HoldBackChoice,
+    ) -> Result<Self, Error> {
+        let mut kept = Vec::new();
+        let (mut fatal, mut held) = (Vec::new(), Vec::new());
+        for step in std::mem::take(&mut self.steps) {
+            match judge(&step, machine).or_else(|| import_risk::judge(&step, assessment, machine)) {
+                None => kept.push(step),
+                Some(Harm::Fatal(reason)) => fatal.push(HeldStep { step, reason }),
+                Some(Harm::Risk(reason)) => held.push(HeldStep { step, reason }),
+            }
+        }
+        let count = fatal.len();
+        if let Some(HeldStep { step, reason }) = fatal.into_iter().next() {
+            let rules = step.rules.join(", ");
+            return Err(Error::Unsafe { rules, setting: step.setting, reason, count });
+        }
+        match choice {
+            HoldBackChoice::Nothing => kept.extend(held.drain(..).map(|held| held.step)),
+            HoldBackChoice::ImportRisk => held.extend(remote_desktop::hold(&mut kept, machine)),
+        }
+        held.extend(bound_fields::hold_with(&mut kept, &held));
+        for HeldStep { step, reason } in held {
+            self.hold(&step, &format!("{}: {reason}", step.setting));
+        }
+        let left = bound_fields::leave_contradictions(&mut kept, machine)?;
+        self.left_open.extend(left);
+        self.steps = kept;
+        Ok(self)
+    }
+
+    /// Lists the rules of a step as held back, each once for a reason.
+    fn hold(&mut self, step: &Step, reason: &str) {
+        for rule in &step.rules {
+            let held = Held { rule: rule.clone(), reason: reason.to_owned() };
+            if !self.held_back.contains(&held) {
+                self.held_back.push(held);
+            }
+        }
+    }
+}
+
+/// Judges a step by what it writes.
+fn judge(step: &Step, machine: &dyn Readings) -> Option<Harm> {
+    let to = step.to.as_ref().filter(|value| **value != Value::Deletion);
+    let judged = |setting: &Setting| {
+        let before = machine.get(setting).ok().and_then(|found| found.value);
+        if before.as_ref() == to {
+            return None;
+        }
+        let before = before.as_ref();
+        match setting {
+            Setting::Registry { key, name } => {
+                let key: Vec<&str> = key.split('\\').filter(|name| !name.is_empty()).collect();
+                registry::judge((&key.join("\\"), name), (before, to), machine)
+            }
+            Setting::UserRight { right } => permissions::judge_right(right, before, to),
+            Setting::FileAcl { path } => permissions::judge_file_permissions(path, before, to),
+            Setting::RegistryAcl { key } => permissions::judge_key_permissions(key, before, to),
+            Setting::FileContent { path } | Setting::FileData { path } => {
+                permissions::judge_file(path, before.is_some())
+            }
+            Setting::File { path } | Setting::Folder { path } => {
+                permissions::judge_file(path, before == Some(&Value::Flag(true)))
+            }
+            _ => None,
+        }
+    };
+    planned::effective(&step.setting, machine).iter().find_map(judged)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,200 @@
+//! Rights that services need, and permissions and files that boot and logon need.
+
+use std::collections::BTreeSet;
+
+use super::{Harm, services};
+use crate::base::access::{self, Kind};
+use crate::base::descriptor::{Descriptor, List};
+use crate::base::sddl;
+use crate::base::sid::Sid;
+use crate::windows::setting::Value;
+
+const SERVICE: &str = "S-1-5-6";
+const LOCAL_SERVICE: &str = "S-1-5-19";
+const NETWORK_SERVICE: &str = "S-1-5-20";
+const ALL_SERVICES: &str = "S-1-5-80-0";
+const EVERYONE: &str = "S-1-1-0";
+
+/// Privileges and logon rights, each with those whom services hold it by.
+const NEEDED: [(&str, &[&str]); 7] = [
+    ("SeAssignPrimaryTokenPrivilege", &[LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeAuditPrivilege", &[LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeChangeNotifyPrivilege", &[EVERYONE, LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeCreateGlobalPrivilege", &[SERVICE, LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeImpersonatePrivilege", &[SERVICE, LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeIncreaseQuotaPrivilege", &[LOCAL_SERVICE, NETWORK_SERVICE]),
+    ("SeServiceLogonRight", &[ALL_SERVICES]),
+];
+
+/// Those in whom services are denied what is denied to them: all of it, or one kind of them.
+const SERVICES: [&str; 7] = [EVERYONE, "S-1-5-11", "S-1-5-18", SERVICE, LOCAL_SERVICE, NETWORK_SERVICE, ALL_SERVICES];
+
+/// Those who may be denied anything on a file or key: guests and the anonymous. Everybody else is, or may be, somebody by
+/// whom Windows boots or an administrator logs on.
+const HARMLESS: [&str; 2] = ["S-1-5-32-546", "S-1-5-7"];
+
+/// The SIDs of the system's own token.
+const SYSTEM: [&str; 4] = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", EVERYONE];
+/// The SIDs of an administrator's token, as far as boot and logon ask for them.
+const ADMINISTRATOR: [&str; 5] = ["S-1-5-32-544", "S-1-5-32-545", "S-1-5-11", "S-1-5-4", EVERYONE];
+
+/// Reading and running a file; reading a key.
+const READ_FILE: u32 = 0x0012_00a9;
+const READ_KEY: u32 = 0x0002_0019;
+
+/// Files on which a start hangs, beside hives and drivers.
+const FILES: [&str; 31] = [
+    r"\BOOTMGR",
+    r"\BOOTNXT",
+    r"\WINDOWS\SYSTEM32\CI.DLL",
+    r"\WINDOWS\SYSTEM32\CSRSS.EXE",
+    r"\WINDOWS\SYSTEM32\CSRSRV.DLL",
+    r"\WINDOWS\SYSTEM32\HAL.DLL",
+    r"\WINDOWS\SYSTEM32\KDCOM.DLL",
+    r"\WINDOWS\SYSTEM32\KERNEL32.DLL",
+    r"\WINDOWS\SYSTEM32\KERNELBASE.DLL",
+    r"\WINDOWS\SYSTEM32\LOGONUI.EXE",
+    r"\WINDOWS\SYSTEM32\LSASRV.DLL",
+    r"\WINDOWS\SYSTEM32\LSASS.EXE",
+    r"\WINDOWS\SYSTEM32\LSM.DLL",
+    r"\WINDOWS\SYSTEM32\MSV1_0.DLL",
+    r"\WINDOWS\SYSTEM32\NTDLL.DLL",
+    r"\WINDOWS\SYSTEM32\NTOSKRNL.EXE",
+    r"\WINDOWS\SYSTEM32\RPCRT4.DLL",
+    r"\WINDOWS\SYSTEM32\RPCSS.DLL",
+    r"\WINDOWS\SYSTEM32\SAMSRV.DLL",
+    r"\WINDOWS\SYSTEM32\SERVICES.EXE",
+    r"\WINDOWS\SYSTEM32\SMSS.EXE",
+    r"\WINDOWS\SYSTEM32\SVCHOST.EXE",
+    r"\WINDOWS\SYSTEM32\TERMSRV.DLL",
+    r"\WINDOWS\SYSTEM32\USERINIT.EXE",
+    r"\WINDOWS\SYSTEM32\WIN32K.SYS",
+    r"\WINDOWS\SYSTEM32\WIN32KBASE.SYS",
+    r"\WINDOWS\SYSTEM32\WIN32KFULL.SYS",
+    r"\WINDOWS\SYSTEM32\WININIT.EXE",
+    r"\WINDOWS\SYSTEM32\WINLOAD.EFI",
+    r"\WINDOWS\SYSTEM32\WINLOAD.EXE",
+    r"\WINDOWS\SYSTEM32\WINLOGON.EXE",
+];
+
+/// The hives of the machine and of users: a file written in their place is no edit of a hive.
+const HIVES: [&str; 11] =
+    ["BBI", "BCD-TEMPLATE", "COMPONENTS", "DEFAULT", "DRIVERS", "ELAM", "SAM", "SECURITY", "SOFTWARE", "SYSTEM", "BCD"];
+
+/// Judges who holds a right.
+pub(super) fn judge_right(right: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+    let texts = |value: Option<&Value>| -> BTreeSet<String> {
+        match value {
+            Some(Value::Sids(sids)) => sids.iter().map(ToString::to_string).collect(),
+            _ => BTreeSet::new(),
+        }
+    };
+    let (before, after) = (texts(before), texts(to));
+    if let Some((_, needed)) = NEEDED.iter().find(|(known, _)| *known == right) {
+        let lost = needed.iter().find(|sid| before.contains(**sid) && !after.contains(**sid))?;
+        return Some(Harm::Risk(format!(
+            "services that run as {lost} lose this right, and cannot start or work without it"
+        )));
+    }
+    if ["SeDenyServiceLogonRight", "SeDenyBatchLogonRight"].contains(&right) {
+        let denied = SERVICES.iter().find(|sid| after.contains(**sid) && !before.contains(**sid))?;
+        return Some(Harm::Risk(format!("services and tasks that run as {denied} cannot start")));
+    }
+    None
+}
+
+/// Judges the permissions of a file or folder, by its path.
+pub(super) fn judge_file_permissions(path: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+    let path = path.to_uppercase();
+    let path = path.trim_end_matches('\\');
+    let roots = ["", r"\WINDOWS", r"\USERS", r"\PROGRAMDATA", r"\PROGRAM FILES", r"\BOOT", r"\EFI"];
+    let is_needed = roots.contains(&path)
+        || [r"\WINDOWS\", r"\BOOT\", r"\EFI\", r"\USERS\"].iter().any(|head| path.starts_with(head))
+        || FILES.contains(&path);
+    if is_needed { judge_permissions(Kind::File, READ_FILE, before, to) } else { None }
+}
+
+/// Judges the permissions of a registry key.
+pub(super) fn judge_key_permissions(key: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+    let key = key.to_uppercase();
+    let exact = [
+        r"HKLM\SAM",
+        r"HKLM\SECURITY",
+        r"HKLM\SOFTWARE",
+        r"HKLM\SOFTWARE\CLASSES",
+        r"HKLM\SOFTWARE\MICROSOFT",
+        r"HKLM\SOFTWARE\POLICIES",
+        r"HKU\.DEFAULT",
+    ];
+    let heads = [
+        r"HKLM\SYSTEM",
+        r"HKLM\SAM\",
+        r"HKLM\SECURITY\",
+        r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION",
+        r"HKLM\SOFTWARE\MICROSOFT\WINDOWS\CURRENTVERSION",
+        r"HKLM\SOFTWARE\CLASSES\CLSID",
+    ];
+    let is_needed = exact.contains(&key.as_str()) || heads.iter().any(|head| key.starts_with(head));
+    if is_needed { judge_permissions(Kind::Key, READ_KEY, before, to) } else { None }
+}
+
+fn judge_permissions(kind: Kind, read: u32, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+    let bytes = |value: Option<&Value>| match value {
+        Some(Value::Sddl(text)) => sddl::parse(text).ok(),
+        _ => None,
+    };
+    // What is no descriptor is refused by who writes it.
+    let after = bytes(to)?;
+    let after = Descriptor::parse(&after).ok()?;
+    let before = bytes(before);
+    let before = before.as_deref().and_then(|bytes| Descriptor::parse(bytes).ok());
+    if let Some(sid) = denied(&after).difference(&before.as_ref().map(denied).unwrap_or_default()).next() {
+        return Some(Harm::Fatal(format!("{sid} is denied what boot and logon need")));
+    }
+    for (who, token) in [("the system", &SYSTEM[..]), ("an administrator", &ADMINISTRATOR[..])] {
+        let token: Vec<Sid> = token.iter().filter_map(|sid| sid.parse().ok()).collect();
+        let may = |descriptor: &Descriptor<'_>| access::allows(kind, descriptor, &token, read) == Some(true);
+        if before.as_ref().is_none_or(may) && !may(&after) {
+            return Some(Harm::Fatal(format!("{who} can no longer read it")));
+        }
+    }
+    None
+}
+
+/// Returns those who are denied anything, but for guests and the anonymous.
+fn denied(descriptor: &Descriptor<'_>) -> BTreeSet<String> {
+    /// Access denied, for an object, by a callback, and both.
+    const DENIED: [u8; 4] = [1, 6, 10, 12];
+    let List::Entries(entries) = &descriptor.dacl else { return BTreeSet::new() };
+    let denied = entries.iter().filter(|entry| DENIED.contains(&entry.kind)).map(|entry| entry.sid.to_string());
+    denied.filter(|sid| !HARMLESS.contains(&sid.as_str())).collect()
+}
+
+/// Judges a file or folder that is written or taken away. `is_there` tells whether it stands now.
+pub(super) fn judge_file(path: &str, is_there: bool) -> Option<Harm> {
+    let path = path.to_uppercase();
+    let path = path.trim_end_matches('\\');
+    let fatal = |why: &str| Some(Harm::Fatal(why.to_owned()));
+    if FILES.contains(&path) {
+        return is_there
+            .then(|| Harm::Fatal("Windows does not start, or admits nobody, without this very file".to_owned()));
+    }
+    if [r"\BOOT\", r"\EFI\"].iter().any(|head| path.starts_with(head)) || [r"\BOOT", r"\EFI"].contains(&path) {
+        return fatal("the machine starts from these files");
+    }
+    if let Some(file) = path.strip_prefix(r"\WINDOWS\SYSTEM32\CONFIG\") {
+        let hive = file.split('.').next().unwrap_or_default();
+        return if HIVES.contains(&hive) { fatal("a hive is not written as a file") } else { None };
+    }
+    if path.starts_with(r"\USERS\") && path.rsplit('\\').next().is_some_and(|file| file.starts_with("NTUSER.DAT")) {
+        return fatal("a hive is not written as a file");
+    }
+    if let Some(driver) = path.strip_prefix(r"\WINDOWS\SYSTEM32\DRIVERS\").filter(|file| file.ends_with(".SYS")) {
+        return match is_there {
+            true if services::is_core_driver(driver) => fatal("every Windows loads this driver to start"),
+            true => Some(Harm::Risk("it is a driver, and whether the boot needs it cannot be told".to_owned())),
+            false => None,
+        };
+    }
+    None
+}

@@ -1,0 +1,296 @@
+//! Registry values by which Windows starts, and by which users log on.
+
+use super::Harm;
+use super::services;
+use crate::windows::setting::{Readings, Value};
+
+/// Processes of boot and logon: a debugger or verifier in their place keeps the machine from starting.
+const PROCESSES: [&str; 20] = [
+    "autochk.exe",
+    "consent.exe",
+    "csrss.exe",
+    "dwm.exe",
+    "explorer.exe",
+    "fontdrvhost.exe",
+    "logonui.exe",
+    "lsaiso.exe",
+    "lsass.exe",
+    "lsm.exe",
+    "rdpclip.exe",
+    "rundll32.exe",
+    "runtimebroker.exe",
+    "services.exe",
+    "sihost.exe",
+    "smss.exe",
+    "svchost.exe",
+    "userinit.exe",
+    "wininit.exe",
+    "winlogon.exe",
+];
+
+/// Values of `SYSTEM\Setup` by which Windows runs a program instead of starting.
+const SETUP: [&str; 9] = [
+    "CmdLine",
+    "FactoryPreInstallInProgress",
+    "OOBEInProgress",
+    "RespecializeCmdLine",
+    "RestartSetup",
+    "SetupPhase",
+    "SetupShutdownRequired",
+    "SetupType",
+    "SystemSetupInProgress",
+];
+
+/// The credential provider of passwords.
+const PASSWORD_PROVIDER: &str = "{60B78E88-EAD8-445C-9CFD-0B87F74EA6CD}";
+
+/// Judges a registry value. `key` has one backslash between names.
+pub(super) fn judge(
+    (key, name): (&str, &str),
+    values: (Option<&Value>, Option<&Value>),
+    machine: &dyn Readings,
+) -> Option<Harm> {
+    let upper = key.to_uppercase();
+    if let Some(below) = upper.strip_prefix(r"HKLM\SYSTEM\") {
+        let (first, rest) = below.split_once('\\').unwrap_or((below, ""));
+        return match first {
+            "SELECT" => fatal("the boot loader takes the control set from this key"),
+            "MOUNTEDDEVICES" => fatal("Windows finds its volume by this key"),
+            "SETUP" if rest.is_empty() && is_one(name, &SETUP) => {
+                fatal("Windows runs setup instead of starting where this value says so")
+            }
+            _ if first.starts_with("CONTROLSET") || first == "CURRENTCONTROLSET" => {
+                let set = key.get(..r"HKLM\SYSTEM\".len() + first.len())?;
+                control_set((set, rest, name), values, machine)
+            }
+            _ => None,
+        };
+    }
+    let (root, below) = upper.split_once('\\')?;
+    let software = match root {
+        "HKLM" => below.strip_prefix(r"SOFTWARE\"),
+        // `HKU\name\SOFTWARE`, and `HKCU\SOFTWARE`.
+        _ => below.split_once(r"SOFTWARE\").map(|(_, rest)| rest),
+    }?;
+    self::software((software, name), values, root == "HKLM")
+}
+
+fn control_set(
+    (set, below, name): (&str, &str, &str),
+    (before, to): (Option<&Value>, Option<&Value>),
+    machine: &dyn Readings,
+) -> Option<Harm> {
+    if let Some(service) = below.strip_prefix(r"SERVICES\") {
+        return services::judge((set, service, name), (before, to), machine);
+    }
+    if below.starts_with(r"ENUM\") {
+        return risk("a device is described by this key, and is lost with a wrong value");
+    }
+    let control = below.strip_prefix(r"CONTROL\")?;
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    if let Some(class) = control.strip_prefix(r"CLASS\") {
+        return match is("UpperFilters") || is("LowerFilters") {
+            true => services::judge_filters((set, class), (before, to), machine),
+            false => None,
+        };
+    }
+    match control {
+        "LSA" | r"LSA\OSCONFIG" => lsa(name, before, to),
+        "HIVELIST" => fatal("Windows loads its hives by this key"),
+        "PRODUCTOPTIONS" => fatal("Windows stops at boot when its product type or suite is changed"),
+        "SERVICEGROUPORDER" if is("List") => fatal("drivers are loaded in this order"),
+        "GROUPORDERLIST" => risk("drivers of a group are loaded in this order"),
+        r"SESSION MANAGER\SUBSYSTEMS" if !(is("Optional") || is("Posix") || is("Debug")) => {
+            fatal("the Session Manager starts Windows itself by this value")
+        }
+        r"SESSION MANAGER\KNOWNDLLS" => fatal("every process loads its libraries by this key"),
+        r"SESSION MANAGER\DOS DEVICES" => risk("programs find devices by this key"),
+        r"SESSION MANAGER\ENVIRONMENT" if is("Path") || is("ComSpec") => environment(name, to),
+        "SESSION MANAGER"
+            if is_one(
+                name,
+                &[
+                    "BootExecute",
+                    "BootShell",
+                    "Execute",
+                    "PendingFileRenameOperations",
+                    "PendingFileRenameOperations2",
+                    "S0InitialCommand",
+                    "SetupExecute",
+                ],
+            ) =>
+        {
+            risk("the Session Manager runs or renames what this value names before Windows starts")
+        }
+        _ if control.starts_with(r"CRITICALDEVICEDATABASE\") => risk("boot devices get their drivers by this key"),
+        _ => None,
+    }
+}
+
+/// Judges a value of the local security authority.
+fn lsa(name: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+    if name.eq_ignore_ascii_case("CrashOnAuditFail") {
+        return match to.and_then(Value::as_dword) {
+            Some(0) | None => None,
+            Some(2) => risk("only administrators can log on while this is 2"),
+            Some(_) => risk("Windows stops when the security log is full"),
+        };
+    }
+    let lists = ["Authentication Packages", "Notification Packages", "Security Packages"];
+    if !is_one(name, &lists) {
+        return None;
+    }
+    let names = |value: Option<&Value>| value.and_then(|value| value.as_data()?.as_texts());
+    let stands = names(before).unwrap_or_default();
+    let Some(after) = names(to) else {
+        return fatal("the packages of the local security authority are a list (REG_MULTI_SZ)");
+    };
+    let holds = |list: &[String], wanted: &str| list.iter().any(|name| name.eq_ignore_ascii_case(wanted));
+    if name.eq_ignore_ascii_case(lists[0]) && !holds(&after, "msv1_0") {
+        return fatal("no local account can log on without the authentication package msv1_0");
+    }
+    if let Some(lost) = stands.iter().find(|known| known.as_str() != "\"\"" && !holds(&after, known)) {
+        return Some(Harm::Risk(format!("the package {lost} is no longer loaded, which logons may need")));
+    }
+    let added = after.iter().find(|name| name.as_str() != "\"\"" && !holds(&stands, name))?;
+    Some(Harm::Risk(format!(
+        "the local security authority loads the package {added}, and can stop the boot if it fails"
+    )))
+}
+
+fn environment(name: &str, to: Option<&Value>) -> Option<Harm> {
+    let text = to.and_then(Value::as_text).unwrap_or_default().to_lowercase();
+    let is_kept = match name.eq_ignore_ascii_case("Path") {
+        true => text.split(';').any(|folder| folder.trim_end_matches('\\').ends_with(r"\system32")),
+        false => text.ends_with(r"\cmd.exe"),
+    };
+    if is_kept { None } else { risk("services and scripts find the programs of Windows by this value") }
+}
+
+fn software(
+    (below, name): (&str, &str),
+    (before, to): (Option<&Value>, Option<&Value>),
+    is_machine: bool,
+) -> Option<Harm> {
+    const NT: &str = r"MICROSOFT\WINDOWS NT\CURRENTVERSION";
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let text = to.and_then(Value::as_text).unwrap_or_default();
+    let dword = to.and_then(Value::as_dword);
+    if below == r"MICROSOFT\WINDOWS\CURRENTVERSION\POLICIES\SYSTEM" {
+        return match () {
+            () if is("Shell") => shell(&text, to),
+            () if is_machine && is("scforceoption") && dword.is_some_and(|on| on != 0) => {
+                risk("nobody can log on without a smart card")
+            }
+            () if is_machine
+                && is("ExcludedCredentialProviders")
+                && text.to_uppercase().contains(PASSWORD_PROVIDER) =>
+            {
+                risk("nobody can log on with a password")
+            }
+            () => None,
+        };
+    }
+    if below == format!(r"{NT}\WINLOGON") && is("Shell") {
+        return shell(&text, to);
+    }
+    if !is_machine {
+        return None;
+    }
+    if let Some(rest) = below.strip_prefix(NT) {
+        return windows_nt((rest.trim_start_matches('\\'), name), (before, to));
+    }
+    if let Some(rest) = below.strip_prefix(r"MICROSOFT\WINDOWS\CURRENTVERSION\AUTHENTICATION\") {
+        return match rest.split_once('\\') {
+            Some(("CREDENTIAL PROVIDERS", provider)) if is("Disabled") && dword != Some(0) && to.is_some() => {
+                match provider == PASSWORD_PROVIDER {
+                    true => risk("nobody can log on with a password"),
+                    false => None,
+                }
+            }
+            Some(("CREDENTIAL PROVIDER FILTERS", _)) if to.is_some() => {
+                risk("a filter of credential providers can take every way to log on away")
+            }
+            _ => None,
+        };
+    }
+    let policy = below.strip_prefix(r"POLICIES\MICROSOFT\WINDOWS\")?;
+    match policy {
+        r"SAFER\CODEIDENTIFIERS" if is("DefaultLevel") && dword == Some(0) => {
+            risk("only programs that are listed run, and those of boot, logon and the cloud may not be")
+        }
+        r"DEVICEINSTALL\RESTRICTIONS"
+            if (name.to_ascii_lowercase().starts_with("deny")) && dword.is_some_and(|on| on != 0) =>
+        {
+            risk("the devices of another machine do not get their drivers")
+        }
+        _ if policy.starts_with(r"SRPV2\") && is("EnforcementMode") && dword == Some(1) => {
+            risk("only programs that are listed run, and those of boot, logon and the cloud may not be")
+        }
+        _ => None,
+    }
+}
+
+/// Judges a value at or below `Microsoft\Windows NT\CurrentVersion`.
+fn windows_nt((below, name): (&str, &str), (before, to): (Option<&Value>, Option<&Value>)) -> Option<Harm> {
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let text = to.and_then(Value::as_text).unwrap_or_default();
+    match below {
+        "" if is("SystemRoot") || is("PathName") => fatal("Windows finds its own folder by this value"),
+        "WINLOGON" if is("Userinit") => match text.to_lowercase() {
+            text if text.contains("userinit.exe") => None,
+            text if text.trim_matches([' ', ',']).is_empty() => {
+                fatal("every logon ends at once without a program here")
+            }
+            _ => risk("another program than userinit.exe prepares each logon"),
+        },
+        "WINLOGON" if is("GinaDLL") && !text.is_empty() => {
+            risk("another library than that of Windows asks for the logon")
+        }
+        "WINLOGON" if is("WinStationsDisabled") && text.trim() == "1" => {
+            risk("no session can be opened through Remote Desktop")
+        }
+        "WINDOWS" if is("AppInit_DLLs") && !text.trim().is_empty() => {
+            risk("every process with a window, those of the logon too, loads these libraries")
+        }
+        "SVCHOST" => services::judge_host(name, before, to),
+        _ if below == "PROFILELIST" || below.starts_with(r"PROFILELIST\") => {
+            risk("users get their profiles by this key, and may not log on without")
+        }
+        _ => {
+            let (list, rest) = below.split_once('\\')?;
+            let process = rest.split('\\').next()?;
+            let is_listed = PROCESSES.iter().any(|known| known.eq_ignore_ascii_case(process));
+            match list {
+                "IMAGE FILE EXECUTION OPTIONS" if is_listed && to.is_some() => {
+                    let process = process.to_lowercase();
+                    Some(match is("Debugger") && !text.trim().is_empty() {
+                        true => Harm::Fatal(format!("{process} is replaced by another program at boot or logon")),
+                        false => Harm::Risk(format!("{process}, a process of boot and logon, runs otherwise")),
+                    })
+                }
+                "SILENTPROCESSEXIT" if is_listed && to.is_some() => {
+                    risk("another program runs when a process of boot or logon ends")
+                }
+                _ => None,
+            }
+        }
+    }
+}
+
+fn shell(text: &str, to: Option<&Value>) -> Option<Harm> {
+    let is_usual = text.trim().eq_ignore_ascii_case("explorer.exe") || to.is_none();
+    if is_usual { None } else { risk("another program than explorer.exe is the shell of each logon") }
+}
+
+fn is_one(name: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| known.eq_ignore_ascii_case(name))
+}
+
+fn fatal(why: &str) -> Option<Harm> {
+    Some(Harm::Fatal(why.to_owned()))
+}
+
+fn risk(why: &str) -> Option<Harm> {
+    Some(Harm::Risk(why.to_owned()))
+}

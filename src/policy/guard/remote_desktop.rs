@@ -1,0 +1,133 @@
+//! Whether a plan closes Remote Desktop: its own switches, its listener, and the firewall of the network that a machine
+//! meets in the cloud.
+
+use std::collections::BTreeSet;
+
+use super::HeldStep;
+use super::planned::{Planned, effective};
+use crate::base::firewall_rule::FirewallRule;
+use crate::policy::plan::Step;
+use crate::windows::setting::{Readings, Setting};
+
+const TERMINAL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server";
+const STATION: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server\WinStations\RDP-Tcp";
+const TERMINAL_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services";
+const FIREWALL: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy";
+const FIREWALL_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall";
+/// The port of Remote Desktop.
+const PORT: u32 = 3389;
+
+/// Takes the steps out of a plan that close Remote Desktop in a way in which it is not closed now.
+pub(super) fn hold(steps: &mut Vec<Step>, machine: &dyn Readings) -> Vec<HeldStep> {
+    let mut concerned: Vec<usize> = (0..steps.len()).filter(|at| concerns(&steps[*at], machine)).collect();
+    if concerned.is_empty() {
+        return Vec::new();
+    }
+    // A rule that lets somebody in is taken before the switch that makes other rules count no longer.
+    concerned.sort_by_key(|at| !is_rule(&steps[*at]));
+    let now = closures(&Planned::new(machine, []));
+    let mut planned = Planned::new(machine, []);
+    let mut held: Vec<(usize, String)> = Vec::new();
+    for at in concerned {
+        planned.take(&steps[at]);
+        if let Some(closure) = closures(&planned).into_iter().find(|closure| !now.contains(closure)) {
+            planned.take_back(&steps[at]);
+            held.push((at, format!("Remote Desktop is closed: {closure}")));
+        }
+    }
+    held.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let mut taken: Vec<HeldStep> =
+        held.into_iter().map(|(at, reason)| HeldStep { step: steps.remove(at), reason }).collect();
+    taken.reverse();
+    taken
+}
+
+/// Returns the ways in which Remote Desktop is closed.
+fn closures(view: &Planned<'_>) -> BTreeSet<String> {
+    let mut closures = BTreeSet::new();
+    let policy = view.dword(TERMINAL_POLICY, "fDenyTSConnections");
+    if policy.or_else(|| view.dword(TERMINAL, "fDenyTSConnections")).is_some_and(|denied| denied != 0) {
+        closures.insert("connections are denied".to_owned());
+    }
+    let is_off = view.dword(STATION, "fEnableWinStation") == Some(0) || view.dword(TERMINAL, "TSEnabled") == Some(0);
+    if is_off || [STATION, TERMINAL].iter().any(|key| view.dword(key, "fLogonDisabled").is_some_and(|off| off != 0)) {
+        closures.insert("its listener takes no connection".to_owned());
+    }
+    if view.dword(TERMINAL_POLICY, "MaxInstanceCount") == Some(0) || view.dword(STATION, "MaxInstanceCount") == Some(0)
+    {
+        closures.insert("no session is allowed".to_owned());
+    }
+    let port = view.dword(STATION, "PortNumber").unwrap_or(PORT);
+    if port != PORT {
+        closures.insert(format!("it listens on port {port}, which nothing in the cloud lets in"));
+    }
+    let mut profiles = vec![("PublicProfile", "Public", "public")];
+    if view.identity().domain_joined == Some(true) {
+        profiles.push(("DomainProfile", "Domain", "domain"));
+    }
+    for (key, profile, word) in profiles {
+        closures.extend(firewall(view, (key, profile), port).map(|closure| format!("{closure} on the {word} profile")));
+    }
+    closures
+}
+
+/// Returns how the firewall closes the port in a profile, if it does.
+fn firewall(view: &Planned<'_>, (key, profile): (&str, &str), port: u32) -> Option<&'static str> {
+    let setting = |name: &str| {
+        let policy = view.dword(&format!(r"{FIREWALL_POLICY}\{key}"), name);
+        policy.or_else(|| view.dword(&format!(r"{FIREWALL}\{key}"), name))
+    };
+    if setting("EnableFirewall") == Some(0) {
+        return None;
+    }
+    if setting("DoNotAllowExceptions") == Some(1) {
+        return Some("the firewall allows no exceptions");
+    }
+    let local_counts = view.dword(&format!(r"{FIREWALL_POLICY}\{key}"), "AllowLocalPolicyMerge") != Some(0);
+    let mut rules = view.values_of(&format!(r"{FIREWALL_POLICY}\FirewallRules"));
+    if local_counts {
+        rules.extend(view.values_of(&format!(r"{FIREWALL}\FirewallRules")));
+    }
+    let rules: Vec<FirewallRule> = rules
+        .iter()
+        .filter_map(|(_, data)| data.as_text())
+        .map(|text| FirewallRule::parse(&text, port, profile))
+        .filter(|rule| rule.is_active && rule.is_ours)
+        .collect();
+    if rules.iter().any(|rule| !rule.is_allow) {
+        return Some("a rule of the firewall blocks it");
+    }
+    // What is limited to some addresses lets those in.
+    if rules.iter().any(|rule| rule.is_allow && rule.fits) || setting("DefaultInboundAction") == Some(0) {
+        return None;
+    }
+    Some("no rule of the firewall lets it in")
+}
+
+/// Tells whether a step sets something that is looked at here.
+fn concerns(step: &Step, machine: &dyn Readings) -> bool {
+    let keys = [TERMINAL, TERMINAL_POLICY, FIREWALL, FIREWALL_POLICY].map(|key| in_current(&key.to_uppercase()));
+    effective(&step.setting, machine).iter().any(|setting| match setting {
+        Setting::Registry { key, .. } => {
+            let key = in_current(&key.to_uppercase());
+            keys.iter().any(|known| key.starts_with(known.as_str()))
+        }
+        _ => false,
+    })
+}
+
+/// Returns a key in upper case, whatever control set it lies in.
+fn in_current(key: &str) -> String {
+    let Some(rest) = key.strip_prefix(r"HKLM\SYSTEM\") else { return key.to_owned() };
+    let (set, below) = rest.split_once('\\').unwrap_or((rest, ""));
+    let is_set = set == "CURRENTCONTROLSET" || set.starts_with("CONTROLSET");
+    if is_set { format!(r"SET\{below}") } else { key.to_owned() }
+}
+
+fn is_rule(step: &Step) -> bool {
+    let key = match &step.setting {
+        Setting::Registry { key, .. } | Setting::LocalPolicy { key, .. } => key,
+        _ => return false,
+    };
+    key.to_uppercase().ends_with(r"\FIREWALLRULES") && step.to.is_some()
+}
