@@ -283,7 +283,10 @@ impl Failure for Error {
                 source.hint().or(Some("run `coldforge reg check` to see what is wrong"))
             }
             Self::OtherLog { .. } => Some("name all logs of the hive, or none to take those beside it"),
-            Self::HiveDamaged { .. } => Some("run `coldforge reg check` to see everything that is wrong"),
+            Self::HiveDamaged { .. } => Some(
+                "run `coldforge reg check` to see everything that is wrong; where that is reference counts (sk-refs) alone, \
+                 --accept-refcounts takes the hive and sets them right",
+            ),
             Self::Path { source, .. } => source.hint(),
             Self::Inheritance { .. } => Some("choose another folder: `coldforge ls --acl` shows what each has"),
             Self::NoPath { .. } => Some("run `coldforge ls` on the folder to see what it holds"),

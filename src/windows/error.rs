@@ -263,6 +263,10 @@ impl Failure for Error {
             Self::Partition(error) => error.hint(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
             Self::Hive { source, .. } => source.hint(),
+            Self::HiveCorrupt { first, .. } if first.contains("sk-refs") => Some(
+                "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \
+                 and sets them right",
+            ),
             Self::HiveCorrupt { .. } => {
                 Some("run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry")
             }

@@ -153,3 +153,11 @@ fn the_store_of_shadow_copies_is_neither_deleted_nor_replaced() {
     }
     assert_eq!(crate::support::sha256(&image), before);
 }
+
+#[test]
+fn the_root_does_not_list_itself() {
+    let listed = coldforge(["ls", &image(), "/", "--json"]).expect(0).json();
+    let names: Vec<&str> =
+        listed["entries"].as_array().unwrap().iter().map(|entry| entry["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"Windows") && names.contains(&"$MFT") && !names.contains(&"."), "{names:?}");
+}

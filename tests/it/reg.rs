@@ -4,6 +4,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use coldforge::regf::Hive;
+
 use crate::support::{ask, coldforge, copy_of, corpus, fixture, oracle, real_image, sha256, shared, text};
 
 /// Returns a hive as text, by the tool that is the judge of it; `None` if it cannot read the hive.
@@ -373,4 +375,67 @@ fn what_cannot_be_done_is_said_with_its_reason() {
         let answer = coldforge(&words);
         assert!(answer.code == code && answer.err.contains(expected), "{words:?}: {} {}", answer.code, answer.err);
     }
+}
+
+#[test]
+fn a_name_that_text_cannot_carry_ends_no_export() {
+    let home = tempfile::tempdir().unwrap();
+    let hive = home.path().join("odd");
+    let mut odd = Hive::parse(std::fs::read(fixture("hives/minimal-1.5")).unwrap()).unwrap();
+    let now = coldforge::base::time::FileTime(1);
+    odd.growing(|hive| {
+        hive.set_value("Odd\nkey\\Below", "inside", 4, &[1, 0, 0, 0], now)?;
+        hive.set_value("Even", "odd\rvalue", 4, &[1, 0, 0, 0], now)?;
+        hive.set_value("Even", "even", 4, &[2, 0, 0, 0], now)
+    })
+    .unwrap();
+    odd.seal().unwrap();
+    std::fs::write(&hive, odd.bytes()).unwrap();
+    let skipped = coldforge(["reg", "export", text(&hive)]).expect(1);
+    assert!(skipped.out.contains("[\\Even]\n\"even\"=dword:00000002\n"), "{}", skipped.out);
+    assert!(!skipped.out.contains("inside") && !skipped.out.contains("value"), "{}", skipped.out);
+    for name in [r"\Odd<U+000A>key", r"\Even!odd<U+000D>value"] {
+        assert!(skipped.err.contains(name), "{}", skipped.err);
+    }
+    let escaped = coldforge(["reg", "export", text(&hive), "--escape-names"]).expect(0);
+    assert!(escaped.out.contains("[\\Odd<U+000A>key\\Below]\n\"inside\"=dword:00000001\n"), "{}", escaped.out);
+    assert!(escaped.out.contains("\"odd<U+000D>value\"=dword:00000001\n"), "{}", escaped.out);
+}
+
+#[test]
+fn a_hive_whose_reference_counts_are_merely_wrong_is_taken_when_asked_and_set_right() {
+    let home = tempfile::tempdir().unwrap();
+    let hive = home.path().join("SOFTWARE");
+    let mut bytes = std::fs::read(fixture("hives/minimal-1.5")).unwrap();
+    let cell = bytes.windows(4).position(|four| four[..2] == *b"sk" && four[2..] == [0, 0]).unwrap();
+    let count = u32::from_le_bytes(bytes[cell + 12..cell + 16].try_into().unwrap());
+    bytes[cell + 12..cell + 16].copy_from_slice(&(count + 3).to_le_bytes());
+    std::fs::write(&hive, &bytes).unwrap();
+    let set = ["reg", "set", text(&hive), "New", "v", "1", "--type", "REG_DWORD"];
+    let refused = coldforge(set).expect(3);
+    assert!(refused.err.contains("--accept-refcounts"), "{}", refused.err);
+    let done = coldforge([&set[..], &["--accept-refcounts"]].concat()).expect(0);
+    assert!(done.err.contains("W-HIVE-REFCOUNTS"), "{}", done.err);
+    coldforge(["reg", "check", text(&hive)]).expect(0);
+
+    // In an image, the audit log and the proof know of it.
+    let image = home.path().join("counts.vhd");
+    std::fs::copy(fixture("ws2022.vhd"), &image).unwrap();
+    let path = "/Windows/System32/config/SOFTWARE";
+    let taken = home.path().join("taken");
+    coldforge(["cat", text(&image), path, "-o", text(&taken)]).expect(0);
+    let mut bytes = std::fs::read(&taken).unwrap();
+    let cell = bytes.windows(4).position(|four| four[..2] == *b"sk" && four[2..] == [0, 0]).unwrap();
+    let count = u32::from_le_bytes(bytes[cell + 12..cell + 16].try_into().unwrap());
+    bytes[cell + 12..cell + 16].copy_from_slice(&(count - 1).to_le_bytes());
+    std::fs::write(&taken, &bytes).unwrap();
+    coldforge(["put", text(&image), text(&taken), path]).expect(0);
+    let out = home.path().join("out");
+    let run = ["harden", text(&image), "-o", text(&out), "--fail-on", "none"];
+    let refused = coldforge(run).expect(3);
+    assert!(refused.err.contains("E-HIVE-CORRUPT") && refused.err.contains("--accept-refcounts"), "{}", refused.err);
+    let done = coldforge([&run[..], &["--accept-refcounts"]].concat()).expect(0);
+    assert!(done.err.contains("W-HIVE-REFCOUNTS") || done.out.contains("W-HIVE-REFCOUNTS"), "{}{}", done.out, done.err);
+    coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
+    coldforge(["reg", "check", text(&out.join("counts.vhd"))]).expect(0);
 }
