@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::component::Fault;
+use super::component::{Fault, Flaw};
+use super::folder::PipelineFault;
 use super::recipe;
 use crate::aws::preflight::{Route, UnknownFix};
 use crate::base::{Failure, Kind, fs, reg_file};
@@ -197,6 +198,10 @@ pub enum Error {
     #[error(transparent)]
     Recipe(#[from] recipe::Fault),
 
+    /// A folder of pipelines cannot be worked on.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineFault),
+
     /// No report can be made of a bundle's documents.
     #[error("no report can be made")]
     Report(#[from] Unreadable),
@@ -242,6 +247,7 @@ impl Failure for Error {
             | Self::Evidence { .. } => Kind::Corrupt,
             Self::Fix(error) => error.kind(),
             Self::Recipe(fault) => fault.kind(),
+            Self::Pipeline(fault) => fault.kind(),
             Self::Component { first, .. } if first.flaw.is_offline() => Kind::Unsupported,
             Self::BootModeUnknown | Self::Preflight { .. } | Self::Component { .. } => Kind::Refused,
             Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
@@ -262,9 +268,11 @@ impl Failure for Error {
             Self::Path { source, .. } => source.code(),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::Recipe(fault) => fault.code(),
+            Self::Pipeline(fault) => fault.code(),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             Self::Preflight { .. } => Some("E-PREFLIGHT"),
             Self::Component { first, .. } if first.flaw.is_offline() => Some("E-COMPONENT-OFFLINE"),
+            Self::Component { first, .. } if first.flaw == Flaw::Autostart => Some("E-COMPONENT-AUTOSTART"),
             Self::Component { .. } => Some("E-COMPONENT"),
             _ => None,
         }
@@ -297,10 +305,11 @@ impl Failure for Error {
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::Fix(error) => error.hint(),
             Self::Recipe(fault) => fault.hint(),
+            Self::Pipeline(fault) => fault.hint(),
             Self::Preflight { .. } => Some(
                 "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
             ),
-            Self::Component { .. } => Some("run `coldforge component lint` for everything that is wrong with it"),
+            Self::Component { first, .. } => Some(first.flaw.hint()),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),
             Self::Report(_) | Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),

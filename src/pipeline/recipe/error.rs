@@ -87,6 +87,15 @@ pub enum Fault {
         path: PathBuf,
     },
 
+    /// Somebody put a file into the bundle that a new one would take the place of.
+    #[error("`{}` would be replaced, and holds `{file}`, which is none of its files", path.display())]
+    Added {
+        /// The bundle.
+        path: PathBuf,
+        /// The file in it.
+        file: String,
+    },
+
     /// The schedule is none.
     #[error("the schedule `{text}` cannot be read: {why}")]
     Schedule {
@@ -113,7 +122,7 @@ impl Failure for Fault {
         Some(match self {
             Self::Missing { .. } => "E-RECIPE-SOURCE",
             Self::Digest { .. } => "E-RECIPE-DIGEST",
-            Self::SameName { .. } | Self::Taken { .. } => "E-RECIPE-OUTPUT",
+            Self::SameName { .. } | Self::Taken { .. } | Self::Added { .. } => "E-RECIPE-OUTPUT",
             Self::Busy { .. } => "E-RECIPE-BUSY",
             _ => "E-RECIPE",
         })
@@ -127,6 +136,7 @@ impl Failure for Fault {
             }
             Self::SameName { .. } => "put {source.name} into output.name",
             Self::Taken { .. } => "raise the recipe's version, or remove what stands there",
+            Self::Added { .. } => "move that file away, or raise the recipe's version",
             Self::Schedule { .. } => {
                 "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
             }
