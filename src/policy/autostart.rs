@@ -109,6 +109,10 @@ const VALUES: &[(&str, &[&str], &str)] = &[
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\GROUP POLICY\STATE\**\SCRIPTS\**", &["*"], GPO),
     (r"**\POLICIES\MICROSOFT\WINDOWS\SYSTEM\SCRIPTS\**", &["*"], GPO),
     (r"**\MICROSOFT\COMMAND PROCESSOR", &["AUTORUN"], "every command prompt runs it"),
+    (r"**\EXEFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of every program"),
+    (r"**\COMFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of programs"),
+    (r"**\BATFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of batch files"),
+    (r"**\CMDFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of batch files"),
     (r"**\MICROSOFT\NETSH", &["*"], "netsh loads it"),
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\SHELLSERVICEOBJECTDELAYLOAD", &["*"], SHELL),
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\EXPLORER\SHELLEXECUTEHOOKS", &["*"], SHELL),
@@ -381,6 +385,7 @@ mod tests {
             (r"HKLM\SYSTEM\Setup", "CmdLine"),
             (r"HKU\.DEFAULT\Environment", "UserInitMprLogonScript"),
             (r"HKLM:\SOFTWARE\Microsoft\Command Processor", "AutoRun"),
+            (r"HKLM\SOFTWARE\Classes\exefile\shell\open\command", ""),
         ] {
             assert!(of_value(key, name).is_some(), "{key}!{name}");
         }

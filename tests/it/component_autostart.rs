@@ -56,7 +56,7 @@ fn what_windows_runs_by_itself_is_a_script_whatever_writes_it() {
         let answer = harden(&image, &home.join("out"), &component, "fail").expect(3);
         assert!(answer.err.contains("E-COMPONENT-AUTOSTART") && answer.err.contains("hint:"), "{steps}: {}", answer.err);
         assert!(!home.join("out").exists(), "{steps}");
-        let lint = coldforge(["component", "lint", text(&component), "--json"]).expect(1).json();
+        let lint = coldforge(["component", "lint", text(&component), "--json"]).json();
         let flaws: Vec<&Json> = lint["faults"].as_array().unwrap().iter().map(|fault| &fault["flaw"]).collect();
         assert!(flaws.contains(&&Json::from("autostart")), "{steps}: {lint:#}");
         assert_eq!((&lint["valid"], &lint["offline"]), (&Json::from(true), &Json::from(false)));
@@ -89,7 +89,7 @@ fn every_other_choice_names_it_in_run_log_and_reports() {
         run["left_open"].as_array().unwrap().iter().filter_map(|held| held["reason"].as_str()).collect();
     assert!(left.iter().any(|why| why.contains(r"CurrentVersion\Run!acme")), "{left:?}");
     let hardened = skip.join("ws2022.vhd");
-    coldforge(["reg", "get", text(&hardened), r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run", "acme"]).expect(4);
+    coldforge(["reg", "get", text(&hardened), r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run", "acme"]).expect(1);
     coldforge(["cat", text(&hardened), r"\Windows\Setup\Scripts\ErrorHandler.cmd"]).expect(4);
     assert_eq!(coldforge(["cat", text(&hardened), r"\Acme\a.cmd"]).expect(0).out, "x", "what was not moved stays");
     coldforge(["verify", text(&skip), "--source", text(&image)]).expect(0);
@@ -132,8 +132,7 @@ fn a_call_that_is_not_run_is_put_where_it_is() {
     .enumerate()
     {
         std::fs::write(&own, stands).unwrap();
-        coldforge(["put", text(&image), text(&own), "/Windows/Setup/Scripts/SetupComplete.cmd", "--force"]).code;
-        coldforge(["rm", text(&image), "/Windows/Setup/Scripts/SetupComplete.cmd"]).expect(0);
+        let _ = coldforge(["rm", text(&image), "/Windows/Setup/Scripts/SetupComplete.cmd"]);
         coldforge(["put", text(&image), text(&own), "/Windows/Setup/Scripts/SetupComplete.cmd"]).expect(0);
         let out = home.join(number.to_string());
         harden(&image, &out, &component, "first-boot").expect(0);
@@ -175,7 +174,7 @@ fn lint_says_what_harden_refuses_without_an_image_and_no_hint_leads_in_a_circle(
         ("- {name: A, action: Assert, inputs: {stringEquals: '2', value: '{{ Ver }}'}}".to_owned(), "fail", "failed"),
         (r"- {name: A, action: InstallMSI, inputs: {path: 'C:\a.msi', reboot: Force}}".to_owned(), "first-boot", "script"),
     ] {
-        let file = home.join("lint.yml");
+        let file = home.join("steps.yml");
         std::fs::write(&file, format!("{head}      {steps}\n")).unwrap();
         let lint = coldforge(["component", "lint", text(&file), "--scripts", scripts, "--json"]).expect(1).json();
         assert_eq!(lint["faults"][0]["flaw"], flaw, "{steps}: {lint:#}");
@@ -201,7 +200,7 @@ fn lint_says_what_harden_refuses_without_an_image_and_no_hint_leads_in_a_circle(
         "- {name: A, action: SetRegistry, onFailure: Ignore, inputs: [{path: 'HKLM:\\SOFTWARE\\A', name: A, value: '{{ Ver }}', type: DWORD}]}",
         r"- {name: A, action: SetRegistry, inputs: [{path: 'HKLM:\SOFTWARE\A', name: A, value: '{{ env:None }}', type: DWORD}]}",
     ] {
-        let file = home.join("lint.yml");
+        let file = home.join("steps.yml");
         std::fs::write(&file, format!("{head}      {steps}\n")).unwrap();
         coldforge(["component", "lint", text(&file)]).expect(0);
         let answer = harden(&image, &home.join("out"), &file, "fail");

@@ -174,9 +174,22 @@ fn a_bundle_that_somebody_put_a_file_into_is_not_replaced() {
     let images = folder(home.path());
     let mine = images.join("out/web-1.2.0/mine.txt");
     std::fs::write(&mine, "mine").unwrap();
-    let refused = coldforge(["run", text(&images.join("web.toml")), "--json"]).expect(3).json();
+    let path = images.join("web.toml");
+    let refused = coldforge(["run", text(&path), "--json"]).expect(3).json();
     assert_eq!(refused["images"][0]["error"]["code"], "E-RECIPE-OUTPUT", "{refused:#}");
     assert_eq!(std::fs::read(&mine).unwrap(), b"mine");
+    // Nor is a lock written through a link, or one believed that names a place elsewhere.
+    std::fs::remove_file(&mine).unwrap();
+    let lock = images.join("web.lock");
+    let said = std::fs::read_to_string(&lock).unwrap();
+    std::fs::write(&lock, said.replace("bundle = \"web-1.2.0\"", "bundle = \"../../victim\"")).unwrap();
+    coldforge(["run", text(&path)]).expect(3);
+    let elsewhere = home.path().join("elsewhere.lock");
+    std::fs::rename(&lock, &elsewhere).unwrap();
+    std::fs::write(&elsewhere, &said).unwrap();
+    symlink(&elsewhere, &lock).unwrap();
+    assert!(coldforge(["run", text(&path)]).expect(3).err.contains("E-OUTPUT"));
+    assert!(lock.is_symlink() && std::fs::read_to_string(&elsewhere).unwrap() == said);
 }
 
 #[test]

@@ -56,6 +56,9 @@ macro_rules! flaws {
         }
 
         impl Flaw {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// Returns the word that names it.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }

@@ -24,6 +24,8 @@ use crate::windows::setting::{Content, Setting, Value};
 const MOST_FAULTS: usize = 200;
 /// Inputs that are gone through, each turn of a loop counted; what lies behind is judged when it is done.
 const MOST_TURNS: usize = 20_000;
+/// Bytes of inputs that are looked at, for the same reason.
+const MOST_WORK_BYTES: usize = 32 << 20;
 /// Bytes of inputs that are kept for the expressions of later steps.
 const MOST_BYTES: usize = 16 << 20;
 
@@ -49,6 +51,8 @@ const WRITERS: [&str; 13] = [
 pub(super) struct Judged {
     /// What stands against it.
     pub faults: Vec<Fault>,
+    /// What the run refuses as well, when it is there: it may find something first that is nearer to the cause.
+    pub later: Vec<Fault>,
     /// What it writes where Windows runs it by itself: the step, and what.
     pub autostarts: Vec<(String, Fault)>,
 }
@@ -62,8 +66,9 @@ pub(super) fn judge(component: &Component, scripts: Scripts) -> Judged {
         names: BTreeMap::new(),
         done: BTreeMap::new(),
         turns: 0,
+        worked: 0,
         bytes: 0,
-        judged: Judged { faults, autostarts: Vec::new() },
+        judged: Judged { faults, ..Judged::default() },
     };
     for (name, value) in &component.document.constants {
         reader.names.insert(name.clone(), value.clone());
@@ -86,6 +91,7 @@ pub(super) fn judge(component: &Component, scripts: Scripts) -> Judged {
     judged.faults.sort_by_key(|fault| fault.at);
     judged.faults.dedup();
     judged.faults.truncate(MOST_FAULTS);
+    judged.later.truncate(MOST_FAULTS);
     judged.autostarts.dedup();
     judged.autostarts.truncate(MOST_FAULTS);
     judged
@@ -98,6 +104,7 @@ struct Reader<'a> {
     /// What earlier steps that are certainly done are given.
     done: BTreeMap<String, Done>,
     turns: usize,
+    worked: usize,
     bytes: usize,
     judged: Judged,
 }
@@ -132,13 +139,15 @@ impl Reader<'_> {
             return self.policies(phase, step);
         }
         let mut done = Done::default();
-        let mut is_known = is_certain;
-        for (index, value) in self.values(step).into_iter().enumerate() {
+        let values = self.values(step);
+        let mut is_known = is_certain && values.is_some();
+        for (index, value) in values.into_iter().flatten().enumerate() {
             let name = step.repeat.as_ref().map_or("", |repeat| repeat.name.as_str());
             let turn = value.as_deref().map(|value| (name, index, value));
             for input in &step.inputs {
                 self.turns = self.turns.saturating_add(1);
-                if self.turns > MOST_TURNS {
+                self.worked = self.worked.saturating_add(length(input));
+                if self.turns > MOST_TURNS || self.worked > MOST_WORK_BYTES {
                     return;
                 }
                 // A value that nobody knows yet, or that would not be used, is nobody's fault.
@@ -151,6 +160,8 @@ impl Reader<'_> {
                 let given = resolved.as_ref().and_then(Node::map).unwrap_or_default().iter();
                 let given = given.filter_map(|(name, _, node)| Some((name.clone(), node.text()?.to_owned())));
                 let given: BTreeMap<String, String> = given.collect();
+                // What expressions make of a short text counts as well.
+                self.worked = self.worked.saturating_add(given.values().map(String::len).sum());
                 self.bytes = self.bytes.saturating_add(given.values().map(String::len).sum());
                 is_known &= resolved.is_some() && self.bytes <= MOST_BYTES;
                 if is_known {
@@ -163,16 +174,15 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns the values of a step's loop: none for one without, and nothing where they are not known.
-    fn values(&self, step: &Step) -> Vec<Option<String>> {
-        let Some(repeat) = &step.repeat else { return vec![None] };
+    /// Returns the values of a step's loop, and one that is nothing for a step without; `None` if they are not known.
+    fn values(&self, step: &Step) -> Option<Vec<Option<String>>> {
+        let Some(repeat) = &step.repeat else { return Some(vec![None]) };
         let text = |node: &Node| self.text(node.text().unwrap_or_default(), None);
         match &repeat.values {
-            Values::Numbers(numbers) => numbers.iter().cloned().map(Some).collect(),
-            Values::Items(items) => items.iter().filter_map(text).map(Some).collect(),
+            Values::Numbers(numbers) => Some(numbers.iter().cloned().map(Some).collect()),
+            Values::Items(items) => items.iter().map(|item| text(item).map(Some)).collect(),
             Values::Split(list, delimiter) => {
-                let list = text(list);
-                list.iter().flat_map(|list| list.split(*delimiter)).map(|one| Some(one.to_owned())).collect()
+                text(list).map(|list| list.split(*delimiter).map(|one| Some(one.to_owned())).collect())
             }
         }
     }
@@ -227,6 +237,7 @@ impl Reader<'_> {
         let member = |name: &str| input.get(name).and_then(|node| self.resolve(node, turn));
         let text = |name: &str| member(name).and_then(|node| Some((node.at, node.text()?.to_owned())));
         let mut faults = Vec::new();
+        let mut later = Vec::new();
         let mut writes: Vec<(Setting, Option<Value>)> = Vec::new();
         if let Some(encoding) = member("encoding") {
             faults.extend(encoding_fault(&encoding));
@@ -235,13 +246,15 @@ impl Reader<'_> {
             "SetRegistry" | "AssertRegistry" => {
                 let key = text("path").zip(text("name"));
                 let setting = key.map(|((at, path), (_, name))| (at, registry::parse(&path, &name)));
-                let known = member("type").zip(member("value"));
-                let value = known.and_then(|_| resolved.as_ref()).map(registry::value);
-                match &value {
-                    Some(Err(fault)) => faults.push(fault.clone()),
-                    None if action == "SetRegistry" || input.get("value").is_none() => {}
-                    _ => {}
-                }
+                // Of an assertion without a value it is asserted that there is none.
+                let value = match (input.get("type"), member("type"), member("value")) {
+                    (None, _, Some(value)) => Some(registry::value(&Node::of(input.at, [("value", value)]))),
+                    (Some(_), Some(kind), Some(value)) => {
+                        Some(registry::value(&Node::of(input.at, [("type", kind), ("value", value)])))
+                    }
+                    _ => None,
+                };
+                faults.extend(value.as_ref().and_then(|value| value.as_ref().err().cloned()));
                 match setting {
                     Some((at, Err(what))) => faults.push(Fault::new(at, Flaw::RegistryKey, what)),
                     Some((_, Ok(setting))) if action == "SetRegistry" => {
@@ -258,7 +271,7 @@ impl Reader<'_> {
                     faults.extend(registry::service(&name).err().map(|what| Fault::new(at, Flaw::RegistryKey, what)));
                 }
             }
-            "ExecutePowerShell" => self.script(input, turn, &mut faults, &mut writes),
+            "ExecutePowerShell" => later.extend(self.script(input, turn, &mut faults, &mut writes)),
             "InstallCertificate" => {
                 let source = text("source").map(|(_, source)| source).unwrap_or_default();
                 let read = |content: &Content| certificates::parse(content.data.as_deref()?);
@@ -272,9 +285,13 @@ impl Reader<'_> {
                 if let Some(input) = &resolved {
                     faults.extend(download::judge(input, &self.component.beside, self.component.has_downloads).err());
                 }
-                self.files(action, input, turn, &mut faults, &mut writes);
+                later = self.files(action, input, turn, &mut faults, &mut writes);
             }
-            _ => self.files(action, input, turn, &mut faults, &mut writes),
+            _ => later = self.files(action, input, turn, &mut faults, &mut writes),
+        }
+        if step.on_failure != OnFailure::Ignore && self.judged.later.len() < MOST_FAULTS {
+            // Those that come up when the step is done name the step.
+            self.judged.later.extend(later.into_iter().map(|fault| Fault { at: step.at, ..fault }));
         }
         for fault in faults {
             self.fault(step, fault);
@@ -295,7 +312,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Judges the paths of an action that works on files, and gathers what it writes.
+    /// Judges the paths of an action that works on files, and gathers what it writes; returns what is refused later.
     fn files(
         &self,
         action: &str,
@@ -303,7 +320,7 @@ impl Reader<'_> {
         turn: Turn<'_>,
         faults: &mut Vec<Fault>,
         writes: &mut Vec<(Setting, Option<Value>)>,
-    ) {
+    ) -> Vec<Fault> {
         let text = |name: &str| {
             let node = input.get(name).and_then(|node| self.resolve(node, turn))?;
             Some((node.at, node.text()?.to_owned()))
@@ -370,29 +387,31 @@ impl Reader<'_> {
             }
             _ => {}
         }
+        let mut later = Vec::new();
         for (path, content) in written {
             let is_folder = action.ends_with("Folder");
             if !path::is_open(&path) && !is_folder {
-                faults.push(Fault::new(input.at, Flaw::Path, format!("`{path}` belongs to Windows itself")));
+                later.push(Fault::new(input.at, Flaw::Path, format!("`{path}` belongs to Windows itself")));
             }
             // Of a folder it is told that something lands in it.
             let path = if is_folder { format!(r"{path}\*") } else { path };
             writes.push((Setting::FileContent { path }, content));
         }
+        later
     }
 
-    /// Judges a script that is translated.
+    /// Judges a script that is translated; returns what is refused later.
     fn script(
         &self,
         input: &Node,
         turn: Turn<'_>,
         faults: &mut Vec<Fault>,
         writes: &mut Vec<(Setting, Option<Value>)>,
-    ) {
+    ) -> Option<Fault> {
         if self.scripts != Scripts::Translate {
-            return;
+            return None;
         }
-        let mut made: Vec<(super::Position, String)> = Vec::new();
+        let mut made: Vec<String> = Vec::new();
         let mut set: Vec<String> = Vec::new();
         let mut is_whole = true;
         for command in input.get("commands").and_then(Node::list).unwrap_or_default() {
@@ -428,7 +447,7 @@ impl Reader<'_> {
                     }
                     Deed::RemoveValue { key: path, name, .. } => key(&path, &name).map(drop),
                     Deed::MakeKey { key: path, .. } => {
-                        made.push((command.at, path.to_uppercase()));
+                        made.push(path.clone());
                         key(&path, "").map(drop)
                     }
                     Deed::MakeFile { path: file, text, .. } => path(&file).map(|path| {
@@ -455,10 +474,9 @@ impl Reader<'_> {
         let is_filled = |key: &str| {
             set.iter().any(|set| set.strip_prefix(key).is_some_and(|rest| rest.is_empty() || rest.starts_with('\\')))
         };
-        if let Some((at, key)) = made.iter().find(|(_, key)| is_whole && !is_filled(key)) {
-            let what = format!("`{key}` is made and holds no value: a key without one is not written");
-            faults.push(Fault::new(*at, Flaw::Script, what));
-        }
+        let key = made.iter().find(|key| is_whole && !is_filled(&key.to_uppercase()))?;
+        let what = format!("`{key}` is made and holds no value: a key without one is not written");
+        Some(Fault::new(input.at, Flaw::Script, what))
     }
 
     /// Notes what the policies of a step set where Windows runs it by itself.
@@ -483,7 +501,8 @@ fn landing(destination: Option<String>, source: Option<&str>, is_open: bool, sep
     let destination = destination?;
     match is_open {
         false => Some(destination),
-        true => Some(format!(r"{destination}\{}", source?.rsplit(separator).next()?)),
+        // Of files that a pattern finds the names are not known.
+        true => Some(format!(r"{destination}\{}", source.unwrap_or("*").rsplit(separator).next()?)),
     }
 }
 
@@ -492,6 +511,15 @@ pub(super) fn encoding_fault(encoding: &Node) -> Option<Fault> {
     let word = encoding.text().unwrap_or_default().to_ascii_lowercase();
     let what = || format!("the encoding `{word}`: files are written in utf-8");
     (!matches!(word.as_str(), "utf8" | "utf-8")).then(|| Fault::new(encoding.at, Flaw::Word, what()))
+}
+
+/// Returns the bytes of an input's texts.
+fn length(node: &Node) -> usize {
+    match &node.value {
+        super::yaml::Value::Scalar(text, _) => text.len(),
+        super::yaml::Value::List(items) => items.iter().map(length).sum(),
+        super::yaml::Value::Map(members) => members.iter().map(|(.., node)| length(node)).sum(),
+    }
 }
 
 /// Tells whether an expression stands anywhere in an input.

@@ -320,12 +320,13 @@ impl Component {
     /// Returns everything that stands against it under a policy for scripts, as far as it can be told before an image is
     /// looked at; a run asks the same.
     pub fn objections(&self, scripts: Scripts) -> Vec<Fault> {
-        let judge::Judged { mut faults, autostarts } = judge::judge(self, scripts);
+        let judge::Judged { mut faults, later, autostarts } = judge::judge(self, scripts);
+        faults.extend(later);
         if scripts == Scripts::Fail {
             faults.extend(autostarts.into_iter().map(|(_, fault)| fault));
-            faults.sort_by_key(|fault| fault.at);
-            faults.dedup();
         }
+        faults.sort_by_key(|fault| fault.at);
+        faults.dedup();
         faults
     }
 
@@ -350,7 +351,7 @@ impl Component {
     /// # Errors
     /// [`Error::Component`].
     pub(super) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
-        let judge::Judged { mut faults, autostarts } = judge::judge(self, scripts);
+        let judge::Judged { mut faults, autostarts, .. } = judge::judge(self, scripts);
         // Most of what Windows runs by itself is judged where it is written: what stands there already is nothing new.
         let of_policies: Vec<_> = autostarts.into_iter().filter(|(step, _)| step.ends_with(POLICY)).collect();
         if scripts == Scripts::Fail {

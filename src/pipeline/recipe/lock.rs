@@ -13,7 +13,7 @@ use super::super::Result;
 use super::Fault;
 use crate::audit::{Bundle, UNLISTED};
 use crate::base::digest::Digest;
-use crate::base::fs;
+use crate::base::{confined, fs};
 
 const SCHEMA: &str = "coldforge/recipe-lock/1";
 const LIMIT_BYTES: u64 = 16 << 20;
@@ -48,6 +48,9 @@ pub(super) struct Entry {
 impl Lock {
     /// Reads the lock; an empty one if there is none.
     pub(super) fn read(path: &Path) -> Result<Self> {
+        if path.is_symlink() {
+            return Err(confined::Error::Link { path: path.to_owned() }.into());
+        }
         if !path.exists() {
             return Ok(Self { schema: SCHEMA.to_owned(), finished: true, image: BTreeMap::new() });
         }
@@ -97,7 +100,7 @@ impl Entry {
 
 /// Tells whether a text is the name of something right in a folder.
 fn is_name(text: &str) -> bool {
-    !text.contains('/') && crate::base::confined::parts(Path::new(text)).is_some()
+    !text.contains('/') && confined::parts(Path::new(text)).is_some()
 }
 
 /// Tells whether every file of a bundle is as its `SHA256SUMS` say; each is read.
