@@ -316,6 +316,9 @@ impl Failure for Error {
             Self::Preflight { .. } => Some(
                 "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
             ),
+            Self::Component { first, .. } if first.flaw.is_of_reading() => {
+                Some("mend the document: `coldforge component lint` lists everything that is wrong with it")
+            }
             Self::Component { first, .. } => Some(first.flaw.hint()),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),

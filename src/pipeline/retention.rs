@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::folder::Pipelines;
 use super::history::{History, HistoryError, Place, absolute, is_below};
-use super::recipe::{Heading, sentence, sums_of};
+use super::recipe::{Heading, added_to, sentence, sums_of};
 use super::{Given, verify};
-use crate::audit::{Bundle, Holds, UNLISTED};
+use crate::audit::{Bundle, Holds};
 use crate::base::fs;
 use crate::base::progress::Silent;
 use crate::base::time::Moment;
@@ -108,7 +108,9 @@ pub fn prune(
 fn whose(place: &Place, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
     if !is_below(folder, &place.recipe) {
         let recipe = place.recipe.display();
-        return Err(format!("a run of `{recipe}` made it, which is no recipe of this folder: the history was copied"));
+        return Err(format!(
+            "a run of `{recipe}` made it, which is no recipe of this folder: the history was copied, or its folder moved"
+        ));
     }
     let heading = heading.ok_or("this folder has no usable recipe of that name")?;
     let output = heading.output.canonicalize().map_err(|_| "the recipe's output folder is not there".to_owned())?;
@@ -128,6 +130,9 @@ fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
     if sums_of(path).as_ref() != Some(&place.sums) {
         return Err("it is not as the history knows it".to_owned());
     }
+    if let Some(added) = added_to(path) {
+        return Err(format!("it was changed: it holds `{added}`, which is none of its files"));
+    }
     let said = |error: &dyn std::error::Error| format!("it cannot be verified: {}", sentence(error));
     let bundle = Bundle::open(path).map_err(|error| said(&error))?;
     // A differencing disk is judged together with its parent.
@@ -135,10 +140,8 @@ fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
     let source = source.filter(|source| bundle.holds == Holds::Delta && source.is_file());
     let given = Given { source: source.as_deref(), ..Given::default() };
     let proof = verify(path, given, &Silent).map_err(|error| said(&error))?;
-    let problem = proof.problems.iter().map(|problem| format!("{} {}", problem.place, problem.what));
-    let added = proof.notes.iter().filter(|note| note.ends_with(UNLISTED)).cloned();
-    match problem.chain(added).next() {
-        Some(first) => Err(format!("it was changed: {first}")),
+    match proof.problems.first() {
+        Some(first) => Err(format!("it was changed: {} {}", first.place, first.what)),
         None => Ok(()),
     }
 }

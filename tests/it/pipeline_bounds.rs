@@ -78,7 +78,7 @@ fn a_copied_history_is_told_and_removes_nothing() {
         assert_eq!(told.len(), 3, "{told:?}");
         assert!(told.iter().all(|(_, goes, _)| !goes), "{told:?}");
         let said = coldforge(["pipeline", "history", text(copy)]).expect(0).err;
-        assert_eq!(said.contains("W-HISTORY-COPIED: 3 runs"), true, "{said}");
+        assert!(said.contains("W-HISTORY-COPIED: 3 runs"), "{said}");
     }
     assert_eq!(names(&out), ["web-1.0.0", "web-1.1.0", "web-1.2.0"]);
     assert_eq!(names(&plain.join("out")), ["web-1.0.0", "web-1.1.0", "web-1.2.0"]);
@@ -118,6 +118,8 @@ fn only_what_lies_in_the_recipes_output_and_verifies_is_removed() {
     stays("notes.txt");
     std::fs::write(out.join("web-1.0.0/reports/mine.html"), "mine").unwrap();
     stays("mine.html");
+    std::fs::create_dir(out.join("web-1.0.0/empty")).unwrap();
+    stays("empty");
     symlink("/etc/hostname", out.join("web-1.0.0/link")).unwrap();
     stays("link");
     let image = out.join("web-1.0.0/base.vhd");
@@ -295,6 +297,7 @@ fn a_name_that_lint_refuses_reaches_no_generated_file_and_stops_no_neighbour() {
         for arguments in arguments {
             let said = coldforge(arguments).expect(3);
             assert!(said.err.contains(text(&broken)) && said.err.contains("`name` is"), "{arguments:?}: {}", said.err);
+            assert!(!said.err.contains("\n[Service]") && !said.err.contains("\n  script"), "{}", said.err);
             assert!(said.out.contains("good") && !said.out.contains("evil"), "{arguments:?}: {}", said.out);
         }
         assert_eq!(names(&units), ["coldforge-good.service", "coldforge-good.timer"]);

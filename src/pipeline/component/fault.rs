@@ -132,12 +132,16 @@ impl Flaw {
         self.is_offline() || self == Self::Autostart
     }
 
-    /// Returns what to do about it. What only a look at an image finds never sends the reader back to `component lint`, which
-    /// looks at none.
+    /// Tells whether it is found by reading the document, which ends at the first one: `component lint` tells all of them.
+    pub fn is_of_reading(self) -> bool {
+        matches!(self, Self::Yaml | Self::Duplicate | Self::Form | Self::UnknownField | Self::Missing)
+    }
+
+    /// Returns what to do about it. It never sends the reader to `component lint`, which gives the same hint.
     pub fn hint(self) -> &'static str {
         match self {
             Self::Yaml | Self::Duplicate | Self::Form | Self::UnknownField | Self::Missing => {
-                "mend the document at that place: `coldforge component lint` lists everything that is wrong with it"
+                "mend the document at that place"
             }
             Self::Schema => "write `schemaVersion: 1.0`",
             Self::Phases | Self::Name | Self::BadName | Self::Word | Self::Number | Self::Loop | Self::Condition => {

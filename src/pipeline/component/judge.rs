@@ -151,11 +151,12 @@ impl Reader<'_> {
                     return;
                 }
                 // A value that nobody knows yet, or that would not be used, is nobody's fault.
-                let before = self.judged.faults.len();
+                let before = (self.judged.faults.len(), self.judged.later.len());
                 let resolved = self.resolve(input, turn);
                 self.input(phase, step, input, turn, is_late);
                 if !is_certain && input_is_open(input) {
-                    self.judged.faults.truncate(before);
+                    self.judged.faults.truncate(before.0);
+                    self.judged.later.truncate(before.1);
                 }
                 let given = resolved.as_ref().and_then(Node::map).unwrap_or_default().iter();
                 let given = given.filter_map(|(name, _, node)| Some((name.clone(), node.text()?.to_owned())));

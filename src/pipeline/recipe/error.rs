@@ -18,7 +18,7 @@ pub enum Fault {
     },
 
     /// It is of another schema.
-    #[error("the recipe is of schema `{found}`, not of `{expected}`")]
+    #[error("the recipe is of schema `{}`, not of `{expected}`", one_line(found))]
     Schema {
         /// The schema.
         found: String,
@@ -38,7 +38,7 @@ pub enum Fault {
     },
 
     /// A word is not one of those that a field takes.
-    #[error("`{field}` is `{found}`; expected {expected}")]
+    #[error("`{field}` is `{}`; expected {expected}", one_line(found))]
     Word {
         /// The field.
         field: &'static str,
@@ -97,7 +97,7 @@ pub enum Fault {
     },
 
     /// The schedule is none.
-    #[error("the schedule `{text}` cannot be read: {why}")]
+    #[error("the schedule `{}` cannot be read: {why}", one_line(text))]
     Schedule {
         /// The schedule.
         text: String,
@@ -141,9 +141,21 @@ impl Failure for Fault {
                 "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
             }
             Self::Busy { .. } => "wait until that run has ended",
+            Self::Word { .. } => "write into that field what is expected: `coldforge recipe schema` describes each",
             _ => "run `coldforge recipe init` for a recipe with the fields that there are",
         })
     }
+}
+
+/// Returns what stands in a recipe as one line of a message, which nothing in it can end.
+fn one_line(text: &str) -> String {
+    const MOST_CHARS: usize = 200;
+    let spelled = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+    let mut line: String = text.chars().take(MOST_CHARS).map(spelled).collect();
+    if text.chars().nth(MOST_CHARS).is_some() {
+        line.push_str("...");
+    }
+    line
 }
 
 fn meant(nearest: Option<&str>) -> String {

@@ -111,22 +111,20 @@ fn is_whole(folder: &Path) -> bool {
     Bundle::open(folder).is_ok_and(is_intact)
 }
 
-/// Returns a file of a bundle that its `SHA256SUMS` do not name: somebody put it there, and it goes with no bundle.
-pub(super) fn added_to(folder: &Path) -> Option<String> {
+/// Returns a file or folder of a bundle that its `SHA256SUMS` do not name: somebody put it there, and it goes with no bundle.
+pub(in crate::pipeline) fn added_to(folder: &Path) -> Option<String> {
     let sums = fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok()?;
     let sums = String::from_utf8_lossy(&sums);
-    let known = |path: &str| {
-        let listed = sums.lines().filter_map(|line| line.split_once("  ")).any(|(_, name)| name == path);
-        listed || matches!(path, "SHA256SUMS" | "SHA256SUMS.minisig" | "audit.jsonl.minisig")
-    };
+    let listed: Vec<&str> = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name).collect();
+    let is_own = |path: &str| matches!(path, "SHA256SUMS" | "SHA256SUMS.minisig" | "audit.jsonl.minisig");
     let mut open = vec![String::new()];
     while let Some(below) = open.pop() {
         for entry in std::fs::read_dir(folder.join(&below)).ok()?.flatten() {
             let path = format!("{below}{}", entry.file_name().to_string_lossy());
+            let head = format!("{path}/");
             match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                // A bundle is two folders deep.
-                true if path.matches('/').count() < 4 => open.push(format!("{path}/")),
-                _ if known(&path) => {}
+                true if listed.iter().any(|name| name.starts_with(&head)) => open.push(head),
+                false if is_own(&path) || listed.contains(&path.as_str()) => {}
                 _ => return Some(path),
             }
         }

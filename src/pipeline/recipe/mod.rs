@@ -23,7 +23,7 @@ use serde_json::{Value as Json, json};
 
 pub use draft::Heading;
 pub use error::Fault;
-pub(super) use lock::sums_of;
+pub(super) use lock::{added_to, sums_of};
 pub use run::{Built, Options, Summary, TestTold, run};
 pub use told::sentence;
 
