@@ -9,7 +9,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &str| {
     let Ok(component) = Component::parse("fuzz", input, &BTreeMap::new()) else { return };
     for scripts in [Scripts::Fail, Scripts::Skip, Scripts::Translate, Scripts::FirstBoot] {
-        component.beyond(scripts);
+        component.objections(scripts);
         component.script_steps(scripts);
     }
 });

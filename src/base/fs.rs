@@ -38,7 +38,8 @@ impl Failure for Error {
                 Some("free space on that file system, or choose another output folder")
             }
             io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
-            _ => None,
+            io::ErrorKind::AlreadyExists => Some("choose another name, or remove what stands there"),
+            _ => Some("look at the file and its disk with the tools of the operating system, and try again"),
         }
     }
 }

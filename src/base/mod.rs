@@ -6,6 +6,7 @@
 
 pub mod access;
 pub mod audit_csv;
+pub mod confined;
 pub mod crc32c;
 pub mod descriptor;
 pub mod digest;

@@ -1,6 +1,6 @@
 //! `coldforge component`, and the components of `coldforge harden`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
@@ -9,8 +9,8 @@ use serde_json::json;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::fs;
-use crate::pipeline::Demand;
 use crate::pipeline::component::{Component, Scripts};
+use crate::pipeline::{Demand, Error};
 
 /// A document of a component is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;
@@ -28,9 +28,10 @@ enum Verb {
     Lint(Lint),
 }
 
-/// Tell everything that is wrong with a component document, and what of it needs a Windows that runs
+/// Tell everything that stands against a component document before an image is looked at
 ///
-/// Exit code 0 if it can be carried out on a powered-off image, 1 if not.
+/// `harden` asks the same questions, and then those that only the image answers: give both the same --scripts, --downloads and
+/// --parameter. Exit code 0 if nothing stands against it, 1 if something does.
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
@@ -50,7 +51,7 @@ struct Lint {
     #[arg(long, value_name = "DIR")]
     downloads: Option<PathBuf>,
 
-    /// The value of a parameter, where an address of a download has one in it (repeat for more)
+    /// The value of a parameter (repeat for more)
     #[arg(long = "parameter", value_name = "NAME=VALUE", value_parser = pair)]
     parameters: Vec<(String, String)>,
 }
@@ -101,19 +102,23 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let name = name(file);
     let component = Component::parse(&name, &text(file)?, &parameters);
     let (component, faults) = match component {
-        Ok(_) => {
-            // What it names beside it must be there as well.
-            let component = Component::from_path(file, &parameters, downloads.as_deref()).map_err(boxed)?;
-            let beyond = component.beyond(*scripts);
-            (Some(component), beyond)
-        }
+        // What it names beside it must be there as well.
+        Ok(alone) => match Component::from_path(file, &parameters, downloads.as_deref()) {
+            Ok(component) => {
+                let faults = component.objections(*scripts);
+                (Some(component), faults)
+            }
+            Err(Error::Component { first, .. }) => (Some(alone), vec![first]),
+            Err(error) => return Err(boxed(error)),
+        },
         Err(faults) => (None, faults),
     };
+    let is_valid = component.is_some() && faults.iter().all(|fault| fault.flaw.is_sound());
     if ui.json {
         ui.document(&json!({
             "schema": "coldforge/component-lint/1",
             "file": file.display().to_string(),
-            "valid": component.is_some(),
+            "valid": is_valid,
             "offline": faults.is_empty(),
             "faults": faults.iter().map(|fault| json!({
                 "line": fault.at.line,
@@ -121,6 +126,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 "flaw": fault.flaw.word(),
                 "needs_windows": fault.flaw.is_offline(),
                 "message": fault.to_string(),
+                "hint": fault.flaw.hint(),
             })).collect::<Vec<_>>(),
         }));
     } else {
@@ -128,13 +134,18 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         for fault in &faults {
             said.push_str(&format!("{}:{}\n", file.display(), plain(&fault.to_string())));
         }
+        let hints: BTreeSet<&str> = faults.iter().map(|fault| fault.flaw.hint()).collect();
+        said.extend(hints.iter().map(|hint| format!("hint: {hint}\n")));
         if let Some(component) = &component {
             let phases: Vec<String> =
                 component.phases().iter().map(|(phase, steps)| format!("{phase} ({steps} steps)")).collect();
             let verdict = match faults.len() {
-                0 => "can be carried out on a powered-off image".to_owned(),
-                1 => "is valid, and 1 step needs a Windows that runs".to_owned(),
-                count => format!("is valid, and {count} steps need a Windows that runs"),
+                0 => "can be carried out, as far as that can be told without an image".to_owned(),
+                count if !is_valid => format!("cannot be carried out: {count} faults"),
+                1 => "is valid, and 1 step is not carried out with this choice of scripts and downloads".to_owned(),
+                count => {
+                    format!("is valid, and {count} steps are not carried out with this choice of scripts and downloads")
+                }
             };
             said.push_str(&format!("{}: {}: {verdict}\n", plain(component.name()), plain(&phases.join(", "))));
         }

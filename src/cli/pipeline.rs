@@ -4,18 +4,18 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::options;
 use super::recipe::{Share, tell};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::{Failure, Kind, fs};
+use crate::base::{Failure as _, Kind, confined, fs};
 use crate::pipeline::recipe::{self, Heading, Options, Recipe};
-use crate::pipeline::{self, Ci, History, Retention, Run};
+use crate::pipeline::{self, Broken, Ci, History, Pipelines, Retention, Run};
 
-/// No folder is read further: recipes are few.
-const MOST_RECIPES: usize = 1000;
+/// A unit is a few lines.
+const UNIT_LIMIT_BYTES: u64 = 64 << 10;
 /// How many runs are shown of one pipeline.
 const SHOWN_RUNS: u32 = 5;
 
@@ -126,88 +126,74 @@ struct Place {
     history: Option<PathBuf>,
 }
 
-/// There is no such pipeline, or two of one name.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
-    Unknown { name: String, folder: PathBuf },
-    #[error("`{}` and `{}` are both called `{name}`", first.display(), second.display())]
-    Twice { name: String, first: PathBuf, second: PathBuf },
-    #[error("`{name}` cannot be scheduled: {why}")]
-    Clock { name: String, why: &'static str },
-}
-
-impl Failure for Fault {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Unknown { .. } => Kind::Usage,
-            Self::Twice { .. } | Self::Clock { .. } => Kind::Refused,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Unknown { .. } => None,
-            Self::Twice { .. } | Self::Clock { .. } => Some("E-PIPELINE"),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Unknown { .. } => "run `coldforge pipeline list` for those that there are",
-            Self::Twice { .. } => "give one of the recipes another name",
-            Self::Clock { .. } => "write another `schedule` into the recipe",
-        })
-    }
-}
-
 impl Place {
     fn history(&self, may_begin: bool) -> Result<Option<History>> {
         let path = self.history.clone().unwrap_or_else(|| self.folder.join("history.sqlite"));
         History::open(&path, may_begin).map_err(boxed)
     }
 
-    fn named(&self, name: &str) -> Result<Heading> {
-        let all = headings(&self.folder)?;
-        let unknown = || Fault::Unknown { name: name.to_owned(), folder: self.folder.clone() };
-        all.into_iter().find(|heading| heading.name == name).ok_or_else(|| boxed(unknown()))
+    /// Reads the pipelines of the folder, and tells of those that cannot be used.
+    fn read(&self, ui: &Ui) -> Result<Pipelines> {
+        let pipelines = Pipelines::read(&self.folder).map_err(boxed)?;
+        pipelines.broken.iter().for_each(|broken| ui.complaint(broken));
+        Ok(pipelines)
+    }
+
+    /// Tells of runs that another folder's recipes made, as a copied history has them.
+    fn warn_of_copy(&self, history: Option<&History>, ui: &Ui) -> Result<()> {
+        let Some(history) = history else { return Ok(()) };
+        let folder = self.folder.canonicalize().map_err(|error| boxed(fs::failed("find", &self.folder)(error)))?;
+        for (home, count) in history.runs_elsewhere(&folder).map_err(boxed)? {
+            let home = plain(&home.display().to_string());
+            ui.status(&format!(
+                "warning: W-HISTORY-COPIED: {count} runs of this history are of recipes in `{home}`, not of this folder; \
+                 their bundles are left alone"
+            ));
+        }
+        Ok(())
     }
 }
 
-/// Returns the recipes of a folder by their names.
-fn headings(folder: &Path) -> Result<Vec<Heading>> {
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(|error| boxed(fs::failed("list", folder)(error)))?.take(MOST_RECIPES)
-    {
-        let path = entry.map_err(|error| boxed(fs::failed("list", folder)(error)))?.path();
-        let inner = path.join("recipe.toml");
-        if path.is_dir() && inner.is_file() {
-            paths.push(inner);
-        } else if path.is_file() && path.extension().is_some_and(|suffix| suffix == "toml") {
-            paths.push(path);
-        }
+/// Returns the pipeline of a name, or what is wrong with the file that would be its recipe.
+fn named(pipelines: &mut Pipelines, name: &str) -> Result<Heading> {
+    let unknown = match pipelines.named(name) {
+        Ok(heading) => return Ok(heading.clone()),
+        Err(unknown) => unknown,
+    };
+    match pipelines.broken.iter().position(|broken| broken.is_named(name)) {
+        Some(at) => Err(boxed(pipelines.broken.swap_remove(at))),
+        None => Err(boxed(unknown)),
     }
-    paths.sort();
-    let mut all: Vec<Heading> = Vec::new();
-    for path in paths {
-        let Some(heading) = Heading::read(&path).map_err(boxed)? else { continue };
-        if let Some(known) = all.iter().find(|known| known.name == heading.name) {
-            let (first, second) = (known.path.clone(), heading.path);
-            return Err(boxed(Fault::Twice { name: heading.name, first, second }));
-        }
-        all.push(heading);
-    }
-    all.sort_by(|one, other| one.name.cmp(&other.name));
-    Ok(all)
+}
+
+/// Returns what the whole comes to where some pipelines could not be used.
+fn verdict(broken: usize) -> Verdict {
+    if broken == 0 { Verdict::Done } else { Verdict::Refused }
+}
+
+/// Returns the pipelines that cannot be used as a document tells them.
+fn unusable(broken: &[Broken]) -> Vec<Json> {
+    let one = |broken: &Broken| {
+        json!({
+            "recipe": broken.path.display().to_string(),
+            "kind": broken.kind(),
+            "code": broken.code(),
+            "message": recipe::sentence(broken),
+            "hint": broken.hint(),
+        })
+    };
+    broken.iter().map(one).collect()
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     match &arguments.verb {
-        Verb::List(place) => list(place, ui)?,
+        Verb::List(place) => return list(place, ui),
         Verb::Show { place, name } => show(place, name, ui)?,
         Verb::Run { place, names, only_if_changed, share } => return start(place, names, *only_if_changed, *share, ui),
         Verb::History { place, name, limit } => {
-            let runs = match place.history(false)? {
+            let history = place.history(false)?;
+            place.warn_of_copy(history.as_ref(), ui)?;
+            let runs = match history {
                 Some(history) => history.runs(name.as_deref(), *limit).map_err(boxed)?,
                 None => Vec::new(),
             };
@@ -219,12 +205,20 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         }
         Verb::Prune { place, keep, older_than, dry_run } => {
             let retention = Retention { keep: keep.get(), younger_than: *older_than, is_dry: *dry_run };
-            let told = match place.history(false)? {
-                Some(history) => pipeline::prune(&history, retention, options::now()?).map_err(boxed)?,
+            let pipelines = place.read(ui)?;
+            let history = place.history(false)?;
+            place.warn_of_copy(history.as_ref(), ui)?;
+            let told = match history {
+                Some(history) => pipeline::prune(&history, &pipelines, retention, options::now()?).map_err(boxed)?,
                 None => Vec::new(),
             };
             if ui.json {
-                ui.document(&json!({"schema": "coldforge/pipeline-prune/1", "dry_run": dry_run, "bundles": told}));
+                ui.document(&json!({
+                    "schema": "coldforge/pipeline-prune/1",
+                    "dry_run": dry_run,
+                    "bundles": told,
+                    "unusable": unusable(&pipelines.broken),
+                }));
             } else {
                 let word = |goes: bool| if goes { "goes" } else { "stays" }.to_owned();
                 let row = |one: &pipeline::Pruned| {
@@ -232,22 +226,35 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 };
                 ui.data(&columns(&told.iter().map(row).collect::<Vec<_>>()));
             }
+            return Ok(verdict(pipelines.broken.len()));
         }
-        Verb::Schedule { place, output, .. } => schedule(place, output.as_deref(), ui)?,
+        Verb::Schedule { place, output, .. } => return schedule(place, output.as_deref(), ui),
         Verb::Ci { system, folder } => {
-            let clock = |(name, why)| boxed(Fault::Clock { name, why });
-            ui.data(&pipeline::workflow(*system, &headings(folder)?).map_err(clock)?);
+            let pipelines = Place { folder: folder.clone(), history: None }.read(ui)?;
+            let tell = |broken: &[Broken]| broken.iter().for_each(|broken| ui.complaint(broken));
+            let (text, unfit) = match pipeline::workflow(*system, &pipelines.headings) {
+                Ok(made) => made,
+                Err((fault, unfit)) => {
+                    tell(&unfit);
+                    return Err(boxed(fault));
+                }
+            };
+            tell(&unfit);
+            ui.data(&text);
+            return Ok(verdict(pipelines.broken.len() + unfit.len()));
         }
     }
     Ok(Verdict::Done)
 }
 
-fn list(place: &Place, ui: &Ui) -> Result<()> {
+fn list(place: &Place, ui: &Ui) -> Result<Verdict> {
     let history = place.history(false)?;
+    place.warn_of_copy(history.as_ref(), ui)?;
+    let pipelines = place.read(ui)?;
     let now = options::now()?;
     let mut rows = vec![["NAME", "VERSION", "LAST RUN", "", "NEXT RUN"].map(str::to_owned).to_vec()];
     let mut documents = Vec::new();
-    for heading in headings(&place.folder)? {
+    for heading in &pipelines.headings {
         let last = match &history {
             Some(history) => history.last(&heading.name).map_err(boxed)?,
             None => None,
@@ -274,15 +281,19 @@ fn list(place: &Place, ui: &Ui) -> Result<()> {
         }));
     }
     match ui.json {
-        true => ui.document(&json!({"schema": "coldforge/pipeline-list/1", "pipelines": documents})),
+        true => ui.document(&json!({
+            "schema": "coldforge/pipeline-list/1",
+            "pipelines": documents,
+            "unusable": unusable(&pipelines.broken),
+        })),
         false if documents.is_empty() => ui.data("no recipes\n"),
         false => ui.data(&columns(&rows)),
     }
-    Ok(())
+    Ok(verdict(pipelines.broken.len()))
 }
 
 fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
-    let heading = place.named(name)?;
+    let heading = named(&mut Pipelines::read(&place.folder).map_err(boxed)?, name)?;
     let now = options::now()?;
     let runs = match place.history(false)? {
         Some(history) => history.runs(Some(name), SHOWN_RUNS).map_err(boxed)?,
@@ -320,20 +331,28 @@ fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
         true => text.push_str("\nno runs\n"),
         false => text.push_str(&format!("\n{}", table(&runs))),
     }
-    text.push_str(&format!("\nNext: coldforge recipe review {}\n", plain(&heading.path.display().to_string())));
+    let path = pipeline::shell_word(&heading.path.display().to_string());
+    text.push_str(&format!("\nNext: coldforge recipe review -- {}\n", plain(&path)));
     ui.data(&text);
     Ok(())
 }
 
 fn start(place: &Place, names: &[String], only_if_changed: bool, share: Share, ui: &Ui) -> Result<Verdict> {
+    let mut pipelines = Pipelines::read(&place.folder).map_err(boxed)?;
+    let mut worst = Verdict::Done;
     let chosen: Vec<Heading> = match names.is_empty() {
-        true => headings(&place.folder)?,
-        false => names.iter().map(|name| place.named(name)).collect::<Result<_>>()?,
+        true => {
+            pipelines.broken.iter().for_each(|broken| ui.failure(broken));
+            worst = verdict(pipelines.broken.len());
+            pipelines.headings
+        }
+        // What stands against one that was not asked for is no matter of this run.
+        false => names.iter().map(|name| named(&mut pipelines, name)).collect::<Result<_>>()?,
     };
     // A run that could not be entered does not begin.
     let Some(history) = place.history(true)? else { return Ok(Verdict::Done) };
-    let mut worst = Verdict::Done;
-    let is_alone = chosen.len() == 1;
+    place.warn_of_copy(Some(&history), ui)?;
+    let is_alone = chosen.len() == 1 && worst == Verdict::Done;
     for heading in chosen {
         let verdict = match enter(&history, &heading, (only_if_changed, share), ui) {
             Err(error) if is_alone => return Err(error),
@@ -383,26 +402,30 @@ fn enter(history: &History, heading: &Heading, (only_if_changed, share): (bool, 
     Ok(tell(&recipe, &summary.map_err(boxed)?, ui))
 }
 
-fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<()> {
+fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<Verdict> {
     let program = std::env::current_exe().map_err(|error| boxed(fs::failed("find", Path::new("coldforge"))(error)))?;
     let absolute = place.folder.canonicalize().map_err(|error| boxed(fs::failed("find", &place.folder)(error)))?;
+    let pipelines = place.read(ui)?;
+    let mut count = pipelines.broken.len();
     let mut units = Vec::new();
-    for heading in headings(&place.folder)?.iter().filter(|heading| heading.schedule.is_some()) {
-        let clock = |why| boxed(Fault::Clock { name: heading.name.clone(), why });
-        units.extend(pipeline::units(heading, &program, &absolute).map_err(clock)?);
+    for heading in pipelines.headings.iter().filter(|heading| heading.schedule.is_some()) {
+        match pipeline::units(heading, &program, &absolute) {
+            Ok(both) => units.extend(both),
+            Err(fault) => {
+                ui.complaint(&Broken::of(heading, fault));
+                count += 1;
+            }
+        }
     }
     if let Some(output) = output {
-        std::fs::create_dir_all(output).map_err(|error| boxed(fs::failed("create", output)(error)))?;
-        for (name, text) in &units {
-            let file = output.join(name);
-            std::fs::write(&file, text).map_err(|error| boxed(fs::failed("write", &file)(error)))?;
-        }
+        write_units(output, &units)?;
     }
     let files: Vec<&String> = units.iter().map(|(name, _)| name).collect();
     match (ui.json, output) {
         (true, _) => ui.document(&json!({
             "schema": "coldforge/pipeline-schedule/1",
             "units": units.iter().map(|(name, text)| json!({"file": name, "text": text})).collect::<Vec<_>>(),
+            "unusable": unusable(&pipelines.broken),
         })),
         (false, Some(output)) => {
             let lines = files.iter().map(|file| format!("{}\n", plain(&output.join(file).display().to_string())));
@@ -411,6 +434,20 @@ fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<()> {
         (false, None) => {
             ui.data(&units.iter().map(|(name, text)| format!("# {name}\n{text}\n")).collect::<String>());
         }
+    }
+    Ok(verdict(count))
+}
+
+/// Writes units into a folder: through no link, and over nothing that was not written here. Nothing is written if one
+/// cannot be.
+fn write_units(output: &Path, units: &[(String, String)]) -> Result<()> {
+    std::fs::create_dir_all(output).map_err(|error| boxed(fs::failed("create", output)(error)))?;
+    let folder = confined::Folder::open(output).map_err(boxed)?;
+    for (name, _) in units {
+        folder.check(name.as_ref(), UNIT_LIMIT_BYTES, &pipeline::is_own_unit).map_err(boxed)?;
+    }
+    for (name, text) in units {
+        folder.put(name.as_ref(), text.as_bytes()).map_err(boxed)?;
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use super::options;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::{Failure as _, Kind, fs};
-use crate::pipeline::notify;
 use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
+use crate::pipeline::{notify, shell_word};
 
 /// Begin, judge and review recipes: which images are hardened how, tested and released
 #[derive(Args, Debug)]
@@ -109,20 +109,33 @@ pub(super) fn look(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             let file = file.display().to_string();
             match ui.json {
                 true => ui.document(&json!({"schema": "coldforge/recipe-init/1", "file": file})),
-                false => ui.data(&format!("{file}\nNext: coldforge recipe review {file}\n")),
+                false => ui.data(&format!("{file}\nNext: coldforge recipe review -- {}\n", shell_word(&file))),
             }
         }
         Verb::Lint(named) => {
             let review = named.read()?.review(options::now()?).map_err(boxed)?;
-            let beyond = |component: &Json| component["needs_windows"].as_array().is_some_and(|all| !all.is_empty());
-            let is_beyond = review["components"].as_array().is_some_and(|all| all.iter().any(beyond));
-            if ui.json {
-                ui.document(&json!({"schema": "coldforge/recipe-lint/1", "offline": !is_beyond, "components": review["components"]}));
-            } else {
-                let end = if is_beyond { "has components that need a Windows that runs" } else { "can be carried out" };
-                ui.data(&format!("{}: {end}\n", named.recipe.display()));
+            let components = review["components"].as_array().map(Vec::as_slice).unwrap_or_default();
+            let mut said = Vec::new();
+            for component in components {
+                for member in ["faults", "needs_windows"] {
+                    let faults = component[member].as_array().map(Vec::as_slice).unwrap_or_default().iter();
+                    let name = component["name"].as_str().unwrap_or_default();
+                    said.extend(faults.filter_map(Json::as_str).map(|fault| format!("component {name}: {fault}")));
+                }
             }
-            return Ok(if is_beyond { Verdict::Open } else { Verdict::Done });
+            if ui.json {
+                ui.document(
+                    &json!({"schema": "coldforge/recipe-lint/1", "offline": said.is_empty(), "components": components}),
+                );
+            } else {
+                let end = match said.len() {
+                    0 => "can be carried out".to_owned(),
+                    count => format!("cannot be carried out: {count} faults of components"),
+                };
+                let lines: String = said.iter().map(|line| format!("{}\n", plain(line))).collect();
+                ui.data(&format!("{lines}{}: {end}\n", named.recipe.display()));
+            }
+            return Ok(if said.is_empty() { Verdict::Done } else { Verdict::Open });
         }
         Verb::Schema => ui.data(recipe::SCHEMA),
         Verb::Show(named) => {

@@ -83,16 +83,7 @@ impl Ui {
 
     /// Prints why a verb failed: its chain of causes, then what to do.
     pub(super) fn failure(&self, error: &dyn Failure) {
-        self.clear();
-        let mut text = error.to_string();
-        let mut cause = error.source();
-        while let Some(source) = cause {
-            let sentence = source.to_string();
-            if !text.ends_with(&sentence) {
-                text = format!("{text}: {sentence}");
-            }
-            cause = source.source();
-        }
+        let text = chain(error);
         if self.json {
             let document = json!({
                 "schema": "coldforge/error/1",
@@ -103,6 +94,13 @@ impl Ui {
             });
             self.document(&document);
         }
+        self.complaint(error);
+    }
+
+    /// Prints what is wrong with a part of the work on stderr; the rest of it goes on, and its document tells of it.
+    pub(super) fn complaint(&self, error: &dyn Failure) {
+        self.clear();
+        let text = chain(error);
         let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
         let (red, plain) = if color() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
         let mut message = format!("{red}error:{plain} {code}{}\n", lines(&text));
@@ -136,6 +134,20 @@ impl Failure for BrokenOutput {
     fn hint(&self) -> Option<&'static str> {
         Some("check where the output goes: what was printed is cut")
     }
+}
+
+/// Returns an error's sentence with those of its causes.
+fn chain(error: &dyn Failure) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        let sentence = source.to_string();
+        if !text.ends_with(&sentence) {
+            text = format!("{text}: {sentence}");
+        }
+        cause = source.source();
+    }
+    text
 }
 
 /// Tells whether stderr takes colour.

@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::component::Fault;
+use super::component::{Fault, Flaw};
+use super::folder::PipelineFault;
 use super::recipe;
 use crate::aws::preflight::{Route, UnknownFix};
-use crate::base::{Failure, Kind, fs, reg_file};
+use crate::base::{Failure, Kind, confined, fs, reg_file};
 use crate::report::{Format, Unreadable};
 use crate::{audit, disk, ntfs, policy, regf, windows};
 
@@ -34,6 +35,10 @@ pub enum Error {
     /// A file could not be read or written.
     #[error(transparent)]
     File(#[from] fs::Error),
+
+    /// A file may not be written where it would be.
+    #[error(transparent)]
+    Output(#[from] confined::Error),
 
     /// A hive that is read contradicts its format.
     #[error("the registry cannot be read")]
@@ -197,6 +202,10 @@ pub enum Error {
     #[error(transparent)]
     Recipe(#[from] recipe::Fault),
 
+    /// A folder of pipelines cannot be worked on.
+    #[error(transparent)]
+    Pipeline(#[from] PipelineFault),
+
     /// No report can be made of a bundle's documents.
     #[error("no report can be made")]
     Report(#[from] Unreadable),
@@ -224,6 +233,7 @@ impl Failure for Error {
             Self::Policy(error) => error.kind(),
             Self::Audit(error) => error.kind(),
             Self::File(error) => error.kind(),
+            Self::Output(error) => error.kind(),
             Self::Hive(error) => error.kind(),
             Self::RegText(error) => error.kind(),
             Self::HiveFile { source, .. } if source.kind() == Kind::Corrupt => Kind::Refused,
@@ -242,6 +252,7 @@ impl Failure for Error {
             | Self::Evidence { .. } => Kind::Corrupt,
             Self::Fix(error) => error.kind(),
             Self::Recipe(fault) => fault.kind(),
+            Self::Pipeline(fault) => fault.kind(),
             Self::Component { first, .. } if first.flaw.is_offline() => Kind::Unsupported,
             Self::BootModeUnknown | Self::Preflight { .. } | Self::Component { .. } => Kind::Refused,
             Self::ImageElsewhere { .. } | Self::ImageName { .. } => Kind::Usage,
@@ -254,6 +265,7 @@ impl Failure for Error {
             Self::Windows(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Audit(error) => error.code(),
+            Self::Output(error) => error.code(),
             Self::Hive(error) => error.code(),
             Self::RegText(error) => error.code(),
             Self::HiveFile { source, .. } if source.kind() == Kind::Corrupt => Some("E-HIVE-CORRUPT"),
@@ -262,9 +274,11 @@ impl Failure for Error {
             Self::Path { source, .. } => source.code(),
             Self::Inheritance { .. } => Some("E-INHERITANCE"),
             Self::Recipe(fault) => fault.code(),
+            Self::Pipeline(fault) => fault.code(),
             Self::BootModeUnknown => Some("E-BOOT-MODE"),
             Self::Preflight { .. } => Some("E-PREFLIGHT"),
             Self::Component { first, .. } if first.flaw.is_offline() => Some("E-COMPONENT-OFFLINE"),
+            Self::Component { first, .. } if first.flaw == Flaw::Autostart => Some("E-COMPONENT-AUTOSTART"),
             Self::Component { .. } => Some("E-COMPONENT"),
             _ => None,
         }
@@ -277,6 +291,7 @@ impl Failure for Error {
             Self::Policy(error) => error.hint(),
             Self::Audit(error) => error.hint(),
             Self::File(error) => error.hint(),
+            Self::Output(error) => error.hint(),
             Self::Hive(error) => error.hint().or(Some("run `coldforge reg check` to see what is wrong")),
             Self::RegText(error) => error.hint(),
             Self::HiveFile { source, .. } | Self::Step { source, .. } => {
@@ -300,13 +315,95 @@ impl Failure for Error {
             Self::ImageName { .. } => Some("rename the image, or name it through a link with a plain name"),
             Self::Fix(error) => error.hint(),
             Self::Recipe(fault) => fault.hint(),
+            Self::Pipeline(fault) => fault.hint(),
             Self::Preflight { .. } => Some(
                 "run `coldforge preflight` for what to do about each, set right with --fix what can be, or go on with --skip-preflight",
             ),
-            Self::Component { .. } => Some("run `coldforge component lint` for everything that is wrong with it"),
+            Self::Component { first, .. } if first.flaw.is_of_reading() => {
+                Some("mend the document: `coldforge component lint` lists everything that is wrong with it")
+            }
+            Self::Component { first, .. } => Some(first.flaw.hint()),
             Self::BootModeUnknown => Some("say it with --boot-mode legacy-bios or --boot-mode uefi"),
             Self::NoReport { .. } => Some("leave the format out"),
             Self::Report(_) | Self::Evidence { .. } => Some("make the bundle again with `coldforge harden`"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::super::HistoryError;
+    use super::super::component::Position;
+    use super::*;
+
+    /// Returns an error of each kind that components, recipes and pipelines end with.
+    fn all() -> Vec<Box<dyn Failure>> {
+        let path = || PathBuf::from("a");
+        let text = || "a".to_owned();
+        let mut all: Vec<Box<dyn Failure>> = Vec::new();
+        for flaw in Flaw::ALL {
+            let first = Fault { at: Position::default(), flaw: *flaw, what: text() };
+            all.push(Box::new(Error::Component { name: text(), count: 1, first }));
+        }
+        let document = toml::from_str::<toml::Table>("[[[").map(drop).unwrap_err();
+        let recipes = [
+            recipe::Fault::Document { source: Box::new(document) },
+            recipe::Fault::Schema { found: text(), expected: "a" },
+            recipe::Fault::Field { line: 1, name: text(), nearest: None },
+            recipe::Fault::Word { field: "a", found: text(), expected: "a" },
+            recipe::Fault::Key { key: text() },
+            recipe::Fault::Missing { path: path() },
+            recipe::Fault::Digest { path: path(), found: text(), expected: text() },
+            recipe::Fault::SameName { name: text() },
+            recipe::Fault::Taken { path: path() },
+            recipe::Fault::Added { path: path(), file: text() },
+            recipe::Fault::Schedule { text: text(), why: text() },
+            recipe::Fault::Busy { path: path() },
+        ];
+        all.extend(recipes.into_iter().map(|fault| Box::new(Error::from(fault)) as Box<dyn Failure>));
+        let pipelines = || {
+            [
+                PipelineFault::Link,
+                PipelineFault::Twice { name: text(), other: path() },
+                PipelineFault::TooMany { folder: path(), most: 1, what: "a" },
+                PipelineFault::Unfit { what: text(), hint: "a" },
+                PipelineFault::Unknown { name: text(), folder: path() },
+            ]
+        };
+        all.extend(pipelines().into_iter().map(|fault| Box::new(Error::from(fault)) as Box<dyn Failure>));
+        all.extend(pipelines().into_iter().map(|fault| Box::new(fault) as Box<dyn Failure>));
+        let histories = [
+            HistoryError::Busy { path: path() },
+            HistoryError::File { path: path(), source: rusqlite::Error::InvalidQuery },
+            HistoryError::Link { path: path() },
+            HistoryError::Version { path: path(), found: 9 },
+        ];
+        all.extend(histories.into_iter().map(|error| Box::new(error) as Box<dyn Failure>));
+        let outputs = [
+            confined::Error::Outside { path: path() },
+            confined::Error::Link { path: path() },
+            confined::Error::NotAFile { path: path() },
+            confined::Error::Foreign { path: path() },
+        ];
+        all.extend(outputs.into_iter().map(|error| Box::new(error) as Box<dyn Failure>));
+        for kind in
+            [io::ErrorKind::NotFound, io::ErrorKind::Other, io::ErrorKind::Interrupted, io::ErrorKind::IsADirectory]
+        {
+            let error = || fs::failed("open", &path())(io::Error::from(kind));
+            all.push(Box::new(Error::from(error())));
+            all.push(Box::new(confined::Error::from(error())));
+        }
+        all
+    }
+
+    #[test]
+    fn every_error_says_what_to_do_and_every_refusal_has_a_code() {
+        for error in all() {
+            assert!(error.hint().is_some_and(|hint| !hint.is_empty() && !hint.ends_with('.')), "{error}");
+            let is_refusal = matches!(error.kind(), Kind::Refused | Kind::Unsupported);
+            assert_eq!(error.code().is_some(), is_refusal, "{error}");
         }
     }
 }

@@ -251,6 +251,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let plan = demand.plan(&before, &machine)?;
     let plan = demand.with_fixes(plan, &before, &machine, &image)?;
     let (plan, mut component_steps) = demand.with_components(plan, &before, &machine)?;
+    warnings.extend(component_steps.iter().flat_map(component::StepTold::warnings));
     policy::keep_an_administrator(&plan, &machine)?;
     let edit = Edit::apply(&plan, &mut machine)?;
     let overlay = machine.into_device();

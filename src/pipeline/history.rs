@@ -1,5 +1,8 @@
 //! The history of pipelines: an SQLite file beside the recipes, with a row for each run and for each bundle.
 //!
+//! Each row of a run names its recipe by an absolute path, so that a history knows the folder that it belongs to: what a
+//! copied history says of the folder that it was copied from is shown, and nothing is done because of it.
+//!
 //! A run is entered before it begins. One that never came to its end was interrupted, if nobody holds its folder any more.
 
 use std::path::{Path, PathBuf};
@@ -52,6 +55,13 @@ pub enum HistoryError {
         source: rusqlite::Error,
     },
 
+    /// A link stands in its place.
+    #[error("the history `{}` is a link, and links are not followed", path.display())]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+
     /// It is of another version.
     #[error("the history `{}` is of version {found}; this program knows {VERSION}", path.display())]
     Version {
@@ -70,7 +80,7 @@ impl Failure for HistoryError {
     fn code(&self) -> Option<&'static str> {
         Some(match self {
             Self::Busy { .. } => "E-HISTORY-BUSY",
-            Self::File { .. } => "E-HISTORY",
+            Self::File { .. } | Self::Link { .. } => "E-HISTORY",
             Self::Version { .. } => "E-HISTORY-VERSION",
         })
     }
@@ -79,6 +89,7 @@ impl Failure for HistoryError {
         Some(match self {
             Self::Busy { .. } => "wait until that run has entered its result, or name another file with --history",
             Self::File { .. } => "move the file away and a new history begins, or name another one with --history",
+            Self::Link { .. } => "name the file that the link stands for with --history",
             Self::Version { .. } => "use the version of coldforge that wrote it, or name another file with --history",
         })
     }
@@ -141,6 +152,9 @@ impl History {
     pub fn open(path: &Path, may_begin: bool) -> Result<Option<Self>, HistoryError> {
         if !may_begin && !path.exists() {
             return Ok(None);
+        }
+        if path.is_symlink() {
+            return Err(HistoryError::Link { path: path.to_owned() });
         }
         let failed = |source| faulty(path, source);
         let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -277,7 +291,9 @@ impl History {
             let open: Vec<(i64, String)> =
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
             for (id, folder) in open {
-                let is_held = fs::open(Path::new(&folder)).is_ok_and(|folder| folder.try_lock().is_err());
+                // Whatever stands under that name now: only a folder is opened.
+                let folder = Path::new(&folder);
+                let is_held = folder.is_dir() && fs::open(folder).is_ok_and(|folder| folder.try_lock().is_err());
                 if !is_held {
                     self.connection
                         .execute("UPDATE run SET status = 'interrupted' WHERE id = ? AND status = 'running'", [id])?;
@@ -288,30 +304,59 @@ impl History {
         settle().map_err(|source| faulty(&self.path, source))
     }
 
-    /// Returns every bundle that the runs of a pipeline made and tested, the newest first, each place once: where it is,
-    /// the digest of its `SHA256SUMS`, and when its run began.
+    /// Returns every bundle that the runs of a pipeline made and tested, the newest first: each place once for each recipe.
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub(super) fn places(&self, pipeline: &str) -> Result<Vec<(PathBuf, String, Moment)>, HistoryError> {
-        let read = || -> rusqlite::Result<Vec<(PathBuf, String, Moment)>> {
+    pub(super) fn places(&self, pipeline: &str) -> Result<Vec<Place>, HistoryError> {
+        let read = || -> rusqlite::Result<Vec<Place>> {
             let mut statement = self.connection.prepare(
-                "SELECT path, sha256sums, started FROM bundle JOIN run ON run.id = bundle.run
+                "SELECT path, sha256sums, started, recipe, source FROM bundle JOIN run ON run.id = bundle.run
                  WHERE pipeline = ? AND bundle.status IN ('built', 'unchanged') AND path IS NOT NULL
                    AND sha256sums IS NOT NULL ORDER BY run.id DESC, bundle.rowid DESC",
             )?;
             let rows = statement.query_map([pipeline], |row| {
-                let path: String = row.get(0)?;
-                Ok((PathBuf::from(path), row.get(1)?, Moment(row.get::<_, i64>(2)?.cast_unsigned())))
+                let [path, recipe]: [String; 2] = [row.get(0)?, row.get(3)?];
+                Ok(Place {
+                    path: path.into(),
+                    sums: row.get(1)?,
+                    started: Moment(row.get::<_, i64>(2)?.cast_unsigned()),
+                    recipe: recipe.into(),
+                    source: row.get(4)?,
+                })
             })?;
-            let mut places: Vec<(PathBuf, String, Moment)> = Vec::new();
+            let mut places: Vec<Place> = Vec::new();
             for row in rows {
                 let row = row?;
-                if !places.iter().any(|known| known.0 == row.0) {
+                if !places.iter().any(|known| known.path == row.path && known.recipe == row.recipe) {
                     places.push(row);
                 }
             }
             Ok(places)
+        };
+        read().map_err(|source| faulty(&self.path, source))
+    }
+
+    /// Returns how many runs it holds that recipes of other folders made: it was copied, or its folder was moved.
+    ///
+    /// # Errors
+    /// [`HistoryError`].
+    pub fn runs_elsewhere(&self, folder: &Path) -> Result<Vec<(PathBuf, usize)>, HistoryError> {
+        let read = || -> rusqlite::Result<Vec<(PathBuf, usize)>> {
+            let mut statement = self.connection.prepare("SELECT recipe FROM run ORDER BY id")?;
+            let mut found: Vec<(PathBuf, usize)> = Vec::new();
+            for recipe in statement.query_map([], |row| row.get::<_, String>(0))? {
+                let recipe = PathBuf::from(recipe?);
+                if is_below(folder, &recipe) {
+                    continue;
+                }
+                let home = recipe.parent().unwrap_or(Path::new("")).to_owned();
+                match found.iter_mut().find(|(known, _)| *known == home) {
+                    Some((_, count)) => *count = count.saturating_add(1),
+                    None => found.push((home, 1)),
+                }
+            }
+            Ok(found)
         };
         read().map_err(|source| faulty(&self.path, source))
     }
@@ -345,8 +390,30 @@ impl History {
     }
 }
 
+/// A bundle, as a row of the history tells it.
+#[derive(Clone, Debug)]
+pub(super) struct Place {
+    /// Where it was put.
+    pub(super) path: PathBuf,
+    /// The digest of its `SHA256SUMS`.
+    pub(super) sums: String,
+    /// When its run began.
+    pub(super) started: Moment,
+    /// The recipe that made it.
+    pub(super) recipe: PathBuf,
+    /// The image that it was made of, as the recipe's folder shows it.
+    pub(super) source: String,
+}
+
+/// Tells whether a recipe lies in a folder of pipelines: in it, or as `NAME/recipe.toml`. Both are absolute.
+pub(super) fn is_below(folder: &Path, recipe: &Path) -> bool {
+    let home = recipe.parent();
+    let is_named = recipe.file_name().is_some_and(|name| name == "recipe.toml");
+    home == Some(folder) || (is_named && home.and_then(Path::parent) == Some(folder))
+}
+
 /// Returns a path that means the same wherever it is read.
-fn absolute(path: &Path) -> PathBuf {
+pub(super) fn absolute(path: &Path) -> PathBuf {
     path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
 }
 

@@ -1,13 +1,25 @@
-//! Which bundles of a pipeline stay. Only what the history knows goes, only as it was made, and never the newest good one.
+//! Which bundles of a pipeline stay.
+//!
+//! A bundle goes if a run of a recipe of this folder made it, if it lies where that recipe puts its bundles, and if `verify`
+//! finds it unchanged. Everything else stays, with the reason, and so does the newest good one of each pipeline.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::history::{History, HistoryError};
-use super::recipe::{is_whole, sums_of};
+use super::folder::Pipelines;
+use super::history::{History, HistoryError, Place, absolute, is_below};
+use super::recipe::{Heading, added_to, sentence, sums_of};
+use super::{Given, verify};
+use crate::audit::{Bundle, Holds};
 use crate::base::fs;
+use crate::base::progress::Silent;
 use crate::base::time::Moment;
+
+/// A list of sums is small.
+const LIST_LIMIT_BYTES: u64 = 16 << 20;
+/// The list that names every other file of a bundle; it goes last, so that what is left of a removal is recognised.
+const SUMS: &str = "SHA256SUMS";
 
 /// What stays.
 #[derive(Clone, Copy, Debug)]
@@ -33,48 +45,58 @@ pub struct Pruned {
     pub why: String,
 }
 
-/// Removes the bundles that need not stay.
+/// Removes the bundles of a folder's pipelines that need not stay.
 ///
 /// # Errors
 /// [`HistoryError`]; what the operating system answers is told with the bundle.
-pub fn prune(history: &History, retention: Retention, now: Moment) -> Result<Vec<Pruned>, HistoryError> {
+pub fn prune(
+    history: &History,
+    pipelines: &Pipelines,
+    retention: Retention,
+    now: Moment,
+) -> Result<Vec<Pruned>, HistoryError> {
     let mut told = Vec::new();
+    let folder = absolute(&pipelines.folder);
     for pipeline in history.pipelines()? {
-        // The places come newest first, and those that are gone count for nothing.
-        let places = history.places(&pipeline)?;
-        let there = places.into_iter().filter(|(path, ..)| path.symlink_metadata().is_ok());
+        let heading = pipelines.headings.iter().find(|heading| heading.name == pipeline);
         let mut good = 0_usize;
-        for (path, sums, started) in there {
+        // The places come newest first.
+        for place in history.places(&pipeline)? {
             let mut say = |goes: bool, why: String| {
-                told.push(Pruned { pipeline: pipeline.clone(), path: path.clone(), goes, why })
+                told.push(Pruned { pipeline: pipeline.clone(), path: place.path.clone(), goes, why });
             };
-            if !path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
-                say(false, "it is no folder".to_owned());
+            if place.path.symlink_metadata().is_err() {
+                // One that is gone counts for nothing. What a removal that was broken off left of it goes as well.
+                let rest = aside(&place.path);
+                if rest.is_dir()
+                    && whose(&place, heading, &folder).is_ok()
+                    && sums_of(&rest).as_ref() == Some(&place.sums)
+                {
+                    match retention.is_dry {
+                        true => say(true, format!("`{}`, the rest of it, would be removed", rest.display())),
+                        false => match take(&rest) {
+                            Ok(()) => say(true, "the rest of it was removed".to_owned()),
+                            Err(why) => say(false, why),
+                        },
+                    }
+                }
                 continue;
             }
-            if sums_of(&path).as_ref() != Some(&sums) {
-                say(false, "it is not as the history knows it".to_owned());
-                continue;
-            }
-            // Those that count as good are read; behind them it does not matter any more.
-            if good < retention.keep.max(1) && !is_whole(&path) {
-                say(false, "a file of it is damaged".to_owned());
+            if let Err(why) = whose(&place, heading, &folder).and_then(|()| unchanged(&place, heading)) {
+                say(false, why);
                 continue;
             }
             good = good.saturating_add(1);
-            let age = now.0.saturating_sub(started.0);
+            let age = now.0.saturating_sub(place.started.0);
             if good <= retention.keep.max(1) {
                 say(false, format!("it is one of the {} newest", retention.keep.max(1)));
             } else if retention.younger_than.is_some_and(|limit| age < limit) {
                 say(false, "it is young".to_owned());
-            } else if !is_free(&path) {
-                say(false, "a run writes to its folder".to_owned());
-            } else if retention.is_dry {
-                say(true, "it would be removed".to_owned());
             } else {
-                match remove(&path) {
+                match remove(&place, retention.is_dry) {
+                    Ok(()) if retention.is_dry => say(true, "it would be removed".to_owned()),
                     Ok(()) => say(true, "removed".to_owned()),
-                    Err(error) => say(false, error.to_string()),
+                    Err(why) => say(false, why),
                 }
             }
         }
@@ -82,17 +104,114 @@ pub fn prune(history: &History, retention: Retention, now: Moment) -> Result<Vec
     Ok(told)
 }
 
-/// Tells whether no run holds the folder that a bundle lies in.
-fn is_free(bundle: &Path) -> bool {
-    bundle.parent().is_some_and(|folder| fs::open(folder).is_ok_and(|folder| folder.try_lock().is_ok()))
+/// Demands that a run of a recipe of this folder made a bundle, and that it lies where that recipe puts its bundles.
+fn whose(place: &Place, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
+    if !is_below(folder, &place.recipe) {
+        let recipe = place.recipe.display();
+        return Err(format!(
+            "a run of `{recipe}` made it, which is no recipe of this folder: the history was copied, or its folder moved"
+        ));
+    }
+    let heading = heading.ok_or("this folder has no usable recipe of that name")?;
+    let output = heading.output.canonicalize().map_err(|_| "the recipe's output folder is not there".to_owned())?;
+    let above = place.path.parent().and_then(|above| above.canonicalize().ok());
+    if above.as_ref() != Some(&output) || place.path.file_name().is_none() {
+        return Err(format!("it does not lie in `{}`, where the recipe's output lies", output.display()));
+    }
+    Ok(())
 }
 
-/// Removes a folder: first its name, so that half a bundle never stands under it.
-fn remove(path: &Path) -> Result<(), fs::Error> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!(".{name}.pruned"));
-    // What a removal that was broken off left behind.
-    let _ = std::fs::remove_dir_all(&aside);
-    std::fs::rename(path, &aside).map_err(fs::failed("rename", path))?;
-    std::fs::remove_dir_all(&aside).map_err(fs::failed("remove", &aside))
+/// Demands that a bundle is as its run left it.
+fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
+    let path = &place.path;
+    if !path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
+        return Err("it is no folder".to_owned());
+    }
+    if sums_of(path).as_ref() != Some(&place.sums) {
+        return Err("it is not as the history knows it".to_owned());
+    }
+    if let Some(added) = added_to(path) {
+        return Err(format!("it was changed: it holds `{added}`, which is none of its files"));
+    }
+    let said = |error: &dyn std::error::Error| format!("it cannot be verified: {}", sentence(error));
+    let bundle = Bundle::open(path).map_err(|error| said(&error))?;
+    // A differencing disk is judged together with its parent.
+    let source = heading.and_then(|heading| heading.path.parent()).map(|home| home.join(&place.source));
+    let source = source.filter(|source| bundle.holds == Holds::Delta && source.is_file());
+    let given = Given { source: source.as_deref(), ..Given::default() };
+    let proof = verify(path, given, &Silent).map_err(|error| said(&error))?;
+    match proof.problems.first() {
+        Some(first) => Err(format!("it was changed: {} {}", first.place, first.what)),
+        None => Ok(()),
+    }
+}
+
+/// Returns where a bundle lies while it is removed.
+fn aside(path: &Path) -> PathBuf {
+    path.with_file_name(format!(".{}.pruned", path.file_name().unwrap_or_default().to_string_lossy()))
+}
+
+/// Removes a bundle: first its name, so that half a bundle never stands under it.
+fn remove(place: &Place, is_dry: bool) -> Result<(), String> {
+    let path = &place.path;
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let lock = fs::open(folder).map_err(|error| error.to_string())?;
+    if lock.try_lock().is_err() {
+        return Err("a run writes to its folder".to_owned());
+    }
+    let aside = aside(path);
+    if aside.symlink_metadata().is_ok() {
+        return Err(format!("`{}` stands where it would lie while it is removed", aside.display()));
+    }
+    if is_dry {
+        return Ok(());
+    }
+    let cwd = rustix::fs::CWD;
+    let renamed = rustix::fs::renameat_with(cwd, path, cwd, &aside, rustix::fs::RenameFlags::NOREPLACE);
+    renamed.map_err(|error| sentence(&fs::failed("rename", path)(error.into())))?;
+    take(&aside)
+}
+
+/// Removes the files that a bundle's own list names, and the folders that are empty then: what came in between stays.
+fn take(aside: &Path) -> Result<(), String> {
+    let said = |error: fs::Error| sentence(&error);
+    let sums = fs::read(&aside.join(SUMS), LIST_LIMIT_BYTES).map_err(said)?;
+    let sums = String::from_utf8_lossy(&sums);
+    let mut folders = vec![aside.to_owned()];
+    let names = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
+    for name in names.chain(["SHA256SUMS.minisig", SUMS]) {
+        // The list was verified; all the same nothing outside is touched.
+        if crate::base::confined::parts(Path::new(name)).is_none() {
+            continue;
+        }
+        let file = aside.join(name);
+        for above in file.ancestors().skip(1).take_while(|above| *above != aside) {
+            if above.is_symlink() {
+                return Err(format!("`{}` became a link while it was removed", above.display()));
+            }
+            if !folders.iter().any(|known| known == above) {
+                folders.push(above.to_owned());
+            }
+        }
+        match std::fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(said(fs::failed("remove", &file)(error)));
+            }
+            _ => {}
+        }
+    }
+    // The deepest first.
+    folders.sort_by_key(|folder| std::cmp::Reverse(folder.components().count()));
+    for folder in folders {
+        match std::fs::remove_dir(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!(
+                    "its files are gone; what is left: {}",
+                    said(fs::failed("remove", &folder)(error))
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }

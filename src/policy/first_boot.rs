@@ -31,6 +31,8 @@ const TEMPLATE: &str = r"Windows\Setup\Scripts\coldforge\reapply.inf";
 /// The call, whose second line tells that it is there.
 const CALL: &str = "@rem What this image was hardened to is set again when setup has ended.\r\n\
                     @call \"%~dp0coldforge\\reapply.cmd\"\r\n";
+/// The second line of the call.
+const CALL_LINE: &str = "@call \"%~dp0coldforge\\reapply.cmd\"";
 /// The relative identifiers of the built-in accounts.
 const ADMINISTRATOR: u32 = 500;
 const GUEST: u32 = 501;
@@ -119,9 +121,7 @@ impl Plan {
                 .map_err(|source| Error::Step { rules: rules.clone(), source: Box::new(source) })?
                 .value;
             let text = match found {
-                Some(Value::Text(text)) if text.contains(CALL) => text,
-                // At the head: what stands there may end with `exit`.
-                Some(Value::Text(text)) => format!("{CALL}{text}"),
+                Some(Value::Text(text)) => with_call(&text, CALL, CALL_LINE, None),
                 _ => CALL.to_owned(),
             };
             for (setting, text) in
@@ -131,6 +131,51 @@ impl Plan {
             }
         }
         Ok(self)
+    }
+}
+
+/// Returns a batch file that runs a call before anything else, or right behind the call that sets policies again.
+///
+/// A call counts as there only where it is certain to be run: among the lines at the head of the file that do nothing else.
+/// One in a comment, behind `exit` or a label, or in a block is not, and is put to the head. `line` is the line of `call`
+/// that calls.
+pub fn with_call_first(text: &str, call: &str, line: &str) -> String {
+    with_call(text, call, line, Some(CALL_LINE))
+}
+
+fn with_call(text: &str, call: &str, line: &str, behind: Option<&str>) -> String {
+    let is_line = |found: &str, wanted: &str| found.trim().eq_ignore_ascii_case(wanted);
+    let (mut at, mut read) = (0_usize, 0_usize);
+    for found in text.split_inclusive('\n') {
+        read = read.saturating_add(found.len());
+        if is_line(found, line) {
+            return text.to_owned();
+        }
+        if behind.is_some_and(|behind| is_line(found, behind)) {
+            at = read;
+        } else if !does_nothing(found) && !is_line(found, CALL_LINE) {
+            break;
+        }
+    }
+    let (before, after) = text.split_at_checked(at).unwrap_or(("", text));
+    format!("{before}{call}{after}")
+}
+
+/// Tells whether a line of a batch file is empty, a comment, or says that commands are not shown.
+fn does_nothing(line: &str) -> bool {
+    let line = line.trim_end_matches(['\r', '\n']);
+    // A caret joins the next line to this one, an ampersand adds a command, and other control characters are cut at.
+    if line.ends_with('^')
+        || line.contains(['&', '|', '<', '>', '%', '!'])
+        || line.chars().any(|c| c.is_control() && c != '\t')
+    {
+        return false;
+    }
+    let words: Vec<String> = line.split_whitespace().map(str::to_ascii_lowercase).collect();
+    let words: Vec<&str> = words.iter().map(|word| word.trim_start_matches('@')).collect();
+    match words.as_slice() {
+        [] | ["rem" | "::", ..] | ["echo", "off"] => true,
+        [first, ..] => first.starts_with("::"),
     }
 }
 
@@ -288,6 +333,42 @@ mod tests {
             assert!(script.add(setting, to.as_ref(), None), "{setting}");
         }
         script
+    }
+
+    #[test]
+    fn a_call_counts_only_where_it_is_run() {
+        let with = |text: &str| with_call(text, CALL, CALL_LINE, None);
+        for text in [
+            CALL.to_owned(),
+            format!("@echo off\r\n\r\nREM own\r\n:: own\r\n{CALL}exit /b\r\n"),
+            CALL_LINE.to_uppercase(),
+        ] {
+            assert_eq!(with(&text), text);
+        }
+        for text in [
+            format!("@echo off\r\nrem {CALL_LINE}\r\n"),
+            format!("rem {CALL_LINE}"),
+            format!(":: {CALL_LINE}\r\n"),
+            format!("exit /b 0\r\n{CALL_LINE}\r\n"),
+            format!("goto end\r\n{CALL_LINE}\r\n:end\r\n"),
+            format!("if exist x (\r\n{CALL_LINE}\r\n)\r\n"),
+            format!("rem ^\r\n{CALL_LINE}\r\n"),
+            format!("rem a & exit\r\n{CALL_LINE}\r\n"),
+            format!(":end\r\n{CALL_LINE}\r\n"),
+            format!("echo {CALL_LINE}\r\n"),
+            "echo mine\r\n".to_owned(),
+            String::new(),
+        ] {
+            let made = with(&text);
+            assert_eq!(made, format!("{CALL}{text}"));
+            assert_eq!(with(&made), made, "again");
+        }
+        let other = "@call \"%~dp0coldforge\\other.cmd\"";
+        let both = format!("{CALL}{other}\r\nexit\r\n");
+        assert_eq!(with_call_first(&format!("{CALL}exit\r\n"), &format!("{other}\r\n"), other), both);
+        assert_eq!(with_call_first(&both, &format!("{other}\r\n"), other), both);
+        let behind = format!("exit\r\n{CALL}");
+        assert_eq!(with_call_first(&behind, &format!("{other}\r\n"), other), format!("{other}\r\n{behind}"));
     }
 
     #[test]

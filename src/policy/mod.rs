@@ -10,6 +10,7 @@
 mod applicability;
 mod apply;
 mod assess;
+mod autostart;
 mod bound_fields;
 mod catalog;
 mod error;
@@ -34,10 +35,11 @@ pub mod xccdf;
 
 pub use apply::{Applied, apply};
 pub use assess::assess;
+pub use autostart::autostart;
 pub use catalog::{Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
 pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary, Totals};
-pub use first_boot::{FirstBoot, SETUP_COMPLETE};
+pub use first_boot::{FirstBoot, SETUP_COMPLETE, with_call_first};
 pub use guard::keep_an_administrator;
 pub use local_policy::LocalGpo;
 pub use nearest::nearest;

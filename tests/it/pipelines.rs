@@ -36,7 +36,7 @@ folder = "../out"
 [[notify]]
 on = ["success"]
 command = ["sh", "-c", "cat > {told}"]
-sns = {{ topic_arn = "arn:aws:sns:eu-north-1:111122223333:images", file = "../sns.json" }}
+sns = {{ topic_arn = "arn:aws:sns:eu-north-1:111122223333:images", file = "messages/sns.json" }}
 
 [[notify]]
 on = ["success"]
@@ -93,11 +93,11 @@ fn runs_are_entered_listed_and_told_of() {
     let told: Json = serde_json::from_slice(&std::fs::read(home.path().join("told.json")).unwrap()).unwrap();
     assert_eq!((&told["schema"], &told["images"][0]["status"]), (&"coldforge/recipe-run/1".into(), &"built".into()));
     assert!(!home.path().join("told.json.failure").exists());
-    let sns: Json = serde_json::from_slice(&std::fs::read(home.path().join("sns.json")).unwrap()).unwrap();
+    let sns: Json = serde_json::from_slice(&std::fs::read(folder.join("messages/sns.json")).unwrap()).unwrap();
     assert_eq!(sns["Subject"], "coldforge good: succeeded");
     assert_eq!(serde_json::from_str::<Json>(sns["Message"].as_str().unwrap()).unwrap(), told);
     if let Some(python) = crate::support::python_of_aws() {
-        let request = format!("file://{}", text(&home.path().join("sns.json")));
+        let request = format!("file://{}", text(&folder.join("messages/sns.json")));
         let arguments = [
             "sns",
             "publish",

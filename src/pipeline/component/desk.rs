@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::fault::{Fault, Flaw, Position};
 use super::path;
+use super::powershell::Scripts;
 use super::staged::{self, Script};
 use crate::base::access;
 use crate::base::descriptor::Descriptor;
@@ -11,7 +12,7 @@ use crate::base::pattern;
 use crate::base::sddl;
 use crate::base::sid::Sid;
 use crate::base::time::Moment;
-use crate::policy::Step;
+use crate::policy::{Step, autostart};
 use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
 
 /// A longer text is told by its digest.
@@ -31,6 +32,10 @@ pub(in crate::pipeline) struct Desk<'a> {
     drive: char,
     /// Whether something may be done to it.
     may_write: bool,
+    /// What becomes of scripts, and of what Windows runs by itself.
+    choice: Scripts,
+    /// What the step at work writes where Windows runs it by itself: the place, and why it is run.
+    autostarts: Vec<String>,
     /// The step at work, as the log names it, and where it stands.
     who: (String, Position),
     values: Vec<(Setting, Option<Value>, Vec<String>)>,
@@ -72,6 +77,8 @@ impl<'a> Desk<'a> {
             now,
             drive,
             may_write: true,
+            choice: Scripts::default(),
+            autostarts: Vec::new(),
             who,
             values: Vec::new(),
             files: BTreeMap::new(),
@@ -97,9 +104,39 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Says which step is at work.
-    pub(super) fn begin(&mut self, who: String, at: Position) {
+    /// Says which step is at work, and what becomes of scripts.
+    pub(super) fn begin(&mut self, who: String, at: Position, scripts: Scripts) {
         self.who = (who, at);
+        self.choice = scripts;
+        self.autostarts.clear();
+    }
+
+    /// Returns what the step at work writes, or would, where Windows runs it by itself.
+    pub(super) fn autostarts(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.autostarts)
+    }
+
+    /// Returns how much the step at work has left out so far.
+    pub(super) fn left_out(&self) -> usize {
+        if self.choice == Scripts::Skip { self.autostarts.len() } else { 0 }
+    }
+
+    /// Judges what is written to a place: what Windows runs by itself is a script. Tells whether it is written; with
+    /// [`Scripts::Skip`] it is left out, as other scripts are.
+    fn may_start(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
+        let Some(why) = autostart(place, Some(to)) else { return Ok(true) };
+        // What stands there already is nothing new. What cannot be read is.
+        if self.read(place).is_ok_and(|found| found.as_ref().is_some_and(|found| is_same(found, to))) {
+            return Ok(true);
+        }
+        let what = format!("{place}: {why}");
+        if self.choice == Scripts::Fail {
+            return Err(self.fault(Flaw::Autostart, what));
+        }
+        if !self.autostarts.contains(&what) {
+            self.autostarts.push(what);
+        }
+        Ok(self.choice != Scripts::Skip)
     }
 
     /// Returns what must be done.
@@ -136,6 +173,11 @@ impl<'a> Desk<'a> {
         for place in self.machine.places(setting) {
             // What cannot be read cannot be written either, and is better told with the step's name.
             self.read(&place)?;
+            if let Some(to) = &to
+                && !self.may_start(&place, to)?
+            {
+                continue;
+            }
             let who = self.who.0.clone();
             match self.values.iter_mut().find(|(known, ..)| same(known, &place)) {
                 Some((_, known, rules)) => {
@@ -417,6 +459,18 @@ impl<'a> Desk<'a> {
         if !path::is_open(&path) {
             return Err(self.fault(Flaw::Path, format!("`{path}` belongs to Windows itself")));
         }
+        let is_written = match &state {
+            State::Text(text) => {
+                self.may_start(&Setting::FileContent { path: path.clone() }, &Value::Text(text.clone()))?
+            }
+            State::Data(content) => {
+                self.may_start(&Setting::FileData { path: path.clone() }, &Value::Content(content.clone()))?
+            }
+            State::Gone | State::Folder | State::NoFolder => true,
+        };
+        if !is_written {
+            return Ok(());
+        }
         if !self.files.contains_key(&folded(&path)) {
             self.may(&path, &state)?;
         }
@@ -514,6 +568,14 @@ impl<'a> Desk<'a> {
     /// Returns the letter of the Windows volume.
     pub(super) fn drive(&self) -> char {
         self.drive
+    }
+}
+
+/// Tells whether two values are the same; of files the digests tell.
+fn is_same(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Content(one), Value::Content(other)) => one.sha256 == other.sha256,
+        _ => one == other,
     }
 }
 

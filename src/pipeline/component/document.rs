@@ -373,6 +373,11 @@ impl Reader {
                 self.fault(step.at, Flaw::Missing, "`inputs`");
                 Vec::new()
             }
+            // A step that is done no time would pass whatever it asserts.
+            (Some(node), true) if node.list().is_some_and(<[Node]>::is_empty) => {
+                self.fault(node.at, Flaw::Missing, "`inputs` holds nothing: name at least one");
+                Vec::new()
+            }
             (Some(node), true) => self.items(Some(node)).to_vec(),
             (Some(node), false) => vec![node.clone()],
         };
@@ -394,6 +399,11 @@ impl Reader {
                     self.fault(value.at, Flaw::OtherSystem, format!("`{name}`"));
                 }
                 self.input(value, *kind, name);
+            }
+            if let Some(commands) = input.get("commands")
+                && commands.list().is_some_and(<[Node]>::is_empty)
+            {
+                self.fault(commands.at, Flaw::Missing, "`commands` holds nothing: name at least one");
             }
             if action.offline == Offline::Script && input.get("commands").is_some() == input.get("file").is_some() {
                 self.fault(input.at, Flaw::Missing, "exactly one of `commands` and `file`");

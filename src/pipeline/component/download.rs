@@ -14,6 +14,7 @@ use super::expression::{self, Scope};
 use super::fault::{Fault, Flaw};
 use super::perform::{ends_open, landing, lay};
 use super::yaml::Node;
+use crate::windows::setting::Content;
 
 /// The actions that download.
 const ACTIONS: [&str; 2] = ["S3Download", "WebDownload"];
@@ -47,6 +48,18 @@ impl Address {
             true => Ok(Self { scheme: scheme.to_owned(), path, is_prefix }),
             false => Err("names no file"),
         }
+    }
+
+    /// Returns the files that are kept for it, each with the path below it; one file has none below itself.
+    fn files<'b>(&self, beside: &'b Beside) -> Vec<(String, &'b Content)> {
+        let key = self.key();
+        let below = |name: &str| -> Option<String> {
+            match name.strip_prefix(&key)? {
+                "" => Some(String::new()),
+                rest => rest.strip_prefix('/').map(str::to_owned),
+            }
+        };
+        beside.iter().filter_map(|(name, content)| Some((below(name)?, content))).collect()
     }
 
     /// Returns the name under which the file, or each file below, is kept.
@@ -90,14 +103,7 @@ pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk
     let may_overwrite = input.get("overwrite").and_then(Node::flag).unwrap_or(true);
     let (url, destination) = (text("source"), text("destination"));
     let address = Address::parse(url).map_err(|why| desk.fault(Flaw::Path, format!("{url:?} {why}")))?;
-    let key = address.key();
-    let below = |name: &'_ str| -> Option<String> {
-        match name.strip_prefix(&key)? {
-            "" => Some(String::new()),
-            rest => rest.strip_prefix('/').map(str::to_owned),
-        }
-    };
-    let files: Vec<_> = beside.iter().filter_map(|(name, content)| Some((below(name)?, content))).collect();
+    let files = address.files(beside);
     if files.is_empty() {
         return Err(desk.fault(Flaw::Failed, format!("{url:?} is not among the downloads")));
     }
@@ -116,7 +122,7 @@ pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk
             return Err(desk.fault(Flaw::Failed, format!("{destination:?} is a folder: name the file")));
         }
     }
-    verify(input, &files.iter().filter_map(|(_, content)| content.data.as_deref()).collect::<Vec<_>>(), desk)?;
+    verify(input, &files.iter().filter_map(|(_, content)| content.data.as_deref()).collect::<Vec<_>>())?;
     let mut placed = Vec::new();
     for (below, content) in files {
         let name = address.path.replace('/', r"\");
@@ -130,23 +136,42 @@ pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk
     Ok(placed.join("\n"))
 }
 
+/// Judges a download before any image is looked at: its address and its checksum.
+///
+/// # Errors
+/// What is wrong with either.
+pub(super) fn judge(input: &Node, beside: &Beside, has_downloads: bool) -> Result<(), Fault> {
+    if !has_downloads {
+        return verify(input, &[]);
+    }
+    let url = input.get("source").and_then(Node::text).unwrap_or_default();
+    let address = Address::parse(url).map_err(|why| Fault::new(input.at, Flaw::Path, format!("{url:?} {why}")))?;
+    let files = address.files(beside);
+    // Where a bundle is proven again, the bytes may come later.
+    let data: Vec<&[u8]> = files.iter().filter_map(|(_, content)| content.data.as_deref()).collect();
+    verify(input, if data.len() == files.len() { &data } else { &[] })
+}
+
 /// Holds what was downloaded against the checksum, where there is one.
-fn verify(input: &Node, files: &[&[u8]], desk: &Desk<'_>) -> Result<(), Fault> {
+fn verify(input: &Node, files: &[&[u8]]) -> Result<(), Fault> {
     let text = |name: &str| input.get(name).and_then(Node::text);
     let (algorithm, wanted) = match (text("algorithm"), text("checksum")) {
         (None, None) => return Ok(()),
         (Some(algorithm), Some(wanted)) => (algorithm, wanted),
-        _ => return Err(desk.fault(Flaw::Missing, "`checksum` and `algorithm` stand together")),
+        _ => return Err(Fault::new(input.at, Flaw::Missing, "`checksum` and `algorithm` stand together")),
     };
     let hash = match algorithm {
         "MD5" => Hash::Md5,
         "SHA1" => Hash::Sha1,
         "SHA256" => Hash::Sha256,
         "SHA512" => Hash::Sha512,
-        _ => return Err(desk.fault(Flaw::Word, format!("`{algorithm}` instead of MD5, SHA1, SHA256 or SHA512"))),
+        _ => {
+            let what = format!("`{algorithm}` instead of MD5, SHA1, SHA256 or SHA512");
+            return Err(Fault::new(input.at, Flaw::Word, what));
+        }
     };
     match files.iter().map(|data| hash.of(data)).find(|found| !found.eq_ignore_ascii_case(wanted)) {
-        Some(found) => Err(desk.fault(Flaw::Failed, format!("its {algorithm} is {found}, not {wanted}"))),
+        Some(found) => Err(Fault::new(input.at, Flaw::Failed, format!("its {algorithm} is {found}, not {wanted}"))),
         None => Ok(()),
     }
 }

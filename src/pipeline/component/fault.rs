@@ -56,6 +56,9 @@ macro_rules! flaws {
         }
 
         impl Flaw {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
             /// Returns the word that names it.
             pub fn word(self) -> &'static str {
                 match self { $(Self::$variant => $word,)+ }
@@ -117,11 +120,61 @@ flaws! {
     NeedsWindows = "needs-windows", "this needs a Windows that runs";
     /// A script is not made of what can be done without a Windows that runs.
     Script = "script", "the script cannot be translated";
+    /// A step writes where Windows runs what it finds, which is a script in all but name.
+    Autostart = "autostart", "Windows runs by itself what this writes (choose what becomes of scripts)";
     /// A step found what it did not expect.
     Failed = "failed", "the step fails";
 }
 
 impl Flaw {
+    /// Tells whether the document is sound: what it asks for can be done, if not here or not under this policy for scripts.
+    pub fn is_sound(self) -> bool {
+        self.is_offline() || self == Self::Autostart
+    }
+
+    /// Tells whether it is found by reading the document, which ends at the first one: `component lint` tells all of them.
+    pub fn is_of_reading(self) -> bool {
+        matches!(self, Self::Yaml | Self::Duplicate | Self::Form | Self::UnknownField | Self::Missing)
+    }
+
+    /// Returns what to do about it. It never sends the reader to `component lint`, which gives the same hint.
+    pub fn hint(self) -> &'static str {
+        match self {
+            Self::Yaml | Self::Duplicate | Self::Form | Self::UnknownField | Self::Missing => {
+                "mend the document at that place"
+            }
+            Self::Schema => "write `schemaVersion: 1.0`",
+            Self::Phases | Self::Name | Self::BadName | Self::Word | Self::Number | Self::Loop | Self::Condition => {
+                "write at that place what the message names"
+            }
+            Self::Size => "split the component: each has its own limits",
+            Self::UnknownAction | Self::OtherSystem => {
+                "use an action of Windows; README.md lists them, and their case counts"
+            }
+            Self::Expression => {
+                "name a parameter, a constant, or an earlier step that gives this: what AWS or a running instance knows is not known here"
+            }
+            Self::Parameter => "give it with --parameter NAME=VALUE, in a recipe with `parameters`, or write a default",
+            Self::Path => {
+                "name a path on the Windows volume in full, such as C:\\Acme\\file.txt, and none of Windows's own files"
+            }
+            Self::RegistryValue => {
+                "write the value as its type has it: whole numbers for DWORD and QWORD, texts for SZ"
+            }
+            Self::RegistryKey => "begin the key with HKLM, HKCU, HKU, HKCR or HKCC, and name a key below it",
+            Self::NeedsWindows => {
+                "choose another --scripts, name a folder with --downloads, or leave the step to a Windows that runs"
+            }
+            Self::Script => "write the script in the commands that README.md lists, or choose another --scripts",
+            Self::Autostart => {
+                "leave it out with --scripts skip, or let it be written, with a warning, with --scripts translate or first-boot"
+            }
+            Self::Failed => {
+                "compare what the step expects with what the image holds: `coldforge ls`, `coldforge cat`, `coldforge reg get`"
+            }
+        }
+    }
+
     /// Tells whether the document is sound, and only cannot be carried out on a powered-off machine.
     pub fn is_offline(self) -> bool {
         matches!(self, Self::NeedsWindows | Self::Script)

@@ -14,6 +14,7 @@ mod download;
 mod environment;
 mod expression;
 mod fault;
+mod judge;
 mod path;
 mod perform;
 mod powershell;
@@ -47,6 +48,9 @@ use crate::windows::setting::{Content, Readings};
 
 /// A document is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;
+
+/// How the label of a step ends that applies a policy.
+const POLICY: &str = "(ApplyPolicy)";
 
 /// What the labels of components begin with; no id of a rule or a check does.
 const LABEL: &str = "component ";
@@ -92,6 +96,9 @@ pub struct StepTold {
     /// What there is to say about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub why: Option<String>,
+    /// What it wrote, or would have, where Windows runs it by itself.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub autostarts: Vec<String>,
 }
 
 /// How a step went.
@@ -121,6 +128,13 @@ impl StepTold {
             self.status = StepStatus::HeldBack;
             self.why = Some(held.reason.clone());
         }
+    }
+
+    /// Warns of everything that the step wrote and Windows runs by itself.
+    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+        let is_written = !matches!(self.status, StepStatus::LeftOut | StepStatus::HeldBack);
+        let written = self.autostarts.iter().filter(move |_| is_written);
+        written.map(|what| format!("W-AUTOSTART: {} writes {what}", self.step))
     }
 
     /// Returns what the log says of a step that was not carried out.
@@ -300,12 +314,30 @@ impl Component {
                 told.push(format!("{}.{} ({}): {becomes}", phase.name, step.name, step.action));
             }
         }
+        let becomes = match scripts {
+            Scripts::Fail => "refused",
+            Scripts::Skip => "left out",
+            Scripts::Translate | Scripts::FirstBoot => "written, with a warning",
+        };
+        let autostarts = judge::judge(self, scripts).autostarts.into_iter();
+        let becomes = |step: &str| {
+            if scripts == Scripts::Skip && step.ends_with(POLICY) { "written, with a warning" } else { becomes }
+        };
+        told.extend(autostarts.map(|(step, fault)| format!("{step}: {}: {}", fault.what, becomes(&step))));
         told
     }
 
-    /// Returns what of it cannot be carried out on a powered-off machine under a policy for scripts.
-    pub fn beyond(&self, scripts: Scripts) -> Vec<Fault> {
-        self.document.beyond(scripts, self.has_downloads)
+    /// Returns everything that stands against it under a policy for scripts, as far as it can be told before an image is
+    /// looked at; a run asks the same.
+    pub fn objections(&self, scripts: Scripts) -> Vec<Fault> {
+        let judge::Judged { mut faults, later, autostarts } = judge::judge(self, scripts);
+        faults.extend(later);
+        if scripts == Scripts::Fail {
+            faults.extend(autostarts.into_iter().map(|(_, fault)| fault));
+        }
+        faults.sort_by_key(|fault| fault.at);
+        faults.dedup();
+        faults
     }
 
     /// Returns its parameters and constants by their names.
@@ -329,11 +361,20 @@ impl Component {
     /// # Errors
     /// [`Error::Component`].
     pub(super) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
-        let beyond = self.beyond(scripts);
-        if let Some(first) = beyond.first() {
-            return Err(self.error(beyond.len(), first.clone()));
+        let judge::Judged { mut faults, autostarts, .. } = judge::judge(self, scripts);
+        // Most of what Windows runs by itself is judged where it is written: what stands there already is nothing new.
+        let of_policies: Vec<_> = autostarts.into_iter().filter(|(step, _)| step.ends_with(POLICY)).collect();
+        if scripts == Scripts::Fail {
+            faults.extend(of_policies.iter().map(|(_, fault)| fault.clone()));
         }
-        perform::run(self, desk, scripts, |phase| phase != "test")
+        if let Some(first) = faults.first() {
+            return Err(self.error(faults.len(), first.clone()));
+        }
+        let mut told = perform::run(self, desk, scripts, |phase| phase != "test")?;
+        for step in told.iter_mut().filter(|step| step.action == "ApplyPolicy") {
+            step.autostarts.extend(of_policies.iter().map(|(_, fault)| fault.what.clone()));
+        }
+        Ok(told)
     }
 
     /// Carries out the tests.

@@ -51,6 +51,13 @@ pub(super) fn on_volume(path: &str, drive: char) -> Result<String, &'static str>
     }
 }
 
+/// Returns a path on the Windows volume where the letter of that volume is not known yet: whatever drive it names is taken for
+/// it.
+pub(super) fn on_some_volume(path: &str) -> Result<String, &'static str> {
+    let letter = path.chars().next().filter(char::is_ascii_alphabetic).unwrap_or('C');
+    on_volume(path, letter)
+}
+
 /// Tells whether a path of the volume may be written.
 pub(super) fn is_open(path: &str) -> bool {
     let path = path.to_uppercase();
@@ -90,7 +97,7 @@ fn check(name: &str) -> Result<(), &'static str> {
         return Err("has the name of a device");
     }
     // A short name stands for another one, which is not seen here.
-    if name.split_once('~').is_some_and(|(_, tail)| tail.starts_with(|c: char| c.is_ascii_digit())) {
+    if name.split('~').skip(1).any(|tail| tail.starts_with(|c: char| c.is_ascii_digit())) {
         return Err("has a short name: write it out");
     }
     // Names that differ only so are not told apart as the volume does.
@@ -134,6 +141,7 @@ mod tests {
             (r"C:\a|b", "character"),
             (r"C:\*.log", "wildcard"),
             (r"C:\PROGRA~1\x", "short name"),
+            (r"C:\A~BCDE~1.TXT", "short name"),
             (r"C:\", "root"),
             ("", "root"),
             ("C:\\stra\u{df}e", "upper case"),

@@ -11,8 +11,9 @@ use super::download;
 use super::environment;
 use super::expression::{self, Done, Scope};
 use super::fault::{Fault, Flaw, Position};
+use super::judge::encoding_fault;
 use super::powershell::{self, Deed, Scripts};
-use super::registry::{setting as registry_setting, value as registry_value};
+use super::registry::{self, setting as registry_setting, value as registry_value};
 use super::staged::Script;
 use super::yaml::Node;
 use super::{Component, StepStatus, StepTold};
@@ -22,8 +23,6 @@ use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{AuditFlags, Content, Setting, Value};
 
 type Result<T> = std::result::Result<T, Fault>;
-
-const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
 
 /// Carries out the phases of a component that are wanted.
 ///
@@ -42,7 +41,7 @@ pub(super) fn run(
     for phase in component.document.phases.iter().filter(|phase| wanted(&phase.name)) {
         for step in &phase.steps {
             let label = component.label(&phase.name, &step.name);
-            desk.begin(label.clone(), step.at);
+            desk.begin(label.clone(), step.at, scripts);
             let mut turns = Turns { component, names: &names, done: &done, phase: &phase.name, step, scripts };
             let (status, why) = match turns.run(desk) {
                 Ok((status, gave)) => {
@@ -54,19 +53,24 @@ pub(super) fn run(
                     };
                     (status, why)
                 }
-                Err(fault) if step.on_failure == OnFailure::Ignore => {
+                Err(fault) if step.on_failure == OnFailure::Ignore && fault.flaw != Flaw::Autostart => {
                     (StepStatus::IgnoredFailure, Some(fault.to_string()))
                 }
                 Err(fault) => {
                     let why = Some(fault.to_string());
                     let first = failed.get_or_insert(fault);
-                    if step.on_failure == OnFailure::Abort {
+                    if step.on_failure == OnFailure::Abort || first.flaw == Flaw::Autostart {
                         return Err(crate::pipeline::Error::Component { name: label, count: 1, first: first.clone() });
                     }
                     (StepStatus::Failed, why)
                 }
             };
-            told.push(StepTold { step: label, action: step.action.clone(), status, why });
+            let autostarts = desk.autostarts();
+            let (status, why) = match autostarts.is_empty() || scripts != Scripts::Skip || status != StepStatus::Done {
+                true => (status, why),
+                false => (StepStatus::LeftOut, Some(format!("left out as a script: {}", autostarts.join("; ")))),
+            };
+            told.push(StepTold { step: label, action: step.action.clone(), status, why, autostarts });
         }
     }
     match failed {
@@ -231,15 +235,8 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
     let text = |name: &str| input.get(name).and_then(Node::text).unwrap_or_default();
     let flag = |name: &str, usual: bool| input.get(name).and_then(Node::flag).unwrap_or(usual);
     let mut gave = BTreeMap::new();
-    if let Some(encoding) = input.get("encoding") {
-        let word = encoding.text().unwrap_or_default().to_ascii_lowercase();
-        if !matches!(word.as_str(), "utf8" | "utf-8") {
-            return Err(Fault::new(
-                encoding.at,
-                Flaw::Word,
-                format!("the encoding `{word}`: files are written in utf-8"),
-            ));
-        }
+    if let Some(fault) = input.get("encoding").and_then(encoding_fault) {
+        return Err(fault);
     }
     match action {
         "CreateFile" => {
@@ -275,8 +272,10 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
                 if same_path(&source, &destination) {
                     continue;
                 }
+                let left_out = desk.left_out();
                 lay(destination, content, flag("overwrite", true), desk)?;
-                if action == "MoveFile" {
+                // What was not put elsewhere stays where it is.
+                if action == "MoveFile" && desk.left_out() == left_out {
                     desk.remove(source)?;
                 }
             }
@@ -295,6 +294,7 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
                 return Err(desk.fault(Flaw::Failed, format!("`{destination}` exists")));
             }
             let below = desk.walk(&source)?;
+            let left_out = desk.left_out();
             desk.make_folder(destination.clone())?;
             for (path, is_folder) in below {
                 let place = format!("{destination}{path}");
@@ -304,7 +304,7 @@ fn act(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Resu
                     desk.put_content(place, content)?;
                 }
             }
-            if action == "MoveFolder" {
+            if action == "MoveFolder" && desk.left_out() == left_out {
                 desk.remove_folder(source, true)?;
             }
         }
@@ -452,16 +452,8 @@ pub(super) fn lay(path: String, content: Content, may_overwrite: bool, desk: &mu
 
 /// Sets how a service starts that is there.
 fn service(name: &str, start: &str, desk: &mut Desk<'_>) -> Result<()> {
-    let number = match start.to_ascii_lowercase().as_str() {
-        "automatic" => 2,
-        "manual" => 3,
-        "disabled" => 4,
-        _ => return Err(desk.fault(Flaw::Word, format!("`{start}` instead of Automatic, Manual or Disabled"))),
-    };
-    if name.is_empty() || name.contains(['\\', '/']) {
-        return Err(desk.fault(Flaw::RegistryKey, format!("{name:?} is no name of a service")));
-    }
-    let setting = Setting::Registry { key: format!(r"{SERVICES}\{name}"), name: "Start".to_owned() };
+    let number = registry::start_of(start).map_err(|what| desk.fault(Flaw::Word, what))?;
+    let setting = registry::service(name).map_err(|what| desk.fault(Flaw::RegistryKey, what))?;
     match desk.get(&setting)?.and_then(|value| value.as_dword()) {
         // A driver that starts with the kernel is none of the services that these words are about.
         Some(0 | 1) => Err(desk.fault(Flaw::Failed, format!("`{name}` is a driver that Windows starts with"))),

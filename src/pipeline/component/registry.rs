@@ -8,6 +8,8 @@ use crate::windows::setting::{Setting, Value, ValueType};
 
 type Result<T> = std::result::Result<T, Fault>;
 
+const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
+
 /// Registry roots as components write them, and as settings do. The modules run as SYSTEM, whose own part of the registry
 /// is that of the default user.
 const ROOTS: [(&str, &str); 10] = [
@@ -25,7 +27,12 @@ const ROOTS: [(&str, &str); 10] = [
 
 /// Returns the setting that a key and a name of a component mean.
 pub(super) fn setting(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting> {
-    let refuse = |why: &str| desk.fault(Flaw::RegistryKey, format!("{path:?} {why}"));
+    parse(path, name).map_err(|what| desk.fault(Flaw::RegistryKey, what))
+}
+
+/// Returns the setting that a key and a name of a component mean; `Err` says what is wrong with the key.
+pub(super) fn parse(path: &str, name: &str) -> std::result::Result<Setting, String> {
+    let refuse = |why: &str| format!("{path:?} {why}");
     if path.contains('/') || path.chars().any(char::is_control) {
         return Err(refuse("has a character that keys do not have"));
     }
@@ -40,6 +47,24 @@ pub(super) fn setting(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting
         return Err(refuse("is made anew at every start"));
     }
     Ok(Setting::Registry { key: format!(r"{root}\{below}"), name: name.to_owned() })
+}
+
+/// Returns the number that a word of a service's start stands for; `Err` says what is wrong with it.
+pub(super) fn start_of(word: &str) -> std::result::Result<u32, String> {
+    match word.to_ascii_lowercase().as_str() {
+        "automatic" => Ok(2),
+        "manual" => Ok(3),
+        "disabled" => Ok(4),
+        _ => Err(format!("`{word}` instead of Automatic, Manual or Disabled")),
+    }
+}
+
+/// Returns how a service starts, as a setting; `Err` says what is wrong with its name.
+pub(super) fn service(name: &str) -> std::result::Result<Setting, String> {
+    match name.is_empty() || name.contains(['\\', '/']) || name.chars().any(char::is_control) {
+        true => Err(format!("{name:?} is no name of a service")),
+        false => Ok(Setting::Registry { key: format!(r"{SERVICES}\{name}"), name: "Start".to_owned() }),
+    }
 }
 
 /// Returns the value that the members `type` and `value` stand for.

@@ -8,15 +8,13 @@ use super::desk::Desk;
 use super::document::{OnFailure, Step};
 use super::fault::{Fault, Flaw};
 use super::yaml::{Node, Value as Yaml};
-use crate::policy::SETUP_COMPLETE;
+use crate::policy::{SETUP_COMPLETE, with_call_first};
 
 /// The folder of the scripts, and what runs them.
 const FOLDER: &str = r"Windows\Setup\Scripts\coldforge\steps";
 const RUNNER: &str = r"Windows\Setup\Scripts\coldforge\steps.cmd";
 /// What `SetupComplete.cmd` calls.
-const CALL: &str = "@call \"%~dp0coldforge\\steps.cmd\"\r\n";
-/// The call of what sets policies again, which goes first.
-const REAPPLY: &str = "\\reapply.cmd\"\r\n";
+const CALL: &str = "@call \"%~dp0coldforge\\steps.cmd\"";
 /// Properties of installers that are not given: those that start the machine anew, and those that install again.
 const RESERVED: [&str; 2] = ["REBOOT", "REINSTALL"];
 /// The number of a script has three digits.
@@ -82,14 +80,8 @@ pub(super) fn plan(desk: &mut Desk<'_>, scripts: &[Script], stands: Option<Strin
     for script in scripts {
         desk.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
     }
-    let stands = stands.unwrap_or_default();
-    if stands.contains(CALL) {
-        return Ok(stands);
-    }
     // At the head, because what stands there may end with `exit`; behind the call that sets policies again.
-    let at = stands.find(REAPPLY).map_or(0, |at| at.saturating_add(REAPPLY.len()));
-    let (before, behind) = stands.split_at(at);
-    Ok(format!("{before}{CALL}{behind}"))
+    Ok(with_call_first(&stands.unwrap_or_default(), &format!("{CALL}\r\n"), CALL))
 }
 
 /// The path of `SetupComplete.cmd`.

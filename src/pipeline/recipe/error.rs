@@ -18,7 +18,7 @@ pub enum Fault {
     },
 
     /// It is of another schema.
-    #[error("the recipe is of schema `{found}`, not of `{expected}`")]
+    #[error("the recipe is of schema `{}`, not of `{expected}`", one_line(found))]
     Schema {
         /// The schema.
         found: String,
@@ -38,7 +38,7 @@ pub enum Fault {
     },
 
     /// A word is not one of those that a field takes.
-    #[error("`{field}` is `{found}`; expected {expected}")]
+    #[error("`{field}` is `{}`; expected {expected}", one_line(found))]
     Word {
         /// The field.
         field: &'static str,
@@ -87,8 +87,17 @@ pub enum Fault {
         path: PathBuf,
     },
 
+    /// Somebody put a file into the bundle that a new one would take the place of.
+    #[error("`{}` would be replaced, and holds `{file}`, which is none of its files", path.display())]
+    Added {
+        /// The bundle.
+        path: PathBuf,
+        /// The file in it.
+        file: String,
+    },
+
     /// The schedule is none.
-    #[error("the schedule `{text}` cannot be read: {why}")]
+    #[error("the schedule `{}` cannot be read: {why}", one_line(text))]
     Schedule {
         /// The schedule.
         text: String,
@@ -113,7 +122,7 @@ impl Failure for Fault {
         Some(match self {
             Self::Missing { .. } => "E-RECIPE-SOURCE",
             Self::Digest { .. } => "E-RECIPE-DIGEST",
-            Self::SameName { .. } | Self::Taken { .. } => "E-RECIPE-OUTPUT",
+            Self::SameName { .. } | Self::Taken { .. } | Self::Added { .. } => "E-RECIPE-OUTPUT",
             Self::Busy { .. } => "E-RECIPE-BUSY",
             _ => "E-RECIPE",
         })
@@ -127,13 +136,26 @@ impl Failure for Fault {
             }
             Self::SameName { .. } => "put {source.name} into output.name",
             Self::Taken { .. } => "raise the recipe's version, or remove what stands there",
+            Self::Added { .. } => "move that file away, or raise the recipe's version",
             Self::Schedule { .. } => {
                 "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
             }
             Self::Busy { .. } => "wait until that run has ended",
+            Self::Word { .. } => "write into that field what is expected: `coldforge recipe schema` describes each",
             _ => "run `coldforge recipe init` for a recipe with the fields that there are",
         })
     }
+}
+
+/// Returns what stands in a recipe as one line of a message, which nothing in it can end.
+fn one_line(text: &str) -> String {
+    const MOST_CHARS: usize = 200;
+    let spelled = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
+    let mut line: String = text.chars().take(MOST_CHARS).map(spelled).collect();
+    if text.chars().nth(MOST_CHARS).is_some() {
+        line.push_str("...");
+    }
+    line
 }
 
 fn meant(nearest: Option<&str>) -> String {

@@ -20,20 +20,37 @@ pub(super) struct Image {
     pub(super) sha256: Option<String>,
 }
 
+/// Checks what can be checked without an image.
+pub(super) fn check(sources: &[document::Source]) -> Result<()> {
+    for source in sources {
+        format(source)?;
+        sha256(source)?;
+    }
+    match sources.is_empty() {
+        true => Err(unknown("source", "[]", "at least one image")),
+        false => Ok(()),
+    }
+}
+
+fn format(source: &document::Source) -> Result<Option<Format>> {
+    let wrong = |text| unknown("source.format", text, "a container, such as raw, vhd or vhdx");
+    source.format.as_ref().map(|text| text.parse().map_err(|_| wrong(text))).transpose()
+}
+
+/// Returns the digest that is expected, in lower-case hex digits.
+fn sha256(source: &document::Source) -> Result<Option<String>> {
+    let sha256 = source.sha256.as_ref().map(|text| text.to_ascii_lowercase());
+    match sha256.as_ref().filter(|text| Digest::from_hex(text).is_none()) {
+        Some(text) => Err(unknown("source.sha256", text, "64 hex digits")),
+        None => Ok(sha256),
+    }
+}
+
 /// Finds the images in the order of the recipe; those of one pattern by name.
 pub(super) fn find(home: &Path, sources: &[document::Source]) -> Result<Vec<Image>> {
     let mut images: Vec<Image> = Vec::new();
     for source in sources {
-        let format = match &source.format {
-            Some(text) => Some(
-                text.parse().map_err(|_| unknown("source.format", text, "a container, such as raw, vhd or vhdx"))?,
-            ),
-            None => None,
-        };
-        let sha256 = source.sha256.as_ref().map(|text| text.to_ascii_lowercase());
-        if let Some(text) = sha256.as_ref().filter(|text| Digest::from_hex(text).is_none()) {
-            return Err(unknown("source.sha256", text, "64 hex digits"));
-        }
+        let (format, sha256) = (format(source)?, sha256(source)?);
         for path in matching(home, &source.image)? {
             let shown = path.strip_prefix(home).unwrap_or(&path).display().to_string();
             if images.iter().any(|image| image.path == path) {
@@ -43,10 +60,7 @@ pub(super) fn find(home: &Path, sources: &[document::Source]) -> Result<Vec<Imag
             images.push(Image { path, shown, format, parent, sha256: sha256.clone() });
         }
     }
-    match images.is_empty() {
-        true => Err(unknown("source", "[]", "at least one image")),
-        false => Ok(images),
-    }
+    Ok(images)
 }
 
 /// Returns the files that a path or pattern means; `*` and `?` stand in its last part only.

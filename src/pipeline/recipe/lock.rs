@@ -13,7 +13,7 @@ use super::super::Result;
 use super::Fault;
 use crate::audit::{Bundle, UNLISTED};
 use crate::base::digest::Digest;
-use crate::base::fs;
+use crate::base::{confined, fs};
 
 const SCHEMA: &str = "coldforge/recipe-lock/1";
 const LIMIT_BYTES: u64 = 16 << 20;
@@ -48,14 +48,22 @@ pub(super) struct Entry {
 impl Lock {
     /// Reads the lock; an empty one if there is none.
     pub(super) fn read(path: &Path) -> Result<Self> {
+        if path.is_symlink() {
+            return Err(confined::Error::Link { path: path.to_owned() }.into());
+        }
         if !path.exists() {
             return Ok(Self { schema: SCHEMA.to_owned(), finished: true, image: BTreeMap::new() });
         }
         let text = String::from_utf8_lossy(&fs::read(path, LIMIT_BYTES)?).into_owned();
         let lock: Self = toml::from_str(&text).map_err(|source| Fault::Document { source: Box::new(source) })?;
-        match lock.schema == SCHEMA {
-            true => Ok(lock),
-            false => Err(Fault::Schema { found: lock.schema, expected: SCHEMA }.into()),
+        if lock.schema != SCHEMA {
+            return Err(Fault::Schema { found: lock.schema, expected: SCHEMA }.into());
+        }
+        match lock.image.values().find(|entry| !is_name(&entry.bundle)) {
+            Some(entry) => {
+                Err(Fault::Schema { found: format!("the bundle {:?}", entry.bundle), expected: SCHEMA }.into())
+            }
+            None => Ok(lock),
         }
     }
 
@@ -90,12 +98,38 @@ impl Entry {
     }
 }
 
+/// Tells whether a text is the name of something right in a folder.
+fn is_name(text: &str) -> bool {
+    !text.contains('/') && confined::parts(Path::new(text)).is_some()
+}
+
 /// Tells whether every file of a bundle is as its `SHA256SUMS` say; each is read.
-pub(in crate::pipeline) fn is_whole(folder: &Path) -> bool {
+fn is_whole(folder: &Path) -> bool {
     let is_intact = |bundle: Bundle| {
         bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
     };
     Bundle::open(folder).is_ok_and(is_intact)
+}
+
+/// Returns a file or folder of a bundle that its `SHA256SUMS` do not name: somebody put it there, and it goes with no bundle.
+pub(in crate::pipeline) fn added_to(folder: &Path) -> Option<String> {
+    let sums = fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok()?;
+    let sums = String::from_utf8_lossy(&sums);
+    let listed: Vec<&str> = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name).collect();
+    let is_own = |path: &str| matches!(path, "SHA256SUMS" | "SHA256SUMS.minisig" | "audit.jsonl.minisig");
+    let mut open = vec![String::new()];
+    while let Some(below) = open.pop() {
+        for entry in std::fs::read_dir(folder.join(&below)).ok()?.flatten() {
+            let path = format!("{below}{}", entry.file_name().to_string_lossy());
+            let head = format!("{path}/");
+            match entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                true if listed.iter().any(|name| name.starts_with(&head)) => open.push(head),
+                false if is_own(&path) || listed.contains(&path.as_str()) => {}
+                _ => return Some(path),
+            }
+        }
+    }
+    None
 }
 
 /// Returns the digest of a bundle's `SHA256SUMS`; `None` if there is none.

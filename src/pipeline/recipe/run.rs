@@ -15,9 +15,10 @@ use super::super::component::{StepStatus, StepTold};
 use super::super::harden::sums;
 use super::super::{Error, Harden, Outcome, Result, harden};
 use super::budget::Budget;
+use super::draft::bundle_name;
 use super::images::Image;
-use super::lock::{Entry, Lock, sums_of};
-use super::{Fault, Recipe, checks, plain};
+use super::lock::{Entry, Lock, added_to, sums_of};
+use super::{Fault, Recipe, checks};
 use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::base::progress::{Progress, Silent};
@@ -207,6 +208,10 @@ impl Shared<'_> {
         if target.symlink_metadata().is_ok() && !there.as_ref().is_some_and(is_own) {
             return Err(Fault::Taken { path: target }.into());
         }
+        // What replaces a bundle takes it away as a whole.
+        if let Some(file) = there.as_ref().and_then(|_| added_to(&target)) {
+            return Err(Fault::Added { path: target, file }.into());
+        }
         if options.keep_failed && failed.symlink_metadata().is_ok() {
             return Err(Fault::Taken { path: failed }.into());
         }
@@ -363,11 +368,7 @@ pub(super) fn names(recipe: &Recipe, now: Moment) -> Result<Vec<String>> {
             let identity = Evidence::of(&opened).identity().map_err(crate::windows::Error::Refused)?;
             name = name.replace("{source.build}", &identity.build.to_string());
         }
-        plain(
-            "output.name",
-            &name,
-            "a file name of {name}, {version}, {date}, {source.name}, {source.build} and text",
-        )?;
+        bundle_name(&name, &name)?;
         if !known.insert(name.to_ascii_lowercase()) {
             return Err(Fault::SameName { name }.into());
         }

@@ -1,0 +1,225 @@
+//! The pipelines of a folder: `FOLDER/*.toml` and `FOLDER/NAME/recipe.toml`, each read by the one reader of recipes.
+//!
+//! A recipe that cannot be used is named with its file and stands in nobody's way. Links are not followed: what a link
+//! stands for is no recipe of this folder.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use super::Result;
+use super::recipe::Heading;
+use crate::base::{Failure, Kind, fs};
+
+/// A folder of pipelines has no more recipes: each is read at once.
+const MOST_RECIPES: usize = 1000;
+/// Nor is a folder read further that holds more entries of any kind.
+const MOST_ENTRIES: usize = 100_000;
+
+/// The pipelines of a folder.
+#[derive(Debug)]
+pub struct Pipelines {
+    /// The folder, as it was named.
+    pub folder: PathBuf,
+    /// Those that can be used, by name.
+    pub headings: Vec<Heading>,
+    /// Those that cannot, by file.
+    pub broken: Vec<Broken>,
+}
+
+/// A recipe of a folder that cannot be used.
+#[derive(Debug)]
+pub struct Broken {
+    /// The recipe.
+    pub path: PathBuf,
+    /// Its name, if that could be read.
+    pub name: Option<String>,
+    /// Why.
+    pub source: Box<dyn Failure>,
+}
+
+impl fmt::Display for Broken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` cannot be used", self.path.display())
+    }
+}
+
+impl std::error::Error for Broken {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&*self.source)
+    }
+}
+
+/// What is wrong with a recipe as one of a folder.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PipelineFault {
+    /// It is a link, or lies behind one.
+    #[error("it is a link, and links are not followed")]
+    Link,
+
+    /// Another recipe has the same name, or one that differs in case only.
+    #[error("`{}` is called `{name}` as well", other.display())]
+    Twice {
+        /// The name.
+        name: String,
+        /// The other recipe.
+        other: PathBuf,
+    },
+
+    /// There are too many.
+    #[error("`{}` holds more than {most} {what}", folder.display())]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+        /// How many are read.
+        most: usize,
+        /// Of what.
+        what: &'static str,
+    },
+
+    /// What is to be generated has no form for its schedule, its path or its name.
+    #[error("{what}")]
+    Unfit {
+        /// Why, as a sentence.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+
+    /// There is no pipeline of this name.
+    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+impl Failure for PipelineFault {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Unknown { .. } => Kind::Usage,
+            _ => Kind::Refused,
+        }
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } => None,
+            _ => Some("E-PIPELINE"),
+        }
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Link => "put the recipe itself into the folder, or name the folder that it lies in",
+            Self::Twice { .. } => "give one of the recipes another name",
+            Self::TooMany { .. } => "spread the recipes over several folders",
+            Self::Unfit { hint, .. } => hint,
+            Self::Unknown { .. } => "run `coldforge pipeline list` for those that there are",
+        })
+    }
+}
+
+impl Failure for Broken {
+    fn kind(&self) -> Kind {
+        self.source.kind()
+    }
+
+    fn code(&self) -> Option<&'static str> {
+        self.source.code()
+    }
+
+    fn hint(&self) -> Option<&'static str> {
+        self.source.hint().or(Some("run `coldforge recipe lint` on the file to see what is wrong"))
+    }
+}
+
+impl Broken {
+    fn new(path: &Path, source: impl Failure) -> Self {
+        Self { path: path.to_owned(), name: None, source: Box::new(source) }
+    }
+
+    /// Names what is wrong with a recipe whose own text is sound.
+    pub fn of(heading: &Heading, fault: PipelineFault) -> Self {
+        Self { path: heading.path.clone(), name: Some(heading.name.clone()), source: Box::new(fault) }
+    }
+
+    /// Tells whether a name of a pipeline means this recipe: its own name, or that of its file or folder.
+    pub fn is_named(&self, name: &str) -> bool {
+        let home = self.path.parent().filter(|_| self.path.ends_with("recipe.toml"));
+        self.name.as_deref() == Some(name)
+            || [self.path.file_stem(), home.and_then(Path::file_name)].contains(&Some(name.as_ref()))
+    }
+}
+
+impl Pipelines {
+    /// Reads the recipes of a folder.
+    ///
+    /// # Errors
+    /// If the folder cannot be read, or holds too many entries.
+    pub fn read(folder: &Path) -> Result<Self> {
+        let too_many = |most, what| PipelineFault::TooMany { folder: folder.to_owned(), most, what };
+        let mut paths = Vec::new();
+        let entries = std::fs::read_dir(folder).map_err(fs::failed("list", folder))?;
+        for (number, entry) in entries.enumerate() {
+            if number >= MOST_ENTRIES {
+                return Err(too_many(MOST_ENTRIES, "entries").into());
+            }
+            let path = entry.map_err(fs::failed("list", folder))?.path();
+            let inner = path.join("recipe.toml");
+            if path.is_dir() {
+                if inner.symlink_metadata().is_ok() {
+                    paths.push((path.is_symlink() || inner.is_symlink(), inner));
+                }
+            } else if path.extension().is_some_and(|suffix| suffix == "toml") && (path.is_symlink() || path.is_file()) {
+                paths.push((path.is_symlink(), path));
+            }
+            if paths.len() > MOST_RECIPES {
+                return Err(too_many(MOST_RECIPES, "recipes").into());
+            }
+        }
+        paths.sort();
+        let mut found = Self { folder: folder.to_owned(), headings: Vec::new(), broken: Vec::new() };
+        for (is_link, path) in paths {
+            match (is_link, Heading::read(&path)) {
+                (_, Ok(None)) => {}
+                (true, _) => found.broken.push(Broken::new(&path, PipelineFault::Link)),
+                (false, Ok(Some(heading))) => found.headings.push(heading),
+                (false, Err(error)) => found.broken.push(Broken::new(&path, error)),
+            }
+        }
+        found.part();
+        found.headings.sort_by(|one, other| one.name.cmp(&other.name));
+        found.broken.sort_by(|one, other| one.path.cmp(&other.path));
+        Ok(found)
+    }
+
+    /// Sets recipes of one name aside: a name means one pipeline, on file systems that do not tell case as well.
+    fn part(&mut self) {
+        let all = std::mem::take(&mut self.headings);
+        for (number, heading) in all.iter().enumerate() {
+            let is_same =
+                |(at, other): &(usize, &Heading)| *at != number && other.name.eq_ignore_ascii_case(&heading.name);
+            match all.iter().enumerate().find(is_same) {
+                None => self.headings.push(heading.clone()),
+                Some((_, other)) => {
+                    let fault = PipelineFault::Twice { name: other.name.clone(), other: other.path.clone() };
+                    self.broken.push(Broken::of(heading, fault));
+                }
+            }
+        }
+    }
+
+    /// Returns the pipeline of a name.
+    ///
+    /// # Errors
+    /// [`PipelineFault::Unknown`].
+    pub fn named(&self, name: &str) -> std::result::Result<&Heading, PipelineFault> {
+        let unknown = || PipelineFault::Unknown { name: name.to_owned(), folder: self.folder.clone() };
+        self.headings.iter().find(|heading| heading.name == name).ok_or_else(unknown)
+    }
+}
