@@ -1,7 +1,7 @@
 //! `commands.sh`: the commands that bring the image to AWS, for a person to read and run. Each step is remembered beside
 //! the bundle, so that a run that was cut off goes on where it was.
 
-use super::block_map::volume_gib;
+use super::block_map::{Blocks, volume_gib};
 use super::distribution::key_in;
 use super::import_image::ROOT_DEVICE;
 use super::{Import, NO_BUCKET};
@@ -23,6 +23,7 @@ pub fn commands(import: &Import<'_>) -> String {
         None => "${AWS_REGION:?set it to the region of your S3 bucket}".to_owned(),
     };
     let digest = import.sha256.map(|digest| digest.to_string()).unwrap_or_default();
+    let blocks = Blocks::of(import);
     let values = [
         ("@IMAGE@", quoted(&format!("../{}", import.image))),
         ("@BUCKET@", bucket),
@@ -33,8 +34,8 @@ pub fn commands(import: &Import<'_>) -> String {
         ("@FORMAT@", quoted(import.format.word())),
         ("@DESCRIPTION@", quoted(&import.description())),
         ("@GIB@", volume_gib(import.disk_bytes).to_string()),
-        ("@BLOCKS@", import.blocks.len().to_string()),
-        ("@LINEAR@", quoted(import.linear)),
+        ("@BLOCKS@", blocks.count.to_string()),
+        ("@LINEAR@", quoted(&blocks.checksum)),
         (
             "@ENCRYPT@",
             options

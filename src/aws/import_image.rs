@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Options;
+use crate::base::Extent;
 use crate::base::digest::Digest;
 use crate::disk::Format;
 use crate::windows::BootMode;
@@ -29,10 +30,12 @@ pub struct Import<'a> {
     pub sha256: Option<Digest>,
     /// The size of its disk in bytes.
     pub disk_bytes: u64,
-    /// The blocks of 512 KiB that hold data, by ascending index, with their digests.
+    /// The blocks of 512 KiB that are not all zero, by ascending index, with their digests.
     pub blocks: &'a [(u64, Digest)],
-    /// The LINEAR checksum over them, in base64.
+    /// The LINEAR digest over them, in base64: it tells this disk from others.
     pub linear: &'a str,
+    /// The ranges of the disk that lie in free clusters, sorted and apart: zeros elsewhere mean something.
+    pub free: &'a [Extent],
     /// The machine in it.
     pub identity: &'a Identity,
     /// How firmware starts it.

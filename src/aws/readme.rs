@@ -2,14 +2,15 @@
 
 use super::preflight::{Report, Route, Verdict};
 use super::{Import, NO_BUCKET};
+use crate::base::markdown::escaped;
 
 /// Returns the text.
 pub fn readme(import: &Import<'_>, report: &Report) -> String {
     let options = import.options;
     let mut text = format!(
-        "# {} to AWS\n\n{}, {}, starts by {}, {} blocks of 512 KiB hold data.\n\n",
-        import.image,
-        import.description(),
+        "# {} to AWS\n\n{}, {}, starts by {}, {} blocks of 512 KiB are not all zero.\n\n",
+        escaped(import.image),
+        escaped(&import.description()),
         import.format,
         import.boot_mode,
         import.blocks.len()
@@ -23,7 +24,13 @@ pub fn readme(import: &Import<'_>, report: &Report) -> String {
         report.count(Verdict::Unknown)
     ));
     for check in report.failed() {
-        text.push_str(&format!("- {} {}: {}. {}.\n", check.id, check.title, check.found, check.hint));
+        text.push_str(&format!(
+            "- {} {}: {}. {}.\n",
+            check.id,
+            check.title,
+            escaped(&check.found),
+            escaped(&check.hint)
+        ));
     }
     if report.failed().next().is_some() {
         text.push('\n');

@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod benchmarks;
+mod block_map;
 mod certificates;
 mod component_documents;
 mod component_files;
