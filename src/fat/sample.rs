@@ -1,4 +1,5 @@
 //! Volumes for tests: made in memory, byte by byte.
+#![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 use super::boot::Width;
 use super::directory::checksum;
@@ -144,7 +145,7 @@ pub(super) fn entry(short: &[u8; 11], long: &str, attributes: u8, cluster: u32, 
     raw[28..32].copy_from_slice(&(size as u32).to_le_bytes());
     let sum = checksum(&raw);
     let mut units: Vec<u16> = long.encode_utf16().collect();
-    if !units.is_empty() && units.len() % 13 != 0 {
+    if !units.is_empty() && !units.len().is_multiple_of(13) {
         units.push(0);
     }
     let parts = units.chunks(13).enumerate().map(|(number, part)| {

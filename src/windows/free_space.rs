@@ -2,7 +2,8 @@
 //!
 //! A range counts as free only where that is certain: the partition table contradicts nothing, the volume may be written
 //! to, the strict verifier finds no error in it, and its `$Bitmap` calls the clusters free. Everything else is in use,
-//! zeros or not: other file systems, gaps between partitions, boot sectors, the metadata of NTFS, and zeros in files.
+//! zeros or not: other file systems, gaps between partitions, boot sectors, the metadata of NTFS, and zeros in files. A
+//! shadow copy reads what lay in clusters before they were freed, so that a volume with one has no free range either.
 
 use super::locate::{Depth, Site, Survey};
 use crate::base::Extent;
@@ -27,7 +28,8 @@ pub fn free_extents(device: &dyn BlockDevice, least: u64) -> Vec<Extent> {
 fn of_site(device: &dyn BlockDevice, site: &Site, least: u64) -> Option<Vec<Extent>> {
     let Site { partition, volume } = site;
     let report = volume.as_ref().ok()?.as_ref()?;
-    if partition.refusal.is_some() || partition.is_extended() || !report.refusals.is_empty() {
+    let is_uncertain = partition.refusal.is_some() || partition.is_extended() || !report.refusals.is_empty();
+    if is_uncertain || report.warnings.iter().any(|warning| warning.code == "W-SHADOW-COPIES") {
         return None;
     }
     let window = Window::open(device, partition.start, partition.length_bytes).ok()?;

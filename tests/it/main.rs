@@ -13,6 +13,7 @@ mod components;
 mod coverage;
 mod disk;
 mod emission;
+mod esp;
 mod files;
 mod first_boot;
 mod floors;
