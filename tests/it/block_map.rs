@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coldforge::base::digest::{Digest, base64};
 
-use crate::support::{Seeded, ask, coldforge, cut_volume, fixture, oracle, sha256, text, to_raw};
+use crate::support::{Mounted, Seeded, ask, coldforge, cut_volume, fixture, oracle, sha256, text, to_raw};
 
 const BLOCK: usize = 512 << 10;
 const VOLUME: u64 = 1 << 20;
@@ -139,6 +139,19 @@ fn zeros_that_no_volume_calls_free_are_sent() {
     disk.write_all_at(&data, 128 << 20).unwrap();
     let sent = behind(&hardened(&image, &home.path().join("clean")).1);
     assert!(sent < 64, "{sent} of 128 blocks of an empty volume are sent");
+    // A shadow copy reads clusters that were freed behind its back.
+    if oracle("ntfs-3g") {
+        let shadowed = home.path().join("shadowed.ntfs");
+        std::fs::write(&shadowed, &data).unwrap();
+        let mounted = Mounted::of(&shadowed, "rw");
+        let folder = mounted.join("System Volume Information");
+        std::fs::create_dir(&folder).unwrap();
+        let store = "{0f4a1c5e-1c2d-4b5e-9a3f-6f1f6d0c2b11}{3808876b-c176-4e48-b7ae-04046e6cc752}";
+        std::fs::write(folder.join(store), "store").unwrap();
+        drop(mounted);
+        disk.write_all_at(&std::fs::read(&shadowed).unwrap(), 128 << 20).unwrap();
+        assert_eq!(behind(&hardened(&image, &home.path().join("shadowed")).1), 128, "a volume with a shadow copy");
+    }
     // $VOLUME_INFORMATION of the fourth record: the flag that a volume is dirty.
     let number = |data: &[u8], at: usize, length: usize| {
         data[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | usize::from(*byte))

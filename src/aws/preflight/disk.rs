@@ -295,8 +295,8 @@ pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
         Some(BootMode::Uefi) => system_partition(facts)?,
         None if has_efi && has_active => warn("both an active partition and an EFI system partition: name --boot-mode"),
         None if has_efi => match system_partition(facts)? {
-            Judgement { verdict: Verdict::Pass, found, at } => {
-                Judgement { verdict: Verdict::Warn, found: format!("{found}, in an MBR: name --boot-mode uefi"), at }
+            whole if whole.verdict == Verdict::Pass => {
+                warn(format!("{}, in an MBR: name --boot-mode uefi", whole.found))
             }
             other => other,
         },
