@@ -14,7 +14,7 @@
 //! audit       the evidence: records, hash chain, bundle
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
 //! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
-//! partition  ntfs  regf     MBR and GPT  |  a volume  |  a hive, bytes in and bytes out
+//! partition  ntfs  fat  regf  MBR and GPT  |  a volume  |  an EFI system partition  |  a hive, bytes in and bytes out
 //! disk        bytes of a virtual disk: raw, VHD, VHDX, VMDK, window, copy-on-write overlay, export, undo journal, digest
 //! base        checked byte cuts, address newtypes, failures, digests, times, SIDs and descriptors, `.reg` text, progress
 //! ```
@@ -66,6 +66,7 @@ pub mod aws;
 pub mod base;
 pub mod cli;
 pub mod disk;
+pub mod fat;
 pub mod ntfs;
 pub mod partition;
 pub mod pipeline;

@@ -144,7 +144,11 @@ impl Staging {
     /// # Errors
     /// The operating system's.
     pub fn write(&mut self, path: &str, content: &[u8]) -> Result<()> {
-        fs::write_new(&self.place(path)?, content)?;
+        let place = self.place(path)?;
+        fs::write_new(&place, content)?;
+        if path.ends_with(".sh") {
+            fs::make_executable(&place)?;
+        }
         self.list(path, content.len() as u64, Digest::of(content));
         Ok(())
     }

@@ -10,20 +10,6 @@ pub(super) const NO_IMAGE: &str = "ami-00000000000000000";
 /// What stands for the region of the first image where none is named.
 const NO_REGION: &str = "YOUR-REGION";
 
-/// Returns the key for a region: a multi-Region key has the same id in each; any other lives in one.
-pub(super) fn key_in(key: &str, region: &str) -> Option<String> {
-    let mut parts: Vec<&str> = key.split(':').collect();
-    match parts.as_mut_slice() {
-        ["arn", _, "kms", home, _, rest] if rest.starts_with("key/mrk-") => {
-            *home = region;
-            Some(parts.join(":"))
-        }
-        ["arn", _, "kms", home, _, _] if *home == region => Some(key.to_owned()),
-        [id] if id.starts_with("mrk-") => Some(key.to_owned()),
-        _ => None,
-    }
-}
-
 /// Returns the request that copies the image to a region; the image in it is none yet.
 pub(super) fn copy_image(import: &Import<'_>, region: &str) -> Value {
     let options = import.options;
@@ -34,9 +20,10 @@ pub(super) fn copy_image(import: &Import<'_>, region: &str) -> Value {
         "SourceRegion": options.region.as_deref().unwrap_or(NO_REGION),
         "TagSpecifications": [{"ResourceType": "image", "Tags": import.tags()}],
     });
-    if let (Some(key), Some(members)) = (&options.kms_key, request.as_object_mut()) {
+    let key = options.key_of_snapshot().and_then(|key| key.in_region(region));
+    if let (Some(key), Some(members)) = (key, request.as_object_mut()) {
         members.insert("Encrypted".into(), true.into());
-        members.extend(key_in(key, region).map(|key| ("KmsKeyId".to_owned(), key.into())));
+        members.insert("KmsKeyId".into(), key.into());
     }
     request
 }

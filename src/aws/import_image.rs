@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::Options;
+use crate::base::Extent;
 use crate::base::digest::Digest;
 use crate::disk::Format;
 use crate::windows::BootMode;
@@ -29,10 +30,12 @@ pub struct Import<'a> {
     pub sha256: Option<Digest>,
     /// The size of its disk in bytes.
     pub disk_bytes: u64,
-    /// The blocks of 512 KiB that hold data, by ascending index, with their digests.
+    /// The blocks of 512 KiB that are not all zero, by ascending index, with their digests.
     pub blocks: &'a [(u64, Digest)],
-    /// The LINEAR checksum over them, in base64.
+    /// The LINEAR digest over them, in base64: it tells this disk from others.
     pub linear: &'a str,
+    /// The ranges of the disk that lie in free clusters, sorted and apart: zeros elsewhere mean something.
+    pub free: &'a [Extent],
     /// The machine in it.
     pub identity: &'a Identity,
     /// How firmware starts it.
@@ -45,23 +48,29 @@ pub struct Import<'a> {
     pub options: &'a Options,
 }
 
-/// A description has 255 characters at most.
+/// A description, and the value of a tag, have 255 characters at most.
+const MOST_CHARS: usize = 255;
+/// So many of them are the name of the Windows.
 const MOST_PRODUCT_CHARS: usize = 120;
+
+/// The image says what it is called, a benchmark file what it is, and a shell and a console show both.
+fn shown(text: &str) -> impl Iterator<Item = char> + '_ {
+    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' })
+}
 
 impl Import<'_> {
     /// Returns the tags of whatever becomes of the image.
     pub(super) fn tags(&self) -> Vec<Value> {
         let digest = self.sha256.map(|digest| json!({"Key": "coldforge:image-sha256", "Value": digest}));
-        let benchmark = json!({"Key": "coldforge:benchmark", "Value": self.benchmark});
+        let benchmark: String = shown(self.benchmark).take(MOST_CHARS).collect();
+        let benchmark = json!({"Key": "coldforge:benchmark", "Value": benchmark});
         let own = self.options.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
         digest.into_iter().chain([benchmark]).chain(own).collect()
     }
 
     pub(super) fn description(&self) -> String {
-        // The image says what it is called, and a shell and a console show it.
-        let shown = |c: char| if c == ' ' || c.is_ascii_graphic() { c } else { '?' };
-        let product: String = self.identity.product.chars().map(shown).take(MOST_PRODUCT_CHARS).collect();
-        format!("{product} hardened by {}", self.benchmark)
+        let product: String = shown(&self.identity.product).take(MOST_PRODUCT_CHARS).collect();
+        shown(&format!("{product} hardened by {}", self.benchmark)).take(MOST_CHARS).collect()
     }
 
     /// Returns the name of the new machine image: of the characters that AWS takes, and unique for the image.
@@ -100,15 +109,15 @@ impl Import<'_> {
         json!({
             "Description": self.description(),
             "Format": format,
-            "UserBucket": {"S3Bucket": self.options.bucket, "S3Key": self.options.key(self.image)},
+            "UserBucket": {"S3Bucket": self.options.bucket, "S3Key": self.options.object(self.image)},
         })
     }
 
     /// Adds what encrypts the new snapshot.
     fn encrypt(&self, request: &mut Value) {
-        if let (Some(key), Some(members)) = (&self.options.kms_key, request.as_object_mut()) {
+        if let (Some(key), Some(members)) = (self.options.home_key(), request.as_object_mut()) {
             members.insert("Encrypted".into(), true.into());
-            members.insert("KmsKeyId".into(), key.as_str().into());
+            members.insert("KmsKeyId".into(), key.into());
         }
     }
 }

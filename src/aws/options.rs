@@ -25,7 +25,8 @@ pub struct Options {
     pub region: Option<String>,
     /// The role that VM Import/Export takes on.
     pub role_name: String,
-    /// The KMS key that encrypts the new snapshot: its id, alias or ARN; `None` for none.
+    /// The KMS key that encrypts the new snapshot and its copies: its id, alias or ARN; `None` for none. With further
+    /// regions it is one that each of them can have: an alias, or a multi-Region key.
     pub kms_key: Option<String>,
     /// Tags of the new image, beside those of this program.
     pub tags: BTreeMap<String, String>,
@@ -62,6 +63,8 @@ pub struct BadOption {
     pub what: &'static str,
     /// What it is.
     pub value: String,
+    /// What to do, where that is more than to look at the help.
+    hint: Option<&'static str>,
 }
 
 impl Failure for BadOption {
@@ -70,7 +73,7 @@ impl Failure for BadOption {
     }
 
     fn hint(&self) -> Option<&'static str> {
-        Some("run `coldforge help harden` for what each option takes")
+        Some(self.hint.unwrap_or("run `coldforge help harden` for what each option takes"))
     }
 }
 
@@ -83,7 +86,7 @@ impl Options {
     pub fn check(&self) -> Result<(), BadOption> {
         let all = |text: &str, also: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c));
         let within = |text: &str, most: usize| (1..=most).contains(&text.len());
-        let bad = |what, value: &str| Err(BadOption { what, value: value.to_owned() });
+        let bad = |what, value: &str| Err(BadOption { what, value: value.to_owned(), hint: None });
         let is_bucket = (3..=63).contains(&self.bucket.len())
             && self.bucket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c))
             && !self.bucket.starts_with(['.', '-'])
@@ -107,9 +110,7 @@ impl Options {
         if !(within(&self.role_name, 64) && all(&self.role_name, "_+=,.@-")) {
             return bad("name of a role", &self.role_name);
         }
-        if let Some(key) = self.kms_key.as_ref().filter(|key| !(within(key, 2048) && all(key, ":/_-"))) {
-            return bad("KMS key", key);
-        }
+        self.check_key()?;
         let is_license = |text: &str| {
             matches!(text, "AWS" | "BYOL")
                 || (text.starts_with("arn:") && text.contains(":license-manager:") && all(text, ":/_-"))
@@ -121,18 +122,73 @@ impl Options {
         if let Some(account) = self.account_ids.iter().find(|account| !is_account(account)) {
             return bad("account id of twelve digits", account);
         }
-        let fits = |text: &str, most: usize| text.chars().count() <= most && !text.chars().any(char::is_control);
-        let is_tag = |(key, value): &(&String, &String)| {
-            !key.is_empty() && fits(key, 128) && fits(value, 256) && !key.to_ascii_lowercase().starts_with("aws:")
-        };
-        if let Some((key, value)) = self.tags.iter().find(|tag| !is_tag(tag)) {
-            return bad("tag", &format!("{key}={value}"));
+        self.check_tags()?;
+        Ok(())
+    }
+
+    /// Checks the form of the key, and that each region can have it.
+    fn check_key(&self) -> Result<(), BadOption> {
+        let Some(text) = &self.kms_key else { return Ok(()) };
+        let bad = |what, hint| Err(BadOption { what, value: text.clone(), hint: Some(hint) });
+        const FORMS: &str = "give the id of the key, `alias/NAME`, or the ARN of the key or of an alias";
+        let Some(key) = Key::parse(text) else { return bad("KMS key", FORMS) };
+        if key.is_default() && !self.account_ids.is_empty() {
+            return bad(
+                "KMS key that other accounts can use: an image that it encrypts cannot be shared",
+                "encrypt with a customer managed key whose policy lets the accounts use it",
+            );
         }
-        // AWS takes fifty tags, and two are this program's.
-        if self.tags.len() > 48 {
-            return bad("number of tags that AWS takes", &self.tags.len().to_string());
+        if self.region.as_deref().is_some_and(|region| key.in_region(region).is_none()) {
+            return bad("KMS key of the region of --region", "give a key of that region, or a multi-Region key");
+        }
+        if self.further_regions().any(|region| key.in_region(region).is_none()) {
+            return bad(
+                "KMS key that each of the regions has, and a key of one region encrypts no copy in another",
+                "give a multi-Region key (mrk-) with a replica in each region, or `alias/NAME` with an alias of that name in each",
+            );
         }
         Ok(())
+    }
+
+    /// Checks the tags by the narrowest of the models that they are sent to: EBS direct takes 127 characters and 255, EC2
+    /// one more in values; a resource has fifty, of which two are this program's.
+    fn check_tags(&self) -> Result<(), BadOption> {
+        const MOST_OWN_TAGS: usize = 48;
+        let bad = |what, value, hint| Err(BadOption { what, value, hint: Some(hint) });
+        // Services count characters or the units of UTF-16, of which there are never fewer.
+        let fits = |text: &str, most: usize| text.encode_utf16().count() <= most && !text.chars().any(char::is_control);
+        for (key, value) in &self.tags {
+            let lower = key.to_ascii_lowercase();
+            if key.is_empty() || !fits(key, 127) || !fits(value, 255) {
+                return bad(
+                    "tag",
+                    format!("{key}={value}"),
+                    "a key has 1 to 127 characters, a value at most 255, and neither has control characters",
+                );
+            }
+            if lower.starts_with("aws:") || lower.starts_with("coldforge:") {
+                return bad(
+                    "tag of yours",
+                    format!("{key}={value}"),
+                    "`aws:` is AWS's, and `coldforge:` this program's",
+                );
+            }
+        }
+        match self.tags.len() {
+            0..=MOST_OWN_TAGS => Ok(()),
+            count => bad("number of tags that AWS takes", count.to_string(), "give at most 48: two of fifty are taken"),
+        }
+    }
+
+    /// Returns the KMS key.
+    pub(super) fn key_of_snapshot(&self) -> Option<Key<'_>> {
+        self.kms_key.as_deref().and_then(Key::parse)
+    }
+
+    /// Returns the name of the KMS key in the region where the image is made.
+    pub(super) fn home_key(&self) -> Option<String> {
+        let there = self.region.as_deref().and_then(|region| self.key_of_snapshot()?.in_region(region));
+        there.or_else(|| self.kms_key.clone())
     }
 
     /// Returns the regions that the new image is copied to: each once, without the one that it is made in.
@@ -142,8 +198,8 @@ impl Options {
         further.map(|(_, region)| region).filter(|region| self.region.as_ref() != Some(region))
     }
 
-    /// Returns the key of a file in the bucket.
-    pub(super) fn key(&self, image: &str) -> String {
+    /// Returns the name of a file in the bucket, which S3 calls its key.
+    pub(super) fn object(&self, image: &str) -> String {
         format!("{}{image}", self.prefix)
     }
 
@@ -153,6 +209,88 @@ impl Options {
             Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
             Some(region) if region.starts_with("cn-") => "aws-cn",
             _ => "aws",
+        }
+    }
+}
+
+/// How a KMS key is named.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Key<'a> {
+    /// By its id in the region where it is used: `1234abcd-..` or `mrk-..`.
+    Id(&'a str),
+    /// By an alias in the region where it is used: `alias/NAME`.
+    Alias(&'a str),
+    /// By its ARN.
+    Arn {
+        /// The partition of AWS.
+        partition: &'a str,
+        /// The region.
+        region: &'a str,
+        /// The account.
+        account: &'a str,
+        /// `key/ID` or `alias/NAME`.
+        resource: &'a str,
+    },
+}
+
+/// The alias of the key that EBS has in each account and region until another is chosen, which nobody else can use.
+const DEFAULT_ALIAS: &str = "alias/aws/ebs";
+/// What the id of a multi-Region key begins with.
+const MULTI_REGION: &str = "mrk-";
+
+impl<'a> Key<'a> {
+    /// Reads a key in one of the four forms that AWS takes.
+    pub(super) fn parse(text: &'a str) -> Option<Self> {
+        let all = |text: &str, also: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c));
+        let is_id = |id: &str| (1..=128).contains(&id.len()) && all(id, "-");
+        let is_alias = |resource: &str| {
+            let name = resource.strip_prefix("alias/");
+            name.is_some_and(|name| (1..=250).contains(&name.len()) && all(name, "/_-"))
+        };
+        if let ["arn", partition, "kms", region, account, resource] = text.split(':').collect::<Vec<_>>().as_slice() {
+            let is_partition = partition.starts_with("aws") && all(partition, "-");
+            let is_region = !region.is_empty() && all(region, "-");
+            let is_account = account.len() == 12 && account.chars().all(|c| c.is_ascii_digit());
+            let is_resource = resource.strip_prefix("key/").is_some_and(is_id) || is_alias(resource);
+            let is_arn = is_partition && is_region && is_account && is_resource;
+            return is_arn.then_some(Self::Arn { partition, region, account, resource });
+        }
+        match text {
+            text if is_alias(text) => Some(Self::Alias(text)),
+            text if is_id(text) => Some(Self::Id(text)),
+            _ => None,
+        }
+    }
+
+    /// Returns how the key is named in a region: that of a multi-Region key has the same id in each, an alias the same
+    /// name; any other key lives in one region, which its id does not tell.
+    pub(super) fn in_region(self, there: &str) -> Option<String> {
+        match self {
+            Self::Alias(alias) => Some(alias.to_owned()),
+            Self::Id(id) => id.starts_with(MULTI_REGION).then(|| id.to_owned()),
+            Self::Arn { partition, region, account, resource } => {
+                let is_everywhere = resource.strip_prefix("key/").is_none_or(|id| id.starts_with(MULTI_REGION));
+                (is_everywhere || region == there).then(|| format!("arn:{partition}:kms:{there}:{account}:{resource}"))
+            }
+        }
+    }
+
+    /// Tells whether it is the key that EBS has by itself.
+    fn is_default(self) -> bool {
+        match self {
+            Self::Alias(alias) => alias == DEFAULT_ALIAS,
+            Self::Arn { resource, .. } => resource == DEFAULT_ALIAS,
+            Self::Id(_) => false,
+        }
+    }
+
+    /// Returns the ARN of the key where its name says it.
+    pub(super) fn arn(self) -> Option<String> {
+        match self {
+            Self::Arn { partition, region, account, resource } if resource.starts_with("key/") => {
+                Some(format!("arn:{partition}:kms:{region}:{account}:{resource}"))
+            }
+            _ => None,
         }
     }
 }
@@ -184,14 +322,55 @@ mod tests {
             Options { region: Some("Frankfurt".into()), ..good.clone() },
             Options { role_name: "a role".into(), ..good.clone() },
             Options { kms_key: Some("key with spaces".into()), ..good.clone() },
+            Options { kms_key: Some("arn:aws:kms:eu-central-1:1:key/mrk-1234".into()), ..good.clone() },
+            Options { kms_key: Some("arn:aws:s3:::images".into()), ..good.clone() },
+            Options { kms_key: Some("alias/".into()), ..good.clone() },
+            // A key of one region, in another one or for a copy.
+            Options { kms_key: Some("arn:aws:kms:eu-west-1:111122223333:key/1234".into()), ..good.clone() },
+            Options { kms_key: Some("arn:aws:kms:eu-central-1:111122223333:key/1234".into()), ..good.clone() },
+            Options { kms_key: Some("1234abcd-12ab-34cd-56ef-1234567890ab".into()), ..good.clone() },
+            // The default key, and other accounts.
+            Options { kms_key: Some("alias/aws/ebs".into()), ..good.clone() },
+            Options { kms_key: Some("arn:aws:kms:eu-central-1:111122223333:alias/aws/ebs".into()), ..good.clone() },
             Options { license: Some("MIT".into()), ..good.clone() },
             Options { regions: vec!["eu--1".into()], ..good.clone() },
             Options { account_ids: vec!["12345".into()], ..good.clone() },
             Options { tags: [("aws:x".to_owned(), String::new())].into(), ..good.clone() },
             Options { tags: [("x".to_owned(), "a\nb".to_owned())].into(), ..good.clone() },
+            Options { tags: [("x".repeat(128), String::new())].into(), ..good.clone() },
+            Options { tags: [("x".to_owned(), "y".repeat(256))].into(), ..good.clone() },
+            Options { tags: [("\u{1f600}".repeat(64), String::new())].into(), ..good.clone() },
+            Options { tags: [("Coldforge:benchmark".to_owned(), String::new())].into(), ..good.clone() },
+            Options { tags: (0..49).map(|tag| (tag.to_string(), String::new())).collect(), ..good.clone() },
         ];
         for options in bad {
-            assert!(options.check().is_err(), "{options:?}");
+            let error = options.check().expect_err(&format!("{options:?}"));
+            assert!(error.hint().is_some());
         }
+        let tags = (0..48).map(|tag| (format!("{tag:0>127}"), "y".repeat(255))).collect();
+        let alone = |key: &str| Options { kms_key: Some(key.into()), regions: Vec::new(), ..good.clone() };
+        for fine in [
+            Options { tags, ..good.clone() },
+            Options { kms_key: Some("alias/images".into()), ..good.clone() },
+            Options { kms_key: Some("mrk-1234".into()), ..good.clone() },
+            alone("arn:aws:kms:eu-central-1:111122223333:key/1234"),
+            Options { account_ids: Vec::new(), ..alone("alias/aws/ebs") },
+        ] {
+            assert_eq!(fine.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_key_has_a_name_in_each_region_that_can_have_it() {
+        fn named(key: &str, region: &str) -> Option<String> {
+            Key::parse(key)?.in_region(region)
+        }
+        let arn = |region: &str, resource: &str| format!("arn:aws:kms:{region}:111122223333:{resource}");
+        assert_eq!(named(&arn("eu-central-1", "key/mrk-1"), "us-east-1"), Some(arn("us-east-1", "key/mrk-1")));
+        assert_eq!(named(&arn("eu-central-1", "alias/a/b"), "us-east-1"), Some(arn("us-east-1", "alias/a/b")));
+        assert_eq!(named(&arn("eu-central-1", "key/1"), "us-east-1"), None);
+        assert_eq!(named(&arn("eu-central-1", "key/1"), "eu-central-1"), Some(arn("eu-central-1", "key/1")));
+        assert_eq!(named("alias/images", "us-east-1").as_deref(), Some("alias/images"));
+        assert_eq!((named("mrk-1", "us-east-1").as_deref(), named("1-2", "us-east-1")), (Some("mrk-1"), None));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::options::Key;
 use super::{Import, Options};
 
 /// Returns who may take the role: VM Import/Export, under the name that it comes with.
@@ -17,10 +18,14 @@ pub fn trust_policy() -> Value {
     })
 }
 
-/// Returns what the role may do: read this image from its bucket, and make a snapshot and an image; use the key and the
-/// licence configuration only where they were named.
+/// Returns what the role may do: read what lies below the prefix in the bucket, and make a snapshot and an image; use the
+/// key and the licence configuration only where they were named.
 pub fn role_policy(import: &Import<'_>) -> Value {
-    let options = import.options;
+    json!({"Version": "2012-10-17", "Statement": statements(import.options)})
+}
+
+/// Returns the statements of the policy of the role.
+pub(super) fn statements(options: &Options) -> Vec<Value> {
     let bucket = format!("arn:{}:s3:::{}", options.partition(), options.bucket);
     let mut statements = vec![
         json!({
@@ -33,7 +38,7 @@ pub fn role_policy(import: &Import<'_>) -> Value {
             "Sid": "Image",
             "Effect": "Allow",
             "Action": "s3:GetObject",
-            "Resource": format!("{bucket}/{}", options.key(import.image)),
+            "Resource": format!("{bucket}/{}*", literal(&options.prefix)),
         }),
         json!({
             "Sid": "Register",
@@ -55,18 +60,31 @@ pub fn role_policy(import: &Import<'_>) -> Value {
             "Resource": "*",
         }));
     }
-    json!({"Version": "2012-10-17", "Statement": statements})
+    statements
+}
+
+/// Returns a text that IAM takes literally in a resource: `*` and `?` stand for others there, and `${` begins a variable.
+fn literal(text: &str) -> String {
+    let mut literal = String::new();
+    for c in text.chars() {
+        match c {
+            '*' | '?' | '$' => literal.extend(['$', '{', c, '}']),
+            c => literal.push(c),
+        }
+    }
+    literal
 }
 
 /// Returns the statement about the KMS key.
 fn key(options: &Options) -> Option<Value> {
-    let key = options.kms_key.as_deref()?;
     let partition = options.partition();
-    let alias = key.rsplit_once("alias/").map(|(_, name)| format!("alias/{name}"));
-    let resource = match (&alias, key.starts_with("arn:")) {
-        (None, true) => key.to_owned(),
-        (None, false) => format!("arn:{partition}:kms:*:*:key/{key}"),
-        (Some(_), _) => format!("arn:{partition}:kms:*:*:key/*"),
+    let (resource, alias) = match options.key_of_snapshot()? {
+        Key::Id(id) => (format!("arn:{partition}:kms:*:*:key/{id}"), None),
+        Key::Alias(alias) => (format!("arn:{partition}:kms:*:*:key/*"), Some(alias)),
+        Key::Arn { partition, region, account, resource } => match resource.starts_with("alias/") {
+            true => (format!("arn:{partition}:kms:{region}:{account}:key/*"), Some(resource)),
+            false => (format!("arn:{partition}:kms:{region}:{account}:{resource}"), None),
+        },
     };
     let mut statement = json!({
         "Sid": "Key",
@@ -85,4 +103,22 @@ fn key(options: &Options) -> Option<Value> {
         members.insert("Condition".into(), json!({"ForAnyValue:StringEquals": {"kms:ResourceAliases": alias}}));
     }
     Some(statement)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_role_may_read_what_lies_below_the_prefix_and_the_prefix_is_taken_literally() {
+        let options = Options {
+            bucket: "images".into(),
+            prefix: "w*n/$x/".into(),
+            region: Some("cn-north-1".into()),
+            ..Options::default()
+        };
+        let statements = statements(&options);
+        assert_eq!(statements[0]["Resource"], "arn:aws-cn:s3:::images");
+        assert_eq!(statements[1]["Resource"], "arn:aws-cn:s3:::images/w${*}n/${$}x/*");
+    }
 }

@@ -98,6 +98,17 @@ pub fn write_new(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     file.sync_all().map_err(failed("flush", path))
 }
 
+/// Lets whoever may read a file run it.
+///
+/// # Errors
+/// The operating system's, with the path.
+pub fn make_executable(path: &Path) -> Result<(), Error> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = std::fs::metadata(path).map_err(failed("look at", path))?.permissions().mode();
+    let permissions = std::fs::Permissions::from_mode(mode | (mode & 0o444) >> 2);
+    std::fs::set_permissions(path, permissions).map_err(failed("set the permissions of", path))
+}
+
 /// A file that appears under its name only when it is whole; dropped before, it leaves nothing behind.
 #[derive(Debug)]
 pub struct Fresh {

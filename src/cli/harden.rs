@@ -119,7 +119,8 @@ struct Aws {
     #[arg(long, value_name = "NAME", default_value = "vmimport")]
     role_name: String,
 
-    /// Encrypt the new snapshot by this KMS key (id, alias or ARN)
+    /// Encrypt the new snapshot and its copies by this KMS key (id, alias or ARN; with --regions an alias or a multi-Region key,
+    /// which each region can have)
     #[arg(long, value_name = "KEY")]
     kms_key: Option<String>,
 
@@ -323,7 +324,10 @@ fn report(outcome: &Outcome) -> String {
                 text.push_str(&format!("  sha256      {sha256}\n"));
             }
             let linear = &output.ebs_linear;
-            text.push_str(&format!("  EBS LINEAR  {} ({} blocks)\n", linear.sha256_base64, linear.blocks));
+            text.push_str(&format!(
+                "  LINEAR      {} ({} blocks that are not all zero)\n",
+                linear.sha256_base64, linear.blocks
+            ));
             let (image, folder) = (bundle.image.display(), bundle.folder.display());
             let with = match bundle.holds {
                 Holds::Image => String::new(),
@@ -363,12 +367,12 @@ fn next(outcome: &Outcome, job: &Harden) -> String {
     if outcome.preflight.1.failed().next().is_some() {
         return format!("Next: coldforge preflight {} --route {route}\n", typed(image));
     }
+    if job.aws.bucket == aws::NO_BUCKET {
+        return format!("Next: coldforge harden {source} -o DIR --bucket BUCKET --region REGION\n");
+    }
     let mut variables = String::new();
     if job.aws.region.is_none() {
         variables.push_str("AWS_REGION=REGION ");
-    }
-    if job.aws.bucket == aws::NO_BUCKET {
-        variables.push_str("BUCKET=BUCKET ");
     }
     if bundle.holds == Holds::Nothing {
         let image = std::path::absolute(image).unwrap_or_else(|_| image.clone());
@@ -377,9 +381,10 @@ fn next(outcome: &Outcome, job: &Harden) -> String {
     format!("Next: {variables}bash {} {route}\n", typed(&bundle.folder.join("aws/commands.sh")))
 }
 
-/// Returns a path as a shell takes it.
-fn typed(path: &Path) -> String {
+/// Returns a path as a shell and the command take it: a name that begins with a dash would be an option.
+pub(super) fn typed(path: &Path) -> String {
     let text = path.display().to_string();
+    let text = if text.starts_with('-') { format!("./{text}") } else { text };
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
     match text.chars().all(is_plain) {
         true => text,

@@ -1,7 +1,10 @@
 //! `coldforge preflight`.
 
+use std::path::Path;
+
 use clap::Args;
 
+use super::harden::typed;
 use super::options::{Parent, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
@@ -52,13 +55,13 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         let name = source.image.file_name().unwrap_or_default().to_string_lossy();
         ui.document(&report.document(&name));
     } else {
-        ui.data(&table(&report, arguments.all));
+        ui.data(&table(&report, &source.image, arguments.all));
     }
     Ok(if report.failed().next().is_some() { Verdict::Open } else { Verdict::Done })
 }
 
 /// Lays a report out: the checks in a table, then what to do about those that do not pass.
-fn table(report: &Report, all: bool) -> String {
+fn table(report: &Report, image: &Path, all: bool) -> String {
     let shown = report.checks.iter().filter(|check| all || check.verdict != preflight::Verdict::Pass);
     let rows: Vec<Vec<String>> = shown
         .clone()
@@ -74,7 +77,12 @@ fn table(report: &Report, all: bool) -> String {
         for place in &check.at {
             text.push_str(&format!("       at {}\n", plain(place)));
         }
-        text.push_str(&format!("       prevents: {}\n       hint: {}\n", check.prevents, check.hint));
+        text.push_str(&format!("       prevents: {}\n       hint: {}\n", check.prevents, plain(&check.hint)));
+    }
+    let fixable: Vec<&str> = report.checks.iter().filter(|check| check.fixable).map(|check| check.id).collect();
+    if !fixable.is_empty() {
+        let (fixes, image) = (fixable.join(","), typed(image));
+        text.push_str(&format!("\nSets {fixes} right: coldforge harden {image} -o DIR --fix {fixes}\n"));
     }
     text.push_str(&format!("\n{}\n", summary(report)));
     text

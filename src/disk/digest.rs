@@ -1,8 +1,9 @@
-//! The digests of an image: SHA-256 of its file, and the checksum that EBS has of its disk.
+//! The digests of an image: SHA-256 of its file, and a LINEAR digest of its disk.
 //!
-//! EBS takes a disk in blocks of 512 KiB, the last one padded with zeros, leaves all-zero blocks out, and checks the
-//! whole with the LINEAR checksum: SHA-256 over the raw SHA-256 digests of the written blocks in ascending order, as
-//! base64 (the EBS direct APIs; `coldsnap` sends exactly these blocks).
+//! A disk has blocks of 512 KiB, the last one padded with zeros, as the EBS direct APIs take them. LINEAR is their word for
+//! SHA-256 over the raw SHA-256 digests of blocks in ascending order, as base64. This one is about the blocks that are not
+//! all zero, so that holes cost nothing: it tells one disk from another. EBS is sent more (`aws::block_map`), for a block
+//! that was never sent does not always read as zeros.
 //!
 //! Both are made in one pass: while one thread hashes a piece of the file, which has to go in order, the others load
 //! the next piece and hash the blocks of this one. Holes are not read. A container whose disk lies in another order than
@@ -41,7 +42,7 @@ pub struct Digests {
     pub file_bytes: u64,
     /// Size of the disk in bytes.
     pub disk_bytes: u64,
-    /// The EBS LINEAR checksum over the blocks of the disk that are not all zero, in base64.
+    /// The LINEAR digest over the blocks of the disk that are not all zero, in base64.
     pub ebs_linear: String,
     /// How many blocks that are.
     pub ebs_blocks: u64,
@@ -81,7 +82,7 @@ pub fn digest_blocks(image: &Image, progress: &dyn Progress, visit: impl FnMut(u
     Ok(Digests { file, file_bytes: raw.len(), disk_bytes: image.len(), ebs_linear, ebs_blocks: linear.blocks })
 }
 
-/// Returns the EBS LINEAR checksum of a disk in base64, and how many blocks it is about. Holes cost nothing.
+/// Returns the LINEAR digest of a disk in base64, and how many blocks it is about. Holes cost nothing.
 ///
 /// # Errors
 /// What the disk answers.

@@ -10,7 +10,7 @@ use super::stream::Stream;
 use super::upcase::{UPCASE_BYTES, Upcase};
 use super::write::Space;
 use super::{Error, Result};
-use crate::base::utf16;
+use crate::base::{Extent, utf16};
 use crate::disk::BlockDevice;
 
 /// An NTFS volume on a device, which is usually a window on a disk.
@@ -106,6 +106,20 @@ impl<D: BlockDevice> Volume<D> {
     /// What is wrong with `$Bitmap`, or with the runs of NTFS's own files.
     pub fn free_bytes(&self) -> Result<u64> {
         Ok(Space::open(self)?.free_clusters().saturating_mul(self.geometry.cluster_bytes))
+    }
+
+    /// Returns the ranges of the volume that lie in free clusters, at least `least` bytes each, in ascending order.
+    ///
+    /// Shorter ones are left out, so that there are few on a fragmented volume. Clusters of NTFS's own files are not
+    /// free, whatever `$Bitmap` says.
+    ///
+    /// # Errors
+    /// Those of [`Volume::free_bytes`].
+    pub fn free_extents(&self, least: u64) -> Result<Vec<Extent>> {
+        let cluster = self.geometry.cluster_bytes;
+        let runs = Space::open(self)?.free_runs(self, least.div_ceil(cluster.max(1)))?;
+        let bytes = |clusters: u64| clusters.saturating_mul(cluster);
+        Ok(runs.into_iter().map(|run| Extent::new(bytes(run.offset), bytes(run.length))).collect())
     }
 
     /// Returns the device.

@@ -28,7 +28,7 @@ use crate::base::time::Moment;
 use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::windows::setting::{Identity, Readings, Setting};
-use crate::windows::{BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
+use crate::windows::{self, BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -162,7 +162,7 @@ impl Edit {
     /// [`Error::SecondOpinion`] if one reads another value than was written.
     #[cfg(feature = "second-opinion")]
     pub(super) fn second_opinion(&self, image: &Image) -> Result<SecondOpinion> {
-        use crate::windows::second_opinion;
+        use windows::second_opinion;
         let changes = self.applied.iter().map(|Applied { change, .. }| change);
         let wanted: Vec<_> =
             changes.map(|change| (change.file.as_str(), &change.setting, change.after.as_ref())).collect();
@@ -303,7 +303,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
 
     let source_record = |digests: &Sums| record(&image, &source_name, digests);
     let mut take_back = None;
-    let (source, output, blocks, second_opinion, exported) = match job.emission {
+    let (source, output, (blocks, free), second_opinion, exported) = match job.emission {
         Emission::New(target) => {
             let written = staging.place(&name)?;
             // Two files are digested from end to end, which a core each can do at once; the source's digest tells how
@@ -318,12 +318,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
                     let output = Image::open_as(&written, Some(format), parent)?;
                     // The copy is the file system's work, and nobody else's: it is not taken on trust.
                     let same = || Ok(disk::differences(&overlay, &output, &Silent)?.is_empty());
-                    let (digests, second_opinion) = rayon::join(
-                        || sums(&output, &Silent),
-                        || look_again(&output, job.demand.opening(job.now), same, &edit, &outcome.after, &assess),
-                    );
+                    let again =
+                        || look_again(&output, job.demand.opening(job.now), same, &edit, &outcome.after, &assess);
+                    let (digests, (second_opinion, free)) =
+                        rayon::join(|| sums(&output, &Silent), || rayon::join(again, || unsent(&output)));
                     let digests = digests?;
-                    Ok((record(&output, &name, &digests), digests.blocks, second_opinion?, exported))
+                    Ok((record(&output, &name, &digests), (digests.blocks, free), second_opinion?, exported))
                 },
             );
             let (output, blocks, second_opinion, exported) = output?;
@@ -350,7 +350,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let second_opinion = look_again(&output, opening, || Ok(true), &edit, &outcome.after, &assess)?;
             outcome.journal = done.journal;
             let sums = Sums::from(&blocks);
-            (source, record(&output, &name, &sums), sums.blocks, second_opinion, exported)
+            (source, record(&output, &name, &sums), (sums.blocks, unsent(&output)), second_opinion, exported)
         }
     };
     if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
@@ -423,6 +423,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             disk_bytes: output.disk_bytes,
             blocks: &blocks,
             linear: &output.ebs_linear.sha256_base64,
+            free: &free,
             identity: &outcome.windows,
             boot_mode,
             has_ena,
@@ -557,6 +558,15 @@ impl From<&Blocks> for Sums {
         let (sha256_base64, count) = blocks.linear();
         let ebs_linear = LinearChecksum { sha256_base64, blocks: count };
         Self { file: None, blocks: blocks.iter().collect(), ebs_linear }
+    }
+}
+
+/// Returns the ranges of an image that EBS need not be sent where they are zero.
+pub(super) fn unsent(image: &Image) -> Vec<Extent> {
+    // Amazon takes no differencing disks.
+    match image.format() == image.format().alone() {
+        true => windows::free_extents(image, disk::EBS_BLOCK_BYTES),
+        false => Vec::new(),
     }
 }
 

@@ -365,6 +365,7 @@ fn prove_import_files(
     };
     let evidence = Evidence::of(image);
     let facts = Facts::new(Container::of(image), &evidence, options.route, true);
+    let free = harden::unsent(image);
     let import = Import {
         image: &bundle.image,
         format: image.format(),
@@ -372,6 +373,7 @@ fn prove_import_files(
         disk_bytes: image.len(),
         blocks: &sums.blocks,
         linear: trailer["output"]["ebs_linear"]["sha256_base64"].as_str().unwrap_or_default(),
+        free: &free,
         identity: machine.identity(),
         // A table that does not tell leaves it to the user's word.
         boot_mode: machine.boot_mode().unwrap_or(said),

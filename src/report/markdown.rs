@@ -2,6 +2,7 @@
 
 use super::evidence::{Evidence, Finding, Status};
 use super::text::line;
+use crate::base::markdown::escaped;
 use crate::policy::Severity;
 
 /// Returns the summary.
@@ -60,17 +61,7 @@ pub(super) fn render(evidence: &Evidence) -> String {
 
 /// Returns a text that stays a text inside a table: no mark-up, no HTML, one line.
 fn cell(text: &str) -> String {
-    let mut cell = String::new();
-    for c in shortened(text).chars() {
-        match c {
-            '<' => cell.push_str("&lt;"),
-            '>' => cell.push_str("&gt;"),
-            '&' => cell.push_str("&amp;"),
-            '|' | '`' | '*' | '_' | '[' | ']' | '\\' | '~' | '$' => cell.extend(['\\', c]),
-            c => cell.push(c),
-        }
-    }
-    cell
+    escaped(&shortened(text))
 }
 
 /// Returns a text that stays inside its back ticks.

@@ -3,6 +3,7 @@
 use sha1::{Digest as _, Sha1};
 
 use crate::base::digest;
+use crate::base::json::is_obeyed;
 
 /// The longest text of an image that a report shows, in characters; the audit log holds it whole.
 const LONGEST_CHARS: usize = 4000;
@@ -18,7 +19,7 @@ pub(super) fn plain(text: &str) -> String {
         }
         match c {
             '\n' | '\t' => shown.push(c),
-            c if c.is_control() || hides(c) => shown.extend(c.escape_unicode()),
+            c if hides(c) => shown.extend(c.escape_unicode()),
             c => shown.push(c),
         }
     }
@@ -30,11 +31,9 @@ pub(super) fn line(text: &str) -> String {
     plain(text).split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Tells whether a character is invisible, turns the direction of writing, or may stand in no XML 1.0 document.
+/// Tells whether a character is obeyed or not seen, or may stand in no XML 1.0 document.
 fn hides(c: char) -> bool {
-    matches!(c,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{fffe}' | '\u{ffff}' | '\u{e0000}'..='\u{e007f}')
+    is_obeyed(c) || matches!(c, '\u{fffe}' | '\u{ffff}')
 }
 
 /// The name space of our identifiers: any UUID that nobody else uses.

@@ -1,7 +1,8 @@
 //! The boot configuration store (BCD), a hive of its own: `Objects\{id}\Elements\{number}`, value `Element`.
 //!
-//! Numbers lie in 8 bytes, booleans in one, lists of objects in strings. On machines with UEFI the store lies on a FAT
-//! partition, on the others in `\Boot\BCD` of the active one. Only looked at: a wrong byte here does not boot.
+//! Numbers lie in 8 bytes, booleans in one, lists of objects in strings. On machines with UEFI the store lies on the EFI
+//! system partition ([`super::STORE`]), on the others in `\Boot\BCD` of the active one. Only looked at: a wrong byte here
+//! does not boot.
 
 use crate::base::{read, utf16};
 use crate::regf::{self, Lookup};

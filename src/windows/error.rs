@@ -8,7 +8,7 @@ use super::{certificates, local_policy};
 use crate::base::descriptor::Malformed;
 use crate::base::sddl;
 use crate::base::{CellOffset, Failure, Kind, Refusal};
-use crate::{disk, ntfs, partition, regf};
+use crate::{disk, fat, ntfs, partition, regf};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]
@@ -29,6 +29,15 @@ pub enum Error {
         partition: u32,
         /// What is wrong.
         source: ntfs::Error,
+    },
+
+    /// An EFI system partition failed.
+    #[error("the EFI system partition (partition {partition}) cannot be used")]
+    SystemPartition {
+        /// The partition's number.
+        partition: u32,
+        /// What is wrong.
+        source: fat::Error,
     },
 
     /// A file of the Windows volume failed.
@@ -213,6 +222,7 @@ impl Failure for Error {
             Self::Disk(error) => error.kind(),
             Self::Partition(error) => error.kind(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
+            Self::SystemPartition { source, .. } => source.kind(),
             Self::Hive { source, .. } => source.kind(),
             Self::VolumeCorrupt { .. } => Kind::Refused,
             Self::VolumeWorse { .. } => Kind::Corrupt,
@@ -234,6 +244,7 @@ impl Failure for Error {
             Self::Disk(error) => error.code(),
             Self::Partition(error) => error.code(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
+            Self::SystemPartition { source, .. } => source.code(),
             Self::Hive { source, .. } => source.code(),
             Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
             Self::VolumeCorrupt { .. } => Some("E-VOLUME-CORRUPT"),
@@ -262,6 +273,7 @@ impl Failure for Error {
             Self::Disk(error) => error.hint(),
             Self::Partition(error) => error.hint(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
+            Self::SystemPartition { source, .. } => source.hint(),
             Self::Hive { source, .. } => source.hint(),
             Self::HiveCorrupt { first, .. } if first.contains("sk-refs") => Some(
                 "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \

@@ -3,11 +3,12 @@
 //! [`super::Machine`] and [`super::View`] refuse a disk with anything against it. Here every part answers for itself: a
 //! dirty volume is looked into, a hive that cannot be opened is the reason why its questions have no answer. Keys begin
 //! with `HKLM\SOFTWARE`, `HKLM\SYSTEM`, `HKLM\SAM` or `HKLM\SECURITY`; `CurrentControlSet` is the set that the next boot
-//! loads. Nothing is written, and no file system but NTFS is read.
+//! loads. Nothing is written; of file systems, NTFS is read, and the FAT of an EFI system partition.
 
 use rayon::prelude::*;
 
 use super::boot::BootStore;
+use super::esp::{self, SystemPartition};
 use super::features::Servicing;
 use super::hives::{self, HiveFile};
 use super::identity::{self, ControlSets};
@@ -20,6 +21,7 @@ use super::{Error, Result};
 use crate::base::sid::Sid;
 use crate::base::{FileOffset, Refusal};
 use crate::disk::{BlockDevice, Window};
+use crate::fat;
 use crate::ntfs::Volume;
 use crate::regf::{self, Accept, Lookup};
 
@@ -282,23 +284,27 @@ impl<'d> Evidence<'d> {
         Ok(volume.list(&folder).map_err(failed)?.into_iter().map(|entry| entry.name).collect())
     }
 
+    /// Returns what the EFI system partitions hold, each an answer of its own.
+    ///
+    /// # Errors
+    /// Why the table cannot be read.
+    pub fn system_partitions(&self) -> Answer<Vec<Answer<SystemPartition>>> {
+        let partitions = self.survey()?.table.partitions.iter().filter(|partition| locate::is_esp(partition));
+        Ok(partitions
+            .map(|partition| esp::look(self.device, partition).map_err(|error| locate::as_refusal(&error)))
+            .collect())
+    }
+
     /// Returns the boot configuration store that the firmware's loader reads, and where it lies: partition and path;
     /// `None` if there is none.
     ///
     /// # Errors
-    /// If the table does not tell where it lies, or it lies on a file system that is not read (the EFI system partition
-    /// is FAT).
+    /// If the table does not tell where it lies, or the partition or the store cannot be read.
     pub fn boot_store(&self) -> Answer<Option<(String, BootStore)>> {
         let survey = self.survey()?;
         match survey.boot_mode() {
             Some(BootMode::LegacyBios) => {}
-            Some(BootMode::Uefi) => {
-                return Err(Refusal {
-                    code: "E-FAT-UNREAD",
-                    reason: "the boot configuration store lies on the EFI system partition, whose file system (FAT) is not read".into(),
-                    hint: "look at it in Windows with `bcdedit /enum all`",
-                });
-            }
+            Some(BootMode::Uefi) => return self.uefi_store(survey),
             None => {
                 return Err(Refusal {
                     code: "E-BOOT-MODE-UNKNOWN",
@@ -318,6 +324,20 @@ impl<'d> Evidence<'d> {
         let Some(file) = open().map_err(|error| locate::as_refusal(&error))? else { return Ok(None) };
         let store = BootStore::read(&file.hive).map_err(|source| broken(&file.path, source))?;
         Ok(Some((place, store)))
+    }
+
+    /// Returns the store of the first EFI system partition that holds one. One that cannot be read answers for all: it
+    /// may be the one that firmware takes.
+    fn uefi_store(&self, survey: &Survey) -> Answer<Option<(String, BootStore)>> {
+        for partition in survey.table.partitions.iter().filter(|partition| locate::is_esp(partition)) {
+            match esp::store(self.device, partition) {
+                Ok(Some(store)) => return Ok(Some((format!("partition {}, {}", partition.number, esp::STORE), store))),
+                // A partition that was never formatted holds no store.
+                Ok(None) | Err(Error::SystemPartition { source: fat::Error::NotFat, .. }) => {}
+                Err(error) => return Err(locate::as_refusal(&error)),
+            }
+        }
+        Ok(None)
     }
 
     fn hive(&self, name: &str) -> Answer<&HiveFile> {

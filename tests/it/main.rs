@@ -5,6 +5,7 @@ mod support;
 
 mod accounts;
 mod benchmarks;
+mod block_map;
 mod certificates;
 mod component_autostart;
 mod component_documents;
@@ -13,6 +14,7 @@ mod components;
 mod coverage;
 mod disk;
 mod emission;
+mod esp;
 mod files;
 mod first_boot;
 mod floors;

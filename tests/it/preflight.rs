@@ -45,9 +45,10 @@ fn each_value_turns_the_verdict_of_its_check() {
         ("P11", "warn", ccs(r"Control\Power"), "HibernateEnabled", "REG_DWORD", "1"),
         ("P16", "fail", software(r"Microsoft\Windows NT\CurrentVersion"), "InstallationType", "REG_SZ", "Nano Server"),
         ("P22", "fail", r"HKLM\SYSTEM\Setup".to_owned(), "OOBEInProgress", "REG_DWORD", "1"),
+        // A text without a partner: a file that is deleted.
         (
             "P24",
-            "fail",
+            "warn",
             ccs(r"Control\Session Manager"),
             "PendingFileRenameOperations",
             "REG_MULTI_SZ",
@@ -224,11 +225,36 @@ fn the_files_for_aws_name_what_was_asked_for_and_verify_makes_them_again() {
     assert_eq!(request["LicenseType"], "BYOL");
     let map: serde_json::Value = serde_json::from_str(&read("block-map.json")).unwrap();
     assert_eq!(map["blocks"].as_array().unwrap().len() as u64, map["changed_blocks"].as_u64().unwrap());
+    let mode =
+        std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(out.join("aws/commands.sh")).unwrap().permissions());
+    assert_eq!(mode & 0o100, 0o100, "the commands can be run");
     if oracle("shellcheck") {
         let done = ask("shellcheck", &[text(&out.join("aws/commands.sh"))]);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
     }
     coldforge(["harden", text(&fixture("ws2022.vhd")), "--dry-run", "--bucket", "No Bucket"]).expect(2);
+}
+
+#[test]
+fn keys_and_tags_that_aws_would_not_take_are_refused_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    let one_region = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+    let (long_key, long_value) = (format!("{}=x", "k".repeat(128)), format!("k={}", "v".repeat(256)));
+    let options: [&[&str]; 7] = [
+        &["--region", "eu-central-1", "--regions", "us-east-1", "--kms-key", one_region],
+        &["--region", "us-east-1", "--kms-key", one_region],
+        &["--account-ids", "111122223333", "--kms-key", "alias/aws/ebs"],
+        &["--kms-key", "arn:aws:iam::111122223333:role/x"],
+        &["--tag", &long_key],
+        &["--tag", &long_value],
+        &["--tag", "coldforge:benchmark=x"],
+    ];
+    for option in options {
+        let image = fixture("ws2022.vhd");
+        let refused = coldforge([&["harden", text(&image), "-o", text(&out)], option].concat()).expect(2);
+        assert!(refused.err.contains("hint: ") && !out.exists(), "{option:?}: {}", refused.err);
+    }
 }
 
 /// Asks about an image by a route; an image that passes everything ends with 0.
@@ -340,6 +366,90 @@ fn each_wrong_file_of_the_volume_turns_the_verdict_of_its_check() {
     assert_eq!(found("snapshot"), ("pass".to_owned(), "warn".to_owned()));
 }
 
+/// Returns what a check says of an image, and its hint.
+fn told(image: &Path, route: &str, id: &str) -> (String, String) {
+    let report = asked(image, route);
+    let checks = report["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["id"] == id).unwrap();
+    (check["verdict"].as_str().unwrap().to_owned(), check["hint"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn a_pending_deletion_warns_and_a_pending_replacement_fails_whatever_the_file_is() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let set = |name: &str, pairs: &[(&str, &str)]| {
+        let units = pairs.iter().flat_map(|(from, to)| {
+            [from, to].map(|text| format!("{text}\0")).concat().encode_utf16().collect::<Vec<_>>()
+        });
+        let bytes: Vec<u8> = units.chain([0]).flat_map(u16::to_le_bytes).collect();
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let file = home.path().join("pending.reg");
+        let digits: Vec<&str> = (0..hex.len() / 2).map(|at| &hex[at * 2..at * 2 + 2]).collect();
+        let key = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control\Session Manager";
+        let text_of = format!(
+            "Windows Registry Editor Version 5.00\r\n\r\n[{key}]\r\n\"{name}\"=hex(7):{}\r\n",
+            digits.join(",")
+        );
+        std::fs::write(&file, text_of).unwrap();
+        coldforge(["reg", "import", text(&image), text(&file)]).expect(0);
+        told(&image, "import-image", "P24").0
+    };
+    let name = "PendingFileRenameOperations";
+    assert_eq!(set(name, &[(r"\??\C:\Windows\System32\drivers\old.sys", ""), (r"\??\C:\a.tmp", "")]), "warn");
+    assert_eq!(set(name, &[(r"\??\C:\a.tmp", ""), (r"\??\C:\new.txt", r"!\??\C:\old.txt")]), "fail");
+    assert_eq!(set(name, &[]), "pass");
+    assert_eq!(set("PendingFileRenameOperations2", &[(r"\??\C:\new.dll", r"\??\C:\Windows\System32\x.dll")]), "fail");
+}
+
+#[test]
+fn advice_fits_what_is_missing_and_names_the_fix_that_sets_it_right() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let set = |key: &str, name: &str, kind: &str, value: &str| {
+        coldforge(["reg", "set", text(&image), &format!(r"{CCS}\{key}"), name, value, "--type", kind]).expect(0);
+    };
+    // What a fix sets right says so, also where it warns; what none can does not.
+    for (id, fixable) in [("P26", true), ("P27", true), ("P14", true), ("P36", true), ("P13", false), ("P35", false)] {
+        let (verdict, hint) = told(&image, "import-image", id);
+        assert_ne!(verdict, "pass", "{id}");
+        assert_eq!(hint.contains(&format!("`coldforge harden IMAGE -o DIR --fix {id}`")), fixable, "{id}: {hint}");
+    }
+    let shown = coldforge(["preflight", text(&image)]).expect(1).out;
+    assert!(shown.contains(&format!("coldforge harden {} -o DIR --fix P14,P26,P27,P36", text(&image))), "{shown}");
+    // A hibernated Windows is not woken by values.
+    set(r"Control\Session Manager\Power", "HiberbootEnabled", "REG_DWORD", "1");
+    set(r"Control\Power", "HibernateEnabled", "REG_DWORD", "1");
+    assert!(told(&image, "import-image", "P11").1.contains("--fix P11"));
+    let file = home.path().join("hiberfil.sys");
+    std::fs::write(&file, [b"HIBR".as_slice(), &[0; 8188]].concat()).unwrap();
+    coldforge(["put", text(&image), text(&file), r"\hiberfil.sys"]).expect(0);
+    let (verdict, hint) = told(&image, "import-image", "P11");
+    assert!(verdict == "fail" && !hint.contains("--fix"), "{hint}");
+
+    let image = copy_of("ws2022.vhd", home.path());
+    let hint = |word: &str| {
+        let (verdict, hint) = told(&image, "import-image", "P38");
+        assert!(verdict == "fail" && hint.contains(word), "{verdict}: {hint}");
+        hint
+    };
+    coldforge(["reg", "set", text(&image), &format!(r"{CCS}\Services\volsnap"), "Start", "3", "--type", "REG_DWORD"])
+        .expect(0);
+    assert!(!hint("sc config volsnap start= boot").contains("NVMe"));
+    coldforge(["reg", "set", text(&image), &format!(r"{CCS}\Services\volsnap"), "Start", "0", "--type", "REG_DWORD"])
+        .expect(0);
+    coldforge(["rm", text(&image), r"\Windows\System32\drivers\disk.sys"]).expect(0);
+    assert!(!hint(r"\Windows\system32\drivers\disk.sys").contains("NVMe"));
+    let image = copy_of("ws2022.vhd", home.path());
+    coldforge(["reg", "delete", text(&image), &format!(r"{CCS}\Services\partmgr"), "--recursive"]).expect(0);
+    let (_, hint) = told(&image, "import-image", "P38");
+    assert!(hint.contains("partmgr is not registered") && !hint.contains("sc config"), "{hint}");
+    let image = copy_of("ws2022.vhd", home.path());
+    coldforge(["reg", "delete", text(&image), &format!(r"{CCS}\Services\stornvme"), "--recursive"]).expect(0);
+    let (_, hint) = told(&image, "import-image", "P38");
+    assert!(hint.contains("install the AWS NVMe driver") && !hint.contains("import-image route"), "{hint}");
+}
+
 #[test]
 fn each_container_passes_or_fails_as_amazon_takes_it() {
     if !oracle("qemu-img") {
@@ -401,13 +511,14 @@ fn an_image_that_starts_by_uefi_is_judged_as_far_as_it_is_read() {
         ("P01", "pass"),
         ("P02", "pass"),
         ("P04", "pass"),
-        ("P05", "pass"),
+        // Its EFI system partition was never formatted.
+        ("P05", "fail"),
         // A request without a boot mode would convert it.
         ("P06", "warn"),
-        ("P07", "unknown"),
+        ("P07", "fail"),
         ("P08", "pass"),
         ("P13", "pass"),
-        ("P21", "unknown"),
+        ("P21", "fail"),
         ("P48", "pass"),
     ] {
         assert_eq!(verdict(&report, id), wanted, "{id}: {report:#}");
@@ -535,7 +646,7 @@ fn the_requests_and_policies_are_what_the_models_of_amazon_take() {
     let variants: [&[&str]; 4] = [
         &[],
         &["--format", "raw", "--license", "BYOL", "--bucket", "images", "--kms-key", "alias/images"],
-        &["--format", "vhdx", "--boot-mode", "uefi"],
+        &["--format", "vhdx", "--boot-mode", "uefi", "--prefix", "w*n/", "--bucket", "images"],
         &[&far[..], &more[..], &["--format", "vmdk", "--kms-key", key]].concat(),
     ];
     let mut folders = Vec::new();
@@ -580,8 +691,8 @@ fn the_commands_bring_the_image_to_a_strict_endpoint_by_each_route_though_each_i
     let rehearse = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aws/rehearse.py");
     let routes: [(&str, &str, &[&str]); 3] = [
         ("import-image", "vhd", &["--regions", "eu-north-1,eu-west-1", "--account-ids", "111122223333"]),
-        ("snapshot", "vmdk", &[]),
-        ("direct", "raw", &[]),
+        ("snapshot", "vmdk", &["--regions", "eu-west-1", "--kms-key", "alias/images"]),
+        ("direct", "raw", &["--kms-key", "alias/images"]),
     ];
     let source = fixture("ws2022.vhd");
     for (route, format, more) in routes {

@@ -2,16 +2,17 @@
 
 use super::disk;
 use super::facts::Facts;
-use super::{Answer, Check, fail, pass, warn, worst};
+use super::{Answer, Check, Judgement, fail, pass, warn, worst};
 use crate::windows::boot::BootStore;
+use crate::windows::{BootMode, STORE};
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
         id: "P05",
-        title: "The boot mode is known",
-        requires: "a disk that starts by BIOS or by UEFI, named in the request",
+        title: "The boot mode is known, and what firmware starts is there",
+        requires: "a disk that starts by BIOS or by UEFI, named in the request, with the files that firmware starts",
         prevents: "ClientError: No bootable partition found; FirstBootFailure",
-        hint: "name it with --boot-mode legacy-bios|uefi",
+        hint: r"name it with --boot-mode legacy-bios|uefi; `bcdboot C:\Windows /s S: /f UEFI` in Windows writes the files of an EFI system partition that is S:",
         run: disk::boot_mode,
     },
     Check {
@@ -45,6 +46,14 @@ fn store(facts: &Facts<'_>) -> Result<Option<(String, BootStore)>, crate::base::
     facts.evidence.boot_store()
 }
 
+/// Says that there is no boot store where firmware or the boot manager looks for it.
+fn no_store(facts: &Facts<'_>) -> Judgement {
+    fail(match facts.evidence.boot_mode() {
+        Some(BootMode::Uefi) => format!("the EFI system partition has no {STORE}"),
+        _ => "the active partition has no boot configuration store".to_owned(),
+    })
+}
+
 fn one_loader(facts: &Facts<'_>) -> Answer {
     let survey = facts.evidence.survey()?;
     let installed =
@@ -55,7 +64,7 @@ fn one_loader(facts: &Facts<'_>) -> Answer {
         _ => return Ok(fail(format!("{installed} installations of Windows are on the disk"))),
     }
     let Some((place, store)) = store(facts)? else {
-        return Ok(fail("the active partition has no boot configuration store"));
+        return Ok(no_store(facts));
     };
     let is_real = |id: &str| store.loaders.iter().any(|loader| loader.id.eq_ignore_ascii_case(id) && !loader.winpe);
     let listed: Vec<&String> = store.display_order.iter().filter(|id| is_real(id)).collect();
@@ -63,11 +72,21 @@ fn one_loader(facts: &Facts<'_>) -> Answer {
     Ok(match listed.as_slice() {
         [] => fail("the boot menu lists no loader of a Windows"),
         [_] if store.default_loader().is_none() => fail(format!("the default entry {default} is not there")),
-        [one] if one.eq_ignore_ascii_case(&default) => pass("one loader, which is the default"),
+        [one] if one.eq_ignore_ascii_case(&default) => match wrong_loader(facts, &store) {
+            Some(path) => warn(format!("one loader, which is the default, and {path} starts by BIOS only")),
+            None => pass("one loader, which is the default"),
+        },
         [one] => warn(format!("the one loader is {one}, and the default is {default}")),
         _ => fail(format!("the boot menu lists {} loaders", listed.len())),
     }
     .at(place))
+}
+
+/// Returns the path of the default loader if it is `winload.exe`, which firmware of the UEFI kind cannot run.
+fn wrong_loader(facts: &Facts<'_>, store: &BootStore) -> Option<String> {
+    let path = store.default_loader()?.path.clone()?;
+    let is_wrong = path.to_ascii_lowercase().ends_with(r"\winload.exe");
+    (facts.evidence.boot_mode() == Some(BootMode::Uefi) && is_wrong).then_some(path)
 }
 
 fn hypervisor(facts: &Facts<'_>) -> Answer {
@@ -92,7 +111,7 @@ fn hypervisor(facts: &Facts<'_>) -> Answer {
 
 fn emergency(facts: &Facts<'_>) -> Answer {
     let Some((place, store)) = store(facts)? else {
-        return Ok(fail("the active partition has no boot configuration store"));
+        return Ok(no_store(facts));
     };
     let on: Vec<&str> = [
         store.boot_ems.then_some("the boot manager"),

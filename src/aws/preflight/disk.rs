@@ -1,11 +1,11 @@
 //! The container, the partition table, and the file system of the Windows volume.
 
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
+use super::{Answer, Check, Judgement, Verdict, fail, pass, unknown, warn, worst};
 use crate::base::Refusal;
 use crate::disk::{Format, Signature};
 use crate::partition::{Kind, Scheme};
-use crate::windows::{BootMode, VolumeReport};
+use crate::windows::{BOOT_MANAGER, BootMode, Program, STORE, SystemPartition, VolumeReport};
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
@@ -284,7 +284,7 @@ fn mirror(facts: &Facts<'_>) -> Answer {
     .at(format!("partition {number}")))
 }
 
-/// Tells whether the disk has an EFI system partition.
+/// Tells how firmware starts the disk, and whether what it starts is there.
 pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
     let survey = facts.evidence.survey()?;
     let kinds = survey.table.partitions.iter().map(|partition| partition.kind);
@@ -292,13 +292,64 @@ pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
     let has_active = survey.table.partitions.iter().any(|partition| partition.active);
     Ok(match survey.boot_mode() {
         Some(BootMode::LegacyBios) => pass(r"legacy-bios: an MBR with one active partition that holds \bootmgr"),
-        Some(BootMode::Uefi) => {
-            pass("uefi: a GPT with an EFI system partition; what lies on it (FAT) is not looked at")
-        }
+        Some(BootMode::Uefi) => system_partition(facts)?,
         None if has_efi && has_active => warn("both an active partition and an EFI system partition: name --boot-mode"),
+        None if has_efi => match system_partition(facts)? {
+            whole if whole.verdict == Verdict::Pass => {
+                warn(format!("{}, in an MBR: name --boot-mode uefi", whole.found))
+            }
+            other => other,
+        },
         None => fail(format!(
             "{} with neither an active partition with \\bootmgr nor an EFI system partition",
             survey.table.scheme
         )),
     })
+}
+
+/// Judges what lies on the EFI system partition; of several, firmware takes the one that it can start from.
+fn system_partition(facts: &Facts<'_>) -> Answer {
+    let judged = facts.evidence.system_partitions()?.into_iter().map(|partition| match partition {
+        Ok(partition) => starts(&partition),
+        // It has no file system at all, or one that contradicts itself: firmware reads the same bytes.
+        Err(refusal) if matches!(refusal.code, "E-NOT-FAT" | "E-FAT-CORRUPT") => fail(format!("uefi: {refusal}")),
+        Err(refusal) => unknown(format!("uefi: {refusal}")),
+    });
+    let best = judged.min_by_key(|judgement| judgement.verdict);
+    Ok(best.unwrap_or_else(|| fail("uefi: the disk has no EFI system partition")))
+}
+
+/// Judges one EFI system partition.
+fn starts(partition: &SystemPartition) -> Judgement {
+    let place = |path: &str| format!("partition {}, {path}", partition.partition);
+    let fault = |program: &Program| {
+        let Program { path, fault } = program;
+        fault.map(|fault| fail(format!("uefi: {path} {fault}")).at(place(path)))
+    };
+    let programs = partition.boot_manager.iter().chain(&partition.fallback);
+    if let Some(broken) = programs.clone().find_map(fault) {
+        return broken;
+    }
+    let loader = match (&partition.boot_manager, &partition.fallback) {
+        (None, None) => {
+            return fail(format!("uefi: the EFI system partition ({}) holds no boot manager", partition.width))
+                .at(place(BOOT_MANAGER));
+        }
+        (Some(_), None) => warn(format!(
+            r"uefi: {BOOT_MANAGER} is there and \EFI\Boot\bootx64.efi is not: an instance's firmware remembers no entry, and looks for that"
+        ))
+        .at(place(r"\EFI\Boot")),
+        (None, Some(fallback)) => {
+            warn(format!("uefi: {BOOT_MANAGER} is missing; firmware starts {}", fallback.path)).at(place(BOOT_MANAGER))
+        }
+        (Some(_), Some(fallback)) => pass(format!(
+            "uefi: an EFI system partition ({}) with {BOOT_MANAGER}, {} and {STORE}",
+            partition.width, fallback.path
+        ))
+        .at(format!("partition {}", partition.partition)),
+    };
+    match partition.has_store {
+        true => loader,
+        false => fail(format!("uefi: the EFI system partition has no {STORE}")).at(place(STORE)),
+    }
 }

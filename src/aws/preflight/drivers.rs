@@ -18,7 +18,7 @@ pub(super) const CHECKS: &[Check] = &[
         title: "The drivers of the boot disk are loaded",
         requires: "the NVMe driver loaded by the boot loader, and a whole chain of disk and volume drivers",
         prevents: "FirstBootFailure: INACCESSIBLE_BOOT_DEVICE (0x7B)",
-        hint: "install the AWS NVMe driver before the image is taken, or take the import-image route",
+        hint: "install the AWS NVMe driver before the image is taken",
         run: storage,
     },
     Check {
@@ -67,10 +67,18 @@ fn storage(facts: &Facts<'_>) -> Answer {
         let path = file_of(facts, service)?;
         match facts.start(service)? {
             Some(0) if facts.evidence.is_there(&path)? => {}
-            Some(0) => parts.push(fail(format!("the file of {service} is missing")).at(path)),
-            found => {
-                let found = found.map_or_else(|| "absent".to_owned(), |start| format!("started by {start}"));
-                parts.push(fail(format!("{service} is {found}, not loaded at boot")).at(facts.start_at(service)));
+            Some(0) => {
+                parts.push(fail(format!("the file of {service} is missing")).at(path.clone()).advise(restore(&path)))
+            }
+            Some(start) => {
+                let judged = fail(format!("{service} is started by {start}, not loaded at boot"));
+                parts.push(judged.at(facts.start_at(service)).advise(load(service)));
+            }
+            None => {
+                let judged = fail(format!("{service} is absent, not loaded at boot")).at(facts.start_at(service));
+                parts.push(judged.advise(format!(
+                    "repair the Windows, whose own driver {service} is not registered, or take the image from one that starts"
+                )));
             }
         }
     }
@@ -83,13 +91,16 @@ fn storage(facts: &Facts<'_>) -> Answer {
                 }
                 let path = file_of(facts, &filter)?;
                 let is_whole = facts.start(&filter)?.is_some() && facts.evidence.is_there(&path)?;
-                parts.push(
-                    match is_whole {
-                        true => warn(format!("the filter {filter} of another maker")),
-                        false => fail(format!("the filter {filter} has no driver")),
-                    }
-                    .at(filters.at.clone()),
-                );
+                let judged = match is_whole {
+                    true => warn(format!("the filter {filter} of another maker")).advise(format!(
+                        "uninstall the software that {filter} belongs to, if it is made for other hardware"
+                    )),
+                    false => fail(format!("the filter {filter} has no driver")).advise(format!(
+                        "install the software that {filter} belongs to again, or take its name out of {}",
+                        filters.at
+                    )),
+                };
+                parts.push(judged.at(filters.at.clone()));
             }
         }
     }
@@ -112,14 +123,33 @@ fn nvme(facts: &Facts<'_>) -> Answer {
             (true, Route::ImportImage) => {
                 warn(format!("{service} is held back on machines that Windows knows; AWS prepares the drivers"))
                     .at(facts.place(&key))
+                    .advise(format!("remove the key {}", facts.place(&key)))
             }
             (true, Route::Snapshot) => {
                 unproven(&format!("whether {service}, held back on known machines, loads on an unknown one"))
                     .at(facts.place(&key))
+                    .advise(format!("remove the key {}, or take the import-image route", facts.place(&key)))
             }
         });
     }
-    Ok(fail("neither stornvme nor AWSNVMe is loaded at boot with its file").at(facts.place(r"Services\stornvme")))
+    let path = file_of(facts, "stornvme")?;
+    let place = facts.place(r"Services\stornvme");
+    let judged = fail("neither stornvme nor AWSNVMe is loaded at boot with its file").at(place);
+    Ok(match (facts.start("stornvme")?, facts.evidence.is_there(&path)?) {
+        (Some(0), _) => judged.at(path.clone()).advise(restore(&path)),
+        (Some(_), true) => judged.advise(load("stornvme")),
+        _ => judged.advise("install the AWS NVMe driver before the image is taken"),
+    })
+}
+
+/// Says how the file of a driver comes back.
+fn restore(path: &str) -> String {
+    format!("bring {path} back with `sfc /scannow` in Windows, or put it there with `coldforge put`")
+}
+
+/// Says how a driver is loaded at boot again.
+fn load(service: &str) -> String {
+    format!("let the boot loader load {service}: `sc config {service} start= boot` in Windows")
 }
 
 /// Tells whether the driver of the network adapter of instances is installed.

@@ -1,10 +1,10 @@
 //! What the checks ask: a container, and the evidence of its disk.
 
-use super::{Judgement, Route, unknown};
+use super::{Fix, Judgement, Route, unknown};
 use crate::base::Refusal;
 use crate::disk::{Format, Image};
 use crate::windows::Evidence;
-use crate::windows::setting::Data;
+use crate::windows::setting::{Data, Setting, Value};
 
 /// The root of the keys of the control set that the next boot loads.
 const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";
@@ -42,13 +42,40 @@ pub struct Facts<'e> {
     pub(super) route: Route,
     /// Whether the request names the boot mode, as those of a bundle do.
     pub(super) is_boot_mode_named: bool,
+    /// Values that are taken as if they were set: what would be if a fix were made.
+    edits: Vec<Fix>,
 }
 
 impl<'e> Facts<'e> {
     /// Returns the facts about a disk in a container; `is_boot_mode_named` tells whether the request to AWS will name the
     /// boot mode.
     pub fn new(container: Container, evidence: &'e Evidence<'e>, route: Route, is_boot_mode_named: bool) -> Self {
-        Self { container, evidence, route, is_boot_mode_named }
+        Self { container, evidence, route, is_boot_mode_named, edits: Vec::new() }
+    }
+
+    /// Returns the facts as they would be if these values were set.
+    pub(super) fn with(&self, edits: Vec<Fix>) -> Self {
+        Self { edits, ..*self }
+    }
+
+    /// Returns the values that are taken as set below a key, by name; `None` for one that is taken as removed.
+    fn edits_of<'f>(&'f self, of: &'f str) -> impl Iterator<Item = (&'f str, Option<&'f Data>)> {
+        self.edits.iter().filter_map(move |fix| match &fix.setting {
+            Setting::Registry { key, name } if key.eq_ignore_ascii_case(of) => {
+                Some((name.as_str(), fix.to.as_ref().and_then(Value::as_data)))
+            }
+            _ => None,
+        })
+    }
+
+    /// Returns the values of a key.
+    fn values(&self, key: &str) -> Result<Vec<(String, Data)>, Refusal> {
+        let mut values = self.evidence.values(key)?;
+        for (name, data) in self.edits_of(key) {
+            values.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
+            values.extend(data.map(|data| (name.to_owned(), data.clone())));
+        }
+        Ok(values)
     }
 
     /// Tells whether the image brings the driver of the network adapter of instances.
@@ -72,7 +99,12 @@ impl<'e> Facts<'e> {
     }
 
     fn found(&self, key: String, name: &str) -> Result<Found, Refusal> {
-        let value = self.evidence.value(&key, name)?;
+        let edit =
+            self.edits_of(&key).find(|(edited, _)| edited.eq_ignore_ascii_case(name)).map(|(_, data)| data.cloned());
+        let value = match edit {
+            Some(value) => value,
+            None => self.evidence.value(&key, name)?,
+        };
         Ok(Found { at: format!("{}!{name}", self.evidence.place(&key)), value })
     }
 
@@ -93,12 +125,12 @@ impl<'e> Facts<'e> {
 
     /// Returns the values of a key below the control set of the next boot.
     pub(super) fn current_values(&self, key: &str) -> Result<Vec<(String, Data)>, Refusal> {
-        self.evidence.values(&format!(r"{CURRENT}\{key}"))
+        self.values(&format!(r"{CURRENT}\{key}"))
     }
 
     /// Returns the values of a key of SOFTWARE.
     pub(super) fn software_values(&self, key: &str) -> Result<Vec<(String, Data)>, Refusal> {
-        self.evidence.values(&format!(r"{SOFTWARE}\{key}"))
+        self.values(&format!(r"{SOFTWARE}\{key}"))
     }
 
     /// Returns a key below the control set of the next boot as it lies on the disk.

@@ -6,7 +6,7 @@
 use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFILE, ROUTES, TERMINAL_POLICY};
 use super::facts::Facts;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
-use super::{Answer, Verdict, checks};
+use super::{Check, Verdict, checks};
 use crate::base::firewall_rule::FirewallRule;
 use crate::base::{Failure, Kind, Refusal, utf16};
 use crate::windows::setting::{Setting, Value, ValueType};
@@ -82,17 +82,34 @@ pub fn fixes(facts: &Facts<'_>, words: &[String]) -> Result<Vec<Fix>, UnknownFix
     let mut made = Vec::new();
     for (id, make) in FIXES {
         let is_wanted = words.iter().any(|word| word == SAFE || word.eq_ignore_ascii_case(id));
-        let passes = |run: fn(&Facts<'_>) -> Answer| run(facts).is_ok_and(|found| found.verdict == Verdict::Pass);
-        let is_needed = || checks().into_iter().any(|check| check.id == id && !passes(check.run));
-        if !(is_wanted && is_needed()) {
-            continue;
-        }
-        let mut steps = Steps::default();
-        if make(facts, &mut steps).is_ok() {
-            made.extend(steps.0.into_iter().map(|(setting, to)| Fix { check: id, setting, to }));
+        let is_needed = || checks().into_iter().any(|check| check.id == id && !passes(check, facts));
+        if is_wanted && is_needed() {
+            made.extend(steps(facts, id, make));
         }
     }
     Ok(made)
+}
+
+/// Tells whether a check that does not pass would pass if its fix were made.
+pub(super) fn sets_right(facts: &Facts<'_>, check: &Check) -> bool {
+    let fix = FIXES.iter().find(|(id, _)| *id == check.id);
+    fix.is_some_and(|(id, make)| {
+        let steps = steps(facts, id, *make);
+        !steps.is_empty() && passes(check, &facts.with(steps))
+    })
+}
+
+fn passes(check: &Check, facts: &Facts<'_>) -> bool {
+    (check.run)(facts).is_ok_and(|found| found.verdict == Verdict::Pass)
+}
+
+/// Returns what a fix sets; nothing if the values that it hangs on cannot be read.
+fn steps(facts: &Facts<'_>, check: &'static str, make: Make) -> Vec<Fix> {
+    let mut steps = Steps::default();
+    match make(facts, &mut steps) {
+        Ok(()) => steps.0.into_iter().map(|(setting, to)| Fix { check, setting, to }).collect(),
+        Err(_) => Vec::new(),
+    }
 }
 
 /// What one fix sets.

@@ -92,9 +92,17 @@ struct Judgement {
     verdict: Verdict,
     found: String,
     at: Vec<String>,
+    /// What to do about it, where the check's own hint is about something else.
+    advice: Vec<String>,
 }
 
 impl Judgement {
+    /// Says what to do about just this.
+    fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice.push(advice.into());
+        self
+    }
+
     /// Says where it was found.
     fn at(mut self, place: impl Into<String>) -> Self {
         self.at.push(place.into());
@@ -102,20 +110,24 @@ impl Judgement {
     }
 }
 
+fn judgement(verdict: Verdict, found: String) -> Judgement {
+    Judgement { verdict, found, at: Vec::new(), advice: Vec::new() }
+}
+
 fn pass(found: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Pass, found: found.into(), at: Vec::new() }
+    judgement(Verdict::Pass, found.into())
 }
 
 fn warn(found: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Warn, found: found.into(), at: Vec::new() }
+    judgement(Verdict::Warn, found.into())
 }
 
 fn fail(found: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Fail, found: found.into(), at: Vec::new() }
+    judgement(Verdict::Fail, found.into())
 }
 
 fn unknown(reason: impl Into<String>) -> Judgement {
-    Judgement { verdict: Verdict::Unknown, found: reason.into(), at: Vec::new() }
+    judgement(Verdict::Unknown, reason.into())
 }
 
 /// The worst of several judgements; an unknown part weighs more than a warning, and less than a failure. What each part
@@ -130,13 +142,16 @@ fn worst(parts: Vec<Judgement>) -> Judgement {
     let verdict = parts.iter().map(|part| part.verdict).max_by_key(|verdict| weight(*verdict)).unwrap_or(Verdict::Pass);
     let told: Vec<&Judgement> = parts.iter().filter(|part| part.verdict == verdict).collect();
     let found: Vec<&str> = told.iter().map(|part| part.found.as_str()).filter(|found| !found.is_empty()).collect();
-    let mut at: Vec<String> = Vec::new();
-    for place in told.iter().flat_map(|part| &part.at) {
-        if !at.contains(place) {
-            at.push(place.clone());
+    let once = |of: fn(&Judgement) -> &Vec<String>| {
+        let mut all: Vec<String> = Vec::new();
+        for text in told.iter().flat_map(|part| of(part)) {
+            if !all.contains(text) {
+                all.push(text.clone());
+            }
         }
-    }
-    Judgement { verdict, found: found.join("; "), at }
+        all
+    };
+    Judgement { verdict, found: found.join("; "), at: once(|part| &part.at), advice: once(|part| &part.advice) }
 }
 
 /// The answer of a check: what cannot be read is unknown.
@@ -193,7 +208,9 @@ pub struct Checked {
     /// The error that it prevents.
     pub prevents: &'static str,
     /// What to do.
-    pub hint: &'static str,
+    pub hint: String,
+    /// Whether `--fix` with this id makes the check pass.
+    pub fixable: bool,
 }
 
 /// What all checks say of an image.
@@ -209,11 +226,9 @@ impl Report {
     /// Makes all checks.
     pub fn of(facts: &Facts<'_>) -> Self {
         let one = |check: &'static Check| {
-            let Judgement { verdict, found, at } = match (check.run)(facts) {
-                Ok(judgement) => judgement,
-                Err(refusal) => unknown(refusal.to_string()),
-            };
-            told(check, verdict, found, at)
+            let judged = (check.run)(facts).unwrap_or_else(|refusal| unknown(refusal.to_string()));
+            let fixable = judged.verdict != Verdict::Pass && fix::sets_right(facts, check);
+            told(check, judged, fixable)
         };
         Self { route: facts.route, checks: checks().into_iter().map(one).collect() }
     }
@@ -222,8 +237,8 @@ impl Report {
     pub fn unopened(route: Route, is_damaged: bool, reason: &str) -> Self {
         let culprit = if is_damaged { "P02" } else { "P01" };
         let one = |check: &'static Check| match check.id == culprit {
-            true => told(check, Verdict::Fail, reason.to_owned(), Vec::new()),
-            false => told(check, Verdict::Unknown, "the image cannot be opened".to_owned(), Vec::new()),
+            true => told(check, fail(reason), false),
+            false => told(check, unknown("the image cannot be opened"), false),
         };
         Self { route, checks: checks().into_iter().map(one).collect() }
     }
@@ -255,7 +270,13 @@ impl Report {
     }
 }
 
-fn told(check: &'static Check, verdict: Verdict, found: String, at: Vec<String>) -> Checked {
+fn told(check: &'static Check, judged: Judgement, fixable: bool) -> Checked {
+    let Judgement { verdict, found, at, advice } = judged;
+    let own = if advice.is_empty() { check.hint.to_owned() } else { advice.join("; ") };
+    let hint = match fixable {
+        true => format!("`coldforge harden IMAGE -o DIR --fix {}` sets it right; or {own}", check.id),
+        false => own,
+    };
     Checked {
         id: check.id,
         title: check.title,
@@ -264,7 +285,8 @@ fn told(check: &'static Check, verdict: Verdict, found: String, at: Vec<String>)
         at,
         requires: check.requires,
         prevents: check.prevents,
-        hint: check.hint,
+        hint,
+        fixable,
     }
 }
 

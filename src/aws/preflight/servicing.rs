@@ -29,8 +29,8 @@ pub(super) const CHECKS: &[Check] = &[
     },
     Check {
         id: "P24",
-        title: "No system file waits to be replaced",
-        requires: "no pending renames of system files",
+        title: "No file waits to be replaced",
+        requires: "no pending renames; files that are only deleted do no harm",
         prevents: "FirstBootFailure: files change under the first start",
         hint: "start the machine once, shut it down and take the image again",
         run: renames,
@@ -118,13 +118,14 @@ fn renames(facts: &Facts<'_>) -> Answer {
         let pairs = texts.chunks(2).filter(|pair| pair.first().is_some_and(|source| !source.is_empty()));
         for pair in pairs {
             let (source, target) = (pair.first().unwrap_or(&""), pair.get(1).unwrap_or(&""));
-            let touched = format!("{source}\0{target}").to_ascii_lowercase();
-            let is_system = touched.contains(r"\windows\system32") || touched.contains(".sys");
-            let found = match target.is_empty() {
-                true => format!("{source} is deleted"),
-                false => format!("{source} becomes {target}"),
-            };
-            parts.push(if is_system { fail(found) } else { warn(found) }.at(value.at.clone()));
+            // A deletion leaves the system as it runs now; a replacement is a part of an update that is not done.
+            parts.push(
+                match target.is_empty() {
+                    true => warn(format!("{source} is deleted")),
+                    false => fail(format!("{source} becomes {target}")),
+                }
+                .at(value.at.clone()),
+            );
         }
     }
     let most = 3;

@@ -100,6 +100,37 @@ impl Space {
         self.summaries.iter().fold(0, |sum, summary| sum.saturating_add(summary.free))
     }
 
+    /// Returns the runs of at least `least` free clusters, in clusters, in ascending order.
+    ///
+    /// # Errors
+    /// What is wrong with `$Bitmap`.
+    pub fn free_runs<D: BlockDevice>(&self, volume: &Volume<D>, least: u64) -> Result<Vec<Extent>> {
+        let bitmap = volume.system_data(system::BITMAP)?;
+        let mut found = Vec::new();
+        let mut open = Extent::new(0, 0);
+        let mut close = |run: Extent| {
+            if run.length > 0 && run.length >= least {
+                found.push(run);
+            }
+        };
+        for (chunk, summary) in (0u64..).zip(&self.summaries) {
+            if summary.free == 0 {
+                close(std::mem::replace(&mut open, Extent::new(0, 0)));
+                continue;
+            }
+            // A run may go on over the end of a chunk.
+            for run in self.load(volume, &bitmap, chunk)?.runs() {
+                if open.length > 0 && open.end() == run.offset {
+                    open.length = open.length.saturating_add(run.length);
+                } else {
+                    close(std::mem::replace(&mut open, run));
+                }
+            }
+        }
+        close(open);
+        Ok(found)
+    }
+
     /// Takes `clusters` for VCN `first` and what follows of a file: in one run if there is one so long, else in few.
     ///
     /// With a `goal` they begin there if that cluster is free. `for_mft` prefers the room behind `$MFT`.

@@ -55,7 +55,7 @@ class Endpoint:
         self.moto = DomainDispatcherApplication(create_backend_app)
         self.tasks, self.tokens, self.blocks, self.sizes = {}, {}, {}, {}
         self.fail_block = self.fail_task = False
-        self.puts = []
+        self.puts, self.billing = [], None
 
     def client(self, name, region=HOME):
         return boto3.client(name, region_name=region, endpoint_url=self.url)
@@ -72,6 +72,13 @@ class Endpoint:
             else:
                 code = f"<Error><Code>InvalidParameter</Code><Message>{reason}</Message></Error>"
                 answer = Response(f"<Response><Errors>{code}</Errors></Response>", 400)
+        if self.billing and not answer and request.method == "POST":
+            form = dict(urllib.parse.parse_qsl(body_of(request).decode(errors="replace")))
+            if form.get("Action") == "DescribeImages":
+                # moto knows no billing.
+                answer = Response.from_app(self.moto, environ)
+                billing = f"<platformDetails>{self.billing}</platformDetails><usageOperation>RunInstances:0002</usageOperation>"
+                answer.set_data(answer.get_data(as_text=True).replace("</imageId>", "</imageId>" + billing))
         return (answer or self.moto)(environ, start)
 
     def ebs(self, request):
@@ -79,9 +86,14 @@ class Endpoint:
         place = re.fullmatch(r"/snapshots/(?:completion/)?(snap-\w+)(?:/blocks/(\d+))?", request.path)
         if not place or request.method == "GET":
             if request.path == "/snapshots" and request.method == "POST":
-                size = json.loads(body_of(request))["VolumeSize"]
-                if size * (1 << 30) < os.path.getsize(raw_path):
+                asked = json.loads(body_of(request))
+                if asked["VolumeSize"] * (1 << 30) < os.path.getsize(raw_path):
                     raise Refused("the volume is smaller than the disk")
+                key = asked.get("KmsKeyArn")
+                if key and not re.fullmatch(r"arn:aws[a-z\-]*:kms:.*:[0-9]{12}:key/.*", key):
+                    raise Refused(f"{key} is not the ARN of a key")
+                if bool(key) != ("kms_key" in options and bool(options["kms_key"])):
+                    raise Refused("the key is missing")
             return None
         snapshot, index = place.groups()
         blocks = self.blocks.setdefault(snapshot, {})
@@ -114,6 +126,10 @@ class Endpoint:
         action = form.get("Action", "")
         if action == "RegisterImage":
             self.registered = form
+        if action == "CopyImage":
+            self.copied = form
+        if action == "GetEbsDefaultKmsKeyId":
+            return self.reply(action, "<kmsKeyId>alias/aws/ebs</kmsKeyId>")
         kind = {"ImportImage": "Image", "ImportSnapshot": "Snapshot"}.get(action.removeprefix("Describe").removesuffix("Tasks"))
         if not kind:
             return None
@@ -152,8 +168,8 @@ class Endpoint:
             raise Refused("the service must not assume the role")
         policy = self.client("iam").get_role_policy(RoleName=role, PolicyName="coldforge-import")["PolicyDocument"]
         objects = [one["Resource"] for one in policy["Statement"] if "s3:GetObject" in one["Action"]]
-        if bucket not in str(objects):
-            raise Refused("the role must not read the bucket")
+        if f"arn:aws:s3:::{bucket}/win/*" not in objects:
+            raise Refused("the role must not read the bucket below its prefix")
         name = f"import-{'ami' if kind == 'Image' else 'snap'}-{uuid.uuid4().hex[:17]}"
         self.tasks[name] = {"asked": 0, "made": None, "fails": self.fail_task}
         self.fail_task = False
@@ -178,18 +194,20 @@ class Endpoint:
 
 
 endpoint = Endpoint()
+with open(os.path.join(bundle, "aws", "options.json"), encoding="utf-8") as file:
+    options = json.load(file)
 server = make_server("127.0.0.1", 0, endpoint, threaded=True)
 endpoint.url = f"http://127.0.0.1:{server.port}"
 logging.getLogger("werkzeug").setLevel("ERROR")
 threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
-def commands(folder, state):
+def commands(folder, state, **more):
     tools = os.path.dirname(sys.executable)
     words = {"PATH": f"{tools}:{os.environ['PATH']}", "AWS_ENDPOINT_URL": endpoint.url, "POLL_SECONDS": "0"}
     script = os.path.join(folder, "aws", "commands.sh")
-    environment = {**os.environ, **words, "STATE_DIR": state, "AWS_MAX_ATTEMPTS": "1"}
-    return subprocess.run(["bash", script, route], capture_output=True, text=True, env=environment)
+    environment = {**os.environ, **words, "STATE_DIR": state, "AWS_MAX_ATTEMPTS": "1", **more}
+    return subprocess.run([script, route], capture_output=True, text=True, env=environment)
 
 
 def expect(holds, what, done=None):
@@ -220,19 +238,95 @@ def edit(file, pattern, to):
     return change
 
 
+def refused(what, word, code, change=None, state=None, **more):
+    """Runs a bundle that must be refused before anything is sent; `change` is made in a copy of it."""
+    folder = f"{bundle}-{what}"
+    shutil.copytree(bundle, folder)
+    if change:
+        change(os.path.join(folder, "aws"))
+    done = commands(folder, state or folder + "-state", **more)
+    said = done.returncode == code and word in done.stderr and "hint: " in done.stderr
+    expect(said, f"{what} was not refused", done)
+    shutil.rmtree(folder)
+    there = endpoint.client("s3").list_objects_v2(Bucket="images").get("Contents", [])
+    expect(not there and not endpoint.puts, f"{what}: something was sent")
+
+
 endpoint.client("s3").create_bucket(Bucket="images", CreateBucketConfiguration={"LocationConstraint": HOME})
+if options.get("kms_key"):
+    kms = endpoint.client("kms")
+    kms.create_alias(AliasName=options["kms_key"], TargetKeyId=kms.create_key()["KeyMetadata"]["KeyId"])
+
+# What others may have filled is not believed.
+open_to_all, elsewhere = bundle + "-open", bundle + "-link"
+os.mkdir(open_to_all)
+os.chmod(open_to_all, 0o777)
+refused("state-of-all", "not a folder of yours alone", 3, state=open_to_all)
+os.symlink(bundle, elsewhere)
+refused("state-by-link", "not a folder of yours alone", 3, state=elsewhere)
+refused("state-inside", "lies in the bundle", 3, state=f"{bundle}-state-inside/aws/state")
+foreign = bundle + "-foreign"
+os.makedirs(os.path.join(foreign, route), mode=0o700)
+with open(os.path.join(foreign, route, "image-identity"), "w", encoding="utf-8") as file:
+    file.write("another image\n")
+refused("state-of-another", "another image", 3, state=foreign)
+if route != "direct":
+    refused("bucket", "BUCKET is others", 2, BUCKET="others")
+    refused("no-bucket", "names no bucket", 2, edit(f"import-{route.removeprefix('import-')}.json", '"images"', '"YOUR-BUCKET"'))
+    refused("region", "lies in eu-north-1", 2, edit("commands.sh", "home_region='eu-north-1'", "home_region='eu-west-1'"))
+    # The role is somebody else's as well.
+    iam, other = endpoint.client("iam"), "arn:aws:s3:::others/*"
+    with open(os.path.join(bundle, "aws", "trust-policy.json"), encoding="utf-8") as file:
+        iam.create_role(RoleName="vmimport", AssumeRolePolicyDocument=file.read())
+    theirs = {"Sid": "Image", "Effect": "Allow", "Action": "s3:GetObject", "Resource": other}
+    policy = json.dumps({"Version": "2012-10-17", "Statement": theirs})
+    iam.put_role_policy(RoleName="vmimport", PolicyName="coldforge-import", PolicyDocument=policy)
+if options["account_ids"]:
+    there = endpoint.client("ec2", "eu-west-1")
+    there.enable_ebs_encryption_by_default()
+    refused("default-key", "cannot be shared", 3)
+    there.disable_ebs_encryption_by_default()
+
+if route == "direct":
+    # A snapshot that died while nobody sent anything.
+    dead = bundle + "-dead"
+    endpoint.fail_block = True
+    commands(bundle, dead)
+    with open(os.path.join(dead, route, "direct-snapshot"), encoding="utf-8") as file:
+        lost = file.read().strip()
+    endpoint.client("ec2").delete_snapshot(SnapshotId=lost)
+    done = commands(bundle, dead)
+    expect(done.returncode == 0 and "a new one is started" in done.stderr, "a dead snapshot was not replaced", done)
+    endpoint.client("ec2").deregister_image(ImageId=done.stdout.strip())
+    endpoint.puts = []
+
 state = bundle + "-state"
 endpoint.fail_block = endpoint.fail_task = True
 first = commands(bundle, state)
 reason = "the connection went away" if route == "direct" else "Unsupported configuration"
 expect(first.returncode != 0 and reason in first.stderr, "the run that was cut off said nothing", first)
 again = commands(bundle, state)
+if route == "snapshot":
+    # A snapshot made of a file carries no billing; what is made of it is neither copied nor shared.
+    warned = "warning: this image is a Windows" in again.stderr and "neither copied nor shared" in again.stderr
+    expect(again.returncode == 3 and warned, "nothing was said about billing", again)
+    endpoint.billing = "Windows"
+    again = commands(bundle, state)
+    expect("warning" not in again.stderr, "a Windows was not recognised", again)
 expect(again.returncode == 0, "the second run did not end well", again)
 if wrong:
     sys.exit("\n".join(wrong))
 image = again.stdout.strip()
 third = commands(bundle, state)
 expect((third.returncode, third.stdout.strip()) == (0, image), "a third run did something else", third)
+for folder in [state, os.path.join(state, route)]:
+    expect(os.stat(folder).st_mode & 0o777 == 0o700, f"{folder} is open to others")
+if route != "direct":
+    granted = iam.get_role_policy(RoleName="vmimport", PolicyName="coldforge-import")["PolicyDocument"]["Statement"]
+    expect(theirs in granted, f"what another image needs is gone: {granted}")
+    with open(os.path.join(bundle, "aws", "role-policy.json"), encoding="utf-8") as file:
+        expect(len(granted) == 1 + len(json.load(file)["Statement"]), f"the policy grows: {granted}")
+    expect(len({one["Sid"] for one in granted}) == len(granted), f"two statements of one name: {granted}")
 
 found = endpoint.client("ec2").describe_images(Owners=["self"])["Images"]
 mine = [one for one in found if one["ImageId"] == image]
@@ -241,8 +335,10 @@ if len(mine) != 1:
 tags = {tag["Key"]: tag["Value"] for tag in mine[0]["Tags"]}
 expect(tags.get("Owner") == "it's $(us)" and "coldforge:image-sha256" in tags, f"tags {tags}")
 copies = endpoint.client("ec2", "eu-west-1").describe_images(Owners=["self"])["Images"]
-expect(len(copies) == (1 if route == "import-image" else 0), f"copies {copies}")
-if copies:
+expect(len(copies) == (0 if route == "direct" else 1), f"copies {copies}")
+if copies and options.get("kms_key"):
+    expect(endpoint.copied.get("KmsKeyId") == options["kms_key"], f"{endpoint.copied}")
+if copies and options["account_ids"]:
     shared = endpoint.client("ec2", "eu-west-1").describe_image_attribute(
         ImageId=copies[0]["ImageId"], Attribute="launchPermission"
     )

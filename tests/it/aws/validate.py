@@ -66,6 +66,12 @@ def folder(path):
             requests.append(("ModifyImageAttribute", "modify-image-attribute", place["launch_permission"]))
     for operation, _, value in requests:
         request(f"{path} {operation}", operation, value)
+        if len(value.get("Description", "")) > 255:
+            wrong.append(f"{path} {operation}: a long description")
+        # The narrowest of the models that tags are sent to is that of EBS direct.
+        tags = [tag for one in value.get("TagSpecifications", []) for tag in one["Tags"]]
+        if len(tags) > 50 or any(len(tag["Key"]) > 127 or len(tag["Value"]) > 255 for tag in tags):
+            wrong.append(f"{path} {operation}: tags that AWS does not take")
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(lambda one: command(path, one[1], one[2]), requests))
     # parliament knows identity policies; of the trust policy its form and action are held against its tables.

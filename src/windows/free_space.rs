@@ -1,0 +1,45 @@
+//! Which bytes of a disk no file system reads before it has written them: the free clusters of its NTFS volumes.
+//!
+//! A range counts as free only where that is certain: the partition table contradicts nothing, the volume may be written
+//! to, the strict verifier finds no error in it, and its `$Bitmap` calls the clusters free. Everything else is in use,
+//! zeros or not: other file systems, gaps between partitions, boot sectors, the metadata of NTFS, and zeros in files. A
+//! shadow copy reads what lay in clusters before they were freed, so that a volume with one has no free range either.
+
+use super::locate::{Depth, Site, Survey};
+use crate::base::Extent;
+use crate::base::offset::normalize;
+use crate::base::progress::Silent;
+use crate::disk::{BlockDevice, Window};
+use crate::ntfs::Volume;
+use crate::ntfs::verify::Check;
+
+/// Returns the ranges of a disk that are certainly free, at least `least` bytes each, in ascending order.
+///
+/// What cannot be read has no free ranges.
+pub fn free_extents(device: &dyn BlockDevice, least: u64) -> Vec<Extent> {
+    let Ok(survey) = Survey::of(device, Depth::Volumes) else { return Vec::new() };
+    if !survey.table.refusals.is_empty() {
+        return Vec::new();
+    }
+    normalize(survey.sites.iter().flat_map(|site| of_site(device, site, least).unwrap_or_default()).collect())
+}
+
+/// Returns the free ranges of a partition, in the address space of the disk; `None` where nothing is certain.
+fn of_site(device: &dyn BlockDevice, site: &Site, least: u64) -> Option<Vec<Extent>> {
+    let Site { partition, volume } = site;
+    let report = volume.as_ref().ok()?.as_ref()?;
+    let is_uncertain = partition.refusal.is_some() || partition.is_extended() || !report.refusals.is_empty();
+    if is_uncertain || report.warnings.iter().any(|warning| warning.code == "W-SHADOW-COPIES") {
+        return None;
+    }
+    let window = Window::open(device, partition.start, partition.length_bytes).ok()?;
+    let volume = Volume::open(window).ok()?;
+    if !volume.verify(Check::Full, &Silent).ok()?.is_sound() {
+        return None;
+    }
+    let of_disk = |free: Extent| {
+        let end = free.end().min(partition.length_bytes);
+        Extent::new(partition.start.0.saturating_add(free.offset), end.saturating_sub(free.offset))
+    };
+    Some(volume.free_extents(least).ok()?.into_iter().map(of_disk).collect())
+}
