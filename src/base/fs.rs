@@ -38,7 +38,7 @@ impl Failure for Error {
                 Some("free space on that file system, or choose another output folder")
             }
             io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
-            _ => None,
+            _ => Some("check that the file system can be read and written, then run the command again"),
         }
     }
 }
