@@ -29,6 +29,13 @@ pub(super) fn render(evidence: &Evidence) -> String {
             finding.reason.clone().unwrap_or_default(),
         ]));
     }
+    // Behind the rules: what they cover, as rows that name no rule.
+    for said in &evidence.scope {
+        let mut cells: [String; HEAD.len()] = Default::default();
+        cells[5] = "scope".to_owned();
+        cells[6] = said.clone();
+        text.push_str(&row(cells));
+    }
     text
 }
 

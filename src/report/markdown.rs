@@ -21,6 +21,12 @@ pub(super) fn render(evidence: &Evidence) -> String {
     }
     text.push_str(&row("**all**", evidence.counts(None)));
 
+    if !evidence.scope.is_empty() {
+        text.push_str("\n## What this covers\n\n");
+        for said in &evidence.scope {
+            text.push_str(&format!("- {}\n", escaped(&line(said))));
+        }
+    }
     let open: Vec<&Finding> = evidence.findings.iter().filter(|finding| finding.status == Status::Open).collect();
     if !open.is_empty() {
         text.push_str("\n## Open\n\n| rule | | title | found | required | why |\n|---|---|---|---|---|---|\n");
@@ -60,8 +66,13 @@ pub(super) fn render(evidence: &Evidence) -> String {
 
 /// Returns a text that stays a text inside a table: no mark-up, no HTML, one line.
 fn cell(text: &str) -> String {
+    escaped(&shortened(text))
+}
+
+/// Returns a line in which nothing is mark-up.
+fn escaped(text: &str) -> String {
     let mut cell = String::new();
-    for c in shortened(text).chars() {
+    for c in text.chars() {
         match c {
             '<' => cell.push_str("&lt;"),
             '>' => cell.push_str("&gt;"),
