@@ -102,6 +102,7 @@ fn whole_run(criterion: &mut Criterion) {
         });
         let run = |output: Option<PathBuf>| {
             let job = Harden {
+                sarif: coldforge::report::Results::Open,
                 source: path.clone(),
                 format: None,
                 parent: None,

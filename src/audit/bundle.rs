@@ -18,11 +18,14 @@ use crate::base::interrupt::{Passing, Whole};
 use crate::base::json;
 use crate::base::time::Moment;
 
-const MANIFEST: &str = "manifest.json";
+const SCHEMA: &str = "coldforge/manifest/1";
+/// The list of files with digests and lengths.
+pub const MANIFEST: &str = "manifest.json";
 const SUMS: &str = "SHA256SUMS";
 const SUMS_SIGNATURE: &str = "SHA256SUMS.minisig";
 const LOG: &str = "audit.jsonl";
-const LOG_SIGNATURE: &str = "audit.jsonl.minisig";
+/// The signature of the audit log.
+pub const LOG_SIGNATURE: &str = "audit.jsonl.minisig";
 /// Names that an image must not have, because other files of a bundle have them.
 const RESERVED: [&str; 9] =
     [LOG, LOG_SIGNATURE, "aws", "policy", "provenance.json", "reports", MANIFEST, SUMS, SUMS_SIGNATURE];
@@ -179,11 +182,11 @@ impl Staging {
             self.write(LOG_SIGNATURE, key.sign(LOG, &log, *now).as_bytes())?;
         }
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { schema: "coldforge/manifest/1", image, holds, ebs_linear, files: &self.files };
+        let manifest = Manifest { schema: SCHEMA, image, holds, ebs_linear, files: &self.files };
         let text = json::file(&manifest);
         self.write(MANIFEST, &text)?;
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        let sums: String = self.files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect();
+        let sums = lines_of(&self.files);
         fs::write_new(&self.place(SUMS)?, sums.as_bytes())?;
         if let Some((key, now)) = &signer {
             fs::write_new(&self.place(SUMS_SIGNATURE)?, key.sign(SUMS, sums.as_bytes(), *now).as_bytes())?;
@@ -252,7 +255,7 @@ pub struct Damage {
     pub what: String,
 }
 
-/// What [`Bundle::check`] says of a file that no list names: it is no proof of anything, but no damage either.
+/// What [`Bundle::check`] says of a file that no list names.
 pub const UNLISTED: &str = "is not listed in the manifest";
 
 #[derive(Deserialize)]
@@ -272,14 +275,24 @@ impl Bundle {
     /// [`Error::NotABundle`] if a list is missing, malformed, or names a path outside the bundle.
     pub fn open(folder: &Path) -> Result<Self> {
         let wrong = |file: &str, what| Error::NotABundle { path: folder.to_owned(), file: file.to_owned(), what };
-        if !folder.is_dir() {
-            return Err(fs::failed("open the bundle", folder)(std::io::ErrorKind::NotFound.into()).into());
+        match std::fs::metadata(folder) {
+            Err(error) => return Err(fs::failed("open the bundle", folder)(error).into()),
+            Ok(metadata) if !metadata.is_dir() => {
+                return Err(wrong(".", "a file where the folder of a bundle belongs"));
+            }
+            Ok(_) => {}
         }
-        if !folder.join(SUMS).is_file() {
-            return Err(wrong(SUMS, "no such file"));
-        }
-        let sums = String::from_utf8(fs::read(&folder.join(SUMS), LIST_LIMIT_BYTES)?)
-            .map_err(|_| wrong(SUMS, "bytes that are not text"))?;
+        // A list that lies elsewhere can be changed without this folder being touched.
+        let list = |file: &str| match std::fs::symlink_metadata(folder.join(file)) {
+            Err(_) => Err(wrong(file, "no such file")),
+            Ok(metadata) if metadata.is_symlink() => Err(wrong(file, "a link where a list belongs")),
+            Ok(metadata) if !metadata.is_file() => Err(wrong(file, "no plain file where a list belongs")),
+            Ok(metadata) if metadata.len() > LIST_LIMIT_BYTES => Err(wrong(file, "more bytes than a list has")),
+            Ok(_) => {
+                fs::read(&folder.join(file), LIST_LIMIT_BYTES).map_err(|_| wrong(file, "a list that cannot be read"))
+            }
+        };
+        let sums = String::from_utf8(list(SUMS)?).map_err(|_| wrong(SUMS, "bytes that are not text"))?;
         let mut listed = Vec::new();
         for line in sums.lines() {
             let (hex, path) = line.split_once("  ").ok_or_else(|| wrong(SUMS, "a malformed line"))?;
@@ -289,18 +302,23 @@ impl Bundle {
             }
             listed.push((path.to_owned(), sha256));
         }
-        let text = fs::read(&folder.join(MANIFEST), LIST_LIMIT_BYTES)?;
+        let text = list(MANIFEST)?;
         if !listed.contains(&(MANIFEST.to_owned(), Digest::of(&text))) {
             return Err(wrong(MANIFEST, "another content than SHA256SUMS says"));
         }
         let manifest: ReadManifest =
             serde_json::from_slice(&text).map_err(|_| wrong(MANIFEST, "a document that is not a manifest"))?;
-        if manifest.schema != "coldforge/manifest/1" {
+        if manifest.schema != SCHEMA {
             return Err(wrong(MANIFEST, "an unknown schema"));
         }
-        let mut files = manifest.files.clone();
+        let ReadManifest { image, holds, ebs_linear, files, .. } = manifest;
+        let again = Manifest { schema: SCHEMA, image: &image, holds, ebs_linear: &ebs_linear, files: &files };
+        if json::file(&again) != text {
+            return Err(wrong(MANIFEST, "a member that is unknown, repeated, or not as this version writes it"));
+        }
+        let mut files = files;
         files.push(Listed { path: MANIFEST.into(), bytes: text.len() as u64, sha256: Digest::of(&text) });
-        if files.iter().any(|file| !plain(&file.path)) || !plain(&manifest.image) {
+        if files.iter().any(|file| !plain(&file.path)) || !plain(&image) {
             return Err(wrong(MANIFEST, "a path that leaves the bundle"));
         }
         files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -313,11 +331,16 @@ impl Bundle {
         if files.len() != listed.len() {
             return Err(wrong(SUMS, "another number of files than in the manifest"));
         }
+        if files.windows(2).any(|pair| pair[0].path == pair[1].path) {
+            return Err(wrong(MANIFEST, "a file that is listed twice"));
+        }
+        if sums != lines_of(&files) {
+            return Err(wrong(SUMS, "lines that are not in the order and form of this version"));
+        }
         let listed = |path: &str| files.iter().any(|file| file.path == path);
-        if listed(&manifest.image) == (manifest.holds == Holds::Nothing) {
+        if listed(&image) == (holds == Holds::Nothing) {
             return Err(wrong(MANIFEST, "no entry for the image, or one for an image that lies elsewhere"));
         }
-        let ReadManifest { image, holds, ebs_linear, .. } = manifest;
         Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, files })
     }
 
@@ -328,7 +351,10 @@ impl Bundle {
     /// The operating system's.
     pub fn signed_by(&self) -> Result<Option<std::result::Result<String, Damage>>> {
         if self.path(SUMS_SIGNATURE).symlink_metadata().is_err() {
-            return Ok(None);
+            let is_log_signed = self.files.iter().any(|file| file.path == LOG_SIGNATURE);
+            let stripped =
+                || Damage { path: SUMS_SIGNATURE.into(), what: "is missing: the audit log is signed".into() };
+            return Ok(is_log_signed.then(|| Err(stripped())));
         }
         Ok(Some(self.signature(SUMS_SIGNATURE)?.map(|signature| signature.key())))
     }
@@ -344,7 +370,7 @@ impl Bundle {
             if signature == LOG_SIGNATURE && !self.files.iter().any(|file| file.path == signature) {
                 continue;
             }
-            if !self.path(signature).is_file() {
+            if self.path(signature).symlink_metadata().is_err() {
                 damages.push(Damage { path: signature.into(), what: "is missing: the bundle is not signed".into() });
                 continue;
             }
@@ -367,6 +393,9 @@ impl Bundle {
     }
 
     fn signature(&self, path: &str) -> Result<std::result::Result<Signature, Damage>> {
+        if !self.path(path).symlink_metadata().is_ok_and(|metadata| metadata.is_file()) {
+            return Ok(Err(Damage { path: path.into(), what: "is not a plain file".into() }));
+        }
         let bytes = fs::read(&self.path(path), LIST_LIMIT_BYTES)?;
         let signature = std::str::from_utf8(&bytes).ok().and_then(Signature::parse);
         Ok(signature.ok_or(Damage { path: path.into(), what: "is not a signature as minisign writes it".into() }))
@@ -406,18 +435,22 @@ impl Bundle {
             };
             damages.extend(what.map(|what| Damage { path: file.path.clone(), what }));
         }
-        let known: BTreeSet<&str> =
-            self.files.iter().map(|file| file.path.as_str()).chain([SUMS, SUMS_SIGNATURE]).collect();
+        let mut known: BTreeSet<String> = self.files.iter().map(|file| file.path.clone()).collect();
+        known.extend([SUMS, SUMS_SIGNATURE].map(str::to_owned));
+        // The folders of listed files are known as well; an empty one beside them is not.
+        let folders = self.files.iter().filter_map(|file| Some(format!("{}/", file.path.rsplit_once('/')?.0)));
+        known.extend(folders.collect::<Vec<_>>());
         let mut found = Vec::new();
         list_files(&self.folder, "", &mut found)?;
-        damages.extend(
-            found
-                .into_iter()
-                .filter(|path| !known.contains(path.as_str()))
-                .map(|path| Damage { path, what: UNLISTED.into() }),
-        );
+        let unlisted = found.into_iter().filter(|path| !known.contains(path));
+        damages.extend(unlisted.map(|path| Damage { path, what: UNLISTED.into() }));
         Ok(damages)
     }
+}
+
+/// Returns a list of files as `sha256sum` writes it.
+fn lines_of(files: &[Listed]) -> String {
+    files.iter().map(|file| format!("{}  {}\n", file.sha256, file.path)).collect()
 }
 
 /// Tells whether a listed path is relative and stays inside the bundle.
@@ -433,6 +466,7 @@ fn list_files(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()
         let is_folder = entry.file_type().map_err(fs::failed("read", folder))?.is_dir();
         if is_folder && prefix.is_empty() {
             list_files(&entry.path(), &format!("{name}/"), found)?;
+            found.push(format!("{name}/"));
         } else {
             found.push(name);
         }

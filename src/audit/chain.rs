@@ -60,6 +60,68 @@ pub struct Line {
     pub kind: String,
     /// The whole object.
     pub object: serde_json::Map<String, serde_json::Value>,
+    /// The bytes that the hash covers.
+    content: String,
+}
+
+impl Line {
+    /// Reads what the line says. A line that holds more, less or otherwise spelled than this version writes is refused: it
+    /// would say something that nobody checks.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn record(&self) -> Result<Record, String> {
+        let mut object = self.object.clone();
+        let prev = object.remove("prev").and_then(|prev| serde_json::from_value::<Digest>(prev).ok());
+        object.remove("seq");
+        object.remove("hash");
+        let record: Record = serde_json::from_value(serde_json::Value::Object(object))
+            .map_err(|error| format!("the line is no {} line: {error}", self.kind))?;
+        let written = json::line(&Unsealed { seq: self.seq, record: &record, prev: prev.unwrap_or(Digest([0; 32])) });
+        if written.strip_suffix('}') == Some(self.content.as_str()) {
+            return Ok(record);
+        }
+        let written = serde_json::from_str(&written).unwrap_or_default();
+        let found = serde_json::Value::Object(
+            self.object
+                .iter()
+                .filter(|(name, _)| *name != "hash")
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        );
+        Err(match first_difference(&found, &written) {
+            Some(member) => format!("the member `{member}` is unknown, or not as this version writes it"),
+            None => "the line repeats a member, or is spelled otherwise than this version writes it".to_owned(),
+        })
+    }
+}
+
+/// Returns the path of the first member that is not in both documents, or has another value there.
+fn first_difference(one: &serde_json::Value, other: &serde_json::Value) -> Option<String> {
+    use serde_json::Value::{Array, Object};
+    let below = |name: String, inner: Option<String>| match inner {
+        Some(inner) if !inner.is_empty() => format!("{name}.{inner}"),
+        _ => name,
+    };
+    match (one, other) {
+        (Object(one), Object(other)) => {
+            let missing = one.keys().find(|name| !other.contains_key(*name));
+            let missing = missing.or_else(|| other.keys().find(|name| !one.contains_key(*name)));
+            missing.cloned().or_else(|| {
+                one.iter().find_map(|(name, value)| {
+                    let inner = first_difference(value, other.get(name)?)?;
+                    Some(below(name.clone(), Some(inner)))
+                })
+            })
+        }
+        (Array(one), Array(other)) if one.len() == other.len() => {
+            one.iter().zip(other).enumerate().find_map(|(at, (one, other))| {
+                let inner = first_difference(one, other)?;
+                Some(below(at.to_string(), Some(inner)))
+            })
+        }
+        _ => (one != other).then(String::new),
+    }
 }
 
 /// A broken place in a log.
@@ -113,7 +175,7 @@ pub fn read(text: &str) -> Result<Vec<Line>, Fault> {
             return Err(fault("a line follows the trailer"));
         }
         prev = real;
-        lines.push(Line { seq: lines.len() as u64, kind, object });
+        lines.push(Line { seq: lines.len() as u64, kind, object, content: content.to_owned() });
     }
     if lines.last().is_none_or(|line| line.kind != "trailer") {
         return Err(Fault { line: lines.len() + 1, what: "the trailer is missing, so the log was cut" });
@@ -184,6 +246,46 @@ mod tests {
                 assert!(read(&damaged).is_err(), "bit {bit} of byte {at}");
             }
         }
+    }
+
+    /// Seals the lines of a log again behind a change to the content of one of them.
+    fn resealed(text: &str, number: usize, change: impl Fn(&str) -> String) -> String {
+        let mut prev = Digest([0; 32]);
+        let mut sealed = String::new();
+        for (at, line) in text.lines().enumerate() {
+            let (content, _) = line.split_once(",\"prev\":").unwrap();
+            let content = if at == number { change(content) } else { content.to_owned() };
+            let content = format!("{content},\"prev\":\"{prev}\"");
+            prev = Digest::of(content.as_bytes());
+            sealed.push_str(&format!("{content}{HASH_MARK}{prev}\"}}\n"));
+        }
+        sealed
+    }
+
+    #[test]
+    fn a_line_with_an_unknown_repeated_or_missing_member_is_named() {
+        let lines = |text: &str| {
+            let line = text.lines().nth(1).unwrap().to_owned();
+            let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&line).unwrap();
+            let content = line.rsplit_once(HASH_MARK).unwrap().0.to_owned();
+            Line { seq: 1, kind: "file".into(), object, content }
+        };
+        let whole = log(2);
+        assert!(lines(&whole).record().is_ok());
+        assert_eq!(resealed(&whole, 9, str::to_owned), whole);
+        let forged = |from: &str, to: &str| {
+            let text = resealed(&whole, 1, |content| content.replace(from, to));
+            assert_ne!(text, whole, "{from}");
+            lines(&text).record().unwrap_err()
+        };
+        assert!(forged("\"bytes\":1", "\"bytes\":1,\"approved\":true").contains("`approved`"));
+        assert!(forged("\"bytes\":1", "\"bytes\":1,\"bytes\":1").contains("repeats"));
+        assert!(forged("\"bytes\":1", "\"bytes\": 1").contains("spelled"));
+        assert!(forged("\"bytes\":1,", "").contains("missing field"));
+        assert!(
+            forged("\"extents\":[]", "\"extents\":[{\"offset\":0,\"length\":1,\"by\":2}]").contains("extents.0.by")
+        );
+        assert!(forged("file-1", "\\u0066ile-1").contains("spelled"));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The typed lines of the audit log. Field order is the order in the file.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +12,7 @@ use crate::policy::{Held, Summary};
 use crate::windows::setting::{Content, Identity, Setting, Value};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// Who changed what by which policy; the first line.
@@ -24,11 +25,14 @@ pub enum Record {
     Trailer(Box<Trailer>),
 }
 
+/// The schema of the log.
+pub const SCHEMA: &str = "coldforge/audit/1";
+
 /// The first line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Header {
-    /// `coldforge/audit/1`.
-    pub schema: &'static str,
+    /// [`SCHEMA`].
+    pub schema: Cow<'static, str>,
     /// The program that wrote the log.
     pub tool: Tool,
     /// The moment of the run (`SOURCE_DATE_EPOCH`, where that is set).
@@ -44,21 +48,22 @@ pub struct Header {
 }
 
 /// A program and its version.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Tool {
     /// The name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// The version.
-    pub version: &'static str,
+    pub version: Cow<'static, str>,
 }
 
 impl Tool {
     /// Returns this program.
-    pub const THIS: Self = Self { name: env!("CARGO_PKG_NAME"), version: env!("CARGO_PKG_VERSION") };
+    pub const THIS: Self =
+        Self { name: Cow::Borrowed(env!("CARGO_PKG_NAME")), version: Cow::Borrowed(env!("CARGO_PKG_VERSION")) };
 }
 
 /// An image file.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct ImageRecord {
     /// The file's name without folders.
     pub name: String,
@@ -85,20 +90,23 @@ pub struct LinearChecksum {
 }
 
 /// What was demanded.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Policy {
     /// The benchmark: id, title, version, release, date.
     pub benchmark: serde_json::Value,
     /// SHA-256 of the catalog's text.
     pub catalog_sha256: Digest,
     /// The ids of the components whose rules were joined to it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub with: Vec<String>,
     /// `none` where policies alone were assessed; left out otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stig: Option<String>,
+    /// Whether a STIG or benchmark of another Windows was to be assessed all the same; left out otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub force_stig: bool,
     /// The policies that were assessed beside it, in their order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub policies: Vec<PolicyRecord>,
     /// `low`, `medium` or `high`.
     pub level: String,
@@ -123,10 +131,10 @@ pub struct Policy {
     /// The checks of the preflight that were to be fixed, as they were named.
     pub fixes: Vec<String>,
     /// The components that were to be carried out, in their order.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<ComponentRecord>,
     /// What was to become of their scripts: `fail`, `skip` or `translate`; left out where there are no components.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scripts: Option<String>,
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
@@ -178,7 +186,7 @@ pub struct ComponentRecord {
 }
 
 /// One changed setting.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct ChangeRecord {
     /// The rules that demanded it.
     pub rules: Vec<String>,
@@ -197,7 +205,7 @@ pub struct ChangeRecord {
 }
 
 /// One changed file.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct FileRecord {
     /// The path on the Windows volume.
     pub file: String,
@@ -215,7 +223,7 @@ pub struct FileRecord {
 }
 
 /// The last line.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub struct Trailer {
     /// The image as it is now.
     pub output: ImageRecord,
@@ -227,6 +235,9 @@ pub struct Trailer {
     pub before: Summary,
     /// The assessment after, made anew through the written image.
     pub after: Summary,
+    /// What the result covers, one sentence each: benchmarks, policies and components with digests and counts, what was
+    /// left out, and what a benchmark file lacks.
+    pub scope: Vec<String>,
     /// What the rules demanded and was not done on purpose, with the reason.
     pub held_back: Vec<Held>,
     /// What the rules demanded and the organization waived.
@@ -234,7 +245,7 @@ pub struct Trailer {
     /// What the rules demanded and nothing could be done about there, with the reason.
     pub left_open: Vec<Held>,
     /// What setup may set anew when the image starts for the first time, with what is done about it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub at_risk: Vec<Held>,
     /// SHA-256 of the bundle's `reports/assessment.json`.
     pub assessment_sha256: Digest,
@@ -245,7 +256,7 @@ pub struct Trailer {
 }
 
 /// What readers that this project did not write found in the written image.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub struct SecondOpinion {
     /// The readers, with versions; empty where the build has none.
     pub readers: Vec<String>,

@@ -27,6 +27,24 @@ pub enum Kind {
     Usage,
 }
 
+impl Kind {
+    /// Returns what can be done about any failure of this kind.
+    pub fn advice(self) -> &'static str {
+        match self {
+            Self::Corrupt => {
+                "compare the input with a sound copy: `coldforge check` and `coldforge reg check` list what is wrong"
+            }
+            Self::Io => "check that the file system can be read and written and has room, then run the command again",
+            Self::Limit => "give an input within the limit that the message names",
+            Self::NotFound => "check the spelling of what was named, and that it is there",
+            Self::Refused | Self::Unsupported => {
+                "run `coldforge inspect` to see everything that stands against the image"
+            }
+            Self::Usage => "run the command with --help for its options",
+        }
+    }
+}
+
 /// An error that knows its kind and, where it is a refusal, its stable code and what to do next.
 pub trait Failure: std::error::Error + 'static {
     /// Returns the kind, which decides the exit code.
@@ -42,6 +60,11 @@ pub trait Failure: std::error::Error + 'static {
     /// Returns what the user can do about it, as one imperative sentence without a final period.
     fn hint(&self) -> Option<&'static str> {
         None
+    }
+
+    /// Returns the hint, or what can be done about any failure of its kind: no error leaves the user without a next step.
+    fn advice(&self) -> &'static str {
+        self.hint().filter(|hint| !hint.is_empty()).unwrap_or(self.kind().advice())
     }
 }
 
@@ -59,5 +82,43 @@ pub struct Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.reason)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Plain(Kind, Option<&'static str>);
+
+    impl fmt::Display for Plain {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("it failed")
+        }
+    }
+
+    impl std::error::Error for Plain {}
+
+    impl Failure for Plain {
+        fn kind(&self) -> Kind {
+            self.0
+        }
+
+        fn hint(&self) -> Option<&'static str> {
+            self.1
+        }
+    }
+
+    #[test]
+    fn no_failure_leaves_the_user_without_a_next_step() {
+        use Kind::{Corrupt, Io, Limit, NotFound, Refused, Unsupported, Usage};
+        for kind in [Corrupt, Io, Limit, NotFound, Refused, Unsupported, Usage] {
+            for hint in [None, Some("")] {
+                let advice = Plain(kind, hint).advice();
+                assert!(advice.len() > 20 && !advice.ends_with('.'), "{kind:?}: {advice}");
+            }
+            assert_eq!(Plain(kind, Some("do it")).advice(), "do it");
+        }
     }
 }

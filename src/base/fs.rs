@@ -39,7 +39,7 @@ impl Failure for Error {
             }
             io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
             io::ErrorKind::AlreadyExists => Some("choose another name, or remove what stands there"),
-            _ => Some("look at the file and its disk with the tools of the operating system, and try again"),
+            _ => Some("check that the file system can be read and written, then run the command again"),
         }
     }
 }

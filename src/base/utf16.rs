@@ -29,6 +29,13 @@ pub fn encode_with_nul(text: &str) -> Vec<u8> {
     bytes
 }
 
+/// Encodes texts as REG_MULTI_SZ data: each with its terminating NUL, and a NUL behind the last.
+pub fn encode_list(texts: &[String]) -> Vec<u8> {
+    let mut bytes: Vec<u8> = texts.iter().flat_map(|text| encode_with_nul(text)).collect();
+    bytes.extend_from_slice(&[0, 0]);
+    bytes
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -103,7 +103,7 @@ fn document((partition, report): &Checked) -> Value {
     let members = match report {
         Err(error) => json!({
             "sound": false,
-            "error": { "code": error.code(), "message": chain(error), "hint": error.hint() },
+            "error": { "code": error.code(), "message": chain(error), "hint": error.advice() },
         }),
         Ok(report) => json!({
             "sound": report.is_sound(),

@@ -80,6 +80,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     aws: Aws,
 
+    /// Put the results of all rules into SARIF, not only those of open ones
+    #[arg(long)]
+    sarif_all: bool,
+
     #[command(flatten)]
     signing: Signing,
 }
@@ -218,10 +222,17 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         boot_mode: arguments.boot_mode,
         aws: arguments.aws.options()?,
         must_pass_preflight: arguments.aws.route.is_some() && !arguments.aws.skip_preflight,
+        sarif: options::results(arguments.sarif_all),
         signer: arguments.signing.key()?,
         elapsed: options::elapsed,
     };
     let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
+    if ui.json {
+        ui.document(&document(&outcome));
+    } else {
+        ui.data(&report(&outcome));
+    }
+    // Behind the summary, whose first lines are what somebody must look at, and before the next command.
     for warning in &outcome.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
@@ -229,10 +240,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     if !failed.is_empty() {
         ui.status(&format!("warning: W-PREFLIGHT: {} fail: {}", job.aws.route, failed.join(", ")));
     }
-    if ui.json {
-        ui.document(&document(&outcome));
-    } else {
-        ui.data(&report(&outcome));
+    if !ui.json {
         ui.data(&next(&outcome, &job));
     }
     let breaks = options::breaks(threshold.as_ref(), &outcome.after, ui);
@@ -245,6 +253,7 @@ fn document(outcome: &Outcome) -> serde_json::Value {
         "windows": outcome.windows,
         "benchmark": outcome.after.benchmark,
         "warnings": outcome.warnings,
+        "scope": outcome.scope,
         "before": {"totals": outcome.before.totals},
         "after": {"totals": outcome.after.totals},
         "changes": outcome.applied.len(),
@@ -287,6 +296,12 @@ fn report(outcome: &Outcome) -> String {
     let mut text = scan::machine(&outcome.windows);
     text.push_str(&format!("{}\n\n", outcome.after.benchmark));
     text.push_str(&scan::totals(&outcome.after.totals, Some(&outcome.before.totals)));
+    // What needs somebody's attention comes first: what Amazon would reject, and what is open.
+    text.push_str(&preflight(outcome));
+    let open = scan::findings(&outcome.after);
+    if !open.is_empty() {
+        text.push_str(&format!("\nStill open:\n{open}"));
+    }
     if scan::nothing_assessed(&outcome.after) {
         text.push_str("\nNone of the selected rules can be assessed: nothing was changed, and nothing is proven.\n");
     } else if outcome.applied.is_empty() {
@@ -310,12 +325,10 @@ fn report(outcome: &Outcome) -> String {
     }
     text.push_str(&steps(&outcome.components));
     text.push_str(&at_risk(outcome));
-    let open = scan::findings(&outcome.after);
-    if !open.is_empty() {
-        text.push_str(&format!("\nStill open:\n{open}"));
-    }
     text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
     text.push_str(&scan::waived(&outcome.after));
+    text.push_str(&scan::covered(&outcome.scope));
+    text.push_str(&second_readers(outcome));
     match (&outcome.bundle, &outcome.output) {
         (Some(bundle), Some(output)) => {
             text.push_str(&format!("\n{}\n", bundle.image.display()));
@@ -334,10 +347,6 @@ fn report(outcome: &Outcome) -> String {
                 Holds::Delta => " --source SOURCE".to_owned(),
                 Holds::Nothing => format!(" --image {image}"),
             };
-            text.push_str(&format!("\n{}\n", super::preflight::summary(&outcome.preflight.1)));
-            for check in outcome.preflight.1.failed() {
-                text.push_str(&format!("  {}  {}: {}\n", check.id, check.title, plain(&check.found)));
-            }
             text.push_str(&format!("\nProve it: coldforge verify {folder}{with}\n"));
             if outcome.journal.is_some() {
                 text.push_str(&format!(
@@ -348,6 +357,28 @@ fn report(outcome: &Outcome) -> String {
         _ => text.push_str("\nDry run: nothing was written.\n"),
     }
     text
+}
+
+/// Says what Amazon would reject, and what it would take.
+fn preflight(outcome: &Outcome) -> String {
+    let mut text = format!("\n{}\n", super::preflight::summary(&outcome.preflight.1));
+    for check in outcome.preflight.1.failed() {
+        text.push_str(&format!("  {}  {}: {}\n", check.id, check.title, plain(&check.found)));
+    }
+    text
+}
+
+/// Says how many of the changes readers that this project did not write have read again; nothing if none was asked.
+fn second_readers(outcome: &Outcome) -> String {
+    let Some(opinion) = outcome.second_opinion.as_ref().filter(|opinion| !opinion.readers.is_empty()) else {
+        return String::new();
+    };
+    let rest = match opinion.cannot_read.len() {
+        0 => String::new(),
+        _ => "; the log says why the others were not".to_owned(),
+    };
+    let (agreed, count, readers) = (opinion.agreed, outcome.applied.len(), opinion.readers.join(" and "));
+    format!("\n{agreed} of {count} changes were read again by {readers}{rest}.\n")
 }
 
 /// Returns the next command to type.

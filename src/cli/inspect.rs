@@ -130,11 +130,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
 }
 
 fn refusal(error: &dyn Failure) -> Refusal {
-    Refusal {
-        code: error.code().unwrap_or_default(),
-        reason: error.to_string(),
-        hint: error.hint().unwrap_or_default(),
-    }
+    Refusal { code: error.code().unwrap_or_default(), reason: error.to_string(), hint: error.advice() }
 }
 
 fn site(site: &Site) -> Value {

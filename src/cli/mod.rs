@@ -71,7 +71,7 @@ Examples:
 #[derive(Debug, Subcommand)]
 enum Verb {
     Inspect(inspect::Arguments),
-    Scan(scan::Arguments),
+    Scan(Box<scan::Arguments>),
     Harden(Box<harden::Arguments>),
     Preflight(preflight::Arguments),
     Verify(verify::Arguments),

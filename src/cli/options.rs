@@ -15,6 +15,7 @@ use crate::disk::{Format, Image};
 use crate::pipeline::Demand;
 use crate::policy::source;
 use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
+use crate::report::Results;
 use crate::windows::certificates::input;
 
 /// A values file is small text.
@@ -60,6 +61,10 @@ pub(super) struct Policy {
     /// --policy names alone
     #[arg(long, value_name = "STIG", default_value = "auto")]
     stig: String,
+
+    /// Assess a STIG or benchmark of another Windows than the image's all the same; console, log and reports say so
+    #[arg(long)]
+    force_stig: bool,
 
     /// Apply this benchmark instead: DISA's own XCCDF file, or the zip that it comes in
     #[arg(long, value_name = "FILE", conflicts_with = "stig")]
@@ -157,6 +162,11 @@ pub(super) fn breaks(threshold: Option<&Threshold>, assessment: &Assessment, ui:
     !breaches.is_empty()
 }
 
+/// Returns which results a SARIF document is to hold.
+pub(super) fn results(all: bool) -> Results {
+    if all { Results::All } else { Results::Open }
+}
+
 /// Reads a benchmark file of a sensible size.
 pub(super) fn benchmark(path: &Path) -> Result<Vec<u8>> {
     fs::read(path, policy::xccdf::LIMIT_BYTES).map_err(boxed)
@@ -183,6 +193,7 @@ impl Policy {
         let certificates = self.certificates.as_deref().map(|path| input::from_path(path).map_err(boxed));
         Ok(Demand {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
+            force_stig: self.force_stig,
             benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
             with: self.with.clone(),
             policies: self

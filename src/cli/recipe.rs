@@ -258,9 +258,7 @@ fn report(summary: &Summary) -> String {
         if let Some(error) = &image.error {
             let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
             text.push_str(&format!("  {code}{}\n", plain(&sentence(error))));
-            if let Some(hint) = error.hint() {
-                text.push_str(&format!("  hint: {hint}\n"));
-            }
+            text.push_str(&format!("  hint: {}\n", error.advice()));
         }
         if let Some(bundle) = &image.bundle {
             text.push_str(&format!("  {}\n", bundle.display()));

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::options;
 use super::ui::Ui;
 use super::{Result, Verdict, boxed};
 use crate::base::fs;
@@ -26,6 +27,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FORMAT", value_delimiter = ',', value_parser = format)]
     format: Vec<Format>,
 
+    /// Put the results of all rules into SARIF, not only those of open ones
+    #[arg(long)]
+    sarif_all: bool,
+
     /// The folder to write them to; it is made if it is not there, and no file in it is overwritten
     #[arg(long, short, value_name = "DIR", required_unless_present = "format")]
     output: Option<PathBuf>,
@@ -38,10 +43,18 @@ pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let formats = if arguments.format.is_empty() { Format::all().collect() } else { arguments.format.clone() };
-    let reports = pipeline::report(&arguments.bundle, &formats).map_err(boxed)?;
+    let reports =
+        pipeline::report(&arguments.bundle, &formats, options::results(arguments.sarif_all)).map_err(boxed)?;
     let Some(folder) = &arguments.output else {
-        for report in reports.values() {
-            ui.bytes(report);
+        // XCCDF has a document for each benchmark, and only one of them can stand on stdout: that of Windows.
+        for format in &formats {
+            if let Some(report) = reports.get(format.path()) {
+                ui.bytes(report);
+            }
+        }
+        if reports.len() > formats.len() {
+            let count = reports.len() - formats.len();
+            ui.status(&format!("{count} documents of further benchmarks are left out: -o DIR writes them all"));
         }
         return Ok(Verdict::Done);
     };

@@ -29,6 +29,10 @@ pub(super) struct Arguments {
     /// Write reports (HTML, CKLB, CKL, XCCDF, HDF, OSCAL, SARIF, JUnit, CSV, Markdown) into this new folder
     #[arg(long, value_name = "DIR")]
     reports: Option<PathBuf>,
+
+    /// Put the results of all rules into SARIF, not only those of open ones
+    #[arg(long, requires = "reports")]
+    sarif_all: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
@@ -43,7 +47,9 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
     let document = Document::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
-        let files = pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog).map_err(boxed)?;
+        let files =
+            pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog, options::results(arguments.sarif_all));
+        let files = files.map_err(boxed)?;
         ui.status(&format!("{} files in {}", files.len(), folder.display()));
     }
     if ui.json {
@@ -51,6 +57,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     } else {
         let mut text = machine(&scan.windows);
         text.push_str(&format!("{}\n\n{}", scan.assessment.benchmark, totals(&scan.assessment.totals, None)));
+        text.push_str(&covered(&scan.assessment.scope));
         let open = findings(&scan.assessment);
         if nothing_assessed(&scan.assessment) {
             text.push_str("\nNone of the selected rules can be assessed: nothing is said about this image.\n");
@@ -65,6 +72,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     }
     let breaks = options::breaks(threshold.as_ref(), &scan.assessment, ui);
     Ok(if breaks || arguments.policy.fails(&scan.assessment) { Verdict::Open } else { Verdict::Done })
+}
+
+/// Says what a result covers.
+pub(super) fn covered(scope: &[String]) -> String {
+    let lines: String = scope.iter().map(|said| format!("  {}\n", plain(said))).collect();
+    if lines.is_empty() { lines } else { format!("\nThis covers:\n{lines}") }
 }
 
 /// Tells whether not a single rule was assessed, so that "nothing is open" would mean nothing.

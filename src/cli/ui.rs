@@ -90,7 +90,7 @@ impl Ui {
                 "kind": error.kind(),
                 "code": error.code(),
                 "message": text,
-                "hint": error.hint(),
+                "hint": error.advice(),
             });
             self.document(&document);
         }
@@ -103,10 +103,7 @@ impl Ui {
         let text = chain(error);
         let code = error.code().map(|code| format!("[{code}] ")).unwrap_or_default();
         let (red, plain) = if color() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-        let mut message = format!("{red}error:{plain} {code}{}\n", lines(&text));
-        if let Some(hint) = error.hint() {
-            message.push_str(&format!("\nhint: {hint}\n"));
-        }
+        let message = format!("{red}error:{plain} {code}{}\n\nhint: {}\n", lines(&text), error.advice());
         let _ = io::stderr().lock().write_all(message.as_bytes());
     }
 

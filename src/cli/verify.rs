@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::options::{Gate, breaks};
-use super::ui::{Ui, plain};
+use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed, signing};
 use crate::pipeline::{self, Given};
 
@@ -41,6 +41,16 @@ pub(super) struct Arguments {
     gate: Gate,
 }
 
+/// Lays out what is proven with the source and without it.
+fn claims() -> String {
+    let word = |proven: bool| if proven { "yes" } else { "no" }.to_owned();
+    let mut rows = vec![["without --source", "with", "what is proven of an intact bundle"].map(str::to_owned).to_vec()];
+    for claim in pipeline::CLAIMS {
+        rows.push(vec![word(claim.without_source), word(claim.with_source), claim.claim.to_owned()]);
+    }
+    format!("\n{}", columns(&rows))
+}
+
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Arguments { bundle, source, image, parent, public_key, gate } = arguments;
     let threshold = gate.read()?;
@@ -55,12 +65,18 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             "intact": intact,
             "proven": proof.proven,
             "problems": proof.problems,
+            "scope": proof.scope,
             "notes": proof.notes,
+            "source_given": source.is_some(),
+            "claims": pipeline::CLAIMS,
         }));
     } else {
         let mut text = String::new();
         for claim in &proof.proven {
             text.push_str(&format!("ok       {}\n", plain(claim)));
+        }
+        for said in &proof.scope {
+            text.push_str(&format!("covers   {}\n", plain(said)));
         }
         for note in &proof.notes {
             text.push_str(&format!("note     {}\n", plain(note)));
@@ -68,6 +84,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         for problem in &proof.problems {
             text.push_str(&format!("PROBLEM  {}: {}\n", plain(&problem.place), plain(&problem.what)));
         }
+        text.push_str(&claims());
         let verdict = if intact { "is intact" } else { "is NOT intact" };
         text.push_str(&format!("\n{} {verdict}\n", bundle.display()));
         ui.data(&text);

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::component::{Component, Desk, Fault, Flaw, Position, Scripts, StepTold};
-use super::{Error, Result};
+use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
 use crate::base::time::Moment;
@@ -30,6 +30,8 @@ pub(super) const BENCHMARKS: [&str; 2] = ["policy/benchmark.xml", "policy/benchm
 pub struct Demand {
     /// The benchmark's id, such as `ws2022`; `None` takes the one that fits the machine.
     pub stig: Option<String>,
+    /// Whether a STIG or benchmark of another Windows is assessed all the same.
+    pub force_stig: bool,
     /// A benchmark file as its publisher made it, which then stands in for a built-in one.
     pub benchmark: Option<Vec<u8>>,
     /// The components whose benchmarks are assessed beside it, such as `edge`; `all` for every one.
@@ -73,7 +75,14 @@ pub struct Demand {
 /// A demand that was held against a catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Resolved {
+    demand: Demand,
     pub(super) catalog: Cow<'static, Catalog>,
+    /// SHA-256 of the main benchmark's text or file, without what was joined to it.
+    pub(super) own_sha256: digest::Digest,
+    /// Whether the main benchmark is for another Windows.
+    is_forced: bool,
+    /// What the main benchmark is not: for this Windows, of the newest release, whole.
+    pub(super) notices: Vec<String>,
     pub(super) selection: Selection,
     pub(super) values: Values,
     waivers: Waivers,
@@ -89,7 +98,10 @@ pub(super) struct Resolved {
 impl Resolved {
     /// Assesses a machine.
     pub(super) fn assess(&self, machine: &dyn Readings) -> Assessment {
-        policy::assess(&self.catalog, &self.selection, &self.values, machine).with_waivers(&self.waivers)
+        let mut assessment =
+            policy::assess(&self.catalog, &self.selection, &self.values, machine).with_waivers(&self.waivers);
+        assessment.scope = scope::of_assessment(&self.demand, self, &assessment);
+        assessment
     }
 
     /// Plans what closes the open findings of an assessed machine.
@@ -245,12 +257,24 @@ impl Demand {
         let policies = self.policies.iter().map(Catalog::of_policy).collect::<std::result::Result<Vec<_>, _>>()?;
         source::agree(&policies)?;
         let mut policies = policies.iter();
+        let (mut notices, mut is_forced) = (Vec::new(), false);
         let mut catalog = match (&self.benchmark, &self.stig) {
             (None, Some(id)) if id == NO_STIG => Cow::Owned(policies.next().ok_or(policy::Error::NoPolicy)?.clone()),
-            (Some(file), _) => Cow::Owned(Catalog::of_benchmark(file)?),
-            (None, Some(id)) => Cow::Borrowed(Catalog::named(id)?),
+            (Some(file), _) => {
+                let document = policy::xccdf::read(file).map_err(Box::new).map_err(policy::Error::from)?;
+                is_forced = self.fit(document.fits(identity), &mut notices)?;
+                let catalog = policy::xccdf::Imported::of(&document).catalog;
+                notices.extend(policy::lacks(&catalog));
+                Cow::Owned(catalog)
+            }
+            (None, Some(id)) => {
+                let catalog = Catalog::named(id)?;
+                is_forced = self.fit(catalog.fits(identity), &mut notices)?;
+                Cow::Borrowed(catalog)
+            }
             (None, None) => Cow::Borrowed(Catalog::for_identity(identity)?),
         };
+        let own_sha256 = catalog.sha256;
         let mut components: Vec<&Catalog> = Catalog::components_named(&self.with)?;
         components.extend(policies);
         if !components.is_empty() {
@@ -269,7 +293,11 @@ impl Demand {
         let waivers = self.waivers.as_deref().map(|text| Waivers::parse(text, &catalog, today)).transpose()?;
         let selection = Selection::new(&catalog, self.level(), self.role, &self.only, &self.skip)?;
         Ok(Resolved {
+            demand: self.clone(),
             catalog,
+            own_sha256,
+            is_forced,
+            notices,
             selection,
             values: values.unwrap_or_default(),
             waivers: waivers.unwrap_or_default(),
@@ -283,8 +311,21 @@ impl Demand {
         })
     }
 
+    /// Takes a benchmark that fits; of one that does not, notes that it was forced, where that was asked for, and tells
+    /// that it was.
+    fn fit(&self, fits: std::result::Result<(), policy::Error>, notices: &mut Vec<String>) -> Result<bool> {
+        match fits {
+            Err(error @ policy::Error::StigMismatch { .. }) if self.force_stig => {
+                notices.push(format!("W-STIG-FORCED: {error}; it was assessed because --force-stig was given"));
+                Ok(true)
+            }
+            fits => Ok(fits.map(|()| false)?),
+        }
+    }
+
     /// Returns the demand as the audit log records it.
-    pub(super) fn record(&self, catalog: &Catalog) -> audit::Policy {
+    pub(super) fn record(&self, resolved: &Resolved) -> audit::Policy {
+        let catalog = &resolved.catalog;
         audit::Policy {
             benchmark: json!(Benchmark::of(catalog)),
             catalog_sha256: catalog.sha256,
@@ -295,6 +336,8 @@ impl Demand {
                 .filter(|id| Catalog::named(id).is_ok())
                 .collect(),
             stig: self.stig.clone().filter(|stig| stig == NO_STIG && self.benchmark.is_none()),
+            // Only where it made a difference: what changes nothing could be said of any run.
+            force_stig: resolved.is_forced,
             policies: self.policies.iter().map(record_of).collect(),
             level: self.level().to_string(),
             role: self.role.to_string(),
@@ -330,6 +373,10 @@ impl Demand {
             stig: match &policy["stig"] {
                 Value::Null => Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
                 _ => Some(text("stig")?.to_owned()),
+            },
+            force_stig: match &policy["force_stig"] {
+                Value::Null => false,
+                forced => forced.as_bool().ok_or("force_stig")?,
             },
             benchmark: None,
             policies: policies_of(policy).ok_or("policies")?,

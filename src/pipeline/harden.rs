@@ -5,6 +5,7 @@
 //! third time, and readers that this project did not write look at every changed value. Only then does the bundle appear
 //! under its name. A run in place that fails behind its last write takes that write back.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,10 +14,10 @@ use serde::Serialize;
 
 use super::component::{self, Component, StepTold};
 use super::output::{self, Edited, TakeBack};
-use super::{Demand, Document, Emission, Error, Result, reports};
+use super::{Demand, Document, Emission, Error, Result, reports, scope};
 use crate::audit::{
-    Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion, SecretKey,
-    Staging, Tool, Trailer,
+    self, Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion,
+    SecretKey, Staging, Tool, Trailer,
 };
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
@@ -27,6 +28,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
+use crate::report::Results;
 use crate::windows::setting::{Identity, Readings, Setting};
 use crate::windows::{self, BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 
@@ -53,6 +55,8 @@ pub struct Harden {
     pub aws: aws::Options,
     /// Whether a check of the preflight that fails ends the run.
     pub must_pass_preflight: bool,
+    /// Which results the bundle's SARIF document holds.
+    pub sarif: Results,
     /// The key that signs the bundle.
     pub signer: Option<SecretKey>,
     /// A monotonic clock for the timings, which reach no file: this floor has none of its own.
@@ -82,6 +86,8 @@ pub struct Outcome {
     pub at_risk: Vec<Held>,
     /// What became of each step of the components, in their order.
     pub components: Vec<StepTold>,
+    /// What the result covers, one sentence each, in the words of the log and the reports.
+    pub scope: Vec<String>,
     /// The image as it was; `None` in a dry run, which digests nothing.
     pub source: Option<ImageRecord>,
     /// The image as it is; `None` in a dry run.
@@ -276,7 +282,13 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         let evidence = Evidence::of(&overlay);
         Facts::new(Container::to_be(format), &evidence, job.aws.route, true).has_ena()
     };
+    let recorded = job.demand.record(&demand);
+    let changed: Vec<Vec<String>> = edit.applied.iter().map(|applied| applied.rules.clone()).collect();
+    let mut covered = after.scope.clone();
+    covered.extend(scope::of_components(&recorded.components, &changed));
+    warnings.extend(scope::warnings(&covered).cloned());
     let mut outcome = Outcome {
+        scope: covered,
         preflight,
         windows,
         warnings,
@@ -353,14 +365,6 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             (source, record(&output, &name, &sums), (sums.blocks, unsent(&output)), second_opinion, exported)
         }
     };
-    if !second_opinion.readers.is_empty() && second_opinion.agreed < edit.applied.len() {
-        outcome.warnings.push(format!(
-            "W-SECOND-OPINION: {} of {} changes were read again by {}; the log says why the others were not",
-            second_opinion.agreed,
-            edit.applied.len(),
-            second_opinion.readers.join(" and ")
-        ));
-    }
     outcome.second_opinion = Some(second_opinion.clone());
     let holds = match output.sha256 {
         None => Holds::Nothing,
@@ -384,6 +388,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         files: edit.files.len(),
         before: outcome.before.totals,
         after: outcome.after.totals,
+        scope: outcome.scope.clone(),
         assessment_sha256: Digest::of(&assessment),
         held_back: outcome.held_back.clone(),
         waived: outcome.waived.clone(),
@@ -393,12 +398,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         second_opinion,
     };
     let header = Header {
-        schema: "coldforge/audit/1",
+        schema: Cow::Borrowed(audit::SCHEMA),
         tool: Tool::THIS,
         started: job.now,
         source: source.clone(),
         windows: outcome.windows.clone(),
-        policy: job.demand.record(&demand.catalog),
+        policy: recorded,
         warnings: outcome.warnings.clone(),
     };
     let log = log(header, &edit, trailer);
@@ -437,7 +442,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             }
         }
     }
-    reports::write_all(&mut staging, (&assessment, &log), checked.as_deref(), &demand.catalog)?;
+    reports::write_all(&mut staging, (&assessment, &log), checked.as_deref(), &demand.catalog, job.sarif)?;
     if let Some(key) = &job.signer {
         staging.sign(key.clone(), job.now);
     }

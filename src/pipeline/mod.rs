@@ -3,6 +3,7 @@
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
+mod claims;
 mod clocks;
 pub mod component;
 mod demand;
@@ -20,9 +21,11 @@ mod reports;
 mod retention;
 mod scan;
 mod schedule;
+mod scope;
 mod verify;
 mod webhook;
 
+pub use claims::{CLAIMS, Claim};
 pub use clocks::{Ci, is_own_unit, shell_word, units, workflow};
 pub use demand::Demand;
 pub use error::Error;

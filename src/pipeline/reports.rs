@@ -11,7 +11,7 @@ use crate::aws;
 use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::policy::Catalog;
-use crate::report::{Evidence, Format};
+use crate::report::{Evidence, Format, Results};
 
 /// The assessment document of a bundle.
 pub(super) const ASSESSMENT: &str = "reports/assessment.json";
@@ -28,15 +28,14 @@ pub(super) fn write_all(
     (assessment, log): (&[u8], &str),
     preflight: Option<&[u8]>,
     catalog: &Catalog,
+    sarif: Results,
 ) -> Result<()> {
     let mut evidence = Evidence::read(&String::from_utf8_lossy(assessment), Some(log), Some(catalog))?;
     if let Some(preflight) = preflight {
         evidence = evidence.with_preflight(&String::from_utf8_lossy(preflight))?;
     }
-    for format in Format::all() {
-        if let Some(report) = format.render(&evidence) {
-            staging.write(format.path(), &report)?;
-        }
+    for (path, report) in Format::all().flat_map(|format| format.files(&evidence, sarif)) {
+        staging.write(&path, &report)?;
     }
     Ok(())
 }
@@ -45,15 +44,42 @@ pub(super) fn write_all(
 ///
 /// # Errors
 /// If there is no bundle, or its documents cannot be read; [`Error::NoReport`] if a format tells of what did not happen.
-pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str, Vec<u8>>> {
-    let bundle = Bundle::open(folder)?;
+pub fn report(folder: &Path, formats: &[Format], sarif: Results) -> Result<BTreeMap<String, Vec<u8>>> {
+    let evidence = evidence(&Bundle::open(folder)?)?;
+    let mut rendered = BTreeMap::new();
+    for format in formats {
+        let files = format.files(&evidence, sarif);
+        if files.is_empty() {
+            return Err(Error::NoReport { format: *format });
+        }
+        rendered.extend(files);
+    }
+    Ok(rendered)
+}
+
+/// Renders every report of a bundle again, each with its place and the contents that it may have: that of SARIF depends
+/// on whether all results were asked for.
+pub(super) fn rendered(bundle: &Bundle) -> Result<BTreeMap<String, Vec<Vec<u8>>>> {
+    let evidence = evidence(bundle)?;
+    let mut rendered: BTreeMap<String, Vec<Vec<u8>>> = BTreeMap::new();
+    for sarif in [Results::Open, Results::All] {
+        let formats = Format::all().filter(|format| sarif == Results::Open || *format == Format::Sarif);
+        for (path, report) in formats.flat_map(|format| format.files(&evidence, sarif)) {
+            rendered.entry(path).or_default().push(report);
+        }
+    }
+    Ok(rendered)
+}
+
+/// Reads what the reports of a bundle are made of.
+fn evidence(bundle: &Bundle) -> Result<Evidence> {
     let read = |file: &str| -> Result<String> {
         Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
     };
     let assessment = read(ASSESSMENT)?;
     let log = read(LOG)?;
     let policies = policies(&log)?;
-    let own = match benchmark(&bundle)? {
+    let own = match benchmark(bundle)? {
         Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
         None => catalog_of(&assessment, &policies),
     };
@@ -62,11 +88,7 @@ pub fn report(folder: &Path, formats: &[Format]) -> Result<BTreeMap<&'static str
     if bundle.files.iter().any(|file| file.path == aws::PREFLIGHT) {
         evidence = evidence.with_preflight(&read(aws::PREFLIGHT)?)?;
     }
-    let render = |format: &Format| {
-        let report = format.render(&evidence).ok_or(Error::NoReport { format: *format })?;
-        Ok((format.path(), report))
-    };
-    formats.iter().map(render).collect()
+    Ok(evidence)
 }
 
 /// Returns where a bundle keeps a file that a component brought.
@@ -84,12 +106,10 @@ pub(super) fn benchmark(bundle: &Bundle) -> Result<Option<Vec<u8>>> {
 ///
 /// # Errors
 /// The operating system's, and if a file stands there already.
-pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Result<Vec<PathBuf>> {
+pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog, sarif: Results) -> Result<Vec<PathBuf>> {
     let evidence = Evidence::read(&String::from_utf8_lossy(assessment), None, Some(catalog))?;
-    let reports = Format::all().filter_map(|format| {
-        let name = format.path().rsplit('/').next()?;
-        Some((folder.join(name), format.render(&evidence)?))
-    });
+    let rendered = Format::all().flat_map(|format| format.files(&evidence, sarif));
+    let reports = rendered.filter_map(|(path, report)| Some((folder.join(path.rsplit('/').next()?), report)));
     let files: Vec<(PathBuf, Vec<u8>)> =
         reports.chain([(folder.join("assessment.json"), assessment.to_vec())]).collect();
     fs::create_folder(folder)?;

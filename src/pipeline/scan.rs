@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Demand, Result};
+use super::{Demand, Result, scope};
 use crate::base::json;
 use crate::base::time::Moment;
 use crate::disk::Image;
@@ -53,7 +53,7 @@ fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand, now: Momen
     let plan = demand.plan(&assessment, machine)?;
     Ok(Scan {
         windows: machine.identity().clone(),
-        warnings: warnings.to_vec(),
+        warnings: warnings.iter().chain(scope::warnings(&assessment.scope)).cloned().collect(),
         assessment,
         held_back: plan.held_back,
         catalog: demand.catalog,

@@ -10,7 +10,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::component;
 use super::harden::{self, Edit, Sums};
-use super::{Demand, Document, Error, Result, reports};
+use super::{Demand, Document, Error, Result, reports, scope};
 use crate::audit::{self, Bundle, Holds, Line, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
@@ -21,7 +21,6 @@ use crate::base::time::Moment;
 use crate::base::{Extent, fs};
 use crate::disk::{self, BlockDevice as _, Blocks, Format, Image, Overlay};
 use crate::policy::Assessment;
-use crate::report;
 use crate::windows::setting::{Readings as _, Setting, Value};
 use crate::windows::{BootMode, Evidence, Machine};
 
@@ -29,7 +28,7 @@ use crate::windows::{BootMode, Evidence, Machine};
 const LOG_LIMIT_BYTES: u64 = 256 << 20;
 
 /// What was proven of a bundle.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct Proof {
     /// What holds, one sentence each, in the order of proving.
     pub proven: Vec<String>,
@@ -37,6 +36,8 @@ pub struct Proof {
     pub problems: Vec<Problem>,
     /// What was noticed and proves nothing either way.
     pub notes: Vec<String>,
+    /// What the result covers, one sentence each, as the log and every report say it; proven by a fresh assessment.
+    pub scope: Vec<String>,
     /// The fresh assessment of the image; `None` if it did not come to that, and then there are problems.
     #[serde(skip)]
     pub assessment: Option<Assessment>,
@@ -94,53 +95,65 @@ impl Proof {
 /// Proves the bundle in `folder`, and with the source also that the image differs from it only where the log says.
 ///
 /// # Errors
-/// If there is no bundle to judge, if its image needs something that was not given ([`Error::ImageElsewhere`], or
-/// [`disk::Error::ParentMissing`] for a differencing disk without its source), or the operating system fails. Everything
-/// that is merely wrong is a [`Problem`].
+/// If there is nothing at `folder`, if an intact bundle's image needs something that was not given
+/// ([`Error::ImageElsewhere`], or [`disk::Error::ParentMissing`] for a differencing disk without its source), or the
+/// source cannot be read. Everything that is wrong with the bundle itself is a [`Problem`], also that it is none.
 pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Result<Proof> {
-    let bundle = Bundle::open(folder)?;
-    if bundle.holds == Holds::Nothing && given.image.is_none() {
-        return Err(Error::ImageElsewhere { name: bundle.image });
-    }
-    let mut proof = Proof { proven: Vec::new(), problems: Vec::new(), notes: Vec::new(), assessment: None };
-    progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
-    for damage in bundle.check(&|bytes| progress.advance(bytes))? {
-        if damage.what == audit::UNLISTED {
-            proof.notes.push(format!("{} {}", damage.path, damage.what));
-        } else {
-            proof.deny(damage.path, damage.what);
+    let mut proof = Proof::default();
+    let bundle = match Bundle::open(folder) {
+        Ok(bundle) => bundle,
+        Err(audit::Error::NotABundle { file, what, .. }) => {
+            proof.deny(file, format!("this is no whole bundle: {what}"));
+            return Ok(proof);
         }
+        Err(error) => return Err(error.into()),
+    };
+    progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
+    match bundle.check(&|bytes| progress.advance(bytes)) {
+        Ok(damages) => {
+            for damage in damages {
+                proof.deny(damage.path, damage.what);
+            }
+        }
+        Err(error) => proof.deny(".", format!("its files cannot be read: {}", chain_of(&error))),
     }
     if proof.problems.is_empty() {
         proof.proven.push(format!("{} files have the digests of manifest.json and SHA256SUMS", bundle.files.len()));
     }
-    prove_signatures(&bundle, given.public_key.as_ref(), &mut proof)?;
-    let text = match fs::read(&bundle.path("audit.jsonl"), LOG_LIMIT_BYTES) {
-        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
-        Err(_) => {
-            proof.deny("audit.jsonl", "it cannot be read");
+    if let Err(error) = prove_signatures(&bundle, given.public_key.as_ref(), &mut proof) {
+        proof.deny("SHA256SUMS.minisig", chain_of(&error));
+    }
+    let Some(lines) = prove_chain(&bundle, &mut proof) else { return Ok(proof) };
+    if let Err(error) = prove_reports(&bundle, &mut proof) {
+        proof.deny(reports::ASSESSMENT, format!("the reports cannot be made again: {}", chain_of(&error)));
+    }
+    let benchmark = match reports::benchmark(&bundle) {
+        Ok(benchmark) => benchmark,
+        Err(error) => {
+            proof.deny("policy", chain_of(&error));
             return Ok(proof);
         }
     };
-    let lines = match audit::read(&text) {
-        Ok(lines) => lines,
-        Err(fault) => {
-            proof.deny(format!("audit.jsonl line {}", fault.line), fault.what);
-            return Ok(proof);
-        }
-    };
-    proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
-    prove_reports(&bundle, &mut proof)?;
-    let log = Log { bundle: &bundle, lines: &lines, benchmark: reports::benchmark(&bundle)? };
+    let log = Log { bundle: &bundle, lines: &lines, benchmark };
+    if holds_of(&log.trailer()["output"]) != bundle.holds {
+        proof.deny("manifest.json", "it says otherwise than the log what the bundle holds of the image");
+    }
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
+        prove_kinds(&bundle, &log, None, &mut proof);
         return Ok(proof); // a damaged image is not worth parsing: its digest already told
     }
     progress.start("assessing", 0);
     match prove_image(&bundle, &log, given, &mut proof) {
-        Ok(()) => {}
-        Err(error @ Error::Disk(disk::Error::ParentMissing { .. })) if given.source.is_none() => return Err(error),
+        Ok(import_files) => prove_kinds(&bundle, &log, Some(&import_files), &mut proof),
+        // What is asked of the caller comes last: a bundle that is broken anyway does not verify, whatever is given.
+        Err(error @ (Error::ImageElsewhere { .. } | Error::Disk(disk::Error::ParentMissing { .. })))
+            if proof.problems.is_empty() && given.source.is_none() && bundle.holds != Holds::Image =>
+        {
+            return Err(error);
+        }
         Err(error) => {
             proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
+            prove_kinds(&bundle, &log, None, &mut proof);
             return Ok(proof);
         }
     }
@@ -151,6 +164,85 @@ pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Resul
     }
     progress.finish();
     Ok(proof)
+}
+
+/// Returns what a bundle holds of an image that a log describes: one that was written in place has no digest of its file.
+fn holds_of(output: &Json) -> Holds {
+    let format: Option<Format> = output["format"].as_str().and_then(|text| text.parse().ok());
+    match (output["sha256"].is_null(), format.is_some_and(|format| format != format.alone())) {
+        (true, _) => Holds::Nothing,
+        (false, true) => Holds::Delta,
+        (false, false) => Holds::Image,
+    }
+}
+
+/// Proves the chain of the log, and that its lines hold what this version writes and nothing else; `None` if there is no
+/// log that could be read.
+fn prove_chain(bundle: &Bundle, proof: &mut Proof) -> Option<Vec<Line>> {
+    let text = match fs::read(&bundle.path(reports::LOG), LOG_LIMIT_BYTES).map(String::from_utf8) {
+        Ok(Ok(text)) => text,
+        Ok(Err(_)) => {
+            proof.deny(reports::LOG, "it is no text");
+            return None;
+        }
+        Err(error) => {
+            proof.deny(reports::LOG, chain_of(&error));
+            return None;
+        }
+    };
+    let lines = match audit::read(&text) {
+        Ok(lines) => lines,
+        Err(fault) => {
+            proof.deny(format!("audit.jsonl line {}", fault.line), fault.what);
+            return None;
+        }
+    };
+    proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
+    if lines.first().is_some_and(|header| header.object.get("schema") != Some(&json!(audit::SCHEMA))) {
+        proof.deny("audit.jsonl line 1", format!("its schema is not {}", audit::SCHEMA));
+    }
+    let odd: Vec<(usize, String)> =
+        lines.iter().enumerate().filter_map(|(at, line)| Some((at.saturating_add(1), line.record().err()?))).collect();
+    if odd.is_empty() {
+        proof.proven.push("audit.jsonl: each line holds the members that this version writes, and no other".to_owned());
+    }
+    for (line, what) in odd {
+        proof.deny(format!("audit.jsonl line {line}"), what);
+    }
+    Some(lines)
+}
+
+/// Proves that every listed file is one that such a bundle holds; `import_files` are those for AWS, or `None` where it
+/// could not be told which there are.
+fn prove_kinds(bundle: &Bundle, log: &Log<'_>, import_files: Option<&[&'static str]>, proof: &mut Proof) {
+    let mut known: Vec<String> =
+        [reports::LOG, audit::LOG_SIGNATURE, audit::MANIFEST, reports::ASSESSMENT].map(str::to_owned).to_vec();
+    known.extend(Some(bundle.image.clone()).filter(|_| bundle.holds != Holds::Nothing));
+    known.extend(reports::rendered(bundle).unwrap_or_default().into_keys());
+    match import_files {
+        Some(paths) => known.extend(paths.iter().map(|path| (*path).to_owned())),
+        None => {
+            let paths = bundle.files.iter().map(|file| &file.path);
+            known.extend(paths.filter(|path| path.starts_with("aws/")).cloned());
+        }
+    }
+    if let Ok(demand) = log.demand() {
+        known.extend(demand.benchmark_path().map(str::to_owned));
+        let brought = demand.components.iter().flat_map(component::Component::files);
+        known.extend(brought.map(|content| reports::brought(content.sha256)));
+    }
+    let unknown: Vec<&str> = bundle
+        .files
+        .iter()
+        .map(|file| file.path.as_str())
+        .filter(|path| !known.iter().any(|one| one == path))
+        .collect();
+    if unknown.is_empty() {
+        proof.proven.push("each listed file is one that such a bundle holds".to_owned());
+    }
+    for path in unknown {
+        proof.deny(path, "it is listed, and no bundle of such a run holds this file");
+    }
 }
 
 /// Returns an error's sentence with those of its causes.
@@ -232,21 +324,13 @@ fn prove_signatures(bundle: &Bundle, key: Option<&PublicKey>, proof: &mut Proof)
 
 /// Proves that every report is what the bundle's documents give.
 fn prove_reports(bundle: &Bundle, proof: &mut Proof) -> Result<()> {
-    let formats: Vec<report::Format> = report::Format::all().collect();
-    let rendered = match reports::report(&bundle.folder, &formats) {
-        Ok(rendered) => rendered,
-        Err(error @ (Error::Report(_) | Error::NoReport { .. })) => {
-            proof.deny(reports::ASSESSMENT, chain_of(&error));
-            return Ok(());
-        }
-        Err(error) => return Err(error),
-    };
+    let rendered = reports::rendered(bundle)?;
     let mut wrong = 0;
-    for (path, report) in &rendered {
+    for (path, reports) in &rendered {
         let stands = fs::read(&bundle.path(path), LOG_LIMIT_BYTES).ok();
-        if stands.as_ref() != Some(report) {
+        if !stands.is_some_and(|stands| reports.contains(&stands)) {
             wrong += 1;
-            proof.deny(*path, "it is not what the assessment and the audit log give");
+            proof.deny(path, "it is not what the assessment and the audit log give");
         }
     }
     if wrong == 0 {
@@ -264,7 +348,9 @@ fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums>
 }
 
 /// Proves what the log says of the image.
-fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<()> {
+///
+/// Returns the paths of the files for AWS that such a bundle holds.
+fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<Vec<&'static str>> {
     let (header, trailer) = (log.header(), log.trailer());
     let image = given.open(bundle, &trailer["output"])?;
     let sums = sums(&image, &trailer["output"], &Silent)?;
@@ -274,15 +360,6 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
         None => "the trailer describes this image: format, sizes and EBS checksum",
     };
     proof.hold("audit.jsonl", claim, record == trailer["output"]);
-    let delta = image.format() != image.format().alone();
-    let holds = match (sums.file, delta) {
-        (None, _) => Holds::Nothing,
-        (Some(_), true) => Holds::Delta,
-        (Some(_), false) => Holds::Image,
-    };
-    if holds != bundle.holds {
-        proof.deny("manifest.json", "it says otherwise than the log what the bundle holds of the image");
-    }
     let manifest = json!(bundle.ebs_linear) == record["ebs_linear"];
     proof.hold("manifest.json", "its EBS checksum is the image's", manifest);
     let count = |kind: &str| json!(log.of(kind).count());
@@ -338,10 +415,12 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
             .proven
             .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
-    if bundle.holds != Holds::Delta {
-        prove_import_files(bundle, &trailer, &machine, (&image, &sums), proof);
-    }
-    prove_assessment(bundle, (&demand, log.started()?), &header, &trailer, &machine, proof)
+    let import_files = match bundle.holds {
+        Holds::Delta => Vec::new(),
+        _ => prove_import_files(bundle, &trailer, &machine, (&image, &sums), proof),
+    };
+    prove_assessment(bundle, (&demand, log.started()?), log, &machine, proof)?;
+    Ok(import_files)
 }
 
 /// Proves that the files for AWS are what this image and the recorded options give.
@@ -351,13 +430,14 @@ fn prove_import_files(
     machine: &Machine<&Image>,
     (image, sums): (&Image, &Sums),
     proof: &mut Proof,
-) {
+) -> Vec<&'static str> {
     const REQUEST: &str = "aws/import-image.json";
     let read = |file: &str| fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok();
     let document = |file: &str| -> Option<Json> { serde_json::from_slice(&read(file)?).ok() };
     let options = document(aws::OPTIONS).and_then(|options| serde_json::from_value::<aws::Options>(options).ok());
     let (Some(request), Some(options)) = (document(REQUEST), options.filter(|options| options.check().is_ok())) else {
-        return proof.deny(REQUEST, "it or aws/options.json cannot be read");
+        proof.deny(REQUEST, "it or aws/options.json cannot be read");
+        return Vec::new();
     };
     let said = match request["BootMode"].as_str() {
         Some("uefi") => BootMode::Uefi,
@@ -392,17 +472,18 @@ fn prove_import_files(
     if wrong == 0 {
         proof.proven.push(format!("aws/: {} files are what this image and aws/options.json give", files.len()));
     }
+    files.into_iter().map(|(path, _)| path).collect()
 }
 
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
 fn prove_assessment(
     bundle: &Bundle,
     (demand, started): (&Demand, Moment),
-    header: &Json,
-    trailer: &Json,
+    log: &Log<'_>,
     machine: &Machine<&Image>,
     proof: &mut Proof,
 ) -> Result<()> {
+    let (header, trailer) = (log.header(), log.trailer());
     const REPORT: &str = reports::ASSESSMENT;
     let listed = bundle.files.iter().find(|file| file.path == REPORT);
     let digest = listed.map(|file| json!(file.sha256));
@@ -412,7 +493,7 @@ fn prove_assessment(
         digest.as_ref() == Some(&trailer["assessment_sha256"]),
     );
     let resolved = demand.resolve(machine.identity(), started)?;
-    if json!(demand.record(&resolved.catalog)) != header["policy"] {
+    if json!(demand.record(&resolved)) != header["policy"] {
         proof.deny(
             "audit.jsonl",
             "the log names a catalog that this version does not have: verify with the version in the header",
@@ -424,28 +505,20 @@ fn prove_assessment(
         let tested = resolved.test_components(machine).is_ok();
         proof.hold(&bundle.image, "the tests of the components hold in the image", tested);
     }
-    let document = json!(Document::new(&bundle.image, machine.identity(), &fresh));
+    let document = Document::new(&bundle.image, machine.identity(), &fresh).to_bytes();
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
-    let recorded: Option<Json> = recorded.and_then(|bytes| serde_json::from_slice(&bytes).ok());
-    proof.hold(REPORT, "a fresh assessment of the image equals it", recorded == Some(document));
+    proof.hold(REPORT, "a fresh assessment of the image equals it, byte for byte", recorded == Some(document));
     let right = json!(fresh.totals) == trailer["after"] && json!(fresh.benchmark.to_string()) == trailer["benchmark"];
     proof.hold("audit.jsonl", "the trailer's benchmark and totals are those of a fresh assessment", right);
-    let totals = &fresh.totals.all;
-    let scope = match (demand.only.as_slice(), demand.skip.as_slice()) {
-        ([], []) => "all rules".to_owned(),
-        ([], skip) => format!("without {}", skip.join(", ")),
-        (only, []) => format!("only {}", only.join(", ")),
-        (only, skip) => format!("only {} without {}", only.join(", "), skip.join(", ")),
-    };
-    proof.notes.push(format!(
-        "the run covers {} at level {}, {scope}: {} pass, {} open, {} not applicable, {} not reviewed",
-        fresh.benchmark,
-        demand.level(),
-        totals.pass,
-        totals.open,
-        totals.not_applicable,
-        totals.not_reviewed
-    ));
+    let changed: Vec<Vec<String>> = log
+        .of("change")
+        .map(|(_, change)| change.get("rules").cloned().and_then(|rules| serde_json::from_value(rules).ok()))
+        .map(Option::unwrap_or_default)
+        .collect();
+    proof.scope = fresh.scope.clone();
+    proof.scope.extend(scope::of_components(&demand.record(&resolved).components, &changed));
+    let right = json!(proof.scope) == trailer["scope"];
+    proof.hold("audit.jsonl", "the trailer says what the result covers: benchmarks, policies, components", right);
     proof.notes.push("the time of the run and its warnings are the log's word, and are not proven".to_owned());
     proof.assessment = Some(fresh);
     Ok(())
@@ -476,9 +549,25 @@ fn prove_difference(
         return Ok(());
     }
     proof.proven.push(format!("{place}: it is the source that the header describes"));
+    // From here on both disks are those of the log: what fails now is the log's fault.
+    if let Err(error) = prove_changes(bundle, log, (&before, &place), given, progress, proof) {
+        proof.deny("audit.jsonl", format!("the run cannot be made again from the source: {}", chain_of(&error)));
+    }
+    Ok(())
+}
+
+/// Proves that every byte that differs from the source is explained, and that the same edit gives the same image.
+fn prove_changes(
+    bundle: &Bundle,
+    log: &Log<'_>,
+    (before, place): (&Image, &str),
+    given: Given<'_>,
+    progress: &dyn Progress,
+    proof: &mut Proof,
+) -> Result<()> {
     let after = given.open(bundle, &log.trailer()["output"])?;
     let explained = log.extents();
-    let differing = disk::differences(&before, &after, progress)?;
+    let differing = disk::differences(before, &after, progress)?;
     let unexplained: Vec<&Extent> = differing
         .iter()
         .filter(|extent| !explained.iter().any(|known| known.offset <= extent.offset && extent.end() <= known.end()))
@@ -498,7 +587,7 @@ fn prove_difference(
             ),
         ),
     }
-    prove_again(&before, &after, log, &place, proof)
+    prove_again(before, &after, log, place, proof)
 }
 
 /// Proves the strongest claim: the same edit, made again on the source, gives the same image and the same lines.

@@ -28,6 +28,7 @@ pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine
     let part = |component: &Component| Part {
         benchmark: component.benchmark.clone(),
         xccdf: component.xccdf.clone(),
+        sha256: component.sha256,
         totals: Summary::default(),
     };
     let mut components: Vec<Part> = catalog.components.iter().map(part).collect();
@@ -43,7 +44,7 @@ pub fn assess(catalog: &Catalog, selection: &Selection, values: &Values, machine
         findings.push(finding);
     }
     let benchmark = Benchmark::of(catalog);
-    Assessment { benchmark, role, totals, components, findings }
+    Assessment { benchmark, role, totals, components, scope: Vec::new(), findings }
 }
 
 fn find(rule: &Rule, role: Role, values: &Values, machine: &dyn Readings) -> Finding {

@@ -48,6 +48,8 @@ pub struct Component {
     pub benchmark: Benchmark,
     /// Its own id in XCCDF, such as `MS_Edge_STIG`.
     pub xccdf: String,
+    /// SHA-256 of its text.
+    pub sha256: Digest,
     /// How many rules it has.
     pub rules: usize,
 }
@@ -172,7 +174,7 @@ impl Catalog {
         let mut digests = self.sha256.to_string();
         for other in components {
             let (benchmark, xccdf) = (Benchmark::of(other), other.benchmark.clone());
-            joined.components.push(Component { benchmark, xccdf, rules: other.rules.len() });
+            joined.components.push(Component { benchmark, xccdf, sha256: other.sha256, rules: other.rules.len() });
             joined.rules.extend(other.rules.iter().cloned());
             digests.push_str(&other.sha256.to_string());
         }

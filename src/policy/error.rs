@@ -93,6 +93,17 @@ pub enum Error {
         available: String,
     },
 
+    /// A benchmark is for another Windows, or for no Windows at all.
+    #[error("{stig} is not for the Windows in this image: {product}, build {build}")]
+    StigMismatch {
+        /// The benchmark's title, version and release.
+        stig: String,
+        /// The product's name.
+        product: String,
+        /// Its build.
+        build: u32,
+    },
+
     /// No catalog has this id.
     #[error("there is no STIG {id:?}; there is {available}")]
     NoCatalog {
@@ -206,7 +217,8 @@ impl Failure for Error {
             | Self::Contradictions { .. }
             | Self::LastAdministrator { .. }
             | Self::Unsafe { .. }
-            | Self::BoundFields { .. } => Kind::Refused,
+            | Self::BoundFields { .. }
+            | Self::StigMismatch { .. } => Kind::Refused,
             Self::Policy { source, .. } => source.kind(),
             Self::Benchmark(source) => source.kind(),
             Self::Step { source, .. } => source.kind(),
@@ -218,6 +230,7 @@ impl Failure for Error {
         match self {
             Self::Schema { .. } => Some("E-SCHEMA"),
             Self::NoStig { .. } => Some("E-NO-STIG"),
+            Self::StigMismatch { .. } => Some("E-STIG-MISMATCH"),
             Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
             Self::Contradictions { .. } => Some("E-POLICY-CONTRADICTION"),
             Self::Policy { source, .. } => source.code(),
@@ -237,7 +250,12 @@ impl Failure for Error {
             Self::Rule { .. } => Some("correct the rule"),
             Self::Value { source, .. } => Some(source.hint()),
             Self::Waiver { source, .. } => Some(source.hint()),
-            Self::NoStig { .. } => Some("choose one of the STIGs with --stig only if it is meant for this Windows"),
+            Self::NoStig { .. } => Some(
+                "give the benchmark of this Windows with --benchmark, or force one of these with --stig and --force-stig",
+            ),
+            Self::StigMismatch { .. } => Some(
+                "leave --stig out to take the one that fits; --force-stig (`force = true` below [stig] of a recipe) assesses this one all the same, and says so everywhere",
+            ),
             Self::NoCatalog { .. } => Some("choose one of these with --stig"),
             Self::NoComponent { .. } => Some("choose of these with --with, separated by commas, or all"),
             Self::UnknownRule { .. } => {
@@ -260,7 +278,7 @@ impl Failure for Error {
             Self::BoundFields { .. } => Some("change one of the two values, or leave both rules out with --skip"),
             Self::Benchmark(source) => source.hint(),
             Self::Step { source, .. } => source.hint(),
-            Self::Answers { .. } => None,
+            Self::Answers { .. } => Some("report this with the output of `coldforge inspect --json`"),
         }
     }
 }

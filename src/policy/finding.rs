@@ -9,6 +9,7 @@ use super::require::Requirement;
 use super::rule::{ImportRisk, RuleKind, Severity};
 use super::waivers::{Waiver, Waivers};
 use crate::base::CellOffset;
+use crate::base::digest::Digest;
 use crate::windows::setting::{Form, Role, Setting, Value};
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
@@ -23,6 +24,9 @@ pub struct Assessment {
     /// The benchmarks that were assessed beside it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<Part>,
+    /// What the assessment covers, one sentence each.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub scope: Vec<String>,
     /// One finding for every selected rule.
     pub findings: Vec<Finding>,
 }
@@ -35,6 +39,8 @@ pub struct Part {
     pub benchmark: Benchmark,
     /// Its own id in XCCDF, such as `MS_Edge_STIG`.
     pub xccdf: String,
+    /// SHA-256 of the catalog's text, or of the policy's file.
+    pub sha256: Digest,
     /// How many of its findings there are of each status.
     pub totals: Summary,
 }
@@ -74,7 +80,7 @@ impl fmt::Display for Benchmark {
 }
 
 /// How many findings there are of each status.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Totals {
     /// Rules that hold.
     pub pass: usize,
@@ -87,7 +93,7 @@ pub struct Totals {
 }
 
 /// The totals, overall and of each severity.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Summary {
     /// Of all findings.
     #[serde(flatten)]

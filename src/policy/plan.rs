@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::Error;
 use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
@@ -80,7 +80,7 @@ pub struct Step {
 }
 
 /// An open finding that is left open.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Held {
     /// The rule's STIG id.
     pub rule: String,

@@ -331,7 +331,7 @@ mod tests {
         let findings = findings.collect();
         let benchmark =
             Benchmark { id: "t".into(), title: "T".into(), version: 1, release: 1, date: "2026-01-01".into() };
-        Assessment { benchmark, role: Role::MemberServer, totals, components: Vec::new(), findings }
+        Assessment { benchmark, role: Role::MemberServer, totals, components: Vec::new(), scope: Vec::new(), findings }
     }
 
     fn breaches(text: &str) -> Vec<String> {

@@ -9,7 +9,7 @@ pub(super) fn render(evidence: &Evidence) -> Vec<u8> {
     let mut xml = Xml::new();
     xml.element("CHECKLIST", &[], |xml| {
         xml.element("ASSET", &[], |xml| {
-            let comment = format!("{}, assessed offline in {}", evidence.product, evidence.image);
+            let comment = evidence.asset_comment();
             for (name, text) in [
                 ("ROLE", evidence.role_words()),
                 ("ASSET_TYPE", "Computing"),

@@ -20,7 +20,7 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             "ip_address": "",
             "mac_address": "",
             "fqdn": "",
-            "comments": line(&format!("{}, assessed offline in {}", evidence.product, evidence.image)),
+            "comments": plain(&evidence.asset_comment()),
             "role": evidence.role_words(),
             "is_web_database": false,
             "technology_area": "",

@@ -29,6 +29,13 @@ pub(super) fn render(evidence: &Evidence) -> String {
             finding.reason.clone().unwrap_or_default(),
         ]));
     }
+    // Behind the rules: what they cover, as rows that name no rule.
+    for said in &evidence.scope {
+        let mut cells: [String; HEAD.len()] = Default::default();
+        cells[5] = "scope".to_owned();
+        cells[6] = said.clone();
+        text.push_str(&row(cells));
+    }
     text
 }
 
@@ -77,7 +84,7 @@ pub(super) mod tests {
     fn every_rule_has_a_row_of_all_columns() {
         let evidence = sample::harden("a \"quoted\", text\nwith = lines");
         let rows = cells(&render(&evidence));
-        assert_eq!(rows.len(), evidence.findings.len() + 1);
+        assert_eq!(rows.len(), evidence.findings.len() + 2, "the head, the rules, and what they cover");
         assert!(rows.iter().all(|row| row.len() == HEAD.len()));
         assert_eq!(rows[1][10], "REG_SZ a \"quoted\", text\nwith = lines");
         assert_eq!(quoted("=1"), "'=1");

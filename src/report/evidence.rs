@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::text::{plain, uuid};
+use super::text::{line, plain, uuid};
 use crate::audit;
 use crate::base::digest::Digest;
 pub use crate::policy::Status;
@@ -29,6 +29,9 @@ pub struct Evidence {
     pub benchmark: Benchmark,
     /// The benchmarks that were assessed beside it, each with its identifier in DISA's files.
     pub components: Vec<(Benchmark, String)>,
+    /// What the result covers, one sentence each: benchmarks, policies and components with digests and counts, what was
+    /// left out, and what a benchmark file lacks.
+    pub scope: Vec<String>,
     /// One for each rule.
     pub findings: Vec<Finding>,
     /// What a hardening run did, if there was one.
@@ -227,6 +230,8 @@ struct RawAssessment {
     benchmark: Benchmark,
     #[serde(default)]
     components: Vec<RawPart>,
+    #[serde(default)]
+    scope: Vec<String>,
     findings: Vec<RawFinding>,
 }
 
@@ -282,6 +287,8 @@ struct RawHeader {
 #[derive(Deserialize)]
 struct RawTrailer {
     output: Image,
+    #[serde(default)]
+    scope: Vec<String>,
     before: Json,
     #[serde(default)]
     held_back: Vec<Held>,
@@ -318,6 +325,7 @@ impl Evidence {
             role,
             benchmark: raw.benchmark,
             components: raw.components.into_iter().map(|part| (part.benchmark, part.xccdf)).collect(),
+            scope: raw.scope,
             findings: raw.findings.into_iter().map(finding).collect(),
             run: None,
             preflight: None,
@@ -365,6 +373,8 @@ impl Evidence {
         // The chain is whole, so both are there.
         let (Some(header), Some(trailer)) = (header, trailer) else { return Ok(()) };
         self.tool = header.tool;
+        // A run did more than an assessment tells: its components.
+        self.scope = trailer.scope;
         self.started = Some(header.started);
         self.run = Some(Run {
             source: header.source,
@@ -478,6 +488,12 @@ impl Evidence {
         }
     }
 
+    /// Returns what a checklist's comment says of the machine and of what the result covers.
+    pub fn asset_comment(&self) -> String {
+        let what = format!("{}, assessed offline in {}", line(&self.product), line(&self.image));
+        std::iter::once(what).chain(self.scope.iter().map(|said| line(said))).collect::<Vec<_>>().join("\n")
+    }
+
     /// Returns the evidence of each benchmark by itself: the main one first, each with its own findings.
     pub fn parts(&self) -> Vec<Self> {
         let part = |component: Option<&(Benchmark, String)>| {
@@ -570,6 +586,11 @@ fn value(json: &Json) -> String {
         Json::Array(list) => list.iter().map(|one| one.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", "),
         other => other.to_string(),
     };
+    // Two values of other bytes can read alike.
+    let said = match json["hex"].as_str() {
+        Some(hex) => format!("{said} (bytes {hex})"),
+        None => said,
+    };
     if kind.starts_with("REG_") { format!("{kind} {said}") } else { said }
 }
 
@@ -628,6 +649,7 @@ pub(super) mod sample {
             "findings": findings,
         });
         let mut evidence = Evidence::read(&assessment.to_string(), None, None).unwrap();
+        evidence.scope = vec![format!("component {text} (SHA-256 00): 1 settings changed")];
         let ebs_linear = audit::LinearChecksum { sha256_base64: "AA==".into(), blocks: 1 };
         let image =
             Image { name: text.into(), format: "vhd".into(), file_bytes: 1, disk_bytes: 1, sha256: None, ebs_linear };
@@ -666,6 +688,7 @@ mod tests {
             (Json::Null, "absent"),
             (json!({ "type": "REG_DWORD", "data": 5 }), "REG_DWORD 5"),
             (json!({ "type": "REG_MULTI_SZ", "data": ["a", "b"] }), "REG_MULTI_SZ a, b"),
+            (json!({ "type": "REG_SZ", "data": "a", "hex": "6100" }), "REG_SZ a (bytes 6100)"),
             (json!({ "type": "flag", "data": false }), "no"),
             (json!({ "type": "audit", "data": [] }), "No Auditing"),
             (json!({ "type": "audit", "data": ["success", "failure"] }), "success, failure"),

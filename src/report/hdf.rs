@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::controls::controls;
 use super::evidence::{Evidence, Finding, Status};
 use super::text::{line, plain};
 use crate::base::digest::Digest;
@@ -9,28 +10,37 @@ use crate::policy::Severity;
 
 /// Returns the document.
 pub(super) fn document(evidence: &Evidence) -> Value {
-    let controls: Vec<Value> = evidence.findings.iter().map(|finding| control(evidence, finding)).collect();
     json!({
         "platform": { "name": evidence.tool.name, "release": evidence.tool.version, "target_id": line(&evidence.host) },
         "version": evidence.tool.version,
         "statistics": {},
-        "profiles": [{
-            "name": evidence.benchmark.id,
-            "version": format!("{}.{}", evidence.benchmark.version, evidence.benchmark.release),
-            "title": evidence.benchmark.title,
-            "maintainer": "",
-            "summary": evidence.benchmark.to_string(),
-            "license": "",
-            "copyright": "",
-            "copyright_email": "",
-            "supports": [],
-            "attributes": [],
-            "groups": [],
-            "status": "loaded",
-            "sha256": Digest::of(evidence.benchmark.to_string().as_bytes()).to_string(),
-            "controls": controls,
-        }],
-        "passthrough": { "image": line(&evidence.image), "product": line(&evidence.product) },
+        "profiles": evidence.parts().iter().map(profile).collect::<Vec<_>>(),
+        "passthrough": {
+            "image": line(&evidence.image),
+            "product": line(&evidence.product),
+            "scope": evidence.scope.iter().map(|said| line(said)).collect::<Vec<_>>(),
+        },
+    })
+}
+
+/// Returns the profile of one benchmark.
+fn profile(evidence: &Evidence) -> Value {
+    let of_rules: Vec<Value> = evidence.findings.iter().map(|finding| control(evidence, finding)).collect();
+    json!({
+        "name": line(&evidence.benchmark.id),
+        "version": format!("{}.{}", evidence.benchmark.version, evidence.benchmark.release),
+        "title": line(&evidence.benchmark.title),
+        "maintainer": "",
+        "summary": line(&evidence.benchmark.to_string()),
+        "license": "",
+        "copyright": "",
+        "copyright_email": "",
+        "supports": [],
+        "attributes": [],
+        "groups": [],
+        "status": "loaded",
+        "sha256": Digest::of(evidence.benchmark.to_string().as_bytes()).to_string(),
+        "controls": of_rules,
     })
 }
 
@@ -66,6 +76,7 @@ fn control(evidence: &Evidence, finding: &Finding) -> Value {
         ],
         "impact": impact,
         "tags": {
+            "nist": controls(&texts.ccis),
             "cci": texts.ccis,
             "severity": finding.severity,
             "gid": finding.vuln_id,

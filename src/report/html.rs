@@ -33,6 +33,7 @@ pub(super) fn render(evidence: &Evidence) -> String {
     );
     page.push_str(&head(evidence));
     page.push_str(&scores(evidence));
+    page.push_str(&scope(evidence));
     if let Some(run) = &evidence.run {
         page.push_str(&warnings(run));
     }
@@ -136,6 +137,15 @@ fn chart(severity: Severity, rows: &[(&str, [usize; 4])]) -> String {
     }
     svg.push_str("</svg>");
     svg
+}
+
+/// Says what the result covers, what it leaves out, and what a benchmark file lacks.
+fn scope(evidence: &Evidence) -> String {
+    if evidence.scope.is_empty() {
+        return String::new();
+    }
+    let items: String = evidence.scope.iter().map(|said| format!("<li>{}</li>\n", escaped(said))).collect();
+    format!("<section><h2>What this covers</h2>\n<ul>\n{items}</ul></section>\n")
 }
 
 fn warnings(run: &Run) -> String {

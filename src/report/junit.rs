@@ -1,6 +1,7 @@
 //! JUnit XML: each rule a test case, so that a CI job shows the open ones. One suite a severity.
 
 use super::evidence::{Evidence, Finding, Status};
+use super::text::line;
 use super::xml::Xml;
 use crate::policy::Severity;
 
@@ -39,6 +40,14 @@ fn suite(xml: &mut Xml, evidence: &Evidence, severity: Severity, findings: &[&Fi
     ];
     attributes.extend(evidence.started.as_deref().map(|started| ("timestamp", started.trim_end_matches('Z'))));
     xml.element("testsuite", &attributes, |xml| {
+        if !evidence.scope.is_empty() {
+            xml.element("properties", &[], |xml| {
+                for (number, said) in evidence.scope.iter().enumerate() {
+                    let name = format!("scope.{}", number + 1);
+                    xml.leaf("property", &[("name", &name), ("value", &line(said))], "");
+                }
+            });
+        }
         for finding in findings {
             let class = format!("{}.{}", evidence.benchmark.id, severity);
             let name = format!("{} {}", finding.stig_id, finding.title);

@@ -22,6 +22,12 @@ pub(super) fn render(evidence: &Evidence) -> String {
     }
     text.push_str(&row("**all**", evidence.counts(None)));
 
+    if !evidence.scope.is_empty() {
+        text.push_str("\n## What this covers\n\n");
+        for said in &evidence.scope {
+            text.push_str(&format!("- {}\n", escaped(&line(said))));
+        }
+    }
     let open: Vec<&Finding> = evidence.findings.iter().filter(|finding| finding.status == Status::Open).collect();
     if !open.is_empty() {
         text.push_str("\n## Open\n\n| rule | | title | found | required | why |\n|---|---|---|---|---|---|\n");

@@ -6,6 +6,7 @@
 
 mod ckl;
 mod cklb;
+mod controls;
 mod csv;
 mod evidence;
 mod hdf;
@@ -53,6 +54,22 @@ pub enum Format {
     Provenance,
 }
 
+/// Which results a SARIF document holds.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum Results {
+    /// Those of open rules, which is what code scanning expects.
+    #[default]
+    Open,
+    /// Those of all rules.
+    All,
+}
+
+/// Returns the id of a benchmark as a part of a file's name; its number, if the id is none.
+fn file_word(id: &str, number: usize) -> String {
+    let is_plain = !id.is_empty() && id.len() <= 100 && id.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'-');
+    if is_plain { id.to_ascii_lowercase() } else { number.to_string() }
+}
+
 /// All formats: the word, the format, and where a bundle holds it.
 const FORMATS: [(&str, Format, &str); 11] = [
     ("html", Format::Html, "reports/report.html"),
@@ -79,8 +96,23 @@ impl Format {
         self.row().2
     }
 
-    /// Renders the evidence; `None` if the format tells of something that the evidence does not hold.
-    pub fn render(self, evidence: &Evidence) -> Option<Vec<u8>> {
+    /// Renders the evidence into the files of a bundle: one, or with XCCDF one for each benchmark, since a document of
+    /// that format is about one; none, if the format tells of something that the evidence does not hold.
+    pub fn files(self, evidence: &Evidence, sarif: Results) -> Vec<(String, Vec<u8>)> {
+        if self != Self::Xccdf {
+            return self.render(evidence, sarif).map(|report| (self.path().to_owned(), report)).into_iter().collect();
+        }
+        let parts = evidence.parts();
+        let place = |(number, part): (usize, &Evidence)| match number {
+            0 => self.path().to_owned(),
+            _ => format!("reports/results.{}.xccdf.xml", file_word(&part.benchmark.id, number)),
+        };
+        let places: Vec<String> = parts.iter().enumerate().map(place).collect();
+        places.into_iter().zip(parts.iter().map(xccdf::render)).collect()
+    }
+
+    /// Renders the evidence as one document; `None` if the format tells of something that the evidence does not hold.
+    fn render(self, evidence: &Evidence, sarif: Results) -> Option<Vec<u8>> {
         Some(match self {
             Self::Html => html::render(evidence).into_bytes(),
             Self::Cklb => json::file(&cklb::document(evidence)),
@@ -88,7 +120,7 @@ impl Format {
             Self::Xccdf => xccdf::render(evidence),
             Self::Hdf => json::file(&hdf::document(evidence)),
             Self::Oscal => json::file(&oscal::document(evidence)),
-            Self::Sarif => json::file(&sarif::document(evidence)),
+            Self::Sarif => json::file(&sarif::document(evidence, sarif)),
             Self::Junit => junit::render(evidence),
             Self::Csv => csv::render(evidence).into_bytes(),
             Self::Markdown => markdown::render(evidence).into_bytes(),
@@ -135,7 +167,11 @@ mod tests {
     #[test]
     fn the_same_evidence_gives_the_same_bytes() {
         for format in Format::all() {
-            assert_eq!(format.render(&sample::harden("x")), format.render(&sample::harden("x")), "{format}");
+            assert_eq!(
+                format.render(&sample::harden("x"), Results::All),
+                format.render(&sample::harden("x"), Results::All),
+                "{format}"
+            );
         }
     }
 
@@ -168,7 +204,7 @@ mod tests {
             let evidence = sample::harden(text);
             let shown: String = text.chars().take(40).collect();
             for format in Format::all() {
-                let bytes = format.render(&evidence).expect("a run has every report");
+                let bytes = format.render(&evidence, Results::All).expect("a run has every report");
                 assert!(bytes.len() < 400_000, "{format} of {shown} has {} bytes", bytes.len());
                 let rendered = String::from_utf8(bytes).expect("a report is UTF-8");
                 for raw in ["\u{1b}", "\0", "\u{8}", "\u{fffe}", "\u{202e}"] {

@@ -44,6 +44,24 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             }))
         })
         .collect();
+    // Who has a plan in OSCAL replaces the reference; without one the document names what was demanded, and where.
+    let plan = id(&["assessment-plan"]);
+    let covered: Vec<String> = evidence.scope.iter().map(|said| line(said)).collect();
+    let mut resource = json!({
+        "uuid": plan,
+        "title": format!("What was demanded: {}", line(&evidence.benchmark.to_string())),
+        "description": match covered.is_empty() {
+            true => "The rules of the benchmark, assessed offline.".to_owned(),
+            false => covered.join("\n"),
+        },
+    });
+    if let Some(run) = &evidence.run {
+        resource["rlinks"] = json!([{
+            "href": "../audit.jsonl",
+            "media-type": "application/jsonl",
+            "hashes": [{ "algorithm": "SHA-256", "value": run.log_sha256 }],
+        }]);
+    }
     let mut result = json!({
         "uuid": id(&["result"]),
         "title": evidence.benchmark.to_string(),
@@ -51,6 +69,9 @@ pub(super) fn document(evidence: &Evidence) -> Value {
         "start": moment,
         "reviewed-controls": { "control-selections": [{ "include-all": {} }] },
     });
+    if !covered.is_empty() {
+        result["remarks"] = covered.join("\n").into();
+    }
     // Neither list may be there and empty.
     for (name, list) in [("observations", observations), ("findings", findings)] {
         if !list.is_empty() {
@@ -65,8 +86,9 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             "version": evidence.tool.version,
             "oscal-version": "1.1.3",
         },
-        "import-ap": { "href": "#" },
+        "import-ap": { "href": format!("#{plan}") },
         "results": [result],
+        "back-matter": { "resources": [resource] },
     }})
 }
 

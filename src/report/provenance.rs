@@ -10,6 +10,16 @@ use super::text::line;
 pub(super) fn document(evidence: &Evidence) -> Option<Value> {
     let run = evidence.run.as_ref()?;
     let (source, output) = (run.source.digest(), run.output.digest());
+    let mut dependencies = vec![
+        json!({ "name": line(&run.source.name), "digest": { source.0: source.1 } }),
+        json!({ "name": evidence.benchmark.id, "digest": { "sha256": run.catalog_sha256 } }),
+    ];
+    for (kind, member) in [("policy", "policies"), ("component", "components")] {
+        for one in run.policy[member].as_array().into_iter().flatten() {
+            let name = format!("{kind} {}", line(one["name"].as_str().unwrap_or_default()));
+            dependencies.push(json!({ "name": name, "digest": { "sha256": one["sha256"] } }));
+        }
+    }
     Some(json!({
         "_type": "https://in-toto.io/Statement/v1",
         "subject": [{ "name": line(&run.output.name), "digest": { output.0: output.1 } }],
@@ -18,11 +28,8 @@ pub(super) fn document(evidence: &Evidence) -> Option<Value> {
             "buildDefinition": {
                 "buildType": "https://github.com/coldforge/harden/v1",
                 "externalParameters": run.policy,
-                "internalParameters": {},
-                "resolvedDependencies": [
-                    { "name": line(&run.source.name), "digest": { source.0: source.1 } },
-                    { "name": evidence.benchmark.id, "digest": { "sha256": run.catalog_sha256 } },
-                ],
+                "internalParameters": { "scope": evidence.scope.iter().map(|said| line(said)).collect::<Vec<_>>() },
+                "resolvedDependencies": dependencies,
             },
             "runDetails": {
                 "builder": {

@@ -1,13 +1,17 @@
-//! SARIF 2.1.0 (OASIS): each rule a reporting descriptor and a result.
+//! SARIF 2.1.0 (OASIS): each rule a reporting descriptor, each open rule a result, or each rule where all are wanted.
 
 use serde_json::{Value, json};
 
+use super::Results;
 use super::evidence::{Evidence, Finding, Status};
 use super::text::{line, plain};
 use crate::policy::Severity;
 
 /// Returns the document.
-pub(super) fn document(evidence: &Evidence) -> Value {
+pub(super) fn document(evidence: &Evidence, wanted: Results) -> Value {
+    // A rule is named by its place in the list of rules, which holds all of them either way.
+    let findings = evidence.findings.iter().enumerate();
+    let shown = findings.filter(|(_, finding)| wanted == Results::All || finding.status == Status::Open);
     json!({
         "$schema": "https://json.schemastore.org/sarif-2.1.0.json",
         "version": "2.1.0",
@@ -19,7 +23,8 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             }},
             "automationDetails": { "id": format!("{}/{}", evidence.benchmark.id, line(&evidence.image)) },
             "columnKind": "unicodeCodePoints",
-            "results": evidence.findings.iter().enumerate().map(|(index, finding)| result(evidence, index, finding)).collect::<Vec<_>>(),
+            "results": shown.map(|(index, finding)| result(evidence, index, finding)).collect::<Vec<_>>(),
+            "properties": { "scope": evidence.scope.iter().map(|said| line(said)).collect::<Vec<_>>() },
         }],
     })
 }

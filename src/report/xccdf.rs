@@ -62,6 +62,9 @@ fn test_result(xml: &mut Xml, evidence: &Evidence, benchmark: &str) {
     xml.element("TestResult", &attributes, |xml| {
         xml.leaf("benchmark", &[("href", &format!("#{benchmark}")), ("id", benchmark)], "");
         xml.leaf("title", &[], &format!("{} in {}", evidence.benchmark, evidence.image));
+        for said in &evidence.scope {
+            xml.leaf("remark", &[], &line(said));
+        }
         xml.leaf("identity", &[("authenticated", "false"), ("privileged", "true")], "offline");
         xml.leaf("target", &[], &line(&evidence.host));
         xml.element("target-facts", &[], |xml| {
@@ -76,7 +79,7 @@ fn test_result(xml: &mut Xml, evidence: &Evidence, benchmark: &str) {
                 [("idref", id.as_str()), ("time", moment), ("severity", finding.severity.as_str()), ("weight", "10.0")];
             xml.element("rule-result", &attributes, |xml| {
                 let result = match finding.status {
-                    Status::Pass if evidence.is_changed(finding) => "fixed",
+                    // `fixed` would be as true, but importers drop it, and with it the rule.
                     Status::Pass => "pass",
                     Status::Open => "fail",
                     Status::NotApplicable => "notapplicable",
@@ -85,6 +88,10 @@ fn test_result(xml: &mut Xml, evidence: &Evidence, benchmark: &str) {
                 xml.leaf("result", &[], result);
                 for cci in evidence.texts(finding).ccis {
                     xml.leaf("ident", &[("system", CCI)], &cci);
+                }
+                if finding.status == Status::Pass && evidence.is_changed(finding) {
+                    let by = format!("Remediated by {} {}", evidence.tool.name, evidence.tool.version);
+                    xml.leaf("message", &[("severity", "info")], &format!("{by}: the rule was open before this run."));
                 }
                 xml.leaf("message", &[("severity", "info")], &evidence.details(finding));
                 xml.leaf("check", &[("system", "urn:coldforge:offline")], "");

@@ -2,6 +2,9 @@
 //!
 //! The floor above sees nothing of a machine but the traits [`Readings`] and [`Settings`]; its tests run on a map.
 
+mod data;
+mod parse;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::digest::Digest;
 use crate::base::sid::Sid;
-use crate::base::{CellOffset, Extent, Failure, Kind, digest, read, utf16};
+use crate::base::{CellOffset, Extent, Failure, Kind, digest};
+
+pub use data::{Data, ValueType};
 
 /// One thing that a policy can demand.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
@@ -229,138 +234,6 @@ words! {
     SecurityOption {
         /// Whether anybody may ask which name belongs to a SID: a flag.
         AnonymousNameTranslation = "anonymous_name_translation",
-    }
-}
-
-/// The type of a registry value, by its number: types outside the named ones are legal and kept.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-pub struct ValueType(pub u32);
-
-impl ValueType {
-    /// REG_NONE.
-    pub const NONE: Self = Self(0);
-    /// REG_SZ.
-    pub const SZ: Self = Self(1);
-    /// REG_EXPAND_SZ.
-    pub const EXPAND_SZ: Self = Self(2);
-    /// REG_BINARY.
-    pub const BINARY: Self = Self(3);
-    /// REG_DWORD.
-    pub const DWORD: Self = Self(4);
-    /// REG_MULTI_SZ.
-    pub const MULTI_SZ: Self = Self(7);
-    /// REG_QWORD.
-    pub const QWORD: Self = Self(11);
-
-    const NAMES: [(Self, &'static str); 7] = [
-        (Self::NONE, "REG_NONE"),
-        (Self::SZ, "REG_SZ"),
-        (Self::EXPAND_SZ, "REG_EXPAND_SZ"),
-        (Self::BINARY, "REG_BINARY"),
-        (Self::DWORD, "REG_DWORD"),
-        (Self::MULTI_SZ, "REG_MULTI_SZ"),
-        (Self::QWORD, "REG_QWORD"),
-    ];
-
-    /// Returns the type with Microsoft's name, if it is one of the named ones.
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::NAMES.iter().find(|(_, known)| *known == name).map(|(kind, _)| *kind)
-    }
-}
-
-impl fmt::Display for ValueType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::NAMES.iter().find(|(kind, _)| kind == self) {
-            Some((_, name)) => f.write_str(name),
-            None => write!(f, "{:#x}", self.0),
-        }
-    }
-}
-
-impl Serialize for ValueType {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// A registry value as it is stored: a type number and bytes.
-///
-/// Serialized as `{"type": "REG_DWORD", "data": 5}`: numbers for DWORD and QWORD of the right length, text for SZ and
-/// EXPAND_SZ, a list of texts for MULTI_SZ, lower-case hex digits for everything else.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Data {
-    /// The type.
-    pub kind: ValueType,
-    /// The bytes as stored.
-    pub data: Vec<u8>,
-}
-
-impl Data {
-    /// Returns a REG_DWORD.
-    pub fn dword(number: u32) -> Self {
-        Self { kind: ValueType::DWORD, data: number.to_le_bytes().to_vec() }
-    }
-
-    /// Returns a REG_SZ with its terminating NUL.
-    pub fn sz(text: &str) -> Self {
-        Self { kind: ValueType::SZ, data: utf16::encode_with_nul(text) }
-    }
-
-    /// Returns the number of a REG_DWORD of exactly four bytes.
-    pub fn as_dword(&self) -> Option<u32> {
-        (self.kind == ValueType::DWORD && self.data.len() == 4).then(|| read::u32_le(&self.data, 0).ok()).flatten()
-    }
-
-    /// Returns the number of a REG_QWORD of exactly eight bytes.
-    pub fn as_qword(&self) -> Option<u64> {
-        (self.kind == ValueType::QWORD && self.data.len() == 8).then(|| read::u64_le(&self.data, 0).ok()).flatten()
-    }
-
-    /// Returns the text of a REG_SZ or REG_EXPAND_SZ up to its first NUL.
-    pub fn as_text(&self) -> Option<String> {
-        matches!(self.kind, ValueType::SZ | ValueType::EXPAND_SZ).then(|| utf16::decode_to_nul(&self.data))
-    }
-
-    /// Returns the strings of a REG_MULTI_SZ, without the empty one that ends the list.
-    pub fn as_texts(&self) -> Option<Vec<String>> {
-        (self.kind == ValueType::MULTI_SZ).then(|| {
-            let text = utf16::decode(&self.data);
-            text.trim_end_matches('\0').split('\0').filter(|part| !part.is_empty()).map(str::to_owned).collect()
-        })
-    }
-}
-
-impl fmt::Display for Data {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(number) = self.as_dword() {
-            write!(f, "{number}")
-        } else if let Some(text) = self.as_text() {
-            write!(f, "{text:?}")
-        } else if let Some(texts) = self.as_texts() {
-            write!(f, "{texts:?}")
-        } else {
-            write!(f, "{} {}", self.kind, digest::hex(&self.data))
-        }
-    }
-}
-
-impl Serialize for Data {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        use serde::ser::SerializeStruct as _;
-        let mut value = serializer.serialize_struct("Value", 2)?;
-        value.serialize_field("type", &self.kind)?;
-        if let Some(number) = self.as_dword() {
-            value.serialize_field("data", &number)?;
-        } else if let Some(number) = self.as_qword() {
-            value.serialize_field("data", &number)?;
-        } else if let Some(text) = self.as_text() {
-            value.serialize_field("data", &text)?;
-        } else if let Some(texts) = self.as_texts() {
-            value.serialize_field("data", &texts)?;
-        } else {
-            value.serialize_field("data", &digest::hex(&self.data))?;
-        }
-        value.end()
     }
 }
 
@@ -689,7 +562,7 @@ pub enum Role {
 }
 
 /// Who a machine is, as its own hives tell it. Serialized as the `windows` member of the JSON documents.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Identity {
     /// `ProductName`, such as `Windows Server 2022 Datacenter`.
     pub product: String,

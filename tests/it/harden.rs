@@ -246,7 +246,7 @@ fn every_lie_about_an_untouched_image_is_found_though_all_is_sealed_again() {
         std::fs::remove_dir_all(&out).unwrap();
         assert!(ask("cp", &["-r", text(&pristine), text(&out)]).status.success());
         let answer = lied(&out, file, lie);
-        assert!(matches!(answer.code, 1 | 4), "a lie about {what} is believed:\n{}", answer.out);
+        assert_eq!(answer.code, 1, "a lie about {what} is believed:\n{}", answer.out);
     }
 }
 
@@ -282,7 +282,7 @@ fn reseal(out: &Path, old: &str, new: &str) {
         file["bytes"] = content.len().into();
         file["sha256"] = hex(&content).into();
     }
-    std::fs::write(out.join("manifest.json"), serde_json::to_string_pretty(&manifest).unwrap()).unwrap();
+    std::fs::write(out.join("manifest.json"), serde_json::to_string_pretty(&manifest).unwrap() + "\n").unwrap();
     let sums: String = sums
         .lines()
         .map(|line| {

@@ -132,3 +132,52 @@ fn each_kind_of_change_has_its_line_with_who_asked_what_was_what_is_and_where() 
     assert_eq!(lines[lines.len() - 1]["output"]["format"], "vhdx-dynamic");
     coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
 }
+
+/// Values whose decoded text tells less than their bytes, as `.reg` text writes them.
+const ODD: &str = "Windows Registry Editor Version 5.00\r\n\r\n[HKEY_LOCAL_MACHINE\\SOFTWARE\\Acme]\r\n\
+    \"NoNul\"=hex(1):61,00,62,00\r\n\"OddByte\"=hex(1):61,00,00,00,7a\r\n\"Surrogate\"=hex(2):00,d8,61,00,00,00\r\n\
+    \"Embedded\"=hex(1):61,00,00,00,62,00,00,00\r\n\"List\"=hex(7):61,00,00,00,00,00,62,00,00,00,00,00\r\n\
+    \"Short\"=hex(4):01,02,03\r\n\"Whole\"=\"ab\"\r\n";
+
+#[test]
+fn the_log_holds_the_bytes_of_a_value_whose_text_does_not_tell_them() {
+    let home = tempfile::tempdir().unwrap();
+    let image = copy_of("ws2022.vhd", home.path());
+    let odd = home.path().join("odd.reg");
+    std::fs::write(&odd, ODD).unwrap();
+    coldforge(["reg", "import", text(&image), text(&odd)]).expect(0);
+    let rules = |name: &str| {
+        format!(
+            "[[rule]]\nid = \"EX-{name}\"\ntitle = \"A value\"\nseverity = \"low\"\ncheck = [{{ key = 'HKLM\\SOFTWARE\\Acme', \
+             name = \"{name}\", type = \"REG_SZ\", equals = \"other\" }}]\n"
+        )
+    };
+    let names = ["NoNul", "OddByte", "Surrogate", "Embedded", "List", "Short"];
+    let policy = home.path().join("odd.toml");
+    let document = format!("schema = \"coldforge/policy/1\"\n{}", names.map(rules).concat());
+    std::fs::write(&policy, document).unwrap();
+    let out = home.path().join("out");
+    let run =
+        ["harden", text(&image), "-o", text(&out), "--stig", "none", "--policy", text(&policy), "--local-gpo", "leave"];
+    coldforge([&run[..], &["--fail-on", "none"]].concat()).expect(0);
+    let log = std::fs::read_to_string(out.join("audit.jsonl")).unwrap();
+    let before: BTreeMap<String, Value> = log
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|line| line["type"] == "change")
+        .map(|line| (line["setting"]["name"].as_str().unwrap().to_owned(), line["before"].clone()))
+        .collect();
+    for (name, hex) in [
+        ("NoNul", "61006200"),
+        ("OddByte", "610000007a"),
+        ("Surrogate", "00d861000000"),
+        ("Embedded", "6100000062000000"),
+        ("List", "610000000000620000000000"),
+        ("Short", "010203"),
+    ] {
+        assert_eq!(before[name]["hex"], hex, "{name}: {:?}", before.get(name));
+        let report = std::fs::read_to_string(out.join("reports/report.html")).unwrap();
+        assert!(report.contains(hex), "{name}");
+    }
+    coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
+}

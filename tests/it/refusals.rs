@@ -323,7 +323,7 @@ fn an_image_that_somebody_writes_is_refused() {
 }
 
 #[test]
-fn an_unknown_build_is_refused_by_scan_unless_the_stig_is_named() {
+fn an_unknown_build_is_refused_by_scan_unless_a_stig_is_forced() {
     let mut planted = Planted::new();
     let old: Vec<u8> = "20348".encode_utf16().flat_map(u16::to_le_bytes).collect();
     let new: Vec<u8> = "20349".encode_utf16().flat_map(u16::to_le_bytes).collect();
@@ -336,7 +336,12 @@ fn an_unknown_build_is_refused_by_scan_unless_the_stig_is_named() {
     let image = planted.write();
     let answer = coldforge(["scan", "--fail-on", "none", text(&image)]).expect(3);
     assert!(answer.err.contains("[E-NO-STIG]"), "{}", answer.err);
-    coldforge(["scan", text(&image), "--stig", "ws2022", "--fail-on", "none"]).expect(0);
+    // A STIG that is named is for one build as well.
+    let named = ["scan", text(&image), "--stig", "ws2022", "--fail-on", "none"];
+    let answer = coldforge(named).expect(3);
+    assert!(answer.err.contains("[E-STIG-MISMATCH]"), "{}", answer.err);
+    let forced = coldforge([&named[..], &["--force-stig"]].concat()).expect(0);
+    assert!(forced.err.contains("W-STIG-FORCED"), "{}", forced.err);
 }
 
 #[test]

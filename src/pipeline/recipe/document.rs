@@ -58,6 +58,7 @@ pub(super) struct Source {
 #[serde(default, deny_unknown_fields)]
 pub(super) struct Stig {
     pub(super) release: Option<String>,
+    pub(super) force: bool,
     pub(super) benchmark: Option<PathBuf>,
     pub(super) with: Vec<String>,
     pub(super) policy: Vec<PathBuf>,

@@ -113,6 +113,7 @@ impl Recipe {
             }
             let mut demand = Demand {
                 stig: stig.release.clone().filter(|release| release != "auto"),
+                force_stig: stig.force,
                 benchmark,
                 with: stig.with.clone(),
                 policies,
@@ -224,6 +225,7 @@ impl Recipe {
                 "bundle": self.folder.join(name).display().to_string(),
             })).collect::<Vec<_>>(),
             "stig": demand.stig.as_deref().unwrap_or("auto"),
+            "force_stig": demand.force_stig,
             "benchmark_file": document.stig.benchmark,
             "with": demand.with,
             "policy": document.stig.policy,

@@ -25,6 +25,7 @@ use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
 use crate::disk;
 use crate::policy::Summary as Totals;
+use crate::report;
 use crate::windows::{Evidence, Machine, Opening, VolumeCheck};
 
 /// Where bundles are made, inside the folder of the output.
@@ -222,6 +223,7 @@ impl Shared<'_> {
             self.budget.take(&opened)
         };
         let job = Harden {
+            sarif: report::Results::Open,
             source: image.path.clone(),
             format: image.format,
             parent: image.parent.clone(),

@@ -60,7 +60,7 @@ fn image(image: &Built) -> Json {
             "kind": error.kind(),
             "code": error.code(),
             "message": sentence(error),
-            "hint": error.hint(),
+            "hint": error.advice(),
         })),
     })
 }

@@ -21,6 +21,8 @@ const NAMESPACES: [(&str, Revision); 2] = [
 ];
 /// A benchmark nests six deep; XHTML in a description adds a few.
 const MOST_DEPTH: usize = 64;
+/// Benchmarks name one or two; more are not kept.
+const MOST_PLATFORMS: usize = 64;
 /// The largest benchmark has some 600.
 const MOST_RULES: usize = 10_000;
 /// What XCCDF 1.2 demands before DISA's own ids (6.2.3).
@@ -55,6 +57,8 @@ pub struct Document {
     pub date: String,
     /// SHA-256 of the file, or of the archive that it came in.
     pub sha256: Digest,
+    /// The platforms that the benchmark as a whole is for, as it names them (CPE, or a reference).
+    pub platforms: Vec<String>,
     /// The rules, in the order of the file.
     pub rules: Vec<Entry>,
 }
@@ -184,6 +188,7 @@ struct Reading {
     title: String,
     version: String,
     release_info: String,
+    platforms: Vec<String>,
     /// The open groups: id and title.
     groups: Vec<(String, String)>,
     rule: Option<Draft>,
@@ -216,7 +221,7 @@ impl Reading {
             return Err(Error::TooDeep { at, limit: MOST_DEPTH });
         }
         let malformed = |fault: String| Error::Malformed { at, fault };
-        let (mut id, mut severity, mut weight, mut system) = (None, None, None, None);
+        let (mut id, mut severity, mut weight, mut system, mut idref) = (None, None, None, None, None);
         for attribute in start.attributes() {
             let attribute = attribute.map_err(|fault| malformed(fault.to_string()))?;
             let value = attribute.normalized_value(XmlVersion::Implicit1_0);
@@ -226,6 +231,7 @@ impl Reading {
                 "severity" => severity = Some(value),
                 "weight" => weight = Some(value),
                 "system" => system = Some(value),
+                "idref" => idref = Some(value),
                 _ => {}
             }
         }
@@ -254,6 +260,11 @@ impl Reading {
             _ if !ours => Element::Other,
             (Some(Element::Benchmark), "title") => Element::Text(Slot::BenchmarkTitle),
             (Some(Element::Benchmark), "version") => Element::Text(Slot::BenchmarkVersion),
+            (Some(Element::Benchmark), "platform") => {
+                let room = MOST_PLATFORMS.saturating_sub(self.platforms.len());
+                self.platforms.extend(idref.into_iter().take(room));
+                Element::Other
+            }
             (Some(Element::Benchmark), "plain-text") if id.as_deref() == Some("release-info") => {
                 Element::Text(Slot::ReleaseInfo)
             }
@@ -372,7 +383,8 @@ impl Reading {
         if self.rules.is_empty() {
             return Err(Error::Member { place: place(), member: "rule", found: None });
         }
-        Ok(Document { revision, id: self.id, title: self.title, version, release, date, sha256, rules: self.rules })
+        let Self { id, title, platforms, rules, .. } = self;
+        Ok(Document { revision, id, title, version, release, date, sha256, platforms, rules })
     }
 }
 
