@@ -160,6 +160,15 @@ pub enum Error {
         at: u64,
     },
 
+    /// The file describes an exported machine, and names its disks.
+    #[error("`{}` is an OVF descriptor, {}", path.display(), named(disks))]
+    Ovf {
+        /// The file.
+        path: PathBuf,
+        /// The disk images that it names.
+        disks: Vec<String>,
+    },
+
     /// The parent is not in the state that its child was made from.
     #[error("`{}` is not the disk that its child was made from, or was changed since", path.display())]
     ParentChanged {
@@ -400,6 +409,29 @@ pub enum Error {
     },
 }
 
+/// How many disks of a descriptor are named.
+const DISKS_NAMED: usize = 4;
+/// How many characters of a disk's name are shown.
+const NAME_SHOWN: usize = 120;
+
+/// Says which disks a descriptor names; the names are spelled out, whatever is in them.
+fn named(disks: &[String]) -> String {
+    let shown: Vec<String> = disks
+        .iter()
+        .take(DISKS_NAMED)
+        .map(|name| format!("{:?}", name.chars().take(NAME_SHOWN).collect::<String>()))
+        .collect();
+    let others = match disks.len().saturating_sub(DISKS_NAMED) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    match disks.len() {
+        0 => "and it names no disk image".to_owned(),
+        1 => format!("which names the disk image {}", shown.join(", ")),
+        _ => format!("which names the disk images {}{others}", shown.join(", ")),
+    }
+}
+
 /// Returns the stable code of what contradicts a format.
 fn corrupt(container: &str) -> &'static str {
     match container {
@@ -433,6 +465,7 @@ impl Failure for Error {
             | Self::UnfinishedRun { .. }
             | Self::VhdBitmap { .. } => Kind::Refused,
             Self::ContainerUnsupported { .. }
+            | Self::Ovf { .. }
             | Self::Delta { .. }
             | Self::InPlace { .. }
             | Self::SectorSize { .. }
@@ -462,7 +495,7 @@ impl Failure for Error {
         match self {
             Self::Ambiguous { .. } => Some("E-IMAGE-AMBIGUOUS"),
             Self::Busy { .. } => Some("E-IMAGE-BUSY"),
-            Self::ContainerUnsupported { .. } => Some("E-CONTAINER-UNSUPPORTED"),
+            Self::ContainerUnsupported { .. } | Self::Ovf { .. } => Some("E-CONTAINER-UNSUPPORTED"),
             Self::Delta { .. } => Some("E-DELTA"),
             Self::Field { container, .. }
             | Self::Overlap { container, .. }
@@ -508,11 +541,14 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Ambiguous { .. } => Some("name the format of the image with `--input-format`"),
+            Self::Ambiguous { .. } => Some(
+                "name the format of the image with `--input-format`, for example `--input-format raw` for a raw disk",
+            ),
             Self::Busy { .. } => {
                 Some("shut the machine that uses the image down, or wait for the program that writes it")
             }
             Self::ContainerUnsupported { hint, .. } => Some(hint),
+            Self::Ovf { .. } => Some("name the disk image itself, which lies in the folder of the descriptor"),
             Self::Delta { .. } => Some("convert the image to a VHD or a VHDX first, and harden that"),
             Self::OddSize { .. } => Some("the disk was cut, or is no disk: make the image again"),
             Self::ParentChanged { .. } => {
@@ -529,12 +565,15 @@ impl Failure for Error {
             | Self::Signature { .. }
             | Self::Truncated { .. }
             | Self::Unknown { .. }
-            | Self::VhdxLog { .. } => {
-                Some("have the machine that made the image check it, or convert it there to a new one")
-            }
+            | Self::VhdxLog { .. } => Some(
+                "have the machine that made the image check it, or convert it there to a new one; if the file is of \
+                     another format, name that with `--input-format`",
+            ),
             Self::Empty { .. } => Some("check that the download or the copy of the image is complete"),
             Self::File(error) => error.hint(),
-            Self::FormatMismatch { .. } => Some("leave the format out to have it found by its signature"),
+            Self::FormatMismatch { .. } => {
+                Some("leave `--input-format` out to have the format found by its signature, or name the right one")
+            }
             Self::InPlace { .. } => Some("write a new image instead, with `-o`"),
             Self::Linked { .. } => Some("copy the image to a file of its own, or write a new image with `-o`"),
             Self::NoUndo { .. } => Some("check the path: the journal lies beside the image that was written to"),
@@ -563,11 +602,15 @@ impl Failure for Error {
             | Self::VhdField { .. }
             | Self::VhdFooterCopies { .. }
             | Self::VhdOverlap { .. }
-            | Self::VhdTruncated { .. } => {
-                Some("have the machine that made the VHD check it, or convert it there to a new one")
-            }
+            | Self::VhdTruncated { .. } => Some(
+                "have the machine that made the VHD check it, or convert it there to a new one; if it is a raw disk \
+                     that is only named .vhd, read it with `--input-format raw`",
+            ),
             Self::VhdFull { .. } => Some("convert the image to a fixed VHD or a raw disk first"),
-            Self::OutOfRange { .. } | Self::ReadOnly => None,
+            Self::OutOfRange { .. } => {
+                Some("the image or its file system is damaged, or was changed meanwhile: make it again")
+            }
+            Self::ReadOnly => Some("this is a defect of the program: please report it"),
         }
     }
 }

@@ -222,7 +222,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let image = Image::open_as(&job.source, job.format, job.parent.as_deref())?;
     let source_name = file_name(&job.source)?;
     let format = job.emission.format(&image)?;
-    let name = job.emission.name(&source_name, image.format(), format);
+    let name = job.emission.name(&source_name, format);
     // The place is looked at before the work, and taken after it.
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 

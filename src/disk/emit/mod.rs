@@ -4,6 +4,7 @@
 //! all zero are never written, and zeros inside a piece stay holes of the file. The same disk gives the same bytes: ids
 //! come from a digest of the contents.
 
+mod deflate;
 mod delta;
 mod vhd;
 mod vhdx;
