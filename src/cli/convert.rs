@@ -73,7 +73,7 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let format = arguments.target()?;
-    let image = arguments.source.open(&arguments.parent)?;
+    let image = arguments.source.open(&arguments.parent, ui)?;
     let exported = disk::convert(&image, &arguments.out, format, ui).map_err(boxed)?;
     if ui.json {
         ui.document(&json!({

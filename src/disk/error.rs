@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::Format;
 use crate::base::guid::Guid;
-use crate::base::{Failure, Kind, fs};
+use crate::base::{Extent, Failure, Kind, fs};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]
@@ -284,15 +284,33 @@ pub enum Error {
     },
 
     /// The image holds what the run of the journal neither found nor wrote.
-    #[error("`{}` was written to by another program since its undo journal was made", path.display())]
+    #[error("`{}` was changed by another program since the run that could be undone: {}", path.display(), places_of(places))]
     UndoForeign {
+        /// The image.
+        path: PathBuf,
+        /// Where, in bytes of the image file, ascending.
+        places: Vec<Extent>,
+    },
+
+    /// Somebody else could have made the undo journal.
+    #[error("the undo journal `{}` {why}: it is not obeyed", path.display())]
+    UndoOwner {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// The image was written to after the run that a journal of an earlier version is about, as far as times can tell.
+    #[error("`{}` has another time than at the end of the run that could be undone", path.display())]
+    UndoStale {
         /// The image.
         path: PathBuf,
     },
 
-    /// The image was written to after the run that the journal is about.
-    #[error("`{}` was written to after the run that could be undone", path.display())]
-    UndoStale {
+    /// A run in place was broken off when the image was written, and its evidence was not.
+    #[error("a run wrote all of `{}` and was broken off before its evidence was whole", path.display())]
+    Unsettled {
         /// The image.
         path: PathBuf,
     },
@@ -409,6 +427,21 @@ pub enum Error {
     },
 }
 
+/// How many places of a change are named.
+const PLACES_NAMED: usize = 6;
+
+/// Says where an image was changed.
+fn places_of(places: &[Extent]) -> String {
+    let shown = places.iter().take(PLACES_NAMED);
+    let shown: Vec<String> =
+        shown.map(|place| format!("within {:#x} bytes at {:#x}", place.length, place.offset)).collect();
+    let others = match places.len().saturating_sub(PLACES_NAMED) {
+        0 => String::new(),
+        count => format!(" and in {count} more places"),
+    };
+    format!("{}{others}", shown.join(", "))
+}
+
 /// How many disks of a descriptor are named.
 const DISKS_NAMED: usize = 4;
 /// How many characters of a disk's name are shown.
@@ -461,7 +494,9 @@ impl Failure for Error {
             | Self::SourceChanged { .. }
             | Self::UndoExists { .. }
             | Self::UndoForeign { .. }
+            | Self::UndoOwner { .. }
             | Self::UndoStale { .. }
+            | Self::Unsettled { .. }
             | Self::UnfinishedRun { .. }
             | Self::VhdBitmap { .. } => Kind::Refused,
             Self::ContainerUnsupported { .. }
@@ -525,7 +560,9 @@ impl Failure for Error {
             Self::UndoCorrupt { .. } => Some("E-UNDO-CORRUPT"),
             Self::UndoExists { .. } => Some("E-UNDO-EXISTS"),
             Self::UndoForeign { .. } => Some("E-UNDO-FOREIGN"),
+            Self::UndoOwner { .. } => Some("E-UNDO-OWNER"),
             Self::UndoStale { .. } => Some("E-UNDO-STALE"),
+            Self::Unsettled { .. } => Some("E-UNDO-EXISTS"),
             Self::UnfinishedRun { .. } => Some("E-UNFINISHED-RUN"),
             Self::VhdBitmap { .. } => Some("E-VHD-BITMAP"),
             Self::VhdFull { .. } => Some("E-VHD-FULL"),
@@ -585,15 +622,26 @@ impl Failure for Error {
             Self::ReadBack { .. } => Some("check the health of the disk that the image was written to"),
             Self::SavedState => Some("start the machine, shut it down, and use the disk then"),
             Self::SourceChanged { .. } => Some("shut the machine that uses the image down, and start again"),
-            Self::UndoCorrupt { .. } | Self::UndoForeign { .. } => {
+            Self::UndoCorrupt { .. } => {
                 Some("restore the image from a copy, and remove the journal then; nothing was changed now")
             }
+            Self::UndoForeign { .. } => Some(
+                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run and leaves these \
+                 places, `coldforge undo --forget IMAGE` keeps the image as it is after a run that ended",
+            ),
+            Self::UndoOwner { .. } => Some(
+                "find out who made the journal: if it is yours, give it your user and the mode 0600, otherwise remove it",
+            ),
             Self::UndoExists { .. } => {
                 Some("run `coldforge undo IMAGE` to take that run back, or `coldforge undo --forget IMAGE` to keep it")
             }
             Self::UndoStale { .. } => Some(
-                "taking the run back would mix two states of the disk: restore the image from a copy, or keep it with \
-                 `coldforge undo --forget IMAGE`",
+                "if nobody wrote to the image since, as after a copy of it, `coldforge undo --force IMAGE` takes the run back; \
+                 `coldforge undo --forget IMAGE` keeps the image as it is",
+            ),
+            Self::Unsettled { .. } => Some(
+                "run `coldforge undo IMAGE` to take that run back and start it again, or `coldforge undo --forget IMAGE` to \
+                 keep the image without evidence",
             ),
             Self::UnfinishedRun { .. } => Some("run `coldforge undo IMAGE` to bring the image back to what it was"),
             Self::VhdBitmap { .. }

@@ -128,6 +128,10 @@ enum Container {
 }
 
 impl Image {
+    /// What is said of an image whose run in place was broken off before its evidence was whole.
+    pub const UNSETTLED: &'static str = "a run in place wrote all of this image and was broken off before its evidence was \
+        whole: `coldforge undo` takes it back, and `coldforge undo --forget` keeps it without evidence";
+
     /// Opens an image of the named format, or of the format that its signatures tell. The parents of a differencing
     /// disk are looked for in its own folder.
     ///
@@ -238,8 +242,12 @@ impl Image {
         if let Some(called) = named(self.path()).filter(|called| !called.fits(format)) {
             notes.push(format!("{}, and it is {format}: the content decides, and copies are named so", called.claim()));
         }
-        if matches!(in_place::pending(self.path()), Ok(Some(in_place::Pending::Finished))) {
-            notes.push("a run in place can be taken back: its undo journal is there".to_owned());
+        match in_place::pending(self.path()) {
+            Ok(Some(in_place::Pending::Finished)) => {
+                notes.push("a run in place can be taken back: its undo journal is there".to_owned());
+            }
+            Ok(Some(in_place::Pending::Unsettled)) => notes.push(Self::UNSETTLED.to_owned()),
+            _ => {}
         }
         let parents = std::iter::successors(self.parent(), |image| image.parent());
         let parents = parents.map(|parent| parent.path().to_owned()).collect();

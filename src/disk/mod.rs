@@ -11,6 +11,7 @@ mod error;
 mod export;
 mod image;
 mod in_place;
+mod lock;
 mod map;
 mod memory;
 mod overlay;
@@ -29,7 +30,9 @@ pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};
 pub use image::{Format, Image, UnknownFormat, file_name};
-pub use in_place::{InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, write_in_place};
+pub use in_place::{
+    Held, InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, undo_by_force, write_in_place,
+};
 pub use memory::Memory;
 pub use overlay::Overlay;
 pub use raw::Raw;

@@ -95,30 +95,38 @@ pub(super) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
     order.into_values().collect()
 }
 
-/// Takes a run in place back, unless it is told that all is well.
+/// Takes a run in place back, unless it is settled.
 #[derive(Debug)]
-pub(super) struct TakeBack<'p> {
-    image: Option<&'p Path>,
+pub(super) struct TakeBack {
+    held: Option<disk::Held>,
     _whole: Whole,
 }
 
-impl<'p> TakeBack<'p> {
-    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it.
-    pub(super) fn new(image: &'p Path, whole: Whole) -> Self {
-        Self { image: Some(image), _whole: whole }
+impl TakeBack {
+    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
+    /// and nobody else can use the image until then.
+    pub(super) fn new(held: disk::Held, whole: Whole) -> Self {
+        Self { held: Some(held), _whole: whole }
     }
 
     /// Leaves the image as it is now.
-    pub(super) fn keep(mut self) {
-        self.image = None;
+    ///
+    /// # Errors
+    /// The operating system's; the run is then taken back.
+    pub(super) fn settle(mut self) -> Result<()> {
+        if let Some(held) = &self.held {
+            held.settle()?;
+        }
+        self.held = None;
+        Ok(())
     }
 }
 
-impl Drop for TakeBack<'_> {
+impl Drop for TakeBack {
     fn drop(&mut self) {
-        if let Some(image) = self.image {
+        if let Some(held) = &self.held {
             // Where this fails, the journal stays for `coldforge undo`.
-            let _ = disk::undo(image, &Silent);
+            let _ = held.take_back(&Silent);
         }
     }
 }
