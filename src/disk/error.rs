@@ -48,6 +48,13 @@ pub enum Error {
         format: Format,
     },
 
+    /// The machine uses the block device.
+    #[error("the block device `{}`, or a part of it, is mounted or in use", path.display())]
+    DeviceBusy {
+        /// The device.
+        path: PathBuf,
+    },
+
     /// The file has no bytes.
     #[error("`{}` is empty", path.display())]
     Empty {
@@ -479,6 +486,7 @@ impl Failure for Error {
         match self {
             Self::Ambiguous { .. }
             | Self::Busy { .. }
+            | Self::DeviceBusy { .. }
             | Self::Empty { .. }
             | Self::FormatMismatch { .. }
             | Self::Linked { .. }
@@ -529,7 +537,7 @@ impl Failure for Error {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Ambiguous { .. } => Some("E-IMAGE-AMBIGUOUS"),
-            Self::Busy { .. } => Some("E-IMAGE-BUSY"),
+            Self::Busy { .. } | Self::DeviceBusy { .. } => Some("E-IMAGE-BUSY"),
             Self::ContainerUnsupported { .. } | Self::Ovf { .. } => Some("E-CONTAINER-UNSUPPORTED"),
             Self::Delta { .. } => Some("E-DELTA"),
             Self::Field { container, .. }
@@ -584,6 +592,10 @@ impl Failure for Error {
             Self::Busy { .. } => {
                 Some("shut the machine that uses the image down, or wait for the program that writes it")
             }
+            Self::DeviceBusy { .. } => Some(
+                "unmount what lies on the device, deactivate its volume group or array, and stop the machine that uses it; \
+                 `lsblk` shows what it is used for",
+            ),
             Self::ContainerUnsupported { hint, .. } => Some(hint),
             Self::Ovf { .. } => Some("name the disk image itself, which lies in the folder of the descriptor"),
             Self::Delta { .. } => Some("convert the image to a VHD or a VHDX first, and harden that"),
@@ -614,7 +626,7 @@ impl Failure for Error {
             Self::InPlace { .. } => Some("write a new image instead, with `-o`"),
             Self::Linked { .. } => Some("copy the image to a file of its own, or write a new image with `-o`"),
             Self::NoUndo { .. } => Some("check the path: the journal lies beside the image that was written to"),
-            Self::NotAFile { .. } => Some("copy the disk into an image file, and name that file"),
+            Self::NotAFile { .. } => Some("name an image file or a block device, or copy the disk into an image file"),
             Self::NotAnImage { .. } => {
                 Some("check the path; if it is a raw disk all the same, say so with `--input-format raw`")
             }

@@ -5,6 +5,7 @@
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod compare;
+mod device;
 mod digest;
 mod emit;
 mod error;

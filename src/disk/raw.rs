@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::{BlockDevice, Error, Result, check_range, in_place, lock};
+use super::{BlockDevice, Error, Result, check_range, device, in_place, lock};
 use crate::base::{Extent, fs};
 
 /// A file of bytes, opened for reading.
@@ -37,22 +37,27 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self { length: metadata.len(), seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
+    fn of(metadata: &Metadata, length: u64) -> Self {
+        if device::is_device(metadata) {
+            // The time of a device's name says nothing; the count of sectors that were written to it does.
+            return Self { length, seconds: device::sectors_written(metadata), nanoseconds: 0 };
+        }
+        Self { length, seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
     }
 }
 
 impl Raw {
-    /// Opens a regular file and takes a shared lock on it.
+    /// Opens a regular file or a block device and takes the locks of a reader on it.
     ///
     /// # Errors
-    /// [`Error::NotAFile`] for a folder or a special file, [`Error::Empty`], [`Error::Busy`] if another process holds
-    /// an exclusive lock, [`Error::UnfinishedRun`] if a run that wrote into the file did not end, otherwise the
+    /// [`Error::NotAFile`] for a folder or another special file, [`Error::Empty`], [`Error::DeviceBusy`] for a device
+    /// that is mounted or in use, [`Error::Busy`] if another process writes to it, [`Error::UnfinishedRun`] if a run that wrote into the file did not end, otherwise the
     /// operating system's.
     pub fn open(path: &Path) -> Result<Self> {
         // Asked before opening, because opening a pipe would wait for its writer.
-        check_kind(&path.metadata().map_err(fs::failed("open", path))?, path)?;
-        let file = fs::open(path)?;
+        let metadata = path.metadata().map_err(fs::failed("open", path))?;
+        check_kind(&metadata, path)?;
+        let file = if device::is_device(&metadata) { device::open(path, false)? } else { fs::open(path)? };
         check_kind(&file.metadata().map_err(fs::failed("examine", path))?, path)?;
         lock::share(&file, path)?;
         in_place::refuse_unfinished(path)?;
@@ -62,10 +67,12 @@ impl Raw {
     /// Takes a file that is open and locked already.
     pub(super) fn of_file(file: File, path: &Path) -> Result<Self> {
         let metadata = file.metadata().map_err(fs::failed("examine", path))?;
-        if metadata.len() == 0 {
+        let length = device::length(&file, &metadata, path)?;
+        if length == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
-        Ok(Self { file, path: path.to_owned(), length: metadata.len(), stamp: Stamp::of(&metadata) })
+        let stamp = Stamp::of(&metadata, length);
+        Ok(Self { file, path: path.to_owned(), length, stamp })
     }
 
     /// Returns the path that was opened.
@@ -78,7 +85,9 @@ impl Raw {
     /// # Errors
     /// [`Error::SourceChanged`] if not, otherwise the operating system's.
     pub fn unchanged(&self) -> Result<()> {
-        if Stamp::of(&self.metadata()?) == self.stamp { Ok(()) } else { Err(self.changed()) }
+        let metadata = self.metadata()?;
+        let length = device::length(&self.file, &metadata, &self.path)?;
+        if Stamp::of(&metadata, length) == self.stamp { Ok(()) } else { Err(self.changed()) }
     }
 
     /// Returns the open file: for cloning and mapping, never for its cursor.
@@ -88,6 +97,11 @@ impl Raw {
 
     pub(super) fn metadata(&self) -> Result<Metadata> {
         Ok(self.file.metadata().map_err(fs::failed("examine", &self.path))?)
+    }
+
+    /// Tells whether the file is a block device.
+    pub(super) fn is_device(&self) -> Result<bool> {
+        Ok(device::is_device(&self.metadata()?))
     }
 
     pub(super) fn changed(&self) -> Error {
@@ -112,12 +126,10 @@ enum Sought {
 
 fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
     let kind = metadata.file_type();
-    let what = if kind.is_file() {
+    let what = if kind.is_file() || kind.is_block_device() {
         return Ok(());
     } else if kind.is_dir() {
         "a folder"
-    } else if kind.is_block_device() {
-        "a block device"
     } else if kind.is_char_device() {
         "a character device"
     } else if kind.is_fifo() {

@@ -88,15 +88,10 @@ pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog) -> Res
     let evidence = Evidence::read(&String::from_utf8_lossy(assessment), None, Some(catalog))?;
     let reports = Format::all().filter_map(|format| {
         let name = format.path().rsplit('/').next()?;
-        Some((folder.join(name), format.render(&evidence)?))
+        Some((name.to_owned(), format.render(&evidence)?))
     });
-    let files: Vec<(PathBuf, Vec<u8>)> =
-        reports.chain([(folder.join("assessment.json"), assessment.to_vec())]).collect();
-    fs::create_folder(folder)?;
-    for (path, report) in &files {
-        fs::write_new(path, report)?;
-    }
-    Ok(files.into_iter().map(|(path, _)| path).collect())
+    let files: Vec<(String, Vec<u8>)> = reports.chain([("assessment.json".to_owned(), assessment.to_vec())]).collect();
+    Ok(fs::write_folder(folder, &files)?)
 }
 
 /// Returns the catalogs of the policies that a log records.

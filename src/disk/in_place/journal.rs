@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Error, Result};
+use super::super::{Error, Result, device};
 use super::files::Files;
 use super::table::{self, Table};
 use crate::base::crc32c::{crc32c, crc32c_of};
@@ -97,9 +97,20 @@ pub(super) struct Entry {
     pub passing: bool,
 }
 
-/// Returns where the journal of an image lies, whatever link leads to the image.
+/// Returns where the journal of an image lies, whatever link leads to the image: beside it, or in a folder of the machine
+/// if it is a block device.
 pub(super) fn path_of(image: &Path) -> Result<PathBuf> {
-    let mut path = image.canonicalize().map_err(fs::failed("open", image))?.into_os_string();
+    place_of(image, false)
+}
+
+/// Returns where the journal of an image lies, and makes the folder for a block device's.
+pub(super) fn place_of(image: &Path, make: bool) -> Result<PathBuf> {
+    let metadata = image.metadata().map_err(fs::failed("open", image))?;
+    let mut path = if device::is_device(&metadata) {
+        device::journal(image, &metadata, make)?.into_os_string()
+    } else {
+        image.canonicalize().map_err(fs::failed("open", image))?.into_os_string()
+    };
     path.push(ENDING);
     Ok(path.into())
 }

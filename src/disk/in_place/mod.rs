@@ -14,7 +14,8 @@
 //!
 //! Room for everything is reserved before the first byte changes, so that a full file system is no reason to stop half
 //! way. While a run or an undo works it holds the locks of a writer on the image (see the `lock` module), which qemu
-//! heeds; a signal waits for its end. Not handled here: VHDX, differencing and VMDK files, which are refused.
+//! heeds; a signal waits for its end. A block device is written like a file whose length is fixed; its journal lies below
+//! `/var/lib/coldforge`, because names and files in `/dev` are gone when the machine stops. Not handled here: VHDX, differencing and VMDK files, which are refused.
 
 #[cfg(test)]
 mod faults;
@@ -251,8 +252,11 @@ fn write(
     let sectors = whole_sectors(&changed, overlay.len());
     let marks = Marks::beside(&sectors, marks, overlay)?;
     let plan = image.plan(&normalize([&sectors[..], &marks.sectors].concat()))?;
+    if plan.file_bytes != length_before && raw.is_device()? {
+        return Err(Error::InPlace { container: "a dynamic VHD on a block device, which cannot grow," });
+    }
     refuse_finished(raw.path())?;
-    let journal_path = journal::path_of(raw.path())?;
+    let journal_path = journal::place_of(raw.path(), true)?;
     let target = Target::claim(raw)?;
     raw.unchanged()?;
 

@@ -14,6 +14,8 @@ use coldforge::disk::{BlockDevice, EBS_BLOCK_BYTES, Format, Image, Overlay, dige
 use crate::support::{Seeded, ask, corpus, oracle, shared};
 
 mod containers;
+mod sharing;
+mod strangers;
 mod verbs;
 mod vmdk;
 
