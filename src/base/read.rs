@@ -16,6 +16,12 @@ pub struct OutOfBounds {
     pub available: usize,
 }
 
+/// Returns a length or an offset that was read, as one in memory. What memory cannot have becomes the largest number,
+/// at which no cut succeeds; a length that is reserved has to be bounded before.
+pub fn size(value: impl Into<u64>) -> usize {
+    usize::try_from(value.into()).unwrap_or(usize::MAX)
+}
+
 /// Returns the `length` bytes that begin at `at`.
 ///
 /// # Errors

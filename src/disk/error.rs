@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::Format;
 use crate::base::guid::Guid;
+use crate::base::read::OutOfBounds;
 use crate::base::{Extent, Failure, Kind, fs};
 
 /// A failure of this floor.
@@ -432,6 +433,12 @@ pub enum Error {
         /// What is wrong.
         what: &'static str,
     },
+}
+
+impl From<OutOfBounds> for Error {
+    fn from(cut: OutOfBounds) -> Self {
+        Self::OutOfRange { at: cut.at as u64, length: cut.length as u64, size: cut.available as u64 }
+    }
 }
 
 /// How many places of a change are named.

@@ -241,7 +241,7 @@ pub(super) fn compare(
     let mut expected = vec![0; buf.len()];
     for extent in changed {
         for_each_piece(*extent, buf, |piece, buf| {
-            let expected = read::slice_mut(&mut expected, 0, buf.len()).expect("both buffers are of one length");
+            let expected = read::slice_mut(&mut expected, 0, buf.len())?;
             overlay.read_at(piece.offset, expected)?;
             written.read_at(piece.offset, buf)?;
             match expected.iter().zip(buf.iter()).position(|(expected, found)| expected != found) {
@@ -262,8 +262,8 @@ pub(super) fn for_each_piece(
     let mut at = extent.offset;
     while at < extent.end() {
         let length = extent.end().saturating_sub(at).min(buf.len() as u64);
-        let piece = read::slice_mut(buf, 0, usize::try_from(length).expect("not longer than the buffer"));
-        each(Extent::new(at, length), piece.expect("not longer than the buffer"))?;
+        let piece = read::slice_mut(buf, 0, read::size(length));
+        each(Extent::new(at, length), piece?)?;
         at = at.saturating_add(length);
     }
     Ok(())

@@ -19,6 +19,7 @@ use super::{BlockDevice, Error, Format, Image, Result};
 use crate::base::digest::Digest;
 use crate::base::guid::Guid;
 use crate::base::progress::Progress;
+use crate::base::read;
 use walk::{Piece, Walked, walk};
 
 /// The first bytes of a GUID partition table's header.
@@ -115,7 +116,7 @@ pub(super) fn emit(
 /// Writes the parts of a piece that are not zero; the piece begins at `at` of the file.
 fn put_runs(sink: &dyn Sink, at: u64, piece: &Piece) -> Result<()> {
     piece.runs.iter().try_for_each(|run| {
-        let bytes = piece.bytes.get(run.clone()).expect("a run lies in its piece");
+        let bytes = read::slice(&piece.bytes, run.start, run.len())?;
         sink.put(at.saturating_add(run.start as u64), bytes)
     })
 }

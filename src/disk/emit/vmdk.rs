@@ -8,6 +8,7 @@ use super::super::{BlockDevice, Error, Result};
 use super::deflate::deflate;
 use super::walk::walk;
 use super::{Emitted, Progress, Sink, id};
+use crate::base::read;
 
 const GRAIN_SECTORS: u64 = 128;
 const GRAIN_BYTES: usize = 64 << 10;
@@ -31,7 +32,7 @@ pub(super) fn emit(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Pro
     let capacity = size / SECTOR;
     let tables = capacity.div_ceil(GRAIN_SECTORS).div_ceil(TABLE_ENTRIES);
     // At most 64 Ki tables.
-    let directory = vec![0; usize::try_from(tables).expect("a disk of 2 TiB has 65,536 tables")];
+    let directory = vec![0; read::size(tables)];
     let mut stream = Stream { sink, at: OVERHEAD, directory, table: None };
     let walked = walk(device, Some(pack), progress, |piece| {
         piece
@@ -113,7 +114,7 @@ impl Stream<'_> {
     /// Appends the grain that begins at a sector of the disk.
     fn grain(&mut self, sector: u64, packed: &[u8]) -> Result<()> {
         let grain = sector / GRAIN_SECTORS;
-        let table = usize::try_from(grain / TABLE_ENTRIES).expect("a disk of 2 TiB has 65,536 tables");
+        let table = read::size(grain / TABLE_ENTRIES);
         if self.table.as_ref().is_some_and(|(open, _)| *open != table) {
             self.close_table()?;
         }
