@@ -241,7 +241,7 @@ mod tests {
                         let length = LENGTHS[symbol - 257].0 + bits.take(LENGTHS[symbol - 257].1)? as usize;
                         let distance = decode(&mut bits, &distances)?;
                         let extra = (distance as u32 / 2).saturating_sub(1);
-                        let base = if distance < 4 { distance + 1 } else { (2 + distance % 2 << extra) + 1 };
+                        let base = if distance < 4 { distance + 1 } else { ((2 + distance % 2) << extra) + 1 };
                         let from = out.len().checked_sub(base + bits.take(extra)? as usize)?;
                         for i in from..from + length {
                             out.push(out[i]);

@@ -279,7 +279,7 @@ impl Space {
         let mut buffer = vec![0xff; read::size(CHUNK_BYTES)];
         let known = buffer.get_mut(..read::size(bytes)).unwrap_or_default();
         bitmap.read(&volume.device, &volume.geometry, chunk.saturating_mul(CHUNK_BYTES), known)?;
-        let words = buffer.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        let words = buffer.chunks_exact(8).map(|word| read::u64_le(word, 0).unwrap_or(0));
         let mut bits = Bits { start, words: words.collect() };
         bits.set(end, start.saturating_add(CHUNK_BITS));
         for extents in [&self.own, &self.taken] {

@@ -318,7 +318,7 @@ fn set(bytes: &mut [u8], first: u64, extent: Extent, is_used: bool) {
     let from = extent.offset.max(first).saturating_sub(first);
     let to = extent.end().saturating_sub(first).min(bits);
     for bit in from..to {
-        let mask = 1u8.checked_shl(u32::try_from(bit % 8).expect("below 8")).expect("below 8");
+        let mask = read::bit(bit);
         if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at)) {
             *byte = if is_used { *byte | mask } else { *byte & !mask };
         }

@@ -49,14 +49,15 @@ impl<'a, D: BlockDevice> Stage<'a, D> {
                 if part.len() < size_of::<Sector>() {
                     let length = self.len().saturating_sub(start).min(SECTOR_BYTES);
                     let length = read::size(length);
-                    let known = read::slice_mut(&mut sector[..], 0, length).expect("at most a sector");
+                    let known = read::slice_mut(&mut sector[..], 0, length)?;
                     self.base.read_at(start, known)?;
                 }
                 self.sectors.insert(start, (rank, sector));
             }
-            let (kept, sector) = self.sectors.get_mut(&start).expect("the sector is kept by now");
+            // The sector is kept by now.
+            let Some((kept, sector)) = self.sectors.get_mut(&start) else { continue };
             *kept = rank.max(*kept);
-            read::put(&mut sector[..], into, part).expect("the part ends in the sector");
+            read::put(&mut sector[..], into, part)?;
             at = at.saturating_add(part.len() as u64);
             rest = tail;
         }
@@ -69,7 +70,7 @@ impl<'a, D: BlockDevice> Stage<'a, D> {
         let mut writes: Vec<Write> = Vec::new();
         for (at, (rank, sector)) in self.sectors {
             let length = read::size(end.saturating_sub(at).min(SECTOR_BYTES));
-            let bytes = read::slice(&sector[..], 0, length).expect("at most a sector");
+            let bytes = read::slice(&sector[..], 0, length).unwrap_or_default();
             match writes.last_mut() {
                 Some(last) if last.rank == rank && last.at.saturating_add(last.bytes.len() as u64) == at => {
                     last.bytes.extend_from_slice(bytes);
@@ -96,8 +97,8 @@ impl<D: BlockDevice> BlockDevice for Stage<'_, D> {
             let to = extent.end().min(start.saturating_add(SECTOR_BYTES));
             let small = |value: u64| read::size(value);
             let length = small(to.saturating_sub(from));
-            let part = read::slice(&sector[..], small(from.saturating_sub(*start)), length).expect("inside the sector");
-            read::put(buf, small(from.saturating_sub(at)), part).expect("inside the buffer");
+            let part = read::slice(&sector[..], small(from.saturating_sub(*start)), length)?;
+            read::put(buf, small(from.saturating_sub(at)), part)?;
         }
         Ok(())
     }
