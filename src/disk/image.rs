@@ -417,7 +417,7 @@ fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
         return Err(Error::Ovf { path, disks });
     }
     let name = named(&path).filter(|name| *name != Named::Raw);
-    if name.is_some() && signature::is_whole_disk(&raw)? {
+    if name.is_some() && signature::is_whole_disk(&raw)? && !ends_like_a_footer(&raw)? {
         return Ok(Container::Raw(raw));
     }
     match name {
@@ -437,6 +437,18 @@ fn head(raw: &Raw) -> Result<Vec<u8>> {
     let mut head = vec![0; length];
     raw.read_at(0, &mut head)?;
     Ok(head)
+}
+
+/// How many bytes of a damaged footer's cookie may be other ones.
+const COOKIE_BYTES_DAMAGED: usize = 3;
+
+/// Tells whether the last sector of a file begins nearly like a VHD's footer: what is named like one is a damaged VHD then.
+fn ends_like_a_footer(raw: &Raw) -> Result<bool> {
+    let mut found = [0; Footer::COOKIE.len()];
+    let Some(at) = raw.len().checked_sub(Footer::BYTES as u64) else { return Ok(false) };
+    raw.read_at(at, &mut found)?;
+    let damaged = found.iter().zip(Footer::COOKIE).filter(|(found, right)| **found != *right).count();
+    Ok(damaged <= COOKIE_BYTES_DAMAGED)
 }
 
 fn has_cookie_at(raw: &Raw, at: Option<u64>) -> Result<bool> {

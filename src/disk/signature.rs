@@ -189,7 +189,7 @@ pub(super) fn is_disk(device: &dyn BlockDevice) -> Result<bool> {
 pub(super) fn is_whole_disk(device: &dyn BlockDevice) -> Result<bool> {
     let size = device.len();
     let mut sector = [0; 512];
-    if size < sector.len() as u64 || !is_disk(device)? {
+    if size < sector.len() as u64 || !size.is_multiple_of(512) || !is_disk(device)? {
         return Ok(false);
     }
     for header_at in [512u64, 4096] {
