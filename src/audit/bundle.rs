@@ -14,8 +14,9 @@ use super::signature::{PublicKey, SecretKey, Signature};
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::fs;
-use crate::base::interrupt::{Passing, Whole};
+use crate::base::interrupt::Whole;
 use crate::base::json;
+use crate::base::temporary::Folder;
 use crate::base::time::Moment;
 
 const SCHEMA: &str = "coldforge/manifest/1";
@@ -41,11 +42,10 @@ const LOG_LIMIT_BYTES: u64 = 256 << 20;
 /// A bundle being made, under a temporary name beside its place.
 #[derive(Debug)]
 pub struct Staging {
-    folder: tempfile::TempDir,
+    folder: Folder,
     output: PathBuf,
     files: Vec<Listed>,
     signer: Option<(SecretKey, Moment)>,
-    _passing: Passing,
 }
 
 /// What a bundle holds of the image that it is about.
@@ -103,16 +103,13 @@ impl Staging {
                 }
             }
         }
-        let name = output.file_name().ok_or_else(exists)?;
+        output.file_name().ok_or_else(exists)?;
         let parent = parent(output);
         if !parent.is_dir() {
             return Err(fs::failed("find the folder", parent)(std::io::ErrorKind::NotFound.into()).into());
         }
-        let prefix = format!(".{}.partial-", name.to_string_lossy());
-        let make = || tempfile::Builder::new().prefix(&prefix).tempdir_in(parent);
-        let made = Passing::make(make, |folder| folder.path().to_owned());
-        let (folder, passing) = made.map_err(fs::failed("create a folder in", parent))?;
-        Ok(Self { folder, output: output.to_owned(), files: Vec::new(), signer: None, _passing: passing })
+        let folder = Folder::create(output).map_err(fs::failed("create a folder in", parent))?;
+        Ok(Self { folder, output: output.to_owned(), files: Vec::new(), signer: None })
     }
 
     /// Returns where the file `path` of the bundle has to be written, its folders made.
@@ -218,7 +215,7 @@ impl Staging {
                 _ => fs::failed("rename the finished bundle to", &self.output)(error).into(),
             });
         }
-        let _ = self.folder.keep(); // it stands under its own name now
+        self.folder.keep(); // it stands under its own name now
         fs::sync_folder(parent(&self.output))?;
         drop(whole);
         let (image, ebs_linear) = (image.to_owned(), ebs_linear.clone());

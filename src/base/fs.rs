@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::failure::{Failure, Kind};
 use super::interrupt::Passing;
+use super::temporary;
 
 /// A file operation that the operating system failed.
 #[derive(Debug, Error)]
@@ -123,14 +124,11 @@ impl Fresh {
     /// # Errors
     /// The operating system's, with the path.
     pub fn create(path: &Path) -> Result<Self, Error> {
-        use std::os::unix::fs::PermissionsExt as _;
         if path.symlink_metadata().is_ok() {
             return Err(failed("create", path)(io::Error::from(io::ErrorKind::AlreadyExists)));
         }
         // As any new file: the user's mask takes its part.
-        let permissions = std::fs::Permissions::from_mode(0o666);
-        let make = || tempfile::Builder::new().permissions(permissions).tempfile_in(folder_of(path));
-        let made = Passing::make(make, |file| file.path().to_owned());
+        let made = temporary::file(path, 0o666);
         let (file, passing) = made.map_err(failed("create", path))?;
         Ok(Self { file, path: path.to_owned(), _passing: passing })
     }
@@ -154,8 +152,45 @@ impl Fresh {
     }
 }
 
-fn folder_of(path: &Path) -> &Path {
+/// Returns the folder that a path lies in; `.` for a bare name.
+pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Writes files into a folder. A folder that is not there, or is empty, appears with all of them or not at all; in one
+/// that holds other files, each file is whole or absent.
+///
+/// # Errors
+/// The operating system's, with the path; an existing file of one of the names is an error, and nothing is written then.
+pub fn write_folder(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>, Error> {
+    let places: Vec<PathBuf> = files.iter().map(|(name, _)| folder.join(name)).collect();
+    let is_empty = match std::fs::read_dir(folder) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(failed("read", folder)(error)),
+    };
+    if !is_empty {
+        if let Some(there) = places.iter().find(|place| place.symlink_metadata().is_ok()) {
+            return Err(failed("create", there)(io::Error::from(io::ErrorKind::AlreadyExists)));
+        }
+        for (place, (_, bytes)) in places.iter().zip(files) {
+            let mut fresh = Fresh::create(place)?;
+            fresh.write(bytes)?;
+            fresh.finish()?;
+        }
+        return Ok(places);
+    }
+    // The folder in the temporary one has the mode of any new folder.
+    let temporary = temporary::Folder::create(folder).map_err(failed("create", folder))?;
+    let made = temporary.path().join("made");
+    std::fs::create_dir(&made).map_err(failed("create", folder))?;
+    for (name, bytes) in files {
+        write_new(&made.join(name), bytes)?;
+    }
+    sync_folder(&made)?;
+    std::fs::rename(&made, folder).map_err(failed("create", folder))?;
+    sync_folder(folder_of(folder))?;
+    Ok(places)
 }
 
 /// Flushes a folder's entries to the disk, so that a rename in it survives a power cut.

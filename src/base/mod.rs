@@ -27,6 +27,7 @@ pub mod registry_pol;
 pub mod sddl;
 pub mod security_template;
 pub mod sid;
+pub mod temporary;
 pub mod time;
 pub mod utf16;
 pub mod version_resource;

@@ -16,6 +16,17 @@ pub struct OutOfBounds {
     pub available: usize,
 }
 
+/// Returns a length or an offset that was read, as one in memory. What memory cannot have becomes the largest number,
+/// at which no cut succeeds; a length that is reserved has to be bounded before.
+pub fn size(value: impl Into<u64>) -> usize {
+    usize::try_from(value.into()).unwrap_or(usize::MAX)
+}
+
+/// Returns a byte with one bit set: that of the number `index` in a bitmap whose bytes count from their lowest bit.
+pub fn bit(index: u64) -> u8 {
+    [0x01, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0x80].get(size(index % 8)).copied().unwrap_or(0)
+}
+
 /// Returns the `length` bytes that begin at `at`.
 ///
 /// # Errors

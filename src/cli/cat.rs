@@ -63,7 +63,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     if ui.json && arguments.output.is_none() {
         return Err(boxed(NowhereToWrite));
     }
-    let image = source.open(&arguments.parent)?;
+    let image = source.open(&arguments.parent, ui)?;
     let (number, volume) = volume::choose(&image, *partition)?;
     let path = volume::path(&arguments.path);
     let file = volume::find(&volume, &path)?;

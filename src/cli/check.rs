@@ -37,7 +37,7 @@ type Checked = (Partition, std::result::Result<Report, Error>);
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = &arguments.place;
-    let image = source.open(&arguments.parent)?;
+    let image = source.open(&arguments.parent, ui)?;
     let mut checked: Vec<Checked> = Vec::new();
     for partition in volume::candidates(&image, *partition)? {
         let failed = |source| Error::Volume { partition: partition.number, source };

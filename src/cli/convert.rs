@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 
 use super::options::{Parent, Source};
-use super::ui::{Ui, bytes};
+use super::ui::{Ui, bytes, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::{Failure, Kind};
 use crate::disk::{self, BlockDevice as _, Format};
@@ -58,22 +58,30 @@ impl Failure for NoFormat {
 }
 
 impl Arguments {
-    fn target(&self) -> Result<Format> {
+    /// Returns the container that the ending of the output stands for.
+    fn by_ending(&self) -> Option<Format> {
         let ending = self.out.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
-        let by_ending = match ending.to_ascii_lowercase().as_str() {
+        match ending.to_ascii_lowercase().as_str() {
             "raw" | "img" | "dd" => Some(Format::Raw),
             "vhd" => Some(Format::VhdDynamic),
             "vhdx" => Some(Format::VhdxDynamic),
             "vmdk" => Some(Format::Vmdk),
             _ => None,
-        };
-        self.format.or(by_ending).ok_or_else(|| boxed(NoFormat(self.out.clone())))
+        }
+    }
+
+    fn target(&self) -> Result<Format> {
+        self.format.or(self.by_ending()).ok_or_else(|| boxed(NoFormat(self.out.clone())))
     }
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let format = arguments.target()?;
-    let image = arguments.source.open(&arguments.parent)?;
+    if arguments.by_ending().is_some_and(|called| called.ending() != format.ending()) {
+        let out = plain(&arguments.out.display().to_string());
+        ui.status(&format!("warning: {out} is named like another container than {format}, which it will be"));
+    }
+    let image = arguments.source.open(&arguments.parent, ui)?;
     let exported = disk::convert(&image, &arguments.out, format, ui).map_err(boxed)?;
     if ui.json {
         ui.document(&json!({

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
-    let image = arguments.source.open(&arguments.parent)?;
+    let image = arguments.source.open(&arguments.parent, ui)?;
     let health = image.health();
     let survey = Survey::of(&image, Depth::Hives).map_err(boxed)?;
     let refusals = survey.refusals();

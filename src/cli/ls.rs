@@ -54,7 +54,7 @@ struct Shown {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = &arguments.place;
-    let image = source.open(&arguments.parent)?;
+    let image = source.open(&arguments.parent, ui)?;
     let (number, volume) = volume::choose(&image, *partition)?;
     let path = volume::path(&arguments.path);
     let file = volume::find(&volume, &path)?;

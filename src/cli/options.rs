@@ -11,7 +11,7 @@ use super::ui::{Ui, plain};
 use super::{Result, boxed};
 use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
-use crate::disk::{Format, Image};
+use crate::disk::{self, Format, Image};
 use crate::pipeline::Demand;
 use crate::policy::source;
 use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
@@ -44,9 +44,13 @@ pub(super) struct Parent {
 }
 
 impl Source {
-    /// Opens the image.
-    pub(super) fn open(&self, parent: &Parent) -> Result<Image> {
-        Image::open_as(&self.image, self.input_format, parent.file.as_deref()).map_err(boxed)
+    /// Opens the image, and says what its user must know of it whatever is done with it.
+    pub(super) fn open(&self, parent: &Parent, ui: &Ui) -> Result<Image> {
+        let image = Image::open_as(&self.image, self.input_format, parent.file.as_deref()).map_err(boxed)?;
+        if disk::pending(&self.image).map_err(boxed)? == Some(disk::Pending::Unsettled) {
+            ui.status(&format!("warning: {}", Image::UNSETTLED));
+        }
+        Ok(image)
     }
 }
 

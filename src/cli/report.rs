@@ -58,13 +58,10 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         }
         return Ok(Verdict::Done);
     };
-    fs::create_folder(folder).map_err(boxed)?;
-    let mut written = Vec::new();
-    for (path, report) in &reports {
-        let path = folder.join(path.rsplit('/').next().unwrap_or(path));
-        fs::write_new(&path, report).map_err(boxed)?;
-        written.push(path.display().to_string());
-    }
+    let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
+    let files: Vec<(String, Vec<u8>)> = reports.into_iter().map(|(path, report)| (name(&path), report)).collect();
+    let written = fs::write_folder(folder, &files).map_err(boxed)?;
+    let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     if ui.json {
         ui.document(&json!({ "schema": "coldforge/reports/1", "files": written }));
     } else {

@@ -38,7 +38,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
-    let image = arguments.source.open(&arguments.parent)?;
+    let image = arguments.source.open(&arguments.parent, ui)?;
     let scan = pipeline::scan(image, &demand, options::now()?).map_err(boxed)?;
     ui.finish();
     for warning in &scan.warnings {

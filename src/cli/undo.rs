@@ -12,7 +12,8 @@ use crate::disk::{self, Pending};
 /// Take back what a run wrote into an image: from the undo journal beside it
 ///
 /// Brings every byte of the image file back to what it was before the run, whether the run ended or was broken off, and
-/// removes the journal. Refused if another program has written to the image since.
+/// removes the journal. Refused, with the places, if another program has written to the image since: that is judged by
+/// digests and not by times, so that a copy of image and journal is taken back as well.
 #[derive(Args, Debug)]
 pub(super) struct Arguments {
     /// The disk image that was written to
@@ -22,6 +23,11 @@ pub(super) struct Arguments {
     /// Keep the image as it is, for good: remove the journal of a run that ended
     #[arg(long)]
     forget: bool,
+
+    /// Take back what the run wrote and is still as it was written, also if another program has written to the image
+    /// since: what that wrote is left, and listed
+    #[arg(long, conflicts_with = "forget")]
+    force: bool,
 }
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
@@ -33,12 +39,18 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         };
         ("forget", text, None)
     } else {
-        let undone = disk::undo(&arguments.image, ui).map_err(boxed)?;
+        let undo = if arguments.force { disk::undo_by_force } else { disk::undo };
+        let undone = undo(&arguments.image, ui).map_err(boxed)?;
         let run = match undone.run {
             Pending::Finished => "the run is taken back",
+            Pending::Unsettled => "the run, which was broken off before its evidence was whole, is taken back",
             Pending::Unfinished => "the run that had not ended is taken back",
         };
-        ("undo", format!("{image}: {run}, {} put back\n", bytes(undone.bytes)), Some(undone))
+        let mut text = format!("{image}: {run}, {} put back\n", bytes(undone.bytes));
+        for place in &undone.left {
+            text.push_str(&format!("left: changed since within {:#x} bytes at {:#x}\n", place.length, place.offset));
+        }
+        ("undo", text, Some(undone))
     };
     if ui.json {
         ui.document(&json!({
@@ -47,10 +59,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             "did": did,
             "run": undone.as_ref().map(|undone| match undone.run {
                 Pending::Finished => "finished",
+                Pending::Unsettled => "unsettled",
                 Pending::Unfinished => "unfinished",
             }),
             "bytes": undone.as_ref().map(|undone| undone.bytes),
             "file_bytes": undone.as_ref().map(|undone| undone.file_bytes),
+            "left": undone.as_ref().map(|undone| &undone.left),
         }));
     } else {
         ui.data(&text);

@@ -3,9 +3,9 @@
 use rayon::prelude::*;
 
 use super::{BlockDevice, Result};
-use crate::base::Extent;
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
+use crate::base::{Extent, read};
 
 const CHUNK_BYTES: u64 = 1 << 20;
 
@@ -24,7 +24,7 @@ pub fn differences(a: &dyn BlockDevice, b: &dyn BlockDevice, progress: &dyn Prog
     let found: Vec<Vec<Extent>> = chunks
         .par_iter()
         .map_init(Default::default, |(left, right): &mut (Vec<u8>, Vec<u8>), chunk| {
-            let length = usize::try_from(chunk.length).expect("a chunk is at most 1 MiB");
+            let length = read::size(chunk.length);
             left.resize(length, 0);
             right.resize(length, 0);
             a.read_at(chunk.offset, left)?;

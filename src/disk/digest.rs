@@ -122,7 +122,7 @@ impl Blocks {
         for index in touched.collect::<BTreeSet<u64>>() {
             let start = index.saturating_mul(EBS_BLOCK_BYTES);
             let length = device.len().saturating_sub(start).min(EBS_BLOCK_BYTES);
-            buf.resize(usize::try_from(length).expect("a block is small"), 0);
+            buf.resize(read::size(length), 0);
             device.read_at(start, &mut buf)?;
             match hash_block(&buf) {
                 Some(digest) => self.0.insert(index, digest),
@@ -269,7 +269,7 @@ impl<'a> Pieces<'a> {
     fn load(&self, extent: Extent, spare: Option<Vec<u8>>) -> Result<Bytes> {
         // Asked before each piece: a file that was cut must not be touched through a map.
         self.raw.unchanged()?;
-        let length = usize::try_from(extent.length).expect("a piece is small");
+        let length = read::size(extent.length);
         // A hole on a full tmpfs cannot be mapped and can be read; and `pread` tells better what else is wrong.
         if self.mapped
             && let Ok(map) = Map::of(self.raw, extent.offset, length)
@@ -283,9 +283,9 @@ impl<'a> Pieces<'a> {
         // Each round passes an extent of the file system or ends.
         while let Some(data) = self.raw.next_data(at)?.filter(|data| data.offset < extent.end()) {
             let end = data.end().min(extent.end());
-            let from = usize::try_from(data.offset.saturating_sub(extent.offset)).expect("a piece is small");
-            let count = usize::try_from(end.saturating_sub(data.offset)).expect("a piece is small");
-            let into = read::slice_mut(&mut bytes, from, count).expect("the extent was cut to the piece");
+            let from = read::size(data.offset.saturating_sub(extent.offset));
+            let count = read::size(end.saturating_sub(data.offset));
+            let into = read::slice_mut(&mut bytes, from, count)?;
             // A file that was cut meanwhile is named as what it is.
             let read = self.raw.read_at(data.offset, into);
             read.map_err(|error| self.raw.unchanged().err().unwrap_or(error))?;
@@ -343,7 +343,7 @@ fn hash_disk<V: FnMut(u64, Digest)>(disk: &dyn BlockDevice, linear: &mut Linear<
         }
         let hash = |buf: &mut Vec<u8>, index: &u64| {
             let start = index.saturating_mul(EBS_BLOCK_BYTES);
-            buf.resize(usize::try_from(size.saturating_sub(start).min(EBS_BLOCK_BYTES)).expect("a block is small"), 0);
+            buf.resize(read::size(size.saturating_sub(start).min(EBS_BLOCK_BYTES)), 0);
             disk.read_at(start, buf)?;
             Ok(hash_block(buf).map(|digest| (*index, digest)))
         };

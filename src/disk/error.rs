@@ -6,7 +6,8 @@ use thiserror::Error;
 
 use super::Format;
 use crate::base::guid::Guid;
-use crate::base::{Failure, Kind, fs};
+use crate::base::read::OutOfBounds;
+use crate::base::{Extent, Failure, Kind, fs};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]
@@ -46,6 +47,13 @@ pub enum Error {
     Delta {
         /// The image's format.
         format: Format,
+    },
+
+    /// The machine uses the block device.
+    #[error("the block device `{}`, or a part of it, is mounted or in use", path.display())]
+    DeviceBusy {
+        /// The device.
+        path: PathBuf,
     },
 
     /// The file has no bytes.
@@ -158,6 +166,15 @@ pub enum Error {
         container: &'static str,
         /// The first shared byte of the file.
         at: u64,
+    },
+
+    /// The file describes an exported machine, and names its disks.
+    #[error("`{}` is an OVF descriptor, {}", path.display(), named(disks))]
+    Ovf {
+        /// The file.
+        path: PathBuf,
+        /// The disk images that it names.
+        disks: Vec<String>,
     },
 
     /// The parent is not in the state that its child was made from.
@@ -275,15 +292,33 @@ pub enum Error {
     },
 
     /// The image holds what the run of the journal neither found nor wrote.
-    #[error("`{}` was written to by another program since its undo journal was made", path.display())]
+    #[error("`{}` was changed by another program since the run that could be undone: {}", path.display(), places_of(places))]
     UndoForeign {
+        /// The image.
+        path: PathBuf,
+        /// Where, in bytes of the image file, ascending.
+        places: Vec<Extent>,
+    },
+
+    /// Somebody else could have made the undo journal.
+    #[error("the undo journal `{}` {why}: it is not obeyed", path.display())]
+    UndoOwner {
+        /// The journal.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+
+    /// The image was written to after the run that a journal of an earlier version is about, as far as times can tell.
+    #[error("`{}` has another time than at the end of the run that could be undone", path.display())]
+    UndoStale {
         /// The image.
         path: PathBuf,
     },
 
-    /// The image was written to after the run that the journal is about.
-    #[error("`{}` was written to after the run that could be undone", path.display())]
-    UndoStale {
+    /// A run in place was broken off when the image was written, and its evidence was not.
+    #[error("a run wrote all of `{}` and was broken off before its evidence was whole", path.display())]
+    Unsettled {
         /// The image.
         path: PathBuf,
     },
@@ -400,6 +435,50 @@ pub enum Error {
     },
 }
 
+impl From<OutOfBounds> for Error {
+    fn from(cut: OutOfBounds) -> Self {
+        Self::OutOfRange { at: cut.at as u64, length: cut.length as u64, size: cut.available as u64 }
+    }
+}
+
+/// How many places of a change are named.
+const PLACES_NAMED: usize = 6;
+
+/// Says where an image was changed.
+fn places_of(places: &[Extent]) -> String {
+    let shown = places.iter().take(PLACES_NAMED);
+    let shown: Vec<String> =
+        shown.map(|place| format!("within {:#x} bytes at {:#x}", place.length, place.offset)).collect();
+    let others = match places.len().saturating_sub(PLACES_NAMED) {
+        0 => String::new(),
+        count => format!(" and in {count} more places"),
+    };
+    format!("{}{others}", shown.join(", "))
+}
+
+/// How many disks of a descriptor are named.
+const DISKS_NAMED: usize = 4;
+/// How many characters of a disk's name are shown.
+const NAME_SHOWN: usize = 120;
+
+/// Says which disks a descriptor names; the names are spelled out, whatever is in them.
+fn named(disks: &[String]) -> String {
+    let shown: Vec<String> = disks
+        .iter()
+        .take(DISKS_NAMED)
+        .map(|name| format!("{:?}", name.chars().take(NAME_SHOWN).collect::<String>()))
+        .collect();
+    let others = match disks.len().saturating_sub(DISKS_NAMED) {
+        0 => String::new(),
+        count => format!(" and {count} more"),
+    };
+    match disks.len() {
+        0 => "and it names no disk image".to_owned(),
+        1 => format!("which names the disk image {}", shown.join(", ")),
+        _ => format!("which names the disk images {}{others}", shown.join(", ")),
+    }
+}
+
 /// Returns the stable code of what contradicts a format.
 fn corrupt(container: &str) -> &'static str {
     match container {
@@ -414,6 +493,7 @@ impl Failure for Error {
         match self {
             Self::Ambiguous { .. }
             | Self::Busy { .. }
+            | Self::DeviceBusy { .. }
             | Self::Empty { .. }
             | Self::FormatMismatch { .. }
             | Self::Linked { .. }
@@ -429,10 +509,13 @@ impl Failure for Error {
             | Self::SourceChanged { .. }
             | Self::UndoExists { .. }
             | Self::UndoForeign { .. }
+            | Self::UndoOwner { .. }
             | Self::UndoStale { .. }
+            | Self::Unsettled { .. }
             | Self::UnfinishedRun { .. }
             | Self::VhdBitmap { .. } => Kind::Refused,
             Self::ContainerUnsupported { .. }
+            | Self::Ovf { .. }
             | Self::Delta { .. }
             | Self::InPlace { .. }
             | Self::SectorSize { .. }
@@ -461,8 +544,8 @@ impl Failure for Error {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Ambiguous { .. } => Some("E-IMAGE-AMBIGUOUS"),
-            Self::Busy { .. } => Some("E-IMAGE-BUSY"),
-            Self::ContainerUnsupported { .. } => Some("E-CONTAINER-UNSUPPORTED"),
+            Self::Busy { .. } | Self::DeviceBusy { .. } => Some("E-IMAGE-BUSY"),
+            Self::ContainerUnsupported { .. } | Self::Ovf { .. } => Some("E-CONTAINER-UNSUPPORTED"),
             Self::Delta { .. } => Some("E-DELTA"),
             Self::Field { container, .. }
             | Self::Overlap { container, .. }
@@ -492,7 +575,9 @@ impl Failure for Error {
             Self::UndoCorrupt { .. } => Some("E-UNDO-CORRUPT"),
             Self::UndoExists { .. } => Some("E-UNDO-EXISTS"),
             Self::UndoForeign { .. } => Some("E-UNDO-FOREIGN"),
+            Self::UndoOwner { .. } => Some("E-UNDO-OWNER"),
             Self::UndoStale { .. } => Some("E-UNDO-STALE"),
+            Self::Unsettled { .. } => Some("E-UNDO-EXISTS"),
             Self::UnfinishedRun { .. } => Some("E-UNFINISHED-RUN"),
             Self::VhdBitmap { .. } => Some("E-VHD-BITMAP"),
             Self::VhdFull { .. } => Some("E-VHD-FULL"),
@@ -508,11 +593,18 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Ambiguous { .. } => Some("name the format of the image with `--input-format`"),
+            Self::Ambiguous { .. } => Some(
+                "name the format of the image with `--input-format`, for example `--input-format raw` for a raw disk",
+            ),
             Self::Busy { .. } => {
                 Some("shut the machine that uses the image down, or wait for the program that writes it")
             }
+            Self::DeviceBusy { .. } => Some(
+                "unmount what lies on the device, deactivate its volume group or array, and stop the machine that uses it; \
+                 `lsblk` shows what it is used for",
+            ),
             Self::ContainerUnsupported { hint, .. } => Some(hint),
+            Self::Ovf { .. } => Some("name the disk image itself, which lies in the folder of the descriptor"),
             Self::Delta { .. } => Some("convert the image to a VHD or a VHDX first, and harden that"),
             Self::OddSize { .. } => Some("the disk was cut, or is no disk: make the image again"),
             Self::ParentChanged { .. } => {
@@ -529,16 +621,19 @@ impl Failure for Error {
             | Self::Signature { .. }
             | Self::Truncated { .. }
             | Self::Unknown { .. }
-            | Self::VhdxLog { .. } => {
-                Some("have the machine that made the image check it, or convert it there to a new one")
-            }
+            | Self::VhdxLog { .. } => Some(
+                "have the machine that made the image check it, or convert it there to a new one; if the file is of \
+                     another format, name that with `--input-format`",
+            ),
             Self::Empty { .. } => Some("check that the download or the copy of the image is complete"),
             Self::File(error) => error.hint(),
-            Self::FormatMismatch { .. } => Some("leave the format out to have it found by its signature"),
+            Self::FormatMismatch { .. } => {
+                Some("leave `--input-format` out to have the format found by its signature, or name the right one")
+            }
             Self::InPlace { .. } => Some("write a new image instead, with `-o`"),
             Self::Linked { .. } => Some("copy the image to a file of its own, or write a new image with `-o`"),
             Self::NoUndo { .. } => Some("check the path: the journal lies beside the image that was written to"),
-            Self::NotAFile { .. } => Some("copy the disk into an image file, and name that file"),
+            Self::NotAFile { .. } => Some("name an image file or a block device, or copy the disk into an image file"),
             Self::NotAnImage { .. } => {
                 Some("check the path; if it is a raw disk all the same, say so with `--input-format raw`")
             }
@@ -546,15 +641,26 @@ impl Failure for Error {
             Self::ReadBack { .. } => Some("check the health of the disk that the image was written to"),
             Self::SavedState => Some("start the machine, shut it down, and use the disk then"),
             Self::SourceChanged { .. } => Some("shut the machine that uses the image down, and start again"),
-            Self::UndoCorrupt { .. } | Self::UndoForeign { .. } => {
+            Self::UndoCorrupt { .. } => {
                 Some("restore the image from a copy, and remove the journal then; nothing was changed now")
             }
+            Self::UndoForeign { .. } => Some(
+                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run and leaves these \
+                 places, `coldforge undo --forget IMAGE` keeps the image as it is after a run that ended",
+            ),
+            Self::UndoOwner { .. } => Some(
+                "find out who made the journal: if it is yours, give it your user and the mode 0600, otherwise remove it",
+            ),
             Self::UndoExists { .. } => {
                 Some("run `coldforge undo IMAGE` to take that run back, or `coldforge undo --forget IMAGE` to keep it")
             }
             Self::UndoStale { .. } => Some(
-                "taking the run back would mix two states of the disk: restore the image from a copy, or keep it with \
-                 `coldforge undo --forget IMAGE`",
+                "if nobody wrote to the image since, as after a copy of it, `coldforge undo --force IMAGE` takes the run back; \
+                 `coldforge undo --forget IMAGE` keeps the image as it is",
+            ),
+            Self::Unsettled { .. } => Some(
+                "run `coldforge undo IMAGE` to take that run back and start it again, or `coldforge undo --forget IMAGE` to \
+                 keep the image without evidence",
             ),
             Self::UnfinishedRun { .. } => Some("run `coldforge undo IMAGE` to bring the image back to what it was"),
             Self::VhdBitmap { .. }
@@ -563,11 +669,15 @@ impl Failure for Error {
             | Self::VhdField { .. }
             | Self::VhdFooterCopies { .. }
             | Self::VhdOverlap { .. }
-            | Self::VhdTruncated { .. } => {
-                Some("have the machine that made the VHD check it, or convert it there to a new one")
-            }
+            | Self::VhdTruncated { .. } => Some(
+                "have the machine that made the VHD check it, or convert it there to a new one; if it is a raw disk \
+                     that is only named .vhd, read it with `--input-format raw`",
+            ),
             Self::VhdFull { .. } => Some("convert the image to a fixed VHD or a raw disk first"),
-            Self::OutOfRange { .. } | Self::ReadOnly => None,
+            Self::OutOfRange { .. } => {
+                Some("the image or its file system is damaged, or was changed meanwhile: make it again")
+            }
+            Self::ReadOnly => Some("this is a defect of the program: please report it"),
         }
     }
 }

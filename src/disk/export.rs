@@ -5,7 +5,7 @@
 //! written is flushed, opened again and compared, and only then gets its name. Until that moment the output has a
 //! temporary name in the same folder; after a failure neither name exists. An existing file is never replaced.
 
-use std::fs::{File, Permissions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -14,13 +14,14 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::compare::differences;
+use super::digest::is_zero;
 use super::emit::{self, Sink, Traits};
 use super::parent::Lineage;
 use super::plan::Step;
 use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result, linear};
 use crate::base::interrupt::Passing;
 use crate::base::progress::Progress;
-use crate::base::{Extent, fs, read};
+use crate::base::{Extent, fs, read, temporary};
 
 /// How much is copied between two signs of progress.
 const COPIED_AT_ONCE: u64 = 16 << 20;
@@ -119,13 +120,13 @@ fn write(
     }
     image.unchanged()?;
     let changed = overlay.changed()?;
-    let folder = out.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = fs::folder_of(out);
     let format = match target {
         Target::Same => image.format().alone(),
         Target::Format(format) => format.alone(),
         Target::Delta => image.delta_format().ok_or(Error::Delta { format: image.format() })?,
     };
-    let output = Output::create(folder, image.raw(), permit)?;
+    let output = Output::create(out, image.raw(), permit)?;
     let exported = if target != Target::Delta && format == image.format() && image.can_be_patched() {
         // The file is copied by the kernel, so that the disk is hashed beside it, from the same pages in memory.
         let sum = move || (sums == Sums::Wanted).then(|| linear(overlay)).transpose();
@@ -240,7 +241,7 @@ pub(super) fn compare(
     let mut expected = vec![0; buf.len()];
     for extent in changed {
         for_each_piece(*extent, buf, |piece, buf| {
-            let expected = read::slice_mut(&mut expected, 0, buf.len()).expect("both buffers are of one length");
+            let expected = read::slice_mut(&mut expected, 0, buf.len())?;
             overlay.read_at(piece.offset, expected)?;
             written.read_at(piece.offset, buf)?;
             match expected.iter().zip(buf.iter()).position(|(expected, found)| expected != found) {
@@ -261,8 +262,8 @@ pub(super) fn for_each_piece(
     let mut at = extent.offset;
     while at < extent.end() {
         let length = extent.end().saturating_sub(at).min(buf.len() as u64);
-        let piece = read::slice_mut(buf, 0, usize::try_from(length).expect("not longer than the buffer"));
-        each(Extent::new(at, length), piece.expect("not longer than the buffer"))?;
+        let piece = read::slice_mut(buf, 0, read::size(length));
+        each(Extent::new(at, length), piece?)?;
         at = at.saturating_add(length);
     }
     Ok(())
@@ -286,13 +287,12 @@ struct Output<'a> {
 }
 
 impl<'a> Output<'a> {
-    /// Creates the file, with the permissions of the source: it holds the same secrets.
-    fn create(folder: &Path, source: &Raw, permit: &'a dyn Permit) -> Result<Self> {
+    /// Creates the file beside its target, with the permissions of the source: it holds the same secrets.
+    fn create(target: &Path, source: &Raw, permit: &'a dyn Permit) -> Result<Self> {
         let mode = source.metadata()?.permissions().mode() & 0o666 | 0o600;
+        let folder = fs::folder_of(target);
         permit.ask("create").map_err(fs::failed("create a file in", folder))?;
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(".coldforge-").suffix(".part").permissions(Permissions::from_mode(mode));
-        let made = Passing::make(|| builder.tempfile_in(folder), |file| file.path().to_owned());
+        let made = temporary::file(target, mode);
         let (temporary, passing) = made.map_err(fs::failed("create a file in", folder))?;
         Ok(Self { temporary, permit, _passing: passing })
     }
@@ -354,9 +354,12 @@ impl<'a> Output<'a> {
                 }
             } else {
                 let length = length.min(BUFFER_BYTES as u64);
-                buf.resize(usize::try_from(length).expect("not longer than the buffer"), 0);
+                buf.resize(usize::try_from(length).unwrap_or(BUFFER_BYTES), 0);
                 source.read_at(at, &mut buf)?;
-                self.put(at, &buf)?;
+                // A block device knows no holes; the new file has them where nothing is written.
+                if !is_zero(&buf) {
+                    self.put(at, &buf)?;
+                }
                 length
             };
             progress.advance(copied);

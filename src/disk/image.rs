@@ -1,8 +1,9 @@
 //! A disk image file of any handled format: the door of this floor.
 //!
 //! The format is found by signatures, or named by the caller; then all of the format's own checks must pass. A name's
-//! ending decides nothing, but a name that contradicts the content is a reason to ask: a raw disk may hold whatever its
-//! guest wrote into its first sector, and a VHD that lost its footer must not be taken for a raw disk.
+//! ending decides nothing. A raw disk has no signature of a container: one whose name is another container's is taken
+//! for raw only if its partition table or boot sector shows that it is whole, because a VHD that lost its footer with a
+//! part of its disk begins like a raw disk too.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use super::signature::Handled;
 use super::vhd::{Footer, Vhd};
 use super::vhdx::Vhdx;
 use super::vmdk::Vmdk;
-use super::{BlockDevice, Error, Raw, Result, in_place, signature};
+use super::{BlockDevice, Error, Raw, Result, in_place, ovf, signature};
 use crate::base::Extent;
 
 /// A format of disk images that is read and written.
@@ -127,6 +128,10 @@ enum Container {
 }
 
 impl Image {
+    /// What is said of an image whose run in place was broken off before its evidence was whole.
+    pub const UNSETTLED: &'static str = "a run in place wrote all of this image and was broken off before its evidence was \
+        whole: `coldforge undo` takes it back, and `coldforge undo --forget` keeps it without evidence";
+
     /// Opens an image of the named format, or of the format that its signatures tell. The parents of a differencing
     /// disk are looked for in its own folder.
     ///
@@ -233,8 +238,16 @@ impl Image {
             Container::Vmdk(vmdk) => vmdk.notes(),
             Container::Raw(_) | Container::Vhd(_) => Vec::new(),
         };
-        if matches!(in_place::pending(self.path()), Ok(Some(in_place::Pending::Finished))) {
-            notes.push("a run in place can be taken back: its undo journal is there".to_owned());
+        let format = self.format();
+        if let Some(called) = named(self.path()).filter(|called| !called.fits(format)) {
+            notes.push(format!("{}, and it is {format}: the content decides, and copies are named so", called.claim()));
+        }
+        match in_place::pending(self.path()) {
+            Ok(Some(in_place::Pending::Finished)) => {
+                notes.push("a run in place can be taken back: its undo journal is there".to_owned());
+            }
+            Ok(Some(in_place::Pending::Unsettled)) => notes.push(Self::UNSETTLED.to_owned()),
+            _ => {}
         }
         let parents = std::iter::successors(self.parent(), |image| image.parent());
         let parents = parents.map(|parent| parent.path().to_owned()).collect();
@@ -397,18 +410,24 @@ fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
         let hint = "convert it to a new VHD, for example with `qemu-img convert -O vpc`";
         return Err(Error::ContainerUnsupported { path, container, hint });
     }
-    let name = named(&path);
-    if begins || ends || name == Some(Named::Vhd) {
+    if begins || ends {
         return Vhd::open(raw, lineage).map(Container::Vhd);
     }
-    if !signature::is_disk(&raw)? {
-        return Err(Error::NotAnImage { path });
+    if let Some(disks) = ovf::disks(&raw)? {
+        return Err(Error::Ovf { path, disks });
+    }
+    let name = named(&path).filter(|name| *name != Named::Raw);
+    if name.is_some() && signature::is_whole_disk(&raw)? && !ends_like_a_footer(&raw)? {
+        return Ok(Container::Raw(raw));
     }
     match name {
-        Some(Named::Other(first)) => {
-            Err(Error::Ambiguous { path, first, second: "its content begins like a raw disk" })
+        Some(Named::Vhd) => Vhd::open(raw, lineage).map(Container::Vhd),
+        _ if !signature::is_disk(&raw)? => Err(Error::NotAnImage { path }),
+        Some(name) => {
+            let second = "its content begins like a raw disk that is not whole";
+            Err(Error::Ambiguous { path, first: name.claim(), second })
         }
-        _ => Ok(Container::Raw(raw)),
+        None => Ok(Container::Raw(raw)),
     }
 }
 
@@ -418,6 +437,18 @@ fn head(raw: &Raw) -> Result<Vec<u8>> {
     let mut head = vec![0; length];
     raw.read_at(0, &mut head)?;
     Ok(head)
+}
+
+/// How many bytes of a damaged footer's cookie may be other ones.
+const COOKIE_BYTES_DAMAGED: usize = 3;
+
+/// Tells whether the last sector of a file begins nearly like a VHD's footer: what is named like one is a damaged VHD then.
+fn ends_like_a_footer(raw: &Raw) -> Result<bool> {
+    let mut found = [0; Footer::COOKIE.len()];
+    let Some(at) = raw.len().checked_sub(Footer::BYTES as u64) else { return Ok(false) };
+    raw.read_at(at, &mut found)?;
+    let damaged = found.iter().zip(Footer::COOKIE).filter(|(found, right)| **found != *right).count();
+    Ok(damaged <= COOKIE_BYTES_DAMAGED)
 }
 
 fn has_cookie_at(raw: &Raw, at: Option<u64>) -> Result<bool> {
@@ -431,25 +462,74 @@ fn has_cookie_at(raw: &Raw, at: Option<u64>) -> Result<bool> {
     }
 }
 
-/// What a file's name calls it.
+/// The container that the ending of a file's name stands for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Named {
+    Raw,
     Vhd,
-    Other(&'static str),
+    Vhdx,
+    Vmdk,
+    Qcow,
+    Vdi,
 }
 
+impl Named {
+    /// Returns what the name says of the file.
+    const fn claim(self) -> &'static str {
+        match self {
+            Self::Raw => "its name calls it a raw disk",
+            Self::Vhd => "its name calls it a VHD",
+            Self::Vhdx => "its name calls it a VHDX",
+            Self::Vmdk => "its name calls it a VMDK",
+            Self::Qcow => "its name calls it a QCOW image",
+            Self::Vdi => "its name calls it a VDI",
+        }
+    }
+
+    /// Tells whether files of a format are named so.
+    const fn fits(self, format: Format) -> bool {
+        matches!(
+            (self, format),
+            (Self::Raw, Format::Raw)
+                | (Self::Vhd, Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta)
+                | (Self::Vhdx, Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta)
+                | (Self::Vmdk, Format::Vmdk)
+        )
+    }
+}
+
+/// Returns what a file's name calls it; `None` if it says nothing.
 fn named(path: &Path) -> Option<Named> {
     let name = path.file_name()?.to_str()?.to_ascii_lowercase();
     let (stem, ending) = name.rsplit_once('.')?;
     match ending {
+        "raw" | "img" | "dd" => Some(Named::Raw),
         "vhd" | "avhd" => Some(Named::Vhd),
-        "vhdx" | "avhdx" => Some(Named::Other("its name calls it a VHDX")),
+        "vhdx" | "avhdx" => Some(Named::Vhdx),
         // The sectors of a flat VMDK lie in a raw file of this name.
-        "vmdk" if stem.ends_with("-flat") => None,
-        "vmdk" => Some(Named::Other("its name calls it a VMDK")),
-        "qcow" | "qcow2" => Some(Named::Other("its name calls it a QCOW image")),
-        "vdi" => Some(Named::Other("its name calls it a VDI")),
+        "vmdk" if stem.ends_with("-flat") => Some(Named::Raw),
+        "vmdk" => Some(Named::Vmdk),
+        "qcow" | "qcow2" => Some(Named::Qcow),
+        "vdi" => Some(Named::Vdi),
         _ => None,
+    }
+}
+
+/// Returns what a file of a format is called whose name is `name`: the same where its ending is one of the format's, or
+/// says nothing of containers and the format is raw; otherwise with the format's own ending.
+///
+/// The ending of a differencing disk that becomes a disk of its own (`avhd`, `avhdx`) is replaced too.
+pub fn file_name(name: &str, format: Format) -> String {
+    let called = named(Path::new(name));
+    let (stem, ending) = match name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() && called.is_some() => (stem, ending.to_ascii_lowercase()),
+        _ => (name, String::new()),
+    };
+    let is_child = ending.starts_with("avhd") && format == format.alone();
+    match called {
+        Some(called) if !stem.is_empty() && called.fits(format) && !is_child && !ending.is_empty() => name.to_owned(),
+        None if format == Format::Raw => name.to_owned(),
+        _ => format!("{stem}.{}", format.ending()),
     }
 }
 
@@ -503,6 +583,84 @@ mod tests {
                 };
                 assert_eq!(code("disk", &bytes, Some(asked)), expected, "{format} as {asked}");
             }
+        }
+    }
+
+    /// A disk with a master boot record whose one partition takes all of it.
+    fn with_table(partition_sectors: u32) -> Vec<u8> {
+        let mut disk = vec![0; BLOCK as usize];
+        disk[446..458].copy_from_slice(b"\x80\0\0\0\x07\0\0\0\x08\0\0\0");
+        disk[458..462].copy_from_slice(&partition_sectors.to_le_bytes());
+        disk[510..512].copy_from_slice(&[0x55, 0xaa]);
+        disk
+    }
+
+    #[test]
+    fn a_raw_disk_of_any_name_is_raw_if_it_is_whole() {
+        let sectors = (BLOCK / 512) as u32 - 8;
+        let mut volume = disk();
+        volume[11..13].copy_from_slice(&512u16.to_le_bytes());
+        volume[0x28..0x30].copy_from_slice(&(BLOCK / 512 - 1).to_le_bytes());
+        for name in ["a.vhd", "a.avhd", "a.VHDX", "a.vmdk", "a.qcow2", "a.vdi"] {
+            for whole in [with_table(sectors), volume.clone()] {
+                let image = open_as(name, &whole, None).unwrap();
+                assert_eq!(image.format(), Format::Raw, "{name}");
+                assert!(image.health().notes[0].contains("the content decides"), "{name}");
+            }
+            let cut = if name.ends_with("vhd") { "E-VHD-CORRUPT" } else { "E-IMAGE-AMBIGUOUS" };
+            let mut cut_volume = volume.clone();
+            cut_volume[0x28..0x30].copy_from_slice(&(BLOCK / 512).to_le_bytes());
+            for bytes in [with_table(sectors + 1), cut_volume] {
+                let error = open_as(name, &bytes, None).unwrap_err();
+                assert_eq!(error.code(), Some(cut), "{name}");
+                assert!(error.hint().unwrap().contains("--input-format raw"), "{name}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_container_of_any_name_is_what_its_signature_says_and_gives_its_copies_their_names() {
+        for (bytes, format) in
+            [(sample::fixed(&disk()), Format::VhdFixed), (sample::dynamic(BLOCK, &[(0, disk())]), Format::VhdDynamic)]
+        {
+            for name in ["a.vhdx", "a.raw", "a.vmdk", "a.qcow2"] {
+                let image = open_as(name, &bytes, None).unwrap();
+                assert_eq!(image.format(), format);
+                assert!(image.health().notes[0].contains("the content decides"), "{name}");
+                assert_eq!(file_name(name, format), "a.vhd");
+            }
+        }
+        for (name, format, expected) in [
+            ("x.vhd", Format::VhdxDynamic, "x.vhdx"),
+            ("x.VHD", Format::VhdFixed, "x.VHD"),
+            ("x.vhd", Format::Raw, "x.raw"),
+            ("x.vmdk", Format::Raw, "x.raw"),
+            ("x-flat.vmdk", Format::Raw, "x-flat.vmdk"),
+            ("x-flat.vmdk", Format::Vmdk, "x-flat.vmdk"),
+            ("x.img", Format::Raw, "x.img"),
+            ("x.img", Format::VhdDynamic, "x.vhd"),
+            ("x.qcow2", Format::Raw, "x.raw"),
+            ("x.avhdx", Format::VhdxDynamic, "x.vhdx"),
+            ("disk", Format::Raw, "disk"),
+            ("disk", Format::VhdFixed, "disk.vhd"),
+            ("base.v1", Format::Vmdk, "base.v1.vmdk"),
+            (".vhd", Format::Raw, ".vhd.raw"),
+            ("vhd", Format::Raw, "vhd"),
+        ] {
+            assert_eq!(file_name(name, format), expected, "{name} as {format}");
+        }
+    }
+
+    #[test]
+    fn an_ovf_says_that_it_names_a_disk_and_which() {
+        let ovf = "<?xml version='1.0'?><Envelope xmlns='http://schemas.dmtf.org/ovf/envelope/2'><References>\
+                   <File href='disk \u{202e}1.vmdk'/></References></Envelope>";
+        for name in ["a.ovf", "a.vhd", "a"] {
+            let error = open_as(name, ovf.as_bytes(), None).unwrap_err();
+            assert_eq!(error.code(), Some("E-CONTAINER-UNSUPPORTED"));
+            let said = error.to_string();
+            assert!(said.contains("OVF") && said.contains("disk \\u{202e}1.vmdk"), "{said}");
+            assert!(error.hint().is_some());
         }
     }
 

@@ -14,15 +14,15 @@ impl BlockDevice for Memory {
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
         check_range(at, buf.len(), self.len())?;
-        let at = usize::try_from(at).expect("a range inside a vector is addressable");
-        buf.copy_from_slice(read::slice(&self.0, at, buf.len()).expect("the range was checked"));
+        let at = read::size(at);
+        buf.copy_from_slice(read::slice(&self.0, at, buf.len())?);
         Ok(())
     }
 
     fn write_at(&mut self, at: u64, buf: &[u8]) -> Result<()> {
         check_range(at, buf.len(), self.len())?;
-        let at = usize::try_from(at).expect("a range inside a vector is addressable");
-        read::put(&mut self.0, at, buf).expect("the range was checked");
+        let at = read::size(at);
+        read::put(&mut self.0, at, buf)?;
         Ok(())
     }
 

@@ -5,15 +5,18 @@
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 mod compare;
+mod device;
 mod digest;
 mod emit;
 mod error;
 mod export;
 mod image;
 mod in_place;
+mod lock;
 mod map;
 mod memory;
 mod overlay;
+mod ovf;
 mod parent;
 mod plan;
 mod raw;
@@ -27,8 +30,10 @@ pub use compare::differences;
 pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};
-pub use image::{Format, Image, UnknownFormat};
-pub use in_place::{InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, write_in_place};
+pub use image::{Format, Image, UnknownFormat, file_name};
+pub use in_place::{
+    Held, InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, undo_by_force, write_in_place,
+};
 pub use memory::Memory;
 pub use overlay::Overlay;
 pub use raw::Raw;

@@ -47,9 +47,9 @@ impl<B: BlockDevice> Overlay<B> {
         let mut below: Page = [0; _];
         for (index, page) in &self.pages {
             let range = self.page(*index);
-            let length = usize::try_from(range.length).expect("a page is small");
-            let above = read::slice(&page[..], 0, length).expect("a page is not longer than itself");
-            let below = read::slice_mut(&mut below, 0, length).expect("a page is not longer than itself");
+            let length = read::size(range.length);
+            let above = read::slice(&page[..], 0, length)?;
+            let below = read::slice_mut(&mut below, 0, length)?;
             self.base.read_at(range.offset, below)?;
             let mut run: Option<Extent> = None;
             for (at, (above, below)) in (range.offset..).zip(above.iter().zip(below.iter())) {
@@ -75,7 +75,7 @@ impl<B: BlockDevice> Overlay<B> {
         let page = self.page(index);
         let start = page.offset.max(extent.offset);
         let length = page.end().min(extent.end()).saturating_sub(start);
-        let small = |value: u64| usize::try_from(value).expect("a range inside a buffer is addressable");
+        let small = |value: u64| read::size(value);
         let in_page = start.saturating_sub(page.offset);
         let in_extent = start.saturating_sub(extent.offset);
         (small(in_page), small(in_extent), small(length))
@@ -98,8 +98,8 @@ impl<B: BlockDevice> BlockDevice for Overlay<B> {
         let extent = Extent::new(at, buf.len() as u64);
         for (index, page) in self.pages.range(pages(extent)) {
             let (in_page, in_buf, length) = self.meet(*index, extent);
-            let above = read::slice(&page[..], in_page, length).expect("both ranges meet inside the page");
-            read::put(buf, in_buf, above).expect("both ranges meet inside the buffer");
+            let above = read::slice(&page[..], in_page, length)?;
+            read::put(buf, in_buf, above)?;
         }
         Ok(())
     }
@@ -112,17 +112,18 @@ impl<B: BlockDevice> BlockDevice for Overlay<B> {
         for index in pages(extent).filter(|index| !self.pages.contains_key(index)) {
             let range = self.page(index);
             let mut page = Box::<Page>::new([0; _]);
-            let length = usize::try_from(range.length).expect("a page is small");
-            let below = read::slice_mut(&mut page[..], 0, length).expect("a page is not longer than itself");
+            let length = read::size(range.length);
+            let below = read::slice_mut(&mut page[..], 0, length)?;
             self.base.read_at(range.offset, below)?;
             fresh.push((index, page));
         }
         self.pages.extend(fresh);
         for index in pages(extent) {
             let (in_page, in_buf, length) = self.meet(index, extent);
-            let page = self.pages.get_mut(&index).expect("every touched page was just loaded");
-            let written = read::slice(buf, in_buf, length).expect("both ranges meet inside the buffer");
-            read::put(&mut page[..], in_page, written).expect("both ranges meet inside the page");
+            // Every touched page was just loaded.
+            let Some(page) = self.pages.get_mut(&index) else { continue };
+            let written = read::slice(buf, in_buf, length)?;
+            read::put(&mut page[..], in_page, written)?;
         }
         Ok(())
     }

@@ -1,23 +1,22 @@
 //! A file read by position: a raw disk, and the carrier of every container.
 //!
-//! The file is opened for reading only, and a shared lock (`flock`) is held on it as long as it is open, so that a
-//! program that asks for an exclusive one learns of us, and we of it. qemu locks otherwise, byte by byte; its writers are
-//! found as well. Locks of both kinds are advice: the file's length and time are therefore remembered and compared
-//! again by [`Raw::unchanged`] wherever a torn copy would do harm.
+//! The file is opened for reading only, and the locks of a reader are held on it as long as it is open (see the `lock`
+//! module), so that a program that wants to write learns of us, and we of it. Locks are advice: the file's length and
+//! time are therefore remembered and compared again by [`Raw::unchanged`] wherever a torn copy would do harm.
 //!
 //! Everything is read with `pread`. A map of the file would be a little faster, but a page of a map whose file shrank,
 //! or whose medium fails, kills the process, where `pread` returns an error; only the digest of a whole image uses one
 //! (see the `map` module).
 
-use std::fs::{File, Metadata, TryLockError};
-use std::io::{self, ErrorKind};
+use std::fs::{File, Metadata};
+use std::io::ErrorKind;
 use std::os::unix::fs::{FileExt as _, FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::{BlockDevice, Error, Result, check_range, in_place};
+use super::{BlockDevice, Error, Result, check_range, device, in_place, lock};
 use crate::base::{Extent, fs};
 
 /// A file of bytes, opened for reading.
@@ -38,34 +37,29 @@ struct Stamp {
 }
 
 impl Stamp {
-    fn of(metadata: &Metadata) -> Self {
-        Self { length: metadata.len(), seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
+    fn of(metadata: &Metadata, length: u64) -> Self {
+        if device::is_device(metadata) {
+            // The time of a device's name says nothing; the count of sectors that were written to it does.
+            return Self { length, seconds: device::sectors_written(metadata), nanoseconds: 0 };
+        }
+        Self { length, seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
     }
 }
 
 impl Raw {
-    /// Opens a regular file and takes a shared lock on it.
+    /// Opens a regular file or a block device and takes the locks of a reader on it.
     ///
     /// # Errors
-    /// [`Error::NotAFile`] for a folder or a special file, [`Error::Empty`], [`Error::Busy`] if another process holds
-    /// an exclusive lock, [`Error::UnfinishedRun`] if a run that wrote into the file did not end, otherwise the
+    /// [`Error::NotAFile`] for a folder or another special file, [`Error::Empty`], [`Error::DeviceBusy`] for a device
+    /// that is mounted or in use, [`Error::Busy`] if another process writes to it, [`Error::UnfinishedRun`] if a run that wrote into the file did not end, otherwise the
     /// operating system's.
     pub fn open(path: &Path) -> Result<Self> {
         // Asked before opening, because opening a pipe would wait for its writer.
-        check_kind(&path.metadata().map_err(fs::failed("open", path))?, path)?;
-        let file = fs::open(path)?;
-        match file.try_lock_shared() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
-            // A file system without locks has nobody to ask.
-            Err(TryLockError::Error(error)) if lacks_locks(&error) => {}
-            Err(TryLockError::Error(source)) => return Err(fs::failed("lock", path)(source).into()),
-        }
-        let metadata = file.metadata().map_err(fs::failed("examine", path))?;
+        let metadata = path.metadata().map_err(fs::failed("open", path))?;
         check_kind(&metadata, path)?;
-        if is_locked_by_qemu(&metadata) {
-            return Err(Error::Busy { path: path.to_owned() });
-        }
+        let file = if device::is_device(&metadata) { device::open(path, false)? } else { fs::open(path)? };
+        check_kind(&file.metadata().map_err(fs::failed("examine", path))?, path)?;
+        lock::share(&file, path)?;
         in_place::refuse_unfinished(path)?;
         Self::of_file(file, path)
     }
@@ -73,10 +67,12 @@ impl Raw {
     /// Takes a file that is open and locked already.
     pub(super) fn of_file(file: File, path: &Path) -> Result<Self> {
         let metadata = file.metadata().map_err(fs::failed("examine", path))?;
-        if metadata.len() == 0 {
+        let length = device::length(&file, &metadata, path)?;
+        if length == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
-        Ok(Self { file, path: path.to_owned(), length: metadata.len(), stamp: Stamp::of(&metadata) })
+        let stamp = Stamp::of(&metadata, length);
+        Ok(Self { file, path: path.to_owned(), length, stamp })
     }
 
     /// Returns the path that was opened.
@@ -89,7 +85,9 @@ impl Raw {
     /// # Errors
     /// [`Error::SourceChanged`] if not, otherwise the operating system's.
     pub fn unchanged(&self) -> Result<()> {
-        if Stamp::of(&self.metadata()?) == self.stamp { Ok(()) } else { Err(self.changed()) }
+        let metadata = self.metadata()?;
+        let length = device::length(&self.file, &metadata, &self.path)?;
+        if Stamp::of(&metadata, length) == self.stamp { Ok(()) } else { Err(self.changed()) }
     }
 
     /// Returns the open file: for cloning and mapping, never for its cursor.
@@ -99,6 +97,11 @@ impl Raw {
 
     pub(super) fn metadata(&self) -> Result<Metadata> {
         Ok(self.file.metadata().map_err(fs::failed("examine", &self.path))?)
+    }
+
+    /// Tells whether the file is a block device.
+    pub(super) fn is_device(&self) -> Result<bool> {
+        Ok(device::is_device(&self.metadata()?))
     }
 
     pub(super) fn changed(&self) -> Error {
@@ -123,12 +126,10 @@ enum Sought {
 
 fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
     let kind = metadata.file_type();
-    let what = if kind.is_file() {
+    let what = if kind.is_file() || kind.is_block_device() {
         return Ok(());
     } else if kind.is_dir() {
         "a folder"
-    } else if kind.is_block_device() {
-        "a block device"
     } else if kind.is_char_device() {
         "a character device"
     } else if kind.is_fifo() {
@@ -139,39 +140,6 @@ fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
         "a special file"
     };
     Err(Error::NotAFile { path: path.to_owned(), what })
-}
-
-/// Tells whether a running qemu may write to the file.
-///
-/// qemu holds a shared record lock on byte 100 + n of an image for each permission n that it has: 1 writing, 2 writing
-/// what is there already, 3 resizing. Linux lists all record locks in `/proc/locks`; where it does not, nobody can say.
-fn is_locked_by_qemu(metadata: &Metadata) -> bool {
-    let (major, minor) = (rustix::fs::major(metadata.dev()), rustix::fs::minor(metadata.dev()));
-    let file = format!("{major:02x}:{minor:02x}:{}", metadata.ino());
-    let locks = fs::read(Path::new("/proc/locks"), LOCKS_BYTES_MAX).unwrap_or_default();
-    String::from_utf8_lossy(&locks).lines().any(|line| is_qemu_lock(line, &file))
-}
-
-/// A lock is a line of some 60 bytes; nobody holds more than these.
-const LOCKS_BYTES_MAX: u64 = 4 << 20;
-
-/// Tells whether a line such as `7: OFDLCK ADVISORY READ -1 fd:01:393 101 101` is a lock that a writing qemu holds.
-fn is_qemu_lock(line: &str, file: &str) -> bool {
-    let words: Vec<&str> = line.split_ascii_whitespace().collect();
-    match words.as_slice() {
-        [_, "OFDLCK" | "POSIX", _, _, _, locked, first, last] if *locked == file => {
-            let first = first.parse().unwrap_or(0u64);
-            // `EOF` is no number: the lock has no end.
-            let last = last.parse().unwrap_or(u64::MAX);
-            first <= 103 && last >= 101
-        }
-        _ => false,
-    }
-}
-
-fn lacks_locks(error: &io::Error) -> bool {
-    error.kind() == ErrorKind::Unsupported
-        || Errno::from_io_error(error).is_some_and(|errno| matches!(errno, Errno::NOLCK | Errno::OPNOTSUPP))
 }
 
 impl BlockDevice for Raw {
@@ -215,6 +183,8 @@ impl BlockDevice for Raw {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
+    use std::fs::TryLockError;
+
     use super::*;
     use crate::base::{Failure as _, Kind};
 
@@ -255,23 +225,6 @@ mod tests {
         assert!(matches!(other.try_lock(), Err(TryLockError::WouldBlock)), "our lock is held while the file is open");
         drop(raw);
         other.try_lock().unwrap();
-    }
-
-    #[test]
-    fn only_the_write_locks_of_a_qemu_on_this_file_count() {
-        let file = "fd:01:393";
-        for (line, counts) in [
-            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 101 101", true),
-            ("7: POSIX  ADVISORY  WRITE 12 fd:01:393 0 EOF", true),
-            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 100 100", false),
-            ("7: OFDLCK ADVISORY  READ  -1 fd:01:393 201 201", false),
-            ("7: OFDLCK ADVISORY  READ  -1 fd:01:3930 101 101", false),
-            ("7: FLOCK  ADVISORY  READ  12 fd:01:393 0 EOF", false),
-            ("7: -> OFDLCK ADVISORY  READ  -1 fd:01:393 101 101", false),
-            ("", false),
-        ] {
-            assert_eq!(is_qemu_lock(line, file), counts, "{line}");
-        }
     }
 
     #[test]

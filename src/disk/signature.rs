@@ -181,6 +181,65 @@ pub(super) fn is_disk(device: &dyn BlockDevice) -> Result<bool> {
     Ok(false)
 }
 
+/// Tells whether everything that a raw disk's table, or its only volume, speaks of lies on the disk: one that was cut
+/// lacks its end.
+///
+/// # Errors
+/// What reading the disk answers.
+pub(super) fn is_whole_disk(device: &dyn BlockDevice) -> Result<bool> {
+    let size = device.len();
+    let mut sector = [0; 512];
+    if size < sector.len() as u64 || !size.is_multiple_of(512) || !is_disk(device)? {
+        return Ok(false);
+    }
+    for header_at in [512u64, 4096] {
+        if header_at.checked_add(512).is_some_and(|end| end <= size) {
+            device.read_at(header_at, &mut sector)?;
+            if has_gpt_header(&sector) {
+                // The backup of the header lies in the disk's last sector.
+                let last = read::u64_le(&sector, 32).ok().and_then(|lba| lba.checked_add(1)?.checked_mul(header_at));
+                return Ok(last.is_some_and(|end| end <= size));
+            }
+        }
+    }
+    device.read_at(0, &mut sector)?;
+    let end = match Signature::of(&sector) {
+        Signature::Unknown => end_of_partitions(&sector),
+        _ => end_of_volume(&sector),
+    };
+    Ok(end.is_ok_and(|end| end.is_some_and(|end| end <= size)))
+}
+
+/// Returns where the last primary partition of a master boot record ends, in bytes.
+fn end_of_partitions(sector: &[u8]) -> std::result::Result<Option<u64>, read::OutOfBounds> {
+    let mut end = 0u64;
+    for at in [446, 462, 478, 494] {
+        let entry = read::slice(sector, at, 16)?;
+        let sectors = u64::from(read::u32_le(entry, 8)?).saturating_add(read::u32_le(entry, 12)?.into());
+        if read::u8(entry, 4)? != 0 {
+            end = end.max(sectors.saturating_mul(512));
+        }
+    }
+    Ok(Some(end))
+}
+
+/// Returns where a volume ends, in bytes, as its boot sector has it; `None` for kinds that say it elsewhere.
+fn end_of_volume(sector: &[u8]) -> std::result::Result<Option<u64>, read::OutOfBounds> {
+    let sector_bytes = u64::from(read::u16_le(sector, 11)?);
+    Ok(match Signature::of(sector) {
+        // The copy of the boot sector lies behind the sectors that are counted.
+        Signature::Ntfs => read::u64_le(sector, 0x28)?.checked_add(1).and_then(|count| count.checked_mul(sector_bytes)),
+        Signature::Fat => {
+            let few = u64::from(read::u16_le(sector, 19)?);
+            let count = if few == 0 { u64::from(read::u32_le(sector, 32)?) } else { few };
+            count.checked_mul(sector_bytes)
+        }
+        Signature::ExFat => read::u64_le(sector, 72)?.checked_shl(read::u8(sector, 108)?.into()),
+        Signature::BitLocker | Signature::ReFs | Signature::Unknown => None,
+    }
+    .filter(|end| *end > 0))
+}
+
 /// Tells whether a sector is a master boot record with an entry that could be one.
 ///
 /// Boot code of a volume ends in the same two bytes, so that its text is read as entries: their status bytes are then

@@ -41,7 +41,8 @@ impl<D: BlockDevice> Window<D> {
 
     fn place(&self, at: u64, length: usize) -> Result<u64> {
         check_range(at, length, self.length)?;
-        Ok(self.start.checked_add(at).expect("the window lies inside its device"))
+        let outside = Error::OutOfRange { at, length: length as u64, size: self.length };
+        self.start.checked_add(at).ok_or(outside)
     }
 }
 

@@ -8,7 +8,7 @@ use super::error::Place;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
 use super::{Error, Result, Volume, fixup};
-use crate::base::{FileOffset, Refusal};
+use crate::base::{FileOffset, Refusal, read};
 use crate::disk::BlockDevice;
 
 /// What a restart page tells.
@@ -167,7 +167,7 @@ impl<D: BlockDevice> Volume<D> {
         // which are not 0xFF and end the loop.
         while at < log.size {
             let length = CHUNK_BYTES.min(log.size.saturating_sub(at));
-            let mut chunk = vec![0; usize::try_from(length).expect("a chunk is small")];
+            let mut chunk = vec![0; read::size(length)];
             log.read(&self.device, &self.geometry, at, &mut chunk)?;
             if let Some(used) = chunk.iter().position(|byte| *byte != 0xff) {
                 return Ok(Some(FileOffset(at.saturating_add(used as u64))));

@@ -74,7 +74,7 @@ impl<D: BlockDevice> Volume<D> {
         // Each turn moves on by at least a byte towards `at`, which lies in the file's own clusters.
         while zeroed < at {
             let length = at.saturating_sub(zeroed).min(CHUNK_BYTES);
-            let zeros = vec![0; usize::try_from(length).expect("a chunk is small")];
+            let zeros = vec![0; read::size(length)];
             touched.extend(data.write(&mut self.device, &self.geometry, zeroed, &zeros)?);
             zeroed = zeroed.saturating_add(length);
         }
@@ -168,7 +168,7 @@ impl<D: BlockDevice> Volume<D> {
             // Each turn moves on by at least a byte of a bitmap that lies in the volume.
             while at < end {
                 let length = end.saturating_sub(at).min(CHUNK_BYTES);
-                let mut chunk = vec![0u8; usize::try_from(length).expect("a chunk is small")];
+                let mut chunk = vec![0u8; read::size(length)];
                 bitmap.read(&self.device, &self.geometry, at, &mut chunk)?;
                 for (bits, byte) in (at..).zip(&chunk) {
                     let first = bits.saturating_mul(8);

@@ -26,7 +26,7 @@ impl Reference {
 
     /// Returns the sequence number.
     pub fn sequence(self) -> u16 {
-        u16::try_from(self.0 >> 48).expect("16 bits remain")
+        u16::try_from(self.0 >> 48).unwrap_or_default()
     }
 }
 

@@ -199,13 +199,13 @@ impl Stream {
             let into = at.checked_rem(unit_bytes).unwrap_or(0);
             let start = at.saturating_sub(into);
             let length = unit_bytes.saturating_sub(into).min(rest.len() as u64);
-            let (part, tail) = rest.split_at_mut(usize::try_from(length).expect("a part of a unit is small"));
+            let (part, tail) = rest.split_at_mut(read::size(length));
             let valid = self.initialized.saturating_sub(at).min(length);
-            let (stored, behind) = part.split_at_mut(usize::try_from(valid).expect("a part of a unit is small"));
+            let (stored, behind) = part.split_at_mut(read::size(valid));
             behind.fill(0);
             if !stored.is_empty() {
                 let unit = self.unit_at(device, geometry, start, unit_bytes)?;
-                let into = usize::try_from(into).expect("a part of a unit is small");
+                let into = read::size(into);
                 let place = Place::Record { record: self.record, byte: self.attribute };
                 stored.copy_from_slice(read::slice(&unit, into, stored.len()).map_err(place.cut())?);
             }

@@ -143,7 +143,7 @@ impl Copy {
     /// Reads the copy whose header lies in a sector, and checks everything but the partitions.
     fn read(device: &dyn BlockDevice, sector_bytes: u32, lba: u64) -> Result<std::result::Result<Self, Defect>> {
         let size = device.len();
-        let length = usize::try_from(sector_bytes).expect("a sector is small");
+        let length = read::size(sector_bytes);
         let at = lba
             .checked_mul(sector_bytes.into())
             .filter(|at| at.checked_add(sector_bytes.into()).is_some_and(|end| end <= size));
@@ -155,7 +155,7 @@ impl Copy {
             Err(defect) => return Ok(Err(defect)),
         };
         // At most 1 MiB, as the check bounds it.
-        let mut bytes = vec![0; usize::try_from(entries.1).expect("at most 1 MiB")];
+        let mut bytes = vec![0; read::size(entries.1)];
         device.read_at(entries.0, &mut bytes)?;
         if crc32fast::hash(&bytes) != header.partition_entry_array_crc32.get() {
             return Ok(Err(Defect::EntriesChecksum));
@@ -179,7 +179,7 @@ impl Copy {
     fn partitions(&self, device: &dyn BlockDevice) -> Result<Vec<Partition>> {
         let from = self.byte_of(self.header.first_usable_lba.get());
         let to = self.byte_of(self.header.last_usable_lba.get().saturating_add(1)).min(device.len());
-        let entry_bytes = usize::try_from(self.header.size_of_partition_entry.get()).expect("an entry is small");
+        let entry_bytes = read::size(self.header.size_of_partition_entry.get());
         let mut partitions = Vec::new();
         // At most 8192 entries: 1 MiB of at least 128 bytes each.
         for (number, entry) in (1u32..).zip(self.entries.chunks_exact(entry_bytes)) {

@@ -228,7 +228,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let image = Image::open_as(&job.source, job.format, job.parent.as_deref())?;
     let source_name = file_name(&job.source)?;
     let format = job.emission.format(&image)?;
-    let name = job.emission.name(&source_name, image.format(), format);
+    let name = job.emission.name(&source_name, format);
     // The place is looked at before the work, and taken after it.
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
@@ -245,6 +245,9 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     }
     let windows = machine.identity().clone();
     let mut warnings = machine.warnings().to_vec();
+    if disk::pending(&job.source)? == Some(disk::Pending::Unsettled) {
+        warnings.push(format!("W-UNSETTLED: {}", Image::UNSETTLED));
+    }
     warnings.extend(job.demand.components.iter().flat_map(Component::secrets));
     clock.lap(|t, ms| t.open = ms);
 
@@ -349,13 +352,17 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let order = output::order(edit.files.iter().flat_map(|file| &file.order));
             let begun = (job.elapsed)();
             let whole = Whole::begin();
-            let done = disk::write_in_place(&overlay, &order, &marks, UndoJournal::Keep, progress)?;
+            let done = disk::write_in_place(&overlay, &order, &marks, UndoJournal::KeepUnsettled, progress)?;
             let exported = (job.elapsed)().saturating_sub(begun);
-            take_back = done.journal.is_some().then(|| TakeBack::new(&job.source, whole));
-            // The old view is of no use any more, and its lock would stand in the way of an undo.
-            drop(overlay);
-            drop(image);
-            let output = Image::open_as(&job.source, Some(format), None)?;
+            // The image stays locked until the evidence about it is whole.
+            let output = match done.held {
+                Some(held) => {
+                    let output = held.image(format);
+                    take_back = Some(TakeBack::new(held, whole));
+                    output?
+                }
+                None => Image::open_as(&job.source, Some(format), None)?,
+            };
             blocks.refresh(&output, &done.changed)?;
             // What was written was read back and compared while it was written.
             let opening = job.demand.opening(job.now);
@@ -448,7 +455,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     }
     let bundle = staging.finish(&name, holds, &output.ebs_linear)?;
     if let Some(take_back) = take_back {
-        take_back.keep();
+        take_back.settle()?;
     }
     clock.lap(|t, ms| t.reports = ms);
     progress.finish();

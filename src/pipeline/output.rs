@@ -51,19 +51,17 @@ impl Emission {
 
     /// Returns the name of the changed image, whose source is called `name`.
     ///
-    /// It keeps its ending where that fits the container. A differencing disk needs another name than its parent.
-    pub(super) fn name(self, name: &str, from: Format, to: Format) -> String {
-        const ENDINGS: [&str; 6] = ["raw", "img", "dd", "vhd", "vhdx", "vmdk"];
-        let (stem, ending) = match name.rsplit_once('.') {
-            Some((stem, ending)) if !stem.is_empty() && ENDINGS.contains(&&*ending.to_ascii_lowercase()) => {
-                (stem, ending)
-            }
-            _ => (name, ""),
-        };
+    /// It keeps its ending where that fits the container. A differencing disk needs another name than its parent, and an
+    /// image that is changed in place keeps its own.
+    pub(super) fn name(self, name: &str, to: Format) -> String {
         match self {
-            Self::New(Target::Delta) => format!("{stem}.delta.{}", to.ending()),
-            _ if from.alone() == to || ending.eq_ignore_ascii_case(to.ending()) => name.to_owned(),
-            _ => format!("{stem}.{}", to.ending()),
+            Self::New(Target::Delta) => {
+                let whole = disk::file_name(name, to.alone());
+                let stem = whole.rsplit_once('.').map_or(whole.as_str(), |(stem, _)| stem);
+                format!("{stem}.delta.{}", to.ending())
+            }
+            Self::New(_) => disk::file_name(name, to),
+            Self::InPlace => name.to_owned(),
         }
     }
 }
@@ -97,30 +95,38 @@ pub(super) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
     order.into_values().collect()
 }
 
-/// Takes a run in place back, unless it is told that all is well.
+/// Takes a run in place back, unless it is settled.
 #[derive(Debug)]
-pub(super) struct TakeBack<'p> {
-    image: Option<&'p Path>,
+pub(super) struct TakeBack {
+    held: Option<disk::Held>,
     _whole: Whole,
 }
 
-impl<'p> TakeBack<'p> {
-    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it.
-    pub(super) fn new(image: &'p Path, whole: Whole) -> Self {
-        Self { image: Some(image), _whole: whole }
+impl TakeBack {
+    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
+    /// and nobody else can use the image until then.
+    pub(super) fn new(held: disk::Held, whole: Whole) -> Self {
+        Self { held: Some(held), _whole: whole }
     }
 
     /// Leaves the image as it is now.
-    pub(super) fn keep(mut self) {
-        self.image = None;
+    ///
+    /// # Errors
+    /// The operating system's; the run is then taken back.
+    pub(super) fn settle(mut self) -> Result<()> {
+        if let Some(held) = &self.held {
+            held.settle()?;
+        }
+        self.held = None;
+        Ok(())
     }
 }
 
-impl Drop for TakeBack<'_> {
+impl Drop for TakeBack {
     fn drop(&mut self) {
-        if let Some(image) = self.image {
+        if let Some(held) = &self.held {
             // Where this fails, the journal stays for `coldforge undo`.
-            let _ = disk::undo(image, &Silent);
+            let _ = held.take_back(&Silent);
         }
     }
 }
@@ -170,17 +176,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_image_keeps_its_ending_where_that_fits() {
-        let name = |name, from, to| Emission::New(Target::Format(to)).name(name, from, to);
-        assert_eq!(name("base.vhd", Format::VhdDynamic, Format::VhdxFixed), "base.vhdx");
-        assert_eq!(name("base.VHD", Format::VhdFixed, Format::VhdDynamic), "base.VHD");
-        assert_eq!(name("base.img", Format::Raw, Format::Raw), "base.img");
-        assert_eq!(name("base.v1", Format::Raw, Format::Vmdk), "base.v1.vmdk");
-        assert_eq!(name("vhd", Format::VhdFixed, Format::Raw), "vhd.raw");
-        assert_eq!(name(".vhd", Format::VhdFixed, Format::Raw), ".vhd.raw");
-        let delta = Emission::New(Target::Delta).name("base.vhdx", Format::VhdxDynamic, Format::VhdxDelta);
-        assert_eq!(delta, "base.delta.vhdx");
-        let same = Emission::New(Target::Same).name("child", Format::VhdDelta, Format::VhdDynamic);
-        assert_eq!(same, "child");
+    fn an_image_keeps_its_ending_where_that_fits_its_container() {
+        let name = |name, to| Emission::New(Target::Format(to)).name(name, to);
+        assert_eq!(name("base.vhd", Format::VhdxFixed), "base.vhdx");
+        assert_eq!(name("base.VHD", Format::VhdDynamic), "base.VHD");
+        assert_eq!(name("base.img", Format::Raw), "base.img");
+        assert_eq!(name("base.v1", Format::Vmdk), "base.v1.vmdk");
+        for (name, from, to, expected) in [
+            ("base.vhdx", Target::Delta, Format::VhdxDelta, "base.delta.vhdx"),
+            // A parent whose name is another container's.
+            ("base.vhd", Target::Delta, Format::VhdxDelta, "base.delta.vhdx"),
+            ("child", Target::Same, Format::VhdDynamic, "child.vhd"),
+            ("x.vhd", Target::Same, Format::VhdxDynamic, "x.vhdx"),
+            ("x.vmdk", Target::Same, Format::Raw, "x.raw"),
+        ] {
+            assert_eq!(Emission::New(from).name(name, to), expected);
+        }
+        assert_eq!(Emission::InPlace.name("x.vhd", Format::Raw), "x.vhd");
     }
 }

@@ -109,14 +109,9 @@ pub(super) fn benchmark(bundle: &Bundle) -> Result<Option<Vec<u8>>> {
 pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog, sarif: Results) -> Result<Vec<PathBuf>> {
     let evidence = Evidence::read(&String::from_utf8_lossy(assessment), None, Some(catalog))?;
     let rendered = Format::all().flat_map(|format| format.files(&evidence, sarif));
-    let reports = rendered.filter_map(|(path, report)| Some((folder.join(path.rsplit('/').next()?), report)));
-    let files: Vec<(PathBuf, Vec<u8>)> =
-        reports.chain([(folder.join("assessment.json"), assessment.to_vec())]).collect();
-    fs::create_folder(folder)?;
-    for (path, report) in &files {
-        fs::write_new(path, report)?;
-    }
-    Ok(files.into_iter().map(|(path, _)| path).collect())
+    let reports = rendered.filter_map(|(path, report)| Some((path.rsplit('/').next()?.to_owned(), report)));
+    let files: Vec<(String, Vec<u8>)> = reports.chain([("assessment.json".to_owned(), assessment.to_vec())]).collect();
+    Ok(fs::write_folder(folder, &files)?)
 }
 
 /// Returns the catalogs of the policies that a log records.

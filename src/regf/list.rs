@@ -84,9 +84,10 @@ impl<'h> Leaf<'h> {
 
     /// Returns the subkeys' cells, each with its hint or hash.
     pub(super) fn children(&self) -> impl Iterator<Item = (CellOffset, Option<[u8; 4]>)> + use<'h> {
-        self.entries.chunks_exact(self.kind.entry_len()).map(|entry| {
-            let cell = read::u32_le(entry, 0).expect("an entry has at least four bytes");
-            (CellOffset(cell), read::array(entry, 4).ok())
+        self.entries.chunks_exact(self.kind.entry_len()).filter_map(|entry| {
+            // An entry has at least four bytes.
+            let cell = read::u32_le(entry, 0).ok()?;
+            Some((CellOffset(cell), read::array(entry, 4).ok()))
         })
     }
 

@@ -100,7 +100,7 @@ fn a_hardened_image_is_left_as_it_is_in_place_and_a_failed_bundle_takes_the_writ
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while !names(home.path()).iter().any(|name| name.contains(".partial-")) {
+    while !names(home.path()).iter().any(|name| name.starts_with(".out.coldforge-")) {
         std::thread::yield_now();
     }
     std::fs::write(&out, b"mine").unwrap();
@@ -343,7 +343,7 @@ fn a_killed_run_leaves_a_whole_bundle_or_none() {
         }
         assert_eq!(sha256(&image), before);
         for left in names(home.path()).iter().filter(|name| *name != "ws2022.vhd") {
-            assert!(left.starts_with(".out.partial-"), "{left}");
+            assert!(left.starts_with(".out.coldforge-"), "{left}");
             std::fs::remove_dir_all(home.path().join(left)).unwrap();
         }
     }
@@ -399,7 +399,7 @@ fn an_image_whose_writer_was_killed_at_any_call_is_brought_back_by_undo() {
         if out.exists() {
             std::fs::remove_dir_all(&out).unwrap();
         }
-        for left in names(home.path()).iter().filter(|name| name.starts_with(".out.partial-")) {
+        for left in names(home.path()).iter().filter(|name| name.starts_with(".out.coldforge-")) {
             std::fs::remove_dir_all(home.path().join(left)).unwrap();
         }
         unfinished

@@ -49,6 +49,17 @@ pub fn validators(part: &str) -> Option<PathBuf> {
     None
 }
 
+/// Returns the Python of `target/validators` if it can import these modules; says aloud if not, and fails in CI.
+pub fn python_with(modules: &str) -> Option<PathBuf> {
+    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("validators/bin/python");
+    let imported = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
+    if imported.is_ok_and(|imported| imported.status.success()) {
+        return Some(python);
+    }
+    missing(&format!("a Python with {modules} (a venv in target/validators)"));
+    None
+}
+
 /// Unpacks the shared corpus's files whose names match `pattern` (an extended regular expression, such as
 /// `^hives/yarp__`) into a folder that all tests share, and returns that folder.
 pub fn corpus(pattern: &str) -> Option<PathBuf> {

@@ -15,6 +15,10 @@ use crate::base::offset::normalize;
 /// State of a block of which some sectors are the child's own.
 const PARTLY_PRESENT: u64 = 7;
 const SECTOR: u64 = 512;
+/// The sectors of a VHD that share a byte of a block's bitmap. Readers differ about the order of a byte's bits (the
+/// format's document counts from the highest, libvhdi from the lowest), so that a byte is written as all ones or not at
+/// all; sectors of a group that did not change are filled from the parent.
+const GROUP_BYTES: u64 = 8 * SECTOR;
 /// A bitmap block of a VHDX.
 const BITMAP_BYTES: usize = 1 << 20;
 /// Memory for what is copied at once.
@@ -34,28 +38,30 @@ pub(in super::super) fn emit_delta(
 ) -> Result<Emitted> {
     let parent = *overlay.base();
     let traits = Traits::of(parent)?;
-    let unit = u64::from(traits.sector);
-    let sectors = normalize(
-        changed
-            .iter()
-            .map(|extent| {
-                let start = extent.offset.saturating_sub(extent.offset.checked_rem(unit).unwrap_or(0));
-                let end = extent.end().checked_next_multiple_of(unit).unwrap_or(u64::MAX).min(overlay.len());
-                Extent::new(start, end.saturating_sub(start))
-            })
-            .collect(),
-    );
-    progress.start("write", sectors.iter().fold(0u64, |sum, extent| sum.saturating_add(extent.length)));
-    match parent.delta_format() {
-        Some(Format::VhdxDelta) => vhdx(overlay, &sectors, traits, path, sink, progress),
-        Some(_) => vhd(overlay, &sectors, path, sink, progress),
-        None => Err(Error::Delta { format: parent.format() }),
+    let format = parent.delta_format().ok_or(Error::Delta { format: parent.format() })?;
+    let unit = if format == Format::VhdxDelta { u64::from(traits.sector) } else { GROUP_BYTES };
+    let pieces = widen(changed, unit, overlay.len());
+    progress.start("write", pieces.iter().fold(0u64, |sum, extent| sum.saturating_add(extent.length)));
+    if format == Format::VhdxDelta {
+        vhdx(overlay, &pieces, traits, path, sink, progress)
+    } else {
+        vhd(overlay, &pieces, path, sink, progress)
     }
+}
+
+/// Widens ranges of a disk of `size` bytes to whole units.
+fn widen(changed: &[Extent], unit: u64, size: u64) -> Vec<Extent> {
+    let widened = changed.iter().map(|extent| {
+        let start = extent.offset.saturating_sub(extent.offset.checked_rem(unit).unwrap_or(0));
+        let end = extent.end().checked_next_multiple_of(unit).unwrap_or(u64::MAX).min(size);
+        Extent::new(start, end.saturating_sub(start))
+    });
+    normalize(widened.collect())
 }
 
 fn vhd(
     overlay: &Overlay<&Image>,
-    sectors: &[Extent],
+    groups: &[Extent],
     path: String,
     sink: &dyn Sink,
     progress: &dyn Progress,
@@ -70,14 +76,15 @@ fn vhd(
     let table_at = fresh::TABLE_AT.saturating_add((path.len() as u64).next_multiple_of(SECTOR));
     let mut blocks = Blocks::new(size, table_at)?;
     let mut hash = Contents::new(size, &id_of_parent);
-    for (block, pieces) in by_block(sectors, fresh::BLOCK_BYTES) {
+    for (block, pieces) in by_block(groups, fresh::BLOCK_BYTES) {
         let block_at = blocks.place(block)?;
         let mut bitmap = [0u8; 512];
         for piece in &pieces {
-            let first = piece.offset.saturating_sub(block) / SECTOR;
-            for sector in first..first.saturating_add(piece.length / SECTOR) {
-                let byte = usize::try_from(sector / 8).ok().and_then(|byte| bitmap.get_mut(byte));
-                *byte.expect("a block has 4096 sectors") |= 0x80 >> (sector % 8);
+            // The last group of a disk may reach behind its end: what lies there in the block is zero.
+            let first = piece.offset.saturating_sub(block) / GROUP_BYTES;
+            let end = piece.end().saturating_sub(block).div_ceil(GROUP_BYTES);
+            for (_, byte) in (0..end).zip(&mut bitmap).filter(|(group, _)| *group >= first) {
+                *byte = 0xff;
             }
         }
         sink.put(block_at, &bitmap)?;
@@ -127,8 +134,10 @@ fn vhdx(
             let first = within.checked_div(unit).unwrap_or(0);
             let count = piece.length.checked_div(unit).unwrap_or(0);
             for sector in first..first.saturating_add(count) {
-                let byte = usize::try_from(sector / 8).ok().and_then(|byte| bitmap.get_mut(byte));
-                *byte.expect("a bitmap knows the sectors of its chunk") |= 1 << (sector % 8);
+                // A bitmap knows all sectors of its chunk.
+                if let Some(byte) = usize::try_from(sector / 8).ok().and_then(|byte| bitmap.get_mut(byte)) {
+                    *byte |= 1 << (sector % 8);
+                }
             }
         }
         copy(overlay, block, block_at, &pieces, &mut hash, sink, progress)?;

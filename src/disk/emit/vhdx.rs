@@ -8,7 +8,7 @@ use super::super::{BlockDevice, Error, Result};
 use super::walk::{PIECE_BYTES, Walked, walk};
 use super::{Emitted, Progress, Sink, Traits, id, put_runs, put_table};
 use crate::base::guid::Guid;
-use crate::base::{Extent, utf16};
+use crate::base::{Extent, read, utf16};
 
 /// The log of every known maker.
 const LOG: Extent = Extent { offset: MIB, length: MIB };
@@ -75,7 +75,7 @@ impl Frame {
         };
         let shape = Shape::of(&metadata);
         // At most two million blocks and a few more entries.
-        let table = vec![0; usize::try_from(shape.entries).expect("a table of this disk is small")];
+        let table = vec![0; read::size(shape.entries)];
         let end = TABLE_AT.saturating_add(table_bytes(&shape));
         Ok(Self { metadata, shape, table, end })
     }

@@ -1,14 +1,14 @@
 //! VMDK: `streamOptimized`, deflated grains in order, each table behind its grains, directory and footer at the end.
 
-use miniz_oxide::deflate::compress_to_vec_zlib;
-
 use super::super::digest::is_zero;
 use super::super::vmdk::layout::{
     AT_END, COMPRESSED, DEFLATE, Header, MARKERS, Marker, NEWLINE_TEST, NEWLINES, SECTOR, TABLE_ENTRIES, marker,
 };
 use super::super::{BlockDevice, Error, Result};
+use super::deflate::deflate;
 use super::walk::walk;
 use super::{Emitted, Progress, Sink, id};
+use crate::base::read;
 
 const GRAIN_SECTORS: u64 = 128;
 const GRAIN_BYTES: usize = 64 << 10;
@@ -18,8 +18,6 @@ const DESCRIPTOR_AT: u64 = 1;
 const DESCRIPTOR_SECTORS: u64 = 20;
 /// Where the first grain lies, in sectors.
 const OVERHEAD: u64 = 128;
-/// Fast, and most of what there is to win.
-const LEVEL: u8 = 1;
 /// Tables and grains are found by 32-bit sector numbers.
 const LARGEST_DISK_BYTES: u64 = 2 << 40;
 
@@ -34,9 +32,9 @@ pub(super) fn emit(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Pro
     let capacity = size / SECTOR;
     let tables = capacity.div_ceil(GRAIN_SECTORS).div_ceil(TABLE_ENTRIES);
     // At most 64 Ki tables.
-    let directory = vec![0; usize::try_from(tables).expect("a disk of 2 TiB has 65,536 tables")];
+    let directory = vec![0; read::size(tables)];
     let mut stream = Stream { sink, at: OVERHEAD, directory, table: None };
-    let walked = walk(device, Some(deflate), progress, |piece| {
+    let walked = walk(device, Some(pack), progress, |piece| {
         piece
             .packed
             .iter()
@@ -72,16 +70,16 @@ pub(super) fn emit(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Pro
 }
 
 /// Deflates the grains of a piece that are not all zero, each padded to its full length.
-fn deflate(piece: &[u8]) -> Vec<(usize, Vec<u8>)> {
+fn pack(piece: &[u8]) -> Vec<(usize, Vec<u8>)> {
     let grains = piece.chunks(GRAIN_BYTES).enumerate().filter(|(_, grain)| !is_zero(grain));
     grains
         .map(|(i, grain)| {
             let packed = if grain.len() == GRAIN_BYTES {
-                compress_to_vec_zlib(grain, LEVEL)
+                deflate(grain)
             } else {
                 let mut padded = grain.to_vec();
                 padded.resize(GRAIN_BYTES, 0);
-                compress_to_vec_zlib(&padded, LEVEL)
+                deflate(&padded)
             };
             (i.saturating_mul(GRAIN_BYTES), packed)
         })
@@ -116,7 +114,7 @@ impl Stream<'_> {
     /// Appends the grain that begins at a sector of the disk.
     fn grain(&mut self, sector: u64, packed: &[u8]) -> Result<()> {
         let grain = sector / GRAIN_SECTORS;
-        let table = usize::try_from(grain / TABLE_ENTRIES).expect("a disk of 2 TiB has 65,536 tables");
+        let table = read::size(grain / TABLE_ENTRIES);
         if self.table.as_ref().is_some_and(|(open, _)| *open != table) {
             self.close_table()?;
         }

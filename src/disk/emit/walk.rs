@@ -13,6 +13,7 @@ use super::super::digest::{EBS_BLOCK_BYTES, hash_block, is_zero};
 use super::super::{BlockDevice, Result};
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
+use crate::base::read;
 
 /// Bytes of a piece: a block of every container is one or several.
 pub(super) const PIECE_BYTES: u64 = 2 << 20;
@@ -133,7 +134,7 @@ fn read_piece(
 ) -> Result<Option<Piece>> {
     let length = device.len().saturating_sub(at).min(PIECE_BYTES);
     let mut bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
-    bytes.resize(usize::try_from(length).expect("a piece is small"), 0);
+    bytes.resize(read::size(length), 0);
     let end = at.saturating_add(length);
     let mut from = at;
     let mut runs = Vec::new();
@@ -141,11 +142,12 @@ fn read_piece(
     while from < end {
         let data = device.next_data(from)?.filter(|data| data.offset < end);
         let (start, stop) = data.map_or((end, end), |data| (data.offset.max(from), data.end().min(end)));
-        bytes.get_mut(offset(at, from)..offset(at, start)).expect("the range lies in the piece").fill(0);
+        let hole = offset(at, start).saturating_sub(offset(at, from));
+        read::slice_mut(&mut bytes, offset(at, from), hole)?.fill(0);
         let range = offset(at, start)..offset(at, stop);
-        let read = bytes.get_mut(range.clone()).expect("the range lies in the piece");
-        device.read_at(start, read)?;
-        add_runs(&mut runs, range.start, read);
+        let stored = read::slice_mut(&mut bytes, range.start, range.len())?;
+        device.read_at(start, stored)?;
+        add_runs(&mut runs, range.start, stored);
         from = stop;
     }
     if runs.is_empty() {
@@ -155,7 +157,7 @@ fn read_piece(
         return Ok(None);
     }
     let first = at / EBS_BLOCK_BYTES;
-    let block_bytes = usize::try_from(EBS_BLOCK_BYTES).expect("a block is small");
+    let block_bytes = read::size(EBS_BLOCK_BYTES);
     let hash = |(i, block): (u64, &[u8])| Some((first.saturating_add(i), hash_block(block)?));
     let blocks = (0u64..).zip(bytes.chunks(block_bytes)).filter_map(hash).collect();
     let packed = pack.map_or_else(Vec::new, |pack| pack(&bytes));
@@ -164,7 +166,7 @@ fn read_piece(
 
 /// Returns how far `at` lies behind the beginning of its piece.
 fn offset(piece_at: u64, at: u64) -> usize {
-    usize::try_from(at.saturating_sub(piece_at)).expect("a piece is small")
+    read::size(at.saturating_sub(piece_at))
 }
 
 /// Adds the parts of some bytes that are not all zero, in whole pages from `at` on; close ones are one.

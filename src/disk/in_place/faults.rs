@@ -3,10 +3,13 @@
 #![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
 use std::cell::{Cell, RefCell};
+use std::fs::File;
 use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 
 use super::super::vhd::sample::{self, BLOCK};
 use super::super::{Format, Memory};
+use super::undo::roll_back;
 use super::*;
 use crate::base::Failure as _;
 use crate::base::progress::Silent;
@@ -287,6 +290,7 @@ fn a_run_changes_the_image_and_undo_brings_every_byte_back() {
         let after = place.bytes();
         assert!(after != place.before && done.file_bytes == after.len() as u64);
         assert_eq!(done.added_blocks, if place.format == Format::VhdDynamic { 2 } else { 0 });
+        drop(done);
         assert_eq!(pending(&place.path).unwrap(), Some(Pending::Finished));
         // A finished run stands in nobody's way but another run's.
         let image = Image::open(&place.path, None).map_err(|error| error.code());
@@ -359,6 +363,7 @@ fn wherever_a_run_is_broken_off_the_image_is_old_or_new_or_undo_makes_it_old() {
                             undo(&place.path, &Silent).unwrap_or_else(|error| panic!("{what}: {error}"));
                             place.assert_restored(&what);
                         }
+                        Some(Pending::Unsettled) => unreachable!("{what}: the run has nothing to settle"),
                         Some(Pending::Finished) => assert!(place.bytes() == after, "{what}"),
                         None => {
                             let now = place.bytes();
@@ -394,7 +399,7 @@ fn wherever_an_undo_is_broken_off_the_next_one_ends_it() {
                 }
                 let after = place.bytes();
                 let files = Faulty::new(deed, Fault::PowerCut, deed as u64);
-                let outcome = roll_back(&place.path, &Silent, &files);
+                let outcome = roll_back(&place.path, false, &Silent, &files);
                 if !files.struck() {
                     outcome.unwrap();
                     assert!(deed > 4, "{deed} deeds");
@@ -415,30 +420,202 @@ fn wherever_an_undo_is_broken_off_the_next_one_ends_it() {
     }
 }
 
+/// Returns where the disk's byte 4 001, which a run changes, lies in the file.
+fn written_at(place: &Place) -> u64 {
+    if place.format == Format::VhdDynamic { 2048 + 512 + BLOCK + 512 + 4_001 } else { 4_001 }
+}
+
+fn poke(path: &Path, at: u64) {
+    File::options().write(true).open(path).unwrap().write_all_at(b"!", at).unwrap();
+}
+
+/// Returns the places that a refusal names.
+#[track_caller]
+fn refused_places(place: &Place) -> Vec<Extent> {
+    let now = place.bytes();
+    let error = undo(&place.path, &Silent).unwrap_err();
+    assert_eq!(error.code(), Some("E-UNDO-FOREIGN"), "{error}");
+    assert!(place.bytes() == now, "a refusal changes nothing");
+    let Error::UndoForeign { places, .. } = &error else { panic!("{error}") };
+    assert!(error.to_string().contains(&format!("at {:#x}", places[0].offset)), "{error}");
+    places.clone()
+}
+
 #[test]
-fn an_image_that_was_written_to_since_is_not_touched() {
+fn a_foreign_change_after_a_run_is_told_with_its_place_and_force_takes_back_the_rest() {
     for place in Place::all() {
-        // After a finished run: a single byte, inside what the run wrote or elsewhere.
-        for at in [4_500, 300_000] {
+        // Inside what the run wrote: the very byte. Elsewhere: the block. Behind the old end: all that was added.
+        let elsewhere = 700_000;
+        for at in [written_at(&place), elsewhere] {
             place.reset();
             place.run(UndoJournal::Keep, &Real).unwrap();
-            let file = File::options().write(true).open(&place.path).unwrap();
-            file.write_all_at(b"!", at).unwrap();
-            drop(file);
+            poke(&place.path, at);
+            let places = refused_places(&place);
+            let expected = match at {
+                at if at == elsewhere => Extent::new(512 << 10, 256 << 10),
+                at => Extent::new(at, 1),
+            };
+            assert_eq!(places, [expected], "{:?}", place.format);
+            let undone = undo_by_force(&place.path, &Silent).unwrap();
+            assert_eq!(undone.left, places);
+            // All is as it was but for the foreign byte; its sector stays as it is if the run wrote it too.
             let now = place.bytes();
-            assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-UNDO-STALE"));
-            assert!(place.bytes() == now);
-            assert!(forget(&place.path).unwrap() && !forget(&place.path).unwrap());
-            assert!(place.bytes() == now && place.names() == 1);
+            let sector = at / 512 * 512;
+            let outside = |bytes: &[u8]| [&bytes[..sector as usize], &bytes[sector as usize + 512..]].concat();
+            assert!(outside(&now) == outside(&place.before), "{:?} at {at}", place.format);
+            assert!(now[at as usize] == b'!' && place.names() == 1);
         }
-        // During an unfinished one: a byte that is neither old nor new.
-        place.break_off_late();
-        let at = if place.format == Format::VhdDynamic { 2048 + 512 + BLOCK + 512 + 4_001 } else { 4_001 };
-        File::options().write(true).open(&place.path).unwrap().write_all_at(b"!", at).unwrap();
+        // Kept for good instead.
+        place.reset();
+        place.run(UndoJournal::Keep, &Real).unwrap();
+        poke(&place.path, elsewhere);
         let now = place.bytes();
-        assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-UNDO-FOREIGN"));
+        assert!(forget(&place.path).unwrap() && !forget(&place.path).unwrap());
+        assert!(place.bytes() == now && place.names() == 1);
+        // A changed length, and a change in what the run added.
+        place.reset();
+        let done = place.run(UndoJournal::Keep, &Real).unwrap();
+        let after = done.file_bytes;
+        drop(done);
+        File::options().write(true).open(&place.path).unwrap().set_len(after + 512).unwrap();
+        assert_eq!(refused_places(&place), [Extent::new(after, 512)]);
+        if after > place.before.len() as u64 {
+            place.reset();
+            place.run(UndoJournal::Keep, &Real).unwrap();
+            poke(&place.path, after - 600);
+            let behind = Extent::new(place.before.len() as u64, after - place.before.len() as u64);
+            assert_eq!(refused_places(&place), [behind]);
+            assert_eq!(undo_by_force(&place.path, &Silent).unwrap().file_bytes, after, "its bytes are kept");
+        }
+        // During an unfinished run: a byte that is neither old nor new.
+        place.break_off_late();
+        let at = written_at(&place);
+        poke(&place.path, at);
+        assert_eq!(refused_places(&place), [Extent::new(at, 1)]);
         assert_eq!(forget(&place.path).unwrap_err().code(), Some("E-UNFINISHED-RUN"));
+    }
+}
+
+#[test]
+fn a_touched_image_and_a_copy_of_image_and_journal_are_taken_back() {
+    for place in Place::all() {
+        let done = place.run(UndoJournal::Keep, &Real).unwrap();
+        let journal = done.journal.clone().unwrap();
+        drop(done);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let copy = elsewhere.path().join("renamed");
+        std::fs::copy(&place.path, &copy).unwrap();
+        std::fs::copy(&journal, journal::path_of(&copy).unwrap()).unwrap();
+        undo(&copy, &Silent).unwrap();
+        assert!(std::fs::read(&copy).unwrap() == place.before);
+        let file = File::options().write(true).open(&place.path).unwrap();
+        file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+        drop(file);
+        undo(&place.path, &Silent).unwrap();
+        place.assert_restored("touched");
+    }
+}
+
+#[test]
+fn a_run_that_is_not_settled_says_so_until_it_is() {
+    for place in Place::all() {
+        let done = place.run(UndoJournal::KeepUnsettled, &Real).unwrap();
+        // Nobody else gets at the image while it is held, and its holder does.
+        assert_eq!(Image::open(&place.path, Some(place.format)).unwrap_err().code(), Some("E-IMAGE-BUSY"));
+        let held = done.held.unwrap();
+        assert_eq!(held.image(place.format).unwrap().format(), place.format);
+        drop(held);
+        assert_eq!(pending(&place.path).unwrap(), Some(Pending::Unsettled));
+        let image = Image::open(&place.path, Some(place.format)).unwrap();
+        assert!(image.health().notes.iter().any(|note| note.contains("before its evidence was whole")));
+        let refused = image.check_in_place().unwrap_err();
+        assert!(refused.to_string().contains("broken off before its evidence"), "{refused}");
+        drop(image);
+        assert_eq!(undo(&place.path, &Silent).unwrap().run, Pending::Unsettled);
+        place.assert_restored("not settled");
+
+        let done = place.run(UndoJournal::KeepUnsettled, &Real).unwrap();
+        done.held.unwrap().settle().unwrap();
+        assert_eq!(pending(&place.path).unwrap(), Some(Pending::Finished));
+        undo(&place.path, &Silent).unwrap();
+        let done = place.run(UndoJournal::KeepUnsettled, &Real).unwrap();
+        done.held.unwrap().take_back(&Silent).unwrap();
+        place.assert_restored("taken back by its holder");
+    }
+}
+
+#[test]
+fn a_journal_that_somebody_else_could_have_made_is_obeyed_by_nobody() {
+    let [place, ..] = Place::all();
+    let refused = |what: &str| {
+        let now = place.bytes();
+        for error in [
+            undo(&place.path, &Silent).map(|_| ()).unwrap_err(),
+            undo_by_force(&place.path, &Silent).map(|_| ()).unwrap_err(),
+            forget(&place.path).map(|_| ()).unwrap_err(),
+            Image::open(&place.path, Some(place.format)).map(|_| ()).unwrap_err(),
+        ] {
+            assert_eq!(error.code(), Some("E-UNDO-OWNER"), "{what}: {error}");
+            assert!(error.to_string().contains("image.coldforge-undo") && error.hint().is_some(), "{error}");
+        }
         assert!(place.bytes() == now);
+    };
+    let journal = place.run(UndoJournal::Keep, &Real).unwrap().journal.unwrap();
+    for mode in [0o620, 0o602, 0o666] {
+        std::fs::set_permissions(&journal, std::fs::Permissions::from_mode(mode)).unwrap();
+        refused(&format!("mode {mode:o}"));
+    }
+    std::fs::set_permissions(&journal, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let elsewhere = place.folder.path().join("elsewhere");
+    std::fs::rename(&journal, &elsewhere).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &journal).unwrap();
+    refused("a link");
+    std::fs::remove_file(&journal).unwrap();
+    std::fs::rename(&elsewhere, &journal).unwrap();
+    // Only root can give a file to somebody else.
+    if std::os::unix::fs::chown(&journal, Some(65_534), None).is_ok() {
+        refused("a foreign owner");
+        let said = undo(&place.path, &Silent).unwrap_err().to_string();
+        assert!(said.contains("user 65534"), "{said}");
+        // The image's owner may have made it.
+        std::os::unix::fs::chown(&place.path, Some(65_534), None).unwrap();
+        undo(&place.path, &Silent).unwrap();
+        place.assert_restored("by its owner");
+    }
+}
+
+#[test]
+fn a_journal_of_version_2_is_judged_by_the_time_in_it() {
+    let [place, ..] = Place::all();
+    for (touched, force) in [(false, false), (true, true)] {
+        place.reset();
+        let journal = place.run(UndoJournal::Keep, &Real).unwrap().journal.unwrap();
+        let mut bytes = std::fs::read(&journal).unwrap();
+        let table_bytes = u64::from_le_bytes(bytes[72..80].try_into().unwrap());
+        bytes.truncate(bytes.len() - table_bytes as usize);
+        let length = bytes.len() as u64;
+        bytes[8..12].copy_from_slice(&2u32.to_le_bytes());
+        bytes[32..40].copy_from_slice(&length.to_le_bytes());
+        bytes[72..112].fill(0);
+        let metadata = place.path.metadata().unwrap();
+        bytes[512..520].copy_from_slice(b"FINISHED");
+        bytes[520..528].copy_from_slice(&metadata.mtime().to_le_bytes());
+        bytes[528..536].copy_from_slice(&metadata.mtime_nsec().to_le_bytes());
+        bytes[536..1020].fill(0);
+        for at in [0, 512] {
+            let sum = crate::base::crc32c::crc32c(&bytes[at..at + 508]).to_le_bytes();
+            bytes[at + 508..at + 512].copy_from_slice(&sum);
+        }
+        std::fs::write(&journal, bytes).unwrap();
+        assert_eq!(pending(&place.path).unwrap(), Some(Pending::Finished));
+        if touched {
+            let file = File::options().write(true).open(&place.path).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            drop(file);
+            assert_eq!(undo(&place.path, &Silent).unwrap_err().code(), Some("E-UNDO-STALE"));
+        }
+        if force { undo_by_force(&place.path, &Silent) } else { undo(&place.path, &Silent) }.unwrap();
+        place.assert_restored("version 2");
     }
 }
 

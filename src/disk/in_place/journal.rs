@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! 0       header   512 bytes: magic, version, number of entries, lengths of the image before and after, length of the
-//!                  journal, SHA-256 of all old bytes in order, CRC-32C
-//! 512     state    512 bytes: RUNNING or FINISHED; if finished, the time that the image had then; CRC-32C
+//!                  journal, SHA-256 of all old bytes in order, length and SHA-256 of the table, CRC-32C
+//! 512     state    512 bytes: RUNNING, WRITTEN or FINISHED; if not running, SHA-256 of what the run added behind the old
+//!                  end of the image; CRC-32C
 //! 1024    entries  24 bytes (place in the image file, length, CRC-32C, kind), the old bytes, the new bytes
-//! end-16  mark     magic, CRC-32C of the entries' checksums
+//!         mark     magic, CRC-32C of the entries' checksums
+//!         table    digests of the image's blocks before the run, if the journal is kept
 //! ```
 //! All numbers are little-endian; places are those of the container file, not of the disk. The journal is written under
 //! another name (`.part`), flushed, and renamed: what has the journal's name is whole. A journal that is not whole all
@@ -14,17 +16,22 @@
 //! An entry of kind 1 is about a mark: the new bytes stand there while the run works, and the old ones again at its end.
 //!
 //! The new bytes are there so that [`undo`](super::undo) can tell a half-written image from one that somebody else has
-//! written to since.
+//! written to since. Version 2 had no table; its state held the time that the image had at the end of the run. Such a
+//! journal is still obeyed.
+//!
+//! A journal says what is written into an image. It is obeyed only if nobody but its reader or the image's owner can
+//! have made it.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{ErrorKind, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Error, Result};
+use super::super::{Error, Result, device};
 use super::files::Files;
+use super::table::{self, Table};
 use crate::base::crc32c::{crc32c, crc32c_of};
 use crate::base::digest::Digest;
 use crate::base::interrupt::Passing;
@@ -36,10 +43,15 @@ const ENDING: &str = ".coldforge-undo";
 const PART: &str = ".part";
 
 const MAGIC: [u8; 8] = *b"CFUNDO\r\n";
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
+/// Without a table, and with a time in its state.
+const TIMED_VERSION: u32 = 2;
 const MARK: [u8; 8] = *b"COMMIT\r\n";
 const RUNNING: [u8; 8] = *b"RUNNING\n";
-const FINISHED: [u8; 8] = *b"FINISHED";
+const WRITTEN: [u8; 8] = *b"WRITTEN\n";
+const FINISHED: [u8; 8] = *b"FINISH 3";
+/// Of version 2.
+const TIMED: [u8; 8] = *b"FINISHED";
 
 const SECTOR: usize = 512;
 const STATE_AT: u64 = 512;
@@ -54,8 +66,13 @@ pub(super) const ENTRY_BYTES_MAX: u64 = 1 << 20;
 pub(super) enum State {
     /// The image may be half written.
     Running,
-    /// The image is written, and had this time then: seconds and nanoseconds since 1970.
-    Finished(i64, i64),
+    /// The image is written, and something is still to be done behind it; what the run added behind the image's old end
+    /// has this digest.
+    Written(Digest),
+    /// The run has ended; the digest is the same.
+    Finished(Digest),
+    /// The run has ended, and the image had this time then, in seconds and nanoseconds since 1970: version 2.
+    Timed(i64, i64),
 }
 
 /// The head of a journal.
@@ -66,6 +83,8 @@ pub(super) struct Header {
     pub length_after: u64,
     pub journal_bytes: u64,
     pub old: Digest,
+    pub table_bytes: u64,
+    pub table: Digest,
 }
 
 /// One range of the image file that the run overwrites.
@@ -78,16 +97,20 @@ pub(super) struct Entry {
     pub passing: bool,
 }
 
-impl Entry {
-    /// Returns the bytes that are there when the run has ended.
-    pub fn at_the_end(&self) -> &[u8] {
-        if self.passing { &self.old } else { &self.new }
-    }
+/// Returns where the journal of an image lies, whatever link leads to the image: beside it, or in a folder of the machine
+/// if it is a block device.
+pub(super) fn path_of(image: &Path) -> Result<PathBuf> {
+    place_of(image, false)
 }
 
-/// Returns where the journal of an image lies, whatever link leads to the image.
-pub(super) fn path_of(image: &Path) -> Result<PathBuf> {
-    let mut path = image.canonicalize().map_err(fs::failed("open", image))?.into_os_string();
+/// Returns where the journal of an image lies, and makes the folder for a block device's.
+pub(super) fn place_of(image: &Path, make: bool) -> Result<PathBuf> {
+    let metadata = image.metadata().map_err(fs::failed("open", image))?;
+    let mut path = if device::is_device(&metadata) {
+        device::journal(image, &metadata, make)?.into_os_string()
+    } else {
+        image.canonicalize().map_err(fs::failed("open", image))?.into_os_string()
+    };
     path.push(ENDING);
     Ok(path.into())
 }
@@ -100,14 +123,13 @@ pub(super) fn part_of(journal: &Path) -> PathBuf {
 }
 
 /// Returns the state of the journal of an image; `None` if there is no journal.
-pub(super) fn state_of(journal: &Path) -> Result<Option<State>> {
+pub(super) fn state_of(journal: &Path, image: &Path) -> Result<Option<State>> {
     match journal.symlink_metadata() {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(fs::failed("open", journal)(error).into()),
-        // What is no file is no journal of ours, and no reason to go on.
-        Ok(metadata) if !metadata.is_file() => Ok(Some(State::Running)),
         Ok(_) => {
             let mut bytes = [0; SECTOR];
+            check_owner(journal, image)?;
             let file = fs::open(journal)?;
             match file.read_exact_at(&mut bytes, STATE_AT) {
                 Ok(()) => Ok(Some(parse_state(&bytes))),
@@ -118,32 +140,66 @@ pub(super) fn state_of(journal: &Path) -> Result<Option<State>> {
     }
 }
 
-/// Everything that is not surely finished is taken for running, which is the safer of the two.
+/// Checks that a journal is a plain file of the caller's or of the image's owner, and that nobody else can write it.
+///
+/// # Errors
+/// [`Error::UndoOwner`] if not, otherwise the operating system's.
+pub(super) fn check_owner(journal: &Path, image: &Path) -> Result<()> {
+    let metadata = journal.symlink_metadata().map_err(fs::failed("open", journal))?;
+    let owner = image.metadata().map_err(fs::failed("open", image))?.uid();
+    check_metadata(&metadata, owner, journal)
+}
+
+fn check_metadata(metadata: &Metadata, owner: u32, journal: &Path) -> Result<()> {
+    let refused = |why: String| Err(Error::UndoOwner { path: journal.to_owned(), why });
+    let caller = rustix::process::geteuid().as_raw();
+    if !metadata.is_file() {
+        refused("is no plain file".to_owned())
+    } else if metadata.uid() != caller && metadata.uid() != owner {
+        refused(format!("belongs to user {}, and the image to user {owner}", metadata.uid()))
+    } else if metadata.mode() & 0o022 != 0 {
+        refused(format!("has the mode {:04o}, so that others can write it", metadata.mode() & 0o7777))
+    } else {
+        Ok(())
+    }
+}
+
+/// Everything that is not surely written is taken for running, which is the safer of the two.
 fn parse_state(bytes: &[u8; SECTOR]) -> State {
     let parse = || {
         let (body, sum) = bytes.split_at_checked(SECTOR.checked_sub(4)?)?;
+        if read::u32_le(sum, 0).ok()? != crc32c(body) {
+            return None;
+        }
         let number = |at| read::array(body, at).map(i64::from_le_bytes).ok();
-        let whole = read::u32_le(sum, 0).ok()? == crc32c(body) && body.starts_with(&FINISHED);
-        whole.then_some(State::Finished(number(8)?, number(16)?))
+        let digest = read::array(body, 8).map(Digest).ok()?;
+        match read::array(body, 0).ok()? {
+            WRITTEN => Some(State::Written(digest)),
+            FINISHED => Some(State::Finished(digest)),
+            TIMED => Some(State::Timed(number(8)?, number(16)?)),
+            _ => None,
+        }
     };
     parse().unwrap_or(State::Running)
 }
 
 fn state_bytes(state: State) -> [u8; SECTOR] {
     let mut bytes = [0; SECTOR];
-    let (magic, seconds, nanoseconds) = match state {
-        State::Running => (RUNNING, 0, 0),
-        State::Finished(seconds, nanoseconds) => (FINISHED, seconds, nanoseconds),
+    let (magic, digest) = match state {
+        State::Written(digest) => (WRITTEN, digest.0),
+        State::Finished(digest) => (FINISHED, digest.0),
+        // Nothing writes the state of version 2 any more.
+        State::Running | State::Timed(..) => (RUNNING, [0; 32]),
     };
     put(&mut bytes, 0, &magic);
-    put(&mut bytes, 8, &seconds.to_le_bytes());
-    put(&mut bytes, 16, &nanoseconds.to_le_bytes());
+    put(&mut bytes, 8, &digest);
     seal(&mut bytes);
     bytes
 }
 
 fn put(sector: &mut [u8; SECTOR], at: usize, bytes: &[u8]) {
-    read::put(sector, at, bytes).expect("the layout fits its sector");
+    let put = read::put(sector, at, bytes);
+    debug_assert!(put.is_ok(), "the layout fits its sector");
 }
 
 fn seal(sector: &mut [u8; SECTOR]) {
@@ -200,12 +256,17 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// Writes mark and head, flushes everything, and gives the journal its name.
-    pub fn commit(mut self, journal: &Path, length_before: u64, length_after: u64) -> Result<Journal> {
-        let mark = [&MARK[..], &crc32c(&self.sums).to_le_bytes(), &[0; 4]].concat();
-        let journal_bytes = self.at.saturating_add(MARK_BYTES);
+    /// Writes mark, table and head, flushes everything, and gives the journal its name; `lengths` are those of the image
+    /// before and after.
+    pub fn commit(mut self, journal: &Path, lengths: (u64, u64), table: Option<Table>) -> Result<Journal> {
+        let tail = table.as_ref().map(Table::to_bytes).unwrap_or_default();
+        let mark = [&MARK[..], &crc32c(&self.sums).to_le_bytes(), &[0; 4], &tail].concat();
+        let journal_bytes = self.at.saturating_add(mark.len() as u64);
         let old = Digest(std::mem::take(&mut self.old).finalize().into());
-        let header = Header { entries: self.entries, length_before, length_after, journal_bytes, old };
+        let (length_before, length_after) = lengths;
+        let (table_bytes, sum) = (tail.len() as u64, Digest::of(&tail));
+        let entries = self.entries;
+        let header = Header { entries, length_before, length_after, journal_bytes, old, table_bytes, table: sum };
         let head = [header_bytes(&header), state_bytes(State::Running)].concat();
         let folder = folder_of(journal);
         let write = || {
@@ -221,7 +282,7 @@ impl<'a> Writer<'a> {
             let _ = self.files.remove(journal); // nothing was written: without it the image is what it is
             return Err(fs::failed("write", journal)(error).into());
         }
-        Ok(Journal { file, path: journal.to_owned(), header })
+        Ok(Journal { file, path: journal.to_owned(), header, table })
     }
 }
 
@@ -245,21 +306,27 @@ fn header_bytes(header: &Header) -> [u8; SECTOR] {
     put(&mut bytes, 24, &header.length_after.to_le_bytes());
     put(&mut bytes, 32, &header.journal_bytes.to_le_bytes());
     put(&mut bytes, 40, &header.old.0);
+    put(&mut bytes, 72, &header.table_bytes.to_le_bytes());
+    put(&mut bytes, 80, &header.table.0);
     seal(&mut bytes);
     bytes
 }
 
 fn parse_header(bytes: &[u8; SECTOR]) -> std::result::Result<Option<Header>, read::OutOfBounds> {
     let (body, sum) = (read::slice(bytes, 0, 508)?, read::u32_le(bytes, 508)?);
-    if !body.starts_with(&MAGIC) || read::u32_le(body, 8)? != VERSION || sum != crc32c(body) {
+    let version = read::u32_le(body, 8)?;
+    if !body.starts_with(&MAGIC) || ![VERSION, TIMED_VERSION].contains(&version) || sum != crc32c(body) {
         return Ok(None);
     }
+    let table_bytes = if version == VERSION { read::u64_le(body, 72)? } else { 0 };
     Ok(Some(Header {
         entries: read::u32_le(body, 12)?,
         length_before: read::u64_le(body, 16)?,
         length_after: read::u64_le(body, 24)?,
         journal_bytes: read::u64_le(body, 32)?,
         old: Digest(read::array(body, 40)?),
+        table_bytes,
+        table: Digest(read::array(body, 80)?),
     }))
 }
 
@@ -269,24 +336,32 @@ pub(super) struct Journal {
     file: File,
     path: PathBuf,
     pub header: Header,
+    /// The digests of the image's blocks before the run, if the journal holds them.
+    pub table: Option<Table>,
 }
 
 impl Journal {
     /// Opens the journal of that name and checks every checksum in it.
     ///
     /// # Errors
-    /// [`Error::UndoCorrupt`] if one is wrong, otherwise the operating system's.
-    pub fn open(path: &Path) -> Result<Self> {
-        let file = File::options().read(true).write(true).open(path).map_err(fs::failed("open", path))?;
+    /// [`Error::UndoCorrupt`] if one is wrong, [`Error::UndoOwner`] if somebody else could have made it, otherwise the
+    /// operating system's.
+    pub fn open(path: &Path, image: &Path) -> Result<Self> {
+        let flags = i32::try_from(rustix::fs::OFlags::NOFOLLOW.bits()).unwrap_or(0);
+        let opened = File::options().read(true).write(true).custom_flags(flags).open(path);
+        let file = opened.map_err(fs::failed("open", path))?;
         let corrupt = |at| Error::UndoCorrupt { path: path.to_owned(), at };
-        let length = file.metadata().map_err(fs::failed("examine", path))?.len();
+        let metadata = file.metadata().map_err(fs::failed("examine", path))?;
+        // What was opened is what is judged, whatever has this name by now.
+        check_metadata(&metadata, image.metadata().map_err(fs::failed("open", image))?.uid(), path)?;
+        let length = metadata.len();
         let mut head = [0; SECTOR];
         (&file).read_exact(&mut head).map_err(|_| corrupt(0))?;
         let header = parse_header(&head).ok().flatten().ok_or_else(|| corrupt(0))?;
         if header.journal_bytes != length {
             return Err(corrupt(length));
         }
-        let journal = Self { file, path: path.to_owned(), header };
+        let mut journal = Self { file, path: path.to_owned(), header, table: None };
         let (mut old, mut sums) = (Sha256::new(), Vec::new());
         let end = journal.for_each_entry(|entry| {
             old.update(&entry.old);
@@ -296,8 +371,20 @@ impl Journal {
         let mut mark = [0; 16];
         journal.file.read_exact_at(&mut mark, end).map_err(|_| corrupt(end))?;
         let whole = mark.starts_with(&MARK) && read::u32_le(&mark, 8) == Ok(crc32c(&sums));
-        if !whole || end.saturating_add(MARK_BYTES) != length || Digest(old.finalize().into()) != header.old {
+        let table_at = end.saturating_add(MARK_BYTES);
+        if !whole
+            || table_at.checked_add(header.table_bytes) != Some(length)
+            || header.table_bytes > table::BYTES_MAX
+            || Digest(old.finalize().into()) != header.old
+        {
             return Err(corrupt(end));
+        }
+        if header.table_bytes > 0 {
+            let mut bytes = vec![0; usize::try_from(header.table_bytes).unwrap_or(0)];
+            journal.file.read_exact_at(&mut bytes, table_at).map_err(|_| corrupt(table_at))?;
+            let table = Some(&bytes).filter(|bytes| Digest::of(bytes) == header.table);
+            let table = table.and_then(|bytes| Table::parse(bytes, header.length_before));
+            journal.table = Some(table.ok_or_else(|| corrupt(table_at))?);
         }
         Ok(journal)
     }
@@ -365,10 +452,12 @@ mod tests {
     fn made() -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("image.coldforge-undo");
+        std::fs::write(folder.path().join("image"), b"image").unwrap();
         let mut writer = Writer::create(&Real, &path).unwrap();
         writer.add(&Entry { at: 512, old: vec![1; 512], new: vec![2; 512], passing: false }).unwrap();
         writer.add(&Entry { at: 4096, old: vec![3; 7], new: vec![4; 7], passing: true }).unwrap();
-        writer.commit(&path, 8192, 9000).unwrap();
+        let table = Table { block_bytes: 256 << 10, blocks: vec![(0, Digest::of(b"block"))] };
+        writer.commit(&path, (8192, 9000), Some(table)).unwrap();
         (folder, path)
     }
 
@@ -376,7 +465,9 @@ mod tests {
     fn what_was_written_is_read_and_its_state_is_told() {
         let (_folder, path) = made();
         assert!(!part_of(&path).exists());
-        let journal = Journal::open(&path).unwrap();
+        let image = path.with_extension("");
+        let journal = Journal::open(&path, &image).unwrap();
+        assert_eq!(journal.table.as_ref().map(|table| table.blocks.len()), Some(1));
         assert_eq!(
             (journal.header.entries, journal.header.length_before, journal.header.length_after),
             (2, 8192, 9000)
@@ -390,11 +481,13 @@ mod tests {
             })
             .unwrap();
         assert_eq!(places, [(512, 1, 2), (4096, 3, 4)]);
-        assert_eq!(state_of(&path).unwrap(), Some(State::Running));
-        journal.set_state(&Real, State::Finished(-5, 7)).unwrap();
-        assert_eq!(state_of(&path).unwrap(), Some(State::Finished(-5, 7)));
-        Journal::open(&path).unwrap().remove(&Real).unwrap();
-        assert_eq!(state_of(&path).unwrap(), None);
+        assert_eq!(state_of(&path, &image).unwrap(), Some(State::Running));
+        for state in [State::Written(Digest::of(b"1")), State::Finished(Digest::of(b"2"))] {
+            journal.set_state(&Real, state).unwrap();
+            assert_eq!(state_of(&path, &image).unwrap(), Some(state));
+        }
+        Journal::open(&path, &image).unwrap().remove(&Real).unwrap();
+        assert_eq!(state_of(&path, &image).unwrap(), None);
     }
 
     #[test]
@@ -406,14 +499,18 @@ mod tests {
             bytes[at] ^= 1 << (at % 8);
             std::fs::write(&path, &bytes).unwrap();
             // Four bytes of each entry and of the mark are spare.
-            match Journal::open(&path) {
+            match Journal::open(&path, &path.with_extension("")) {
                 Err(error) => assert_eq!(error.code(), Some("E-UNDO-CORRUPT")),
                 Ok(_) => assert!(is_spare(at), "byte {at:#x}"),
             }
         }
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            assert_eq!(Journal::open(&path).unwrap_err().code(), Some("E-UNDO-CORRUPT"), "{length} bytes");
+            assert_eq!(
+                Journal::open(&path, &path.with_extension("")).unwrap_err().code(),
+                Some("E-UNDO-CORRUPT"),
+                "{length} bytes"
+            );
         }
     }
 
@@ -424,8 +521,8 @@ mod tests {
 
     #[test]
     fn a_state_that_is_not_surely_finished_is_running() {
-        let finished = state_bytes(State::Finished(1, 2));
-        assert_eq!(parse_state(&finished), State::Finished(1, 2));
+        let finished = state_bytes(State::Finished(Digest::of(b"tail")));
+        assert_eq!(parse_state(&finished), State::Finished(Digest::of(b"tail")));
         for at in 0..SECTOR {
             let mut bytes = finished;
             bytes[at] ^= 0x10;

@@ -4,7 +4,8 @@
 //! (`IMAGE.coldforge-undo`), flushed with its folder. A run that ends before its last byte leaves the journal behind:
 //! [`Raw::open`](super::Raw::open) then refuses the image until [`undo`] has put the old bytes back. A run may keep its
 //! journal after success; the image can then be read as any other, and [`undo`] rolls the whole run back as long as
-//! nobody has written to the image since.
+//! nobody has written to the image since. Whether somebody has is judged by digests of the file's blocks, which the
+//! journal holds, so that a copy of image and journal can be rolled back as well.
 //!
 //! The order of writing: the marks that the caller names (a volume's dirty flag), what lies behind the old end of the
 //! file (new blocks of a dynamic VHD and its moved footer), the container's tables, then the disk's bytes in the steps
@@ -12,33 +13,31 @@
 //! undo sets and takes them away likewise.
 //!
 //! Room for everything is reserved before the first byte changes, so that a full file system is no reason to stop half
-//! way. While a run or an undo works it holds an exclusive `flock` on the image and a record lock on all of it, which
-//! qemu heeds; a signal waits for its end. Not handled here: VHDX, differencing and VMDK files, which are refused.
+//! way. While a run or an undo works it holds the locks of a writer on the image (see the `lock` module), which qemu
+//! heeds; a signal waits for its end. A block device is written like a file whose length is fixed; its journal lies below
+//! `/var/lib/coldforge`, because names and files in `/dev` are gone when the machine stops. Not handled here: VHDX, differencing and VMDK files, which are refused.
 
 #[cfg(test)]
 mod faults;
 mod files;
 mod journal;
+mod table;
+mod target;
+mod undo;
 
-use std::fs::File;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use sha2::{Digest as _, Sha256};
-
 use super::export::{compare, for_each_piece};
-use super::parent::Lineage;
 use super::plan::Step;
-use super::{BlockDevice, Error, Image, Overlay, Raw, Result};
-use crate::base::digest::Digest;
+use super::{BlockDevice, Error, Format, Image, Overlay, Result};
 use crate::base::interrupt::Whole;
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read};
 use files::{Files, Real};
 use journal::{ENTRY_BYTES_MAX, Entry, Journal, State, Writer};
+use table::{Table, digest_of};
+use target::Target;
 
 /// Changes are widened to whole sectors, so that thousands of single bytes are not thousands of writes.
 const SECTOR: u64 = 512;
@@ -50,6 +49,9 @@ const BUFFER_BYTES: usize = 1 << 20;
 pub enum UndoJournal {
     /// It stays, and [`undo`] can roll the run back.
     Keep,
+    /// It stays likewise, and says until [`Held::settle`] that something is still to be done behind the run, such as
+    /// writing its evidence.
+    KeepUnsettled,
     /// It is removed.
     Remove,
 }
@@ -64,7 +66,7 @@ pub struct Mark {
 }
 
 /// What a run in place wrote.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Debug)]
 pub struct InPlace {
     /// The ranges of the disk that differ from what was there, in bytes of the disk.
     pub changed: Vec<Extent>,
@@ -74,6 +76,46 @@ pub struct InPlace {
     pub added_blocks: u64,
     /// The journal, if there is one: nothing changed if there is none although it was to be kept.
     pub journal: Option<PathBuf>,
+    /// The image that was written, under the locks of its writer; `None` if nothing changed.
+    pub held: Option<Held>,
+}
+
+/// An image that was written in place, and that nobody else can use as long as this value lives.
+#[derive(Debug)]
+pub struct Held {
+    target: Target,
+    journal: Option<Journal>,
+    state: State,
+}
+
+impl Held {
+    /// Opens the image that was written, to read it under the locks that are held.
+    ///
+    /// # Errors
+    /// Those of [`Image::open`].
+    pub fn image(&self, format: Format) -> Result<Image> {
+        self.target.image(format)
+    }
+
+    /// Says in the journal that nothing is left to be done behind the run.
+    ///
+    /// # Errors
+    /// The operating system's.
+    pub fn settle(&self) -> Result<()> {
+        match (&self.journal, self.state) {
+            (Some(journal), State::Written(tail)) => journal.set_state(&Real, State::Finished(tail)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Takes the run back, and removes its journal.
+    ///
+    /// # Errors
+    /// The operating system's; the journal then stays for [`undo`].
+    pub fn take_back(&self, progress: &dyn Progress) -> Result<()> {
+        let Some(journal) = &self.journal else { return Ok(()) };
+        undo::take_back(&self.target, journal, self.state, &[], progress, &Real).map(|_| ())
+    }
 }
 
 /// What stands beside an image.
@@ -81,8 +123,20 @@ pub struct InPlace {
 pub enum Pending {
     /// The journal of a run that did not end: the image may be half written.
     Unfinished,
+    /// The journal of a run that wrote all of the image, and was broken off before its evidence was whole.
+    Unsettled,
     /// The journal of a run that ended well and may be rolled back.
     Finished,
+}
+
+impl From<State> for Pending {
+    fn from(state: State) -> Self {
+        match state {
+            State::Running => Self::Unfinished,
+            State::Written(_) => Self::Unsettled,
+            State::Finished(_) | State::Timed(..) => Self::Finished,
+        }
+    }
 }
 
 /// What [`undo`] did.
@@ -94,6 +148,8 @@ pub struct Undone {
     pub bytes: u64,
     /// Length of the image file in bytes.
     pub file_bytes: u64,
+    /// Ranges of the image file that another program wrote since, and that were left as they are.
+    pub left: Vec<Extent>,
 }
 
 /// Writes the disk that `overlay` shows into the image file below it.
@@ -121,12 +177,9 @@ pub fn write_in_place(
 /// Tells what stands beside an image.
 ///
 /// # Errors
-/// The operating system's.
+/// [`Error::UndoOwner`] for a journal that somebody else could have made, otherwise the operating system's.
 pub fn pending(image: &Path) -> Result<Option<Pending>> {
-    Ok(journal::state_of(&journal::path_of(image)?)?.map(|state| match state {
-        State::Running => Pending::Unfinished,
-        State::Finished(..) => Pending::Finished,
-    }))
+    Ok(journal::state_of(&journal::path_of(image)?, image)?.map(Pending::from))
 }
 
 /// Brings an image back to what it was before the run whose journal stands beside it, and removes the journal.
@@ -134,23 +187,33 @@ pub fn pending(image: &Path) -> Result<Option<Pending>> {
 /// Works however far the run, or an earlier undo, came, and however often it is called.
 ///
 /// # Errors
-/// [`Error::NoUndo`] if there is no journal, [`Error::UndoCorrupt`] if it is damaged, [`Error::UndoStale`] if the image
-/// was written to after the run, [`Error::UndoForeign`] if it holds what neither was there before nor was written by
-/// the run, [`Error::Busy`], otherwise the operating system's.
+/// [`Error::NoUndo`] if there is no journal, [`Error::UndoCorrupt`] if it is damaged, [`Error::UndoOwner`] if somebody
+/// else could have made it, [`Error::UndoForeign`] if the image holds what neither was there before nor was written by
+/// the run, [`Error::UndoStale`] if a journal of an earlier version cannot tell, [`Error::Busy`], otherwise the operating
+/// system's.
 pub fn undo(image: &Path, progress: &dyn Progress) -> Result<Undone> {
-    roll_back(image, progress, &Real)
+    undo::roll_back(image, false, progress, &Real)
 }
 
-/// Removes the journal of a run that ended well: the image stays as it is, for good. Tells whether there was one.
+/// Takes back what the run whose journal stands beside an image wrote, as far as it still is as the run wrote it, and
+/// removes the journal. [`Undone::left`] says what is left.
 ///
 /// # Errors
-/// [`Error::UnfinishedRun`] if the run did not end, otherwise the operating system's.
+/// Those of [`undo`] but for [`Error::UndoForeign`] and [`Error::UndoStale`].
+pub fn undo_by_force(image: &Path, progress: &dyn Progress) -> Result<Undone> {
+    undo::roll_back(image, true, progress, &Real)
+}
+
+/// Removes the journal of a run that wrote all of the image, which stays as it is for good. Tells whether there was one.
+///
+/// # Errors
+/// [`Error::UnfinishedRun`] if the run did not end, [`Error::UndoOwner`], otherwise the operating system's.
 pub fn forget(image: &Path) -> Result<bool> {
     let journal = journal::path_of(image)?;
-    match journal::state_of(&journal)? {
+    match journal::state_of(&journal, image)? {
         None => Ok(false),
         Some(State::Running) => Err(Error::UnfinishedRun { path: image.to_owned() }),
-        Some(State::Finished(..)) => journal::remove(&Real, &journal).map(|()| true),
+        Some(_) => journal::remove(&Real, &journal).map(|()| true),
     }
 }
 
@@ -158,14 +221,18 @@ pub fn forget(image: &Path) -> Result<bool> {
 pub(super) fn refuse_unfinished(image: &Path) -> Result<()> {
     match pending(image)? {
         Some(Pending::Unfinished) => Err(Error::UnfinishedRun { path: image.to_owned() }),
-        Some(Pending::Finished) | None => Ok(()),
+        _ => Ok(()),
     }
 }
 
 /// Refuses an image beside which any run's journal stands.
 pub(super) fn refuse_finished(image: &Path) -> Result<()> {
     let path = journal::path_of(image)?;
-    if journal::state_of(&path)?.is_some() { Err(Error::UndoExists { path }) } else { Ok(()) }
+    match journal::state_of(&path, image)? {
+        None => Ok(()),
+        Some(State::Written(_)) => Err(Error::Unsettled { path: image.to_owned() }),
+        Some(_) => Err(Error::UndoExists { path }),
+    }
 }
 
 fn write(
@@ -180,16 +247,31 @@ fn write(
     let changed = overlay.changed()?;
     let length_before = raw.len();
     if changed.is_empty() {
-        return Ok(InPlace { changed, file_bytes: length_before, added_blocks: 0, journal: None });
+        return Ok(InPlace { changed, file_bytes: length_before, added_blocks: 0, journal: None, held: None });
     }
     let sectors = whole_sectors(&changed, overlay.len());
     let marks = Marks::beside(&sectors, marks, overlay)?;
     let plan = image.plan(&normalize([&sectors[..], &marks.sectors].concat()))?;
+    if plan.file_bytes != length_before && raw.is_device()? {
+        return Err(Error::InPlace { container: "a dynamic VHD on a block device, which cannot grow," });
+    }
     refuse_finished(raw.path())?;
-    let journal_path = journal::path_of(raw.path())?;
+    let journal_path = journal::place_of(raw.path(), true)?;
     let target = Target::claim(raw)?;
     raw.unchanged()?;
 
+    let table = match keep {
+        UndoJournal::Remove => None,
+        UndoJournal::Keep | UndoJournal::KeepUnsettled => {
+            progress.start("digest", length_before);
+            let data = |at| raw.next_data(at);
+            Some(Table::of(length_before, data, |at, buf: &mut [u8]| {
+                raw.read_at(at, buf)?;
+                progress.advance(buf.len() as u64);
+                Ok(())
+            })?)
+        }
+    };
     let _whole = Whole::begin();
     let phases = phases(&plan.steps, length_before, order, &marks);
     let total = phases.body.iter().flatten().fold(0u64, |sum, write| sum.saturating_add(write.length()));
@@ -207,73 +289,40 @@ fn write(
         })?;
     }
     raw.unchanged()?;
-    let journal = writer.commit(&journal_path, length_before, plan.file_bytes)?;
+    let journal = writer.commit(&journal_path, (length_before, plan.file_bytes), table)?;
 
     let run = Run { overlay, target: &target, files };
     if let Err(error) = run.reserve(&phases) {
         let _ = journal.remove(files); // not a byte of the image has changed
         return Err(error);
     }
-    let finish = || match keep {
-        UndoJournal::Keep => {
-            let (seconds, nanoseconds) = target.time()?;
-            journal.set_state(files, State::Finished(seconds, nanoseconds))
-        }
-        UndoJournal::Remove => journal.remove(files),
+    let finish = || {
+        let behind = Extent::new(length_before, plan.file_bytes.saturating_sub(length_before));
+        let tail = digest_of(behind, |at, buf| target.read_at(at, buf))?;
+        let state = match keep {
+            UndoJournal::Keep => State::Finished(tail),
+            UndoJournal::KeepUnsettled => State::Written(tail),
+            UndoJournal::Remove => return journal.remove(files).map(|()| State::Running),
+        };
+        journal.set_state(files, state).map(|()| state)
     };
-    if let Err(error) = run.write(&phases, plan.file_bytes, &changed, progress).and_then(|()| finish()) {
-        // The journal goes only if the image is surely what it was.
-        let _ = target.restore(&journal, files).and_then(|_| journal.remove(files));
-        return Err(error);
-    }
-    let journal = (keep == UndoJournal::Keep).then_some(journal_path);
-    Ok(InPlace { changed, file_bytes: plan.file_bytes, added_blocks: plan.added_blocks, journal })
-}
-
-fn roll_back(image: &Path, progress: &dyn Progress, files: &dyn Files) -> Result<Undone> {
-    let path = journal::path_of(image)?;
-    let part = journal::part_of(&path);
-    let Some(state) = journal::state_of(&path)? else {
-        if part.symlink_metadata().is_err() {
-            return Err(Error::NoUndo { path: image.to_owned() });
-        }
-        // The run had not begun to write.
-        let target = Target::open(image)?;
-        journal::remove(files, &part)?;
-        return Ok(Undone { run: Pending::Unfinished, bytes: 0, file_bytes: target.length()? });
-    };
-    let target = Target::open(image)?;
-    let journal = Journal::open(&path)?;
-    let run = match state {
-        State::Running => Pending::Unfinished,
-        State::Finished(seconds, nanoseconds) => {
-            let as_written =
-                target.length()? == journal.header.length_after && target.time()? == (seconds, nanoseconds);
-            if !as_written || !target.holds(&journal, |entry, found| entry.at_the_end() == found)? {
-                return Err(Error::UndoStale { path: image.to_owned() });
-            }
-            Pending::Finished
+    let written = run.write(&phases, plan.file_bytes, &changed, progress).and_then(|()| finish());
+    let state = match written {
+        Ok(state) => state,
+        Err(error) => {
+            // The journal goes only if the image is surely what it was.
+            let _ = target.restore(&journal, &[], files).and_then(|_| journal.remove(files));
+            return Err(error);
         }
     };
-    let of_the_run = |entry: &Entry, found: &[u8]| {
-        let known = |((found, old), new)| found == old || found == new;
-        found.iter().zip(&entry.old).zip(&entry.new).all(known)
-    };
-    let length = target.length()?;
-    let known_length = length == journal.header.length_before || length == journal.header.length_after;
-    if !known_length || !target.holds(&journal, of_the_run)? {
-        return Err(Error::UndoForeign { path: image.to_owned() });
-    }
-    // From here on the image may be half old.
-    let _whole = Whole::begin();
-    if run == Pending::Finished {
-        journal.set_state(files, State::Running)?;
-    }
-    progress.start("undo", 0);
-    let bytes = target.restore(&journal, files)?;
-    let file_bytes = journal.header.length_before;
-    journal.remove(files)?;
-    Ok(Undone { run, bytes, file_bytes })
+    let journal = (keep != UndoJournal::Remove).then_some(journal);
+    Ok(InPlace {
+        changed,
+        file_bytes: plan.file_bytes,
+        added_blocks: plan.added_blocks,
+        journal: journal.is_some().then_some(journal_path),
+        held: Some(Held { target, journal, state }),
+    })
 }
 
 /// Widens ranges of a disk to whole sectors.
@@ -313,7 +362,7 @@ impl Marks {
         let mut held = Self { sectors: whole_sectors(&places, disk.len()), ..Self::default() };
         for sector in &held.sectors {
             // As few sectors as marks.
-            let mut bytes = vec![0; usize::try_from(sector.length).expect("a few sectors are small")];
+            let mut bytes = vec![0; usize::try_from(sector.length).unwrap_or(0)];
             disk.read_at(sector.offset, &mut bytes)?;
             held.plain.push(bytes.clone());
             for mark in marks {
@@ -471,7 +520,7 @@ impl Run<'_> {
 
     /// Writes all phases, reads them back, and opens the file as the container that it is.
     fn write(&self, phases: &Phases<'_>, file_bytes: u64, changed: &[Extent], progress: &dyn Progress) -> Result<()> {
-        let Target { file, path } = self.target;
+        let Target { file, path, .. } = self.target;
         self.put(&phases.mark, progress)?;
         if file_bytes != self.target.length()? {
             self.files.resize(file, file_bytes).map_err(fs::failed("resize", path))?;
@@ -483,9 +532,7 @@ impl Run<'_> {
         self.check(phases.body.iter().flatten(), &mut found)?;
         self.put(&phases.unmark, progress)?;
         self.check(phases.unmark.iter(), &mut found)?;
-        let again = file.try_clone().map_err(fs::failed("open", path))?;
-        let format = self.overlay.base().format();
-        let written = Image::of(Raw::of_file(again, path)?, format, &mut Lineage::default())?;
+        let written = self.target.image(self.overlay.base().format())?;
         compare(self.overlay, &written, changed, &mut found)
     }
 
@@ -506,128 +553,14 @@ impl Run<'_> {
 
     /// Reads back what was written.
     fn check<'w>(&self, writes: impl Iterator<Item = &'w Write<'w>>, found: &mut [u8]) -> Result<()> {
-        let Target { file, path } = self.target;
         for write in writes {
             write.for_each_piece(self.overlay, |at, bytes| {
-                let found = found.get_mut(..bytes.len()).expect("a piece fits into the buffer");
-                file.read_exact_at(found, at).map_err(fs::failed("read", path))?;
+                // A piece fits into the buffer.
+                let found = found.get_mut(..bytes.len()).ok_or(Error::ReadBack { at })?;
+                self.target.read_at(at, found)?;
                 if found == bytes { Ok(()) } else { Err(Error::ReadBack { at }) }
             })?;
         }
         Ok(())
-    }
-}
-
-/// An image file, opened for writing under exclusive locks.
-struct Target {
-    file: File,
-    path: PathBuf,
-}
-
-impl Target {
-    /// Opens the file that is open for reading already, and makes its shared lock an exclusive one.
-    fn claim(raw: &Raw) -> Result<Self> {
-        let target = Self::open_file(raw.path())?;
-        let (mine, its) = (target.metadata()?, raw.metadata()?);
-        if (mine.dev(), mine.ino()) != (its.dev(), its.ino()) {
-            return Err(raw.changed());
-        }
-        target.lock(raw.file())?;
-        Ok(target)
-    }
-
-    /// Opens a file and locks it.
-    fn open(path: &Path) -> Result<Self> {
-        let target = Self::open_file(path)?;
-        target.lock(&target.file)?;
-        Ok(target)
-    }
-
-    fn open_file(path: &Path) -> Result<Self> {
-        let metadata = path.metadata().map_err(fs::failed("open", path))?;
-        if !metadata.is_file() {
-            return Err(Error::NotAFile { path: path.to_owned(), what: "no plain file" });
-        }
-        let file = File::options().read(true).write(true).open(path).map_err(fs::failed("open", path))?;
-        let target = Self { file, path: path.to_owned() };
-        match target.metadata()?.nlink() {
-            0 | 1 => Ok(target),
-            names => Err(Error::Linked { path: path.to_owned(), names }),
-        }
-    }
-
-    /// Takes the two locks; a file system without locks has nobody to ask.
-    fn lock(&self, flocked: &File) -> Result<()> {
-        let flocked = rustix::fs::flock(flocked, FlockOperation::NonBlockingLockExclusive);
-        // Programs such as qemu lock single bytes: a lock on all of them meets each of theirs.
-        let locked =
-            flocked.and_then(|()| rustix::fs::fcntl_lock(&self.file, FlockOperation::NonBlockingLockExclusive));
-        match locked {
-            Ok(()) | Err(Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
-            Err(Errno::AGAIN | Errno::ACCESS) => Err(Error::Busy { path: self.path.clone() }),
-            Err(errno) => Err(fs::failed("lock", &self.path)(errno.into()).into()),
-        }
-    }
-
-    fn metadata(&self) -> Result<std::fs::Metadata> {
-        Ok(self.file.metadata().map_err(fs::failed("examine", &self.path))?)
-    }
-
-    fn length(&self) -> Result<u64> {
-        Ok(self.metadata()?.len())
-    }
-
-    /// Returns when the file was written to last: seconds and nanoseconds since 1970.
-    fn time(&self) -> Result<(i64, i64)> {
-        let metadata = self.metadata()?;
-        Ok((metadata.mtime(), metadata.mtime_nsec()))
-    }
-
-    /// Tells whether `holds` is true of every entry of a journal and what the file holds in its place; what lies behind
-    /// the file's end holds nothing.
-    fn holds(&self, journal: &Journal, holds: impl Fn(&Entry, &[u8]) -> bool) -> Result<bool> {
-        let mut all = true;
-        journal.for_each_entry(|entry| {
-            let mut found = vec![0; entry.old.len()];
-            self.file.read_exact_at(&mut found, entry.at).map_err(fs::failed("read", &self.path))?;
-            all &= holds(entry, &found);
-            Ok(())
-        })?;
-        Ok(all)
-    }
-
-    /// Puts all old bytes and the old length back, flushes, and reads them again; returns how many there were.
-    fn restore(&self, journal: &Journal, files: &dyn Files) -> Result<u64> {
-        let (mut bytes, mut marked) = (0u64, false);
-        let write = |at, bytes: &[u8]| files.write(&self.file, at, bytes).map_err(fs::failed("write", &self.path));
-        let flush = || files.sync(&self.file).map_err(fs::failed("flush", &self.path));
-        journal.for_each_entry(|entry| {
-            marked |= entry.passing;
-            if entry.passing { Ok(write(entry.at, &entry.new)?) } else { Ok(()) }
-        })?;
-        if marked {
-            flush()?;
-        }
-        journal.for_each_entry(|entry| {
-            bytes = bytes.saturating_add(entry.old.len() as u64);
-            if entry.passing { Ok(()) } else { Ok(write(entry.at, &entry.old)?) }
-        })?;
-        let header = &journal.header;
-        if self.length()? != header.length_before {
-            files.resize(&self.file, header.length_before).map_err(fs::failed("resize", &self.path))?;
-        }
-        flush()?;
-        if marked {
-            journal.for_each_entry(|entry| if entry.passing { Ok(write(entry.at, &entry.old)?) } else { Ok(()) })?;
-            flush()?;
-        }
-        let mut old = Sha256::new();
-        journal.for_each_entry(|entry| {
-            let mut found = vec![0; entry.old.len()];
-            self.file.read_exact_at(&mut found, entry.at).map_err(fs::failed("read", &self.path))?;
-            old.update(&found);
-            Ok(())
-        })?;
-        if Digest(old.finalize().into()) == header.old { Ok(bytes) } else { Err(Error::ReadBack { at: 0 }) }
     }
 }

@@ -60,7 +60,10 @@ impl Dynamic {
         }
         let header_at = footer.data_offset;
         let header = open_header(&raw, header_at, footer_at)?;
-        let block_bytes = NonZeroU64::new(header.block_size.into()).expect("the block size was checked");
+        let Some(block_bytes) = NonZeroU64::new(header.block_size.into()) else {
+            let structure = "dynamic header";
+            return Err(Error::VhdField { structure, at: header_at, field: "block size", actual: 0 });
+        };
         let needed = footer.current_size.div_ceil(block_bytes.get());
         if u64::from(header.max_table_entries) < needed {
             let (structure, field) = ("dynamic header", "number of table entries, too few for the disk,");
@@ -130,7 +133,7 @@ impl Dynamic {
     /// Reads the bitmap that begins at `block_at` of the file.
     pub(super) fn bitmap(&self, block_at: u64) -> Result<Vec<u8>> {
         // At most 64 KiB: a bit for each sector of the largest block.
-        let mut bitmap = vec![0; usize::try_from(self.bitmap_bytes).expect("a bitmap is small")];
+        let mut bitmap = vec![0; read::size(self.bitmap_bytes)];
         self.raw.read_at(block_at, &mut bitmap)?;
         Ok(bitmap)
     }
@@ -148,7 +151,10 @@ impl Dynamic {
     /// Checks once that a block stores only zeros in the sectors that its bitmap calls unwritten.
     fn check_bitmap(&self, index: u64, block_at: u64) -> Result<()> {
         let agrees = usize::try_from(index).ok().and_then(|index| self.agrees.get(index));
-        let agrees = agrees.expect("a block with a place has an entry");
+        // A block with a place has an entry.
+        let Some(agrees) = agrees else {
+            return Err(Error::VhdCookie { structure: "block table entry", at: block_at });
+        };
         if agrees.load(Ordering::Relaxed) {
             return Ok(());
         }
@@ -169,7 +175,7 @@ impl Dynamic {
         // Ends after at most 256 MiB / 64 KiB rounds.
         while at < inside_disk {
             let length = inside_disk.saturating_sub(at).min(COMPARED_AT_ONCE);
-            piece.resize(usize::try_from(length).expect("a piece is small"), 0);
+            piece.resize(read::size(length), 0);
             self.raw.read_at(data_at.saturating_add(at), &mut piece)?;
             let sectors = piece.chunks(512).zip(at / SECTOR..);
             for (bytes, sector) in sectors.filter(|(_, sector)| !is_set(bitmap, *sector)) {
@@ -200,7 +206,7 @@ fn open_header(raw: &Raw, at: u64, footer_at: u64) -> Result<DynamicHeader> {
     check_room(structure, at, DynamicHeader::BYTES as u64, footer_at)?;
     let mut bytes = [0; DynamicHeader::BYTES];
     raw.read_at(at, &mut bytes)?;
-    let header: DynamicHeader = layout::read(&bytes).expect("a header is as long as its bytes");
+    let header: DynamicHeader = layout::read(&bytes).ok_or(Error::VhdCookie { structure, at })?;
     if header.cookie != DynamicHeader::COOKIE {
         return Err(Error::VhdCookie { structure, at });
     }
@@ -228,7 +234,7 @@ fn open_header(raw: &Raw, at: u64, footer_at: u64) -> Result<DynamicHeader> {
 /// Reads the `needed` first entries of the table, whose room in the file was checked.
 fn open_table(raw: &Raw, at: u64, needed: u64) -> Result<Vec<u32>> {
     // At most 2040 GiB / 512 KiB entries of four bytes: 16 MiB.
-    let mut bytes = vec![0; usize::try_from(needed.saturating_mul(4)).expect("at most 16 MiB")];
+    let mut bytes = vec![0; read::size(needed.saturating_mul(4))];
     raw.read_at(at, &mut bytes)?;
     Ok(bytes.chunks_exact(4).filter_map(|entry| read::u32_be(entry, 0).ok()).collect())
 }

@@ -32,7 +32,7 @@ impl Locators {
             };
             let inside = at.checked_add(length.into()).is_some_and(|end| end <= raw.len());
             if length > 0 && length <= PATH_BYTES_MAX && inside {
-                let mut bytes = vec![0; usize::try_from(length).expect("at most 64 KiB")];
+                let mut bytes = vec![0; read::size(length)];
                 raw.read_at(at, &mut bytes)?;
                 paths.push(utf16::decode_to_nul(&bytes));
             }

@@ -92,7 +92,7 @@ impl Footer {
     /// Checks a footer that lies at `at` of its file.
     fn check(bytes: &[u8; Self::BYTES], at: u64) -> Result<Self> {
         let structure = "footer";
-        let footer: Self = layout::read(bytes).expect("a footer is as long as its bytes");
+        let footer: Self = layout::read(bytes).ok_or(Error::VhdCookie { structure, at })?;
         let field = |field, actual| Err(Error::VhdField { structure, at, field, actual });
         if footer.cookie != Self::COOKIE {
             return Err(Error::VhdCookie { structure, at });

@@ -8,7 +8,7 @@ use super::super::plan::{Plan, Step};
 use super::super::{BlockDevice as _, Error, Result};
 use super::dynamic::{Dynamic, bit, is_set};
 use super::layout::{Footer, SECTOR, UNALLOCATED};
-use crate::base::Extent;
+use crate::base::{Extent, read};
 
 /// Windows lets the data of a block begin at a multiple of this.
 const DATA_ALIGNMENT: u64 = 4096;
@@ -70,11 +70,13 @@ impl Planner<'_> {
                 None => self.allocate(index)?,
             });
         }
-        let block = self.current.as_mut().expect("the current block was just set");
+        // The current block was just set.
+        let Some(block) = self.current.as_mut() else { return Ok(()) };
         let sectors = within / SECTOR..within.saturating_add(piece.length).div_ceil(SECTOR);
         for sector in sectors.filter(|sector| !is_set(&block.bitmap.0, *sector)) {
             let byte = usize::try_from(sector / 8).ok().and_then(|at| block.bitmap.1.get_mut(at));
-            *byte.expect("a block has a bit for each of its sectors") |= bit(sector);
+            // A block has a bit for each of its sectors.
+            *byte.ok_or(Error::VhdCookie { structure: "bitmap", at: block.at })? |= bit(sector);
         }
         let at = block.at.saturating_add(self.disk.bitmap_bytes()).saturating_add(within);
         self.steps.push(Step::Guest { at, extent: piece });
@@ -94,7 +96,7 @@ impl Planner<'_> {
                 self.steps.push(Step::Own { at: footer_at, bytes: vec![0; Footer::BYTES] });
             }
         }
-        let bitmap = vec![0xff; usize::try_from(self.disk.bitmap_bytes()).expect("a bitmap is small")];
+        let bitmap = vec![0xff; read::size(self.disk.bitmap_bytes())];
         self.steps.push(Step::Own { at, bytes: bitmap.clone() });
         self.steps.push(Step::Own { at: self.disk.entry_at(index), bytes: sector.to_be_bytes().to_vec() });
         let end = at.saturating_add(self.disk.bitmap_bytes()).saturating_add(self.disk.block_bytes());

@@ -258,7 +258,7 @@ impl Metadata {
                 if found.contains_key(&guid.0) {
                     return Err(bad("item that is named twice, at", extent.offset));
                 }
-                let length = usize::try_from(extent.length).expect("an item is at most 1 MiB");
+                let length = read::size(extent.length);
                 found.insert(guid.0, item(extent.offset, length)?);
             } else if flags & 4 == 4 {
                 return Err(super::unknown("metadata item", guid));

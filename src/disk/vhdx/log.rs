@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::super::{BlockDevice as _, Error, Raw, Result, check_range};
 use super::layout::{Header, MIB, REGION_TABLES_AT, checksum};
 use crate::base::guid::Guid;
+use crate::base::offset::normalize;
 use crate::base::{Extent, read};
 
 /// Entries, and everything that they change, are whole numbers of this.
@@ -16,6 +17,9 @@ const PAGE: u64 = 4096;
 const PAGE_BYTES: usize = 4096;
 /// Every maker's log has 1 MiB; the bound keeps what is held in memory small.
 const LOG_BYTES_MAX: u32 = 32 << 20;
+/// How often each byte of a log may be summed up, on average. Entries that were overwritten in part leave their beginnings
+/// behind, so that once is not enough.
+const SUMMED_PER_BYTE: u64 = 16;
 /// No file is longer: 64 TiB of disk, its table, and some room.
 const FILE_BYTES_MAX: u64 = 65 << 40;
 
@@ -24,7 +28,7 @@ const FILE_BYTES_MAX: u64 = 65 << 40;
 pub(super) struct Patched {
     raw: Raw,
     length: u64,
-    /// Ranges that are zero, in no order.
+    /// Ranges that are zero; once the log is replayed, ascending and apart.
     zeros: Vec<Extent>,
     /// Pages by their place in the file; they lie over the zeros.
     pages: BTreeMap<u64, Box<[u8; PAGE_BYTES]>>,
@@ -67,20 +71,29 @@ impl Patched {
         }
         behind.fill(0);
         let wanted = Extent::new(at, buf.len() as u64);
-        for (place, _) in self.zeros.iter().filter_map(|zeros| meet(*zeros, wanted)) {
-            buf.get_mut(place).expect("both ranges meet inside the buffer").fill(0);
+        let first = self.zeros.partition_point(|zeros| zeros.end() <= at);
+        for zeros in self.zeros.iter().skip(first).take_while(|zeros| zeros.offset < wanted.end()) {
+            if let Some(zeroed) = meet(*zeros, wanted).and_then(|(into, _)| buf.get_mut(into)) {
+                zeroed.fill(0);
+            }
         }
         let first = at.saturating_sub(at % PAGE);
         for (page_at, page) in self.pages.range(first..wanted.end()) {
-            let (into, from) = meet(Extent::new(*page_at, PAGE), wanted).expect("the page lies in the range");
-            let bytes = page.get(from).expect("both ranges meet inside the page");
-            buf.get_mut(into).expect("both ranges meet inside the buffer").copy_from_slice(bytes);
+            // A range without bytes meets no page.
+            let Some((into, from)) = meet(Extent::new(*page_at, PAGE), wanted) else { continue };
+            if let (Some(into), Some(from)) = (buf.get_mut(into), page.get(from)) {
+                into.copy_from_slice(from);
+            }
         }
         Ok(())
     }
 
     /// Returns the first extent at or after `from` and before `end` that may hold anything but zeros.
     pub fn next_data(&self, from: u64, end: u64) -> Result<Option<Extent>> {
+        if from >= end {
+            // The page that the log holds may reach beyond the end, as the last one of the block table does.
+            return Ok(None);
+        }
         let first = from.saturating_sub(from % PAGE);
         if self.pages.range(first..end).next().is_some() {
             // The log reaches into the range, which no writer lets it do with a block: nothing is told apart.
@@ -103,14 +116,16 @@ impl Patched {
         if length > LOG_BYTES_MAX {
             return Err(bad("is longer than any known program makes it"));
         }
-        let mut ring = vec![0; usize::try_from(length).expect("at most 32 MiB")];
+        // At most 32 MiB.
+        let mut ring = vec![0; usize::try_from(length).unwrap_or(0)];
         if check_range(at, ring.len(), self.raw.len()).is_err() {
             return Err(bad("leaves the file"));
         }
         self.raw.read_at(at, &mut ring)?;
         let log = Log { ring, guid: header.log };
-        let run = log.active().ok_or_else(|| bad("is in use and holds no valid sequence of entries"))?;
-        let last = run.last().expect("a run has entries");
+        let run = log.active().map_err(bad)?;
+        let none = "is in use and holds no valid sequence of entries";
+        let last = run.last().ok_or_else(|| bad(none))?;
         if last.flushed > self.raw.len() {
             return Err(bad("speaks of a longer file: this one was cut"));
         }
@@ -124,6 +139,7 @@ impl Patched {
             self.apply(&log, entry, header.log_extent()).ok_or_else(|| bad("would change itself or the headers"))?;
             self.entries = self.entries.saturating_add(1);
         }
+        self.zeros = normalize(std::mem::take(&mut self.zeros));
         Ok(())
     }
 
@@ -220,7 +236,10 @@ impl Log {
     }
 
     /// Returns the entry that begins at a place of the ring, if there is a valid one.
-    fn entry(&self, at: u64) -> Option<LogEntry> {
+    ///
+    /// `budget` is how many bytes of entries may still be summed up: entries that begin inside one another would be
+    /// summed up for each page of the ring.
+    fn entry(&self, at: u64, budget: &mut u64) -> Option<LogEntry> {
         let head = self.copy(at, 64)?;
         if !head.starts_with(b"loge") || read::array(&head, 32).ok()? != self.guid.0 {
             return None;
@@ -241,6 +260,7 @@ impl Log {
         if descriptors > length {
             return None;
         }
+        *budget = budget.checked_sub(length)?;
         let bytes = self.copy(at, usize::try_from(length).ok()?)?;
         if checksum(&bytes) != read::u32_le(&bytes, 4).ok()? {
             return None;
@@ -267,31 +287,42 @@ impl Log {
     }
 
     /// Returns the entries that count: of all runs of entries with ascending sequence numbers whose last one's tail is
-    /// in the run, the one with the highest number.
-    fn active(&self) -> Option<Vec<LogEntry>> {
+    /// in the run, the one with the highest number; none if there is no such run.
+    ///
+    /// # Errors
+    /// What is wrong with the log, if more of it looks like entries than a log can hold.
+    fn active(&self) -> std::result::Result<Vec<LogEntry>, &'static str> {
         let pages = self.len() / PAGE;
+        let mut budget = self.len().saturating_mul(SUMMED_PER_BYTE);
         // Each entry is looked at once, and then found by its place.
-        let valid: BTreeMap<u64, LogEntry> =
-            (0..pages).filter_map(|page| self.entry(page.checked_mul(PAGE)?)).map(|entry| (entry.at, entry)).collect();
+        let mut valid: BTreeMap<u64, LogEntry> = BTreeMap::new();
+        for page in 0..pages {
+            let at = page.saturating_mul(PAGE);
+            let entry = self.entry(at, &mut budget);
+            if budget < self.len() {
+                return Err("holds more that begins like an entry than fits into it");
+            }
+            valid.extend(entry.map(|entry| (at, entry)));
+        }
         let next = |entry: &LogEntry| {
             let at = entry.at.checked_add(entry.length)?.checked_rem(self.len())?;
             let next = valid.get(&at)?;
             (Some(next.sequence) == entry.sequence.checked_add(1)).then_some(next)
         };
         let followed: std::collections::BTreeSet<u64> = valid.values().filter_map(next).map(|entry| entry.at).collect();
-        let mut best: Option<Vec<LogEntry>> = None;
+        let mut best: Vec<LogEntry> = Vec::new();
         // A run begins where nothing leads to. Sequence numbers rise along a run, so that none comes back to its
         // beginning, and no entry is in two.
         for first in valid.values().filter(|entry| !followed.contains(&entry.at)) {
             let run: Vec<LogEntry> = std::iter::successors(Some(first), |entry| next(entry)).copied().collect();
-            let last = run.last().expect("a run has its first entry");
+            let last = run.last().unwrap_or(first);
             let length = run.iter().fold(0u64, |sum, entry| sum.saturating_add(entry.length));
             let whole = length <= self.len() && run.iter().any(|entry| entry.at == last.tail);
-            let best_sequence = best.as_ref().and_then(|run| run.last()).map_or(0, |entry| entry.sequence);
+            let best_sequence = best.last().map_or(0, |entry| entry.sequence);
             if whole && last.sequence > best_sequence {
-                best = Some(run);
+                best = run;
             }
         }
-        best
+        Ok(best)
     }
 }

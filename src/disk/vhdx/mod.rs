@@ -156,13 +156,14 @@ impl Vhdx {
         let sector_bytes = u64::from(self.metadata.logical_sector);
         let chunk_bytes = self.shape.chunk_ratio.saturating_mul(self.metadata.block_bytes);
         let chunk = at.checked_div(chunk_bytes).unwrap_or(0);
-        let bitmap_at = self.table.bitmap(chunk).expect("partial blocks were checked to have a bitmap");
+        let bitmap_at = self.table.bitmap(chunk);
+        let bitmap_at = bitmap_at.ok_or_else(|| field("block table", 0, "missing bitmap of chunk", chunk))?;
         let sector_of = |at: u64| at.checked_rem(chunk_bytes).unwrap_or(0).checked_div(sector_bytes).unwrap_or(0);
         let last = at.saturating_add(buf.len() as u64).saturating_sub(1);
         let (first_byte, last_byte) = (sector_of(at) / 8, sector_of(last) / 8);
         // A block of 256 MiB has 64 KiB of bits.
         let length = last_byte.saturating_sub(first_byte).saturating_add(1);
-        let mut bits = vec![0; usize::try_from(length).expect("a block's bits are few")];
+        let mut bits = vec![0; read::size(length)];
         self.file.read_at(bitmap_at.saturating_add(first_byte), &mut bits)?;
         let is_own = |at: u64| {
             let sector = sector_of(at).saturating_sub(first_byte.saturating_mul(8));

@@ -108,7 +108,7 @@ impl Table {
         while let Some(data) = file.next_data(at, end)? {
             let start = data.offset.saturating_sub(data.offset % 8).max(at);
             let length = data.end().next_multiple_of(8).min(end).saturating_sub(start).min(READ_AT_ONCE);
-            piece.resize(usize::try_from(length).expect("at most 1 MiB"), 0);
+            piece.resize(read::size(length), 0);
             file.read_at(start, &mut piece)?;
             let first = start.saturating_sub(region.offset) / 8;
             for (index, entry) in (first..).zip(piece.chunks_exact(8)) {

@@ -12,7 +12,7 @@ mod sparse;
 use std::path::Path;
 
 use super::{BlockDevice, Error, Raw, Result, check_range};
-use crate::base::{Extent, fs};
+use crate::base::{Extent, fs, read};
 use descriptor::{BYTES_MAX, Descriptor, Listed};
 use layout::{DESCRIPTOR_MAGIC, MAGIC, SECTOR};
 use sparse::Sparse;
@@ -260,7 +260,7 @@ fn read_descriptor(raw: &Raw, extent: Extent) -> Result<Descriptor> {
         let (structure, size) = ("descriptor", raw.len());
         return Err(Error::Truncated { container: NAME, structure, at, length, size });
     }
-    let mut bytes = vec![0; usize::try_from(length).expect("at most 1 MiB")];
+    let mut bytes = vec![0; read::size(length)];
     raw.read_at(at, &mut bytes)?;
     Descriptor::parse(&bytes, at)
 }

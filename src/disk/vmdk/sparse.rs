@@ -102,7 +102,7 @@ impl Sparse {
     fn table(&self, grain: u64) -> Result<Option<Vec<u32>>> {
         let table = usize::try_from(grain / TABLE_ENTRIES).ok().and_then(|index| self.directory.get(index));
         let Some(table) = table.copied().filter(|table| *table != 0) else { return Ok(None) };
-        let mut bytes = vec![0; usize::try_from(TABLE_BYTES).expect("a table is small")];
+        let mut bytes = vec![0; read::size(TABLE_BYTES)];
         self.raw.read_at(u64::from(table).saturating_mul(SECTOR), &mut bytes)?;
         Ok(Some(bytes.as_chunks::<4>().0.iter().map(|entry| u32::from_le_bytes(*entry)).collect()))
     }
@@ -124,7 +124,7 @@ impl Sparse {
         let entry = match self.table(grain)? {
             None => 0,
             Some(table) => {
-                let index = usize::try_from(grain % TABLE_ENTRIES).expect("512 entries");
+                let index = read::size(grain % TABLE_ENTRIES);
                 table.get(index).copied().unwrap_or(0)
             }
         };
@@ -137,7 +137,7 @@ impl Sparse {
             Grain::Hole => buf.fill(0),
             Grain::At(at) if self.is_compressed() => {
                 let bytes = self.inflate(grain, at)?;
-                let from = usize::try_from(within).expect("a grain is small");
+                let from = read::size(within);
                 let there = bytes.get(from..).unwrap_or_default();
                 let (filled, behind) = buf.split_at_mut(there.len().min(buf.len()));
                 filled.copy_from_slice(there.get(..filled.len()).unwrap_or_default());
@@ -161,7 +161,7 @@ impl Sparse {
         if sector != grain.saturating_mul(self.header.grain_sectors) {
             return Err(field("grain marker, which names another grain,", at, "sector", sector));
         }
-        let grain_bytes = usize::try_from(self.grain_bytes()).expect("a grain is small");
+        let grain_bytes = read::size(self.grain_bytes());
         // What does not deflate grows a little.
         let limit = grain_bytes.saturating_add(grain_bytes / 8).saturating_add(4096);
         let length = usize::try_from(length).ok().filter(|length| (1..=limit).contains(length));
@@ -196,7 +196,7 @@ impl Sparse {
         while !rest.is_empty() {
             let grain = at.checked_div(grain_bytes).unwrap_or(0);
             let within = at.checked_rem(grain_bytes).unwrap_or(0);
-            let left = usize::try_from(grain_bytes.saturating_sub(within)).expect("a grain is small");
+            let left = read::size(grain_bytes.saturating_sub(within));
             let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
             self.read_grain(grain, within, piece)?;
             at = at.saturating_add(piece.len() as u64);
@@ -214,7 +214,7 @@ impl Sparse {
         while grain < grains {
             let next_table = (grain / TABLE_ENTRIES).saturating_add(1).saturating_mul(TABLE_ENTRIES).min(grains);
             if let Some(table) = self.table(grain)? {
-                let skipped = usize::try_from(grain % TABLE_ENTRIES).expect("512 entries");
+                let skipped = read::size(grain % TABLE_ENTRIES);
                 let mut found: Option<u64> = None;
                 for (index, entry) in (grain..next_table).zip(table.iter().skip(skipped)) {
                     match (self.place(index, *entry)?, found) {

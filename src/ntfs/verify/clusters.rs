@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
 use super::table::Owned;
+use crate::base::read;
 use crate::disk::BlockDevice;
 use crate::ntfs::layout::system;
 use crate::ntfs::stream::Stream;
@@ -68,7 +69,7 @@ pub(super) fn check_bitmap<D: BlockDevice>(
     let end = bitmap.size.min(most.div_ceil(8).saturating_add(cluster_bytes));
     while at < end {
         let length = PIECE_BYTES.min(end.saturating_sub(at));
-        let mut piece = vec![0; usize::try_from(length).expect("a piece is small")];
+        let mut piece = vec![0; read::size(length)];
         bitmap.read(&volume.device, &volume.geometry, at, &mut piece)?;
         let first = at.saturating_mul(8);
         let mut expected = vec![0u8; piece.len()];

@@ -198,7 +198,7 @@ impl<D: BlockDevice> Volume<D> {
             let first = (piece as u64).saturating_mul(each);
             let count = each.min(records.saturating_sub(first));
             let length = count.saturating_mul(record_bytes);
-            let mut bytes = vec![0; usize::try_from(length).expect("a piece is small")];
+            let mut bytes = vec![0; read::size(length)];
             let mut findings = Findings::default();
             let answer = self.mft.read(&self.device, &self.geometry, self.record_start(first), &mut bytes);
             self.guarded(answer, first, &mut findings)?;

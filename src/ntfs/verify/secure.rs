@@ -128,7 +128,7 @@ impl Block {
     fn read<D: BlockDevice>(volume: &Volume<D>, stream: &Stream, start: u64, record_at: u64) -> Result<Self> {
         let part = |at: u64| -> Result<(Vec<u8>, u64)> {
             let length = stream.size.saturating_sub(at).min(SDS_BLOCK_BYTES);
-            let mut bytes = vec![0; usize::try_from(length).expect("a block is small")];
+            let mut bytes = vec![0; read::size(length)];
             if length > 0 {
                 stream.read(&volume.device, &volume.geometry, at, &mut bytes)?;
             }

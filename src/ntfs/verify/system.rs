@@ -77,7 +77,7 @@ pub(super) fn check_mirror<D: BlockDevice>(volume: &Volume<D>, findings: &mut Fi
         findings.number(Rule::MirrorSize, system::MFT_MIRROR, About::Whole, at, mirror.size, least);
     }
     let length = mirror.size.min(MOST_MIRROR_BYTES);
-    let mut copies = vec![0; usize::try_from(length).expect("a mirror of at most one cluster is read")];
+    let mut copies = vec![0; read::size(length)];
     mirror.read(&volume.device, &volume.geometry, 0, &mut copies)?;
     // At most 4096 records.
     for (number, copy) in (0u64..).zip(copies.chunks_exact_mut(record_bytes)) {

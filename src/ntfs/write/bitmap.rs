@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::layout::{BAD_CLUSTERS, SECURE};
 use super::records::Records;
-use crate::base::{Extent, Lcn, Vcn, offset, utf16};
+use crate::base::{Extent, Lcn, Vcn, offset, read, utf16};
 use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::runs::{MOST_RUNS, Run, push};
@@ -307,10 +307,10 @@ impl Space {
         let start = chunk.saturating_mul(CHUNK_BITS);
         let end = start.saturating_add(CHUNK_BITS).min(self.clusters);
         let bytes = end.saturating_sub(start).div_ceil(8);
-        let mut buffer = vec![0xff; usize::try_from(CHUNK_BYTES).expect("a chunk is small")];
-        let known = buffer.get_mut(..usize::try_from(bytes).expect("a chunk is small")).unwrap_or_default();
+        let mut buffer = vec![0xff; read::size(CHUNK_BYTES)];
+        let known = buffer.get_mut(..read::size(bytes)).unwrap_or_default();
         bitmap.read(&volume.device, &volume.geometry, chunk.saturating_mul(CHUNK_BYTES), known)?;
-        let words = buffer.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
+        let words = buffer.chunks_exact(8).map(|word| read::u64_le(word, 0).unwrap_or(0));
         let mut bits = Bits { start, words: words.collect() };
         bits.set(end, start.saturating_add(CHUNK_BITS));
         for extents in [&self.own, &self.taken] {

@@ -8,7 +8,7 @@ use super::order::{Changes, Rank};
 use super::record::Editor;
 use super::stage::{Stage, Write};
 use crate::base::time::FileTime;
-use crate::base::{Extent, Lcn, Vcn};
+use crate::base::{Extent, Lcn, Vcn, read};
 use crate::disk::{BlockDevice, check_range};
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{kind, system};
@@ -268,7 +268,7 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         for part in parts {
             let start = part.saturating_mul(BITMAP_PART_BYTES);
             let length = bitmap.size.saturating_sub(start).min(BITMAP_PART_BYTES);
-            let mut bytes = vec![0; usize::try_from(length).expect("a part is small")];
+            let mut bytes = vec![0; read::size(length)];
             bitmap.read(&self.view.device, &self.view.geometry, start, &mut bytes)?;
             let first = part.saturating_mul(BITMAP_PART_BITS);
             let mut set_bits = |extents: &[Extent], rank, is_used| -> Result<()> {
@@ -318,7 +318,7 @@ fn set(bytes: &mut [u8], first: u64, extent: Extent, is_used: bool) {
     let from = extent.offset.max(first).saturating_sub(first);
     let to = extent.end().saturating_sub(first).min(bits);
     for bit in from..to {
-        let mask = 1u8.checked_shl(u32::try_from(bit % 8).expect("below 8")).expect("below 8");
+        let mask = read::bit(bit);
         if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at)) {
             *byte = if is_used { *byte | mask } else { *byte & !mask };
         }

@@ -8,7 +8,7 @@ use super::edit::{Content, Edit};
 use super::layout::attribute_at;
 use super::order::Rank;
 use super::record::Editor;
-use crate::base::{Lcn, Vcn, utf16};
+use crate::base::{Lcn, Vcn, read, utf16};
 use crate::disk::BlockDevice;
 use crate::ntfs::attribute::Attribute;
 use crate::ntfs::attribute_list::Entry;
@@ -233,7 +233,7 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
             // Each turn moves on by at least a byte, inside clusters that the stream has now.
             while at < size {
                 let length = size.saturating_sub(at).min(CHUNK_BYTES);
-                let zeros = vec![0; usize::try_from(length).expect("a chunk is small")];
+                let zeros = vec![0; read::size(length)];
                 self.put_stream(Rank::Data, &stream, at, &zeros)?;
                 at = at.saturating_add(length);
             }
@@ -249,7 +249,7 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         // Each turn moves on by at least a byte of a stream that lies in the volume.
         while at < old.size {
             let length = old.size.saturating_sub(at).min(CHUNK_BYTES);
-            let mut chunk = vec![0; usize::try_from(length).expect("a chunk is small")];
+            let mut chunk = vec![0; read::size(length)];
             old.read(&self.view.device, &self.view.geometry, at, &mut chunk)?;
             self.put_stream(Rank::Data, &new, at, &chunk)?;
             at = at.saturating_add(length);

@@ -374,7 +374,7 @@ impl Index {
     }
 
     fn mark(&mut self, block: u64, is_used: bool) {
-        let mask = 1u8.checked_shl(u32::try_from(block % 8).expect("below 8")).expect("below 8");
+        let mask = read::bit(block);
         let byte = usize::try_from(block / 8).ok().and_then(|at| self.bitmap.as_mut()?.get_mut(at));
         if let Some(byte) = byte {
             *byte = if is_used { *byte | mask } else { *byte & !mask };

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::read;
 use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::{Error, Result, Volume};
@@ -93,7 +94,7 @@ impl Records {
         self.held = self.bits.len();
         for (numbers, is_used) in [(&taken, true), (&freed, false)] {
             for number in numbers {
-                let mask = 1u8.checked_shl(u32::try_from(number % 8).expect("below 8")).expect("below 8");
+                let mask = read::bit(*number);
                 let byte = usize::try_from(number / 8).ok().and_then(|at| self.bits.get_mut(at));
                 if let Some(byte) = byte {
                     *byte = if is_used { *byte | mask } else { *byte & !mask };

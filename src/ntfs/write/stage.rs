@@ -41,22 +41,23 @@ impl<'a, D: BlockDevice> Stage<'a, D> {
         // Each turn takes at least a byte of `bytes`.
         while !rest.is_empty() {
             let start = at.saturating_sub(at % SECTOR_BYTES);
-            let into = usize::try_from(at.saturating_sub(start)).expect("a sector is small");
+            let into = read::size(at.saturating_sub(start));
             let room = size_of::<Sector>().saturating_sub(into);
             let (part, tail) = rest.split_at(rest.len().min(room));
             if !self.sectors.contains_key(&start) {
                 let mut sector = Box::<Sector>::new([0; _]);
                 if part.len() < size_of::<Sector>() {
                     let length = self.len().saturating_sub(start).min(SECTOR_BYTES);
-                    let length = usize::try_from(length).expect("a sector is small");
-                    let known = read::slice_mut(&mut sector[..], 0, length).expect("at most a sector");
+                    let length = read::size(length);
+                    let known = read::slice_mut(&mut sector[..], 0, length)?;
                     self.base.read_at(start, known)?;
                 }
                 self.sectors.insert(start, (rank, sector));
             }
-            let (kept, sector) = self.sectors.get_mut(&start).expect("the sector is kept by now");
+            // The sector is kept by now.
+            let Some((kept, sector)) = self.sectors.get_mut(&start) else { continue };
             *kept = rank.max(*kept);
-            read::put(&mut sector[..], into, part).expect("the part ends in the sector");
+            read::put(&mut sector[..], into, part)?;
             at = at.saturating_add(part.len() as u64);
             rest = tail;
         }
@@ -68,8 +69,8 @@ impl<'a, D: BlockDevice> Stage<'a, D> {
         let end = self.len();
         let mut writes: Vec<Write> = Vec::new();
         for (at, (rank, sector)) in self.sectors {
-            let length = usize::try_from(end.saturating_sub(at).min(SECTOR_BYTES)).expect("a sector is small");
-            let bytes = read::slice(&sector[..], 0, length).expect("at most a sector");
+            let length = read::size(end.saturating_sub(at).min(SECTOR_BYTES));
+            let bytes = read::slice(&sector[..], 0, length).unwrap_or_default();
             match writes.last_mut() {
                 Some(last) if last.rank == rank && last.at.saturating_add(last.bytes.len() as u64) == at => {
                     last.bytes.extend_from_slice(bytes);
@@ -94,10 +95,10 @@ impl<D: BlockDevice> BlockDevice for Stage<'_, D> {
         for (start, (_, sector)) in self.sectors.range(first..extent.end()) {
             let from = at.max(*start);
             let to = extent.end().min(start.saturating_add(SECTOR_BYTES));
-            let small = |value: u64| usize::try_from(value).expect("a range inside a buffer is addressable");
+            let small = |value: u64| read::size(value);
             let length = small(to.saturating_sub(from));
-            let part = read::slice(&sector[..], small(from.saturating_sub(*start)), length).expect("inside the sector");
-            read::put(buf, small(from.saturating_sub(at)), part).expect("inside the buffer");
+            let part = read::slice(&sector[..], small(from.saturating_sub(*start)), length)?;
+            read::put(buf, small(from.saturating_sub(at)), part)?;
         }
         Ok(())
     }

@@ -53,8 +53,7 @@ fn a_run_in_place_is_undone_by_the_verb_and_an_unfinished_one_stops_every_other(
         overlay.write_at(opened.len() - 3, b"end").unwrap();
         write_in_place(&overlay, &[vec![Extent::new(1_000_000, 4)]], &[], UndoJournal::Keep, &Silent).unwrap()
     };
-    let done = write();
-    assert!(done.journal.is_some() && crate::support::sha256(&image) != before);
+    assert!(write().journal.is_some() && crate::support::sha256(&image) != before);
     assert!(coldforge(["inspect", text(&image)]).expect(0).out.contains("can be taken back"));
     let said = coldforge(["undo", text(&image), "--json"]).expect(0).json();
     assert_eq!((&said["did"], &said["run"]), (&"undo".into(), &"finished".into()));
