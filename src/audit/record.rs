@@ -139,7 +139,7 @@ pub struct Policy {
     /// Whether a dirty hive without a usable log was to be taken as it lay there.
     pub accept_dirty_hive: bool,
     /// Whether a hive with wrong reference counts of security descriptors was to be taken.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub accept_refcounts: bool,
     /// How much of the volume was verified before and after the edit: `full` or `touched`.
     pub volume_check: String,

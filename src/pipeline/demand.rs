@@ -14,8 +14,8 @@ use crate::base::{digest, zip};
 use crate::disk::{BlockDevice, Format};
 use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
-    self, Assessment, Benchmark, Catalog, Check, FirstBoot, HoldBack, HoldBackChoice, Level, LocalGpo, Plan, Remedy,
-    Requirement, RoleChoice, Selection, Step, Values, Waivers,
+    self, Assessment, Benchmark, Catalog, Check, FirstBoot, Held, HoldBack, HoldBackChoice, Level, LocalGpo, Plan,
+    Remedy, Requirement, RoleChoice, Selection, Step, Values, Waivers,
 };
 use crate::regf::Accept;
 use crate::windows::certificates::Certificate;
@@ -113,6 +113,26 @@ impl Resolved {
         let plan = policy::plan(assessment, &hold_back)?.with_local_policy(assessment, self.local_gpo);
         let plan = plan.guarded(assessment, machine, self.hold_back)?;
         Ok(plan.with_first_boot(assessment, machine, self.first_boot)?)
+    }
+
+    /// Returns what a run would hold back, or be refused for: a machine can be assessed by a policy that is not applied.
+    ///
+    /// # Errors
+    /// As [`policy::plan`] and [`Plan::with_first_boot`].
+    pub(super) fn held_back(&self, assessment: &Assessment, machine: &dyn Readings) -> Result<Vec<Held>> {
+        let refused = |rules: &str, error: &policy::Error| {
+            let reason = format!("a run is refused: {error}");
+            rules.split(", ").map(|rule| Held { rule: rule.to_owned(), reason: reason.clone() }).collect()
+        };
+        match self.plan(assessment, machine) {
+            Ok(plan) => Ok(plan.held_back),
+            Err(Error::Policy(error)) => match &error {
+                policy::Error::Unsafe { rules, .. } => Ok(refused(rules, &error)),
+                policy::Error::BoundFields { one, other, .. } => Ok(refused(&format!("{one}, {other}"), &error)),
+                _ => Err(error.into()),
+            },
+            Err(error) => Err(error),
+        }
     }
 
     /// Returns a plan with what was to be fixed, as the machine's disk stands before the plan.

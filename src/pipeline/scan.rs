@@ -50,12 +50,12 @@ pub fn scan(image: Image, demand: &Demand, now: Moment) -> Result<Scan> {
 fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand, now: Moment) -> Result<Scan> {
     let demand = demand.resolve(machine.identity(), now)?;
     let assessment = demand.assess(machine);
-    let plan = demand.plan(&assessment, machine)?;
+    let held_back = demand.held_back(&assessment, machine)?;
     Ok(Scan {
         windows: machine.identity().clone(),
         warnings: warnings.iter().chain(scope::warnings(&assessment.scope)).cloned().collect(),
         assessment,
-        held_back: plan.held_back,
+        held_back,
         catalog: demand.catalog,
     })
 }

@@ -278,7 +278,7 @@ impl fmt::Display for AuditFlags {
 /// What a setting can be.
 ///
 /// Serialized as `{"type": ..., "data": ...}`: a registry value as [`Data`] does, the others with their [`Form`]'s word
-/// as the type, and numbers (with `ticks` beside one that is not exact), flags, texts, lists of SIDs, lists of `success` and `failure`, hex digits, or a file's size and
+/// as the type, and numbers (with the stored bytes in `hex` beside one that is not exact), flags, texts, lists of SIDs, lists of `success` and `failure`, hex digits, or a file's size and
 /// digest as the data.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Value {
@@ -450,7 +450,7 @@ impl Serialize for Value {
             Self::Number(number) => value.serialize_field("data", number)?,
             Self::Interval { number, ticks } => {
                 value.serialize_field("data", number)?;
-                value.serialize_field("ticks", ticks)?;
+                value.serialize_field("hex", &digest::hex(&ticks.to_le_bytes()))?;
             }
             Self::Flag(flag) => value.serialize_field("data", flag)?,
             Self::Text(text) | Self::Sddl(text) => value.serialize_field("data", text)?,

@@ -147,16 +147,17 @@ fn intervals_that_are_no_whole_number_are_read_compared_and_overwritten() {
     let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     coldforge(["reg", "set", text(&image), account, "F", &hex, "--type", "REG_BINARY"]).expect(0);
 
+    let hex_of = |ticks: i64| -> String { ticks.to_le_bytes().iter().map(|byte| format!("{byte:02x}")).collect() };
     let rules = "WN22-AC-000010,WN22-AC-000020,WN22-AC-000030,WN22-AC-000050,WN22-AC-000060";
     let scan = coldforge(["scan", text(&image), "--only", rules, "--json"]).expect(1).json();
     let found = |rule: &str| {
         let finding = scan["findings"].as_array().unwrap().iter().find(|finding| finding["stig_id"] == rule);
         (finding.unwrap()["status"].clone(), finding.unwrap()["found"].clone())
     };
-    assert_eq!(found("WN22-AC-000050"), (json!("open"), json!({ "type": "number", "data": 90, "ticks": odd })));
+    assert_eq!(found("WN22-AC-000050"), (json!("open"), json!({ "type": "number", "data": 90, "hex": hex_of(odd) })));
     assert_eq!(
         found("WN22-AC-000010"),
-        (json!("open"), json!({ "type": "number", "data": 1, "ticks": -900_000_000_i64 }))
+        (json!("open"), json!({ "type": "number", "data": 1, "hex": hex_of(-900_000_000) }))
     );
 
     let out = home.path().join("out");
@@ -168,9 +169,9 @@ fn intervals_that_are_no_whole_number_are_read_compared_and_overwritten() {
         let is_it = |line: &Json| line["setting"]["field"] == field;
         log.lines().map(|line| serde_json::from_str(line).unwrap()).find(is_it).unwrap()
     };
-    assert_eq!(change("maximum_password_age")["before"]["ticks"], odd);
+    assert_eq!(change("maximum_password_age")["before"]["hex"], hex_of(odd));
     assert_eq!(change("maximum_password_age")["after"], json!({ "type": "number", "data": 60 }));
-    assert_eq!(change("lockout_duration")["before"]["ticks"], -900_000_000_i64);
+    assert_eq!(change("lockout_duration")["before"]["hex"], hex_of(-900_000_000));
 }
 
 #[test]

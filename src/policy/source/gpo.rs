@@ -1,8 +1,10 @@
-//! Backups of group policy objects, as the group policy console and `Backup-GPO` make them.
+//! Group policy objects in files: backups, as the group policy console and `Backup-GPO` make them, and the objects
+//! themselves, as SYSVOL and `GroupPolicy` hold them.
 //!
 //! A backup is a folder named by a GUID. Its `DomainSysvol/GPO` holds `Machine` and `User` with `Registry.pol`, and below
 //! `Machine/Microsoft/Windows NT` a `SecEdit/GptTmpl.inf` and an `Audit/audit.csv`; `bkupInfo.xml` names it. Everything
-//! else below `DomainSysvol/GPO` is told by name and not read.
+//! else below `DomainSysvol/GPO` is told by name and not read. An object is a folder of any name with `Machine` and `User` in
+//! it.
 
 use std::collections::BTreeMap;
 
@@ -16,6 +18,8 @@ use crate::base::security_template::SecurityTemplate;
 /// Where the object itself lies in a backup.
 const OBJECT: &str = "domainsysvol/gpo/";
 const INFORMATION: &str = "bkupinfo.xml";
+/// The two halves of an object.
+const SIDES: [&str; 2] = ["machine/", "user/"];
 /// Files of the object that describe it and set nothing.
 const DESCRIPTIONS: [&str; 4] = ["gpo.cmt", "gpt.ini", "machine/comment.cmtx", "user/comment.cmtx"];
 
@@ -35,14 +39,21 @@ const PARTS: [(&str, Part); 4] = [
     ("machine/microsoft/windows nt/audit/audit.csv", Part::Audit),
 ];
 
-/// Returns the backup that a file belongs to, and its path in it in small letters.
+/// Returns the backup or object that a file belongs to, and its path in small letters as it is in a backup.
 fn place(path: &str) -> Option<(&str, String)> {
     let mut end = 0usize;
     for part in path.split('/') {
+        let start = end;
         end = end.saturating_add(part.len());
         if part.starts_with('{') && part.ends_with('}') {
-            let inside = path.get(end.saturating_add(1)..)?;
-            return Some((path.get(..end)?, inside.to_lowercase()));
+            let inside = path.get(end.saturating_add(1)..)?.to_lowercase();
+            let is_object = SIDES.iter().any(|side| inside.starts_with(side));
+            return Some((path.get(..end)?, if is_object { format!("{OBJECT}{inside}") } else { inside }));
+        }
+        // An object without a GUID is known by what is read of it.
+        let inside = path.get(start..)?.to_lowercase();
+        if start > 0 && PARTS.iter().any(|(known, _)| *known == inside) {
+            return Some((path.get(..start.saturating_sub(1))?, format!("{OBJECT}{inside}")));
         }
         end = end.saturating_add(1);
     }
@@ -56,14 +67,19 @@ pub(super) fn is_of_backup(path: &str) -> bool {
 
 /// Tells whether a file's content is read.
 pub(super) fn is_read(path: &str) -> bool {
-    place(path).is_some_and(|(_, inside)| {
+    let bare = format!("object/{path}");
+    place(path).or_else(|| place(&bare)).is_some_and(|(_, inside)| {
         let object = inside.strip_prefix(OBJECT);
         inside == INFORMATION || object.is_some_and(|object| PARTS.iter().any(|(path, _)| *path == object))
     })
 }
 
-/// Returns the files that belong to a backup.
-pub(super) fn backups(files: Vec<File>) -> Result<Vec<File>, Fault> {
+/// Returns the files that belong to a backup or an object. What lies right in the folder or archive is an object of its `name`.
+pub(super) fn backups(name: &str, mut files: Vec<File>) -> Result<Vec<File>, Fault> {
+    let is_bare = |file: &File| SIDES.iter().any(|side| file.path.to_lowercase().starts_with(side));
+    for file in files.iter_mut().filter(|file| is_bare(file)) {
+        file.path = format!("{name}/{}", file.path);
+    }
     let belongs = |file: &File| {
         place(&file.path).is_some_and(|(_, inside)| {
             let object = inside.strip_prefix(OBJECT);
@@ -146,4 +162,34 @@ fn leaf(text: &str, element: &str) -> Option<String> {
     let inner = inner.trim();
     let inner = inner.strip_prefix("<![CDATA[").and_then(|inner| inner.strip_suffix("]]>")).unwrap_or(inner).trim();
     (!inner.is_empty()).then(|| inner.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn objects_are_found_in_backups_in_sysvol_and_by_themselves() {
+        for (path, object, inside) in [
+            ("a/{X}/DomainSysvol/GPO/Machine/registry.pol", "a/{X}", "domainsysvol/gpo/machine/registry.pol"),
+            ("{X}/Machine/Registry.pol", "{X}", "domainsysvol/gpo/machine/registry.pol"),
+            ("{X}/bkupInfo.xml", "{X}", "bkupinfo.xml"),
+            ("GPO/User/Registry.pol", "GPO", "domainsysvol/gpo/user/registry.pol"),
+            (
+                "a/b/Machine/Microsoft/Windows NT/Audit/audit.csv",
+                "a/b",
+                "domainsysvol/gpo/machine/microsoft/windows nt/audit/audit.csv",
+            ),
+        ] {
+            assert_eq!(place(path), Some((object, inside.to_owned())), "{path}");
+        }
+        // A single file tells by its folder whose policy it is, and is no object.
+        for path in ["Machine/Registry.pol", "User/Registry.pol", "a/Machine/other.pol"] {
+            assert_eq!(place(path), None, "{path}");
+        }
+        let file = |path: &str| File { path: path.to_owned(), content: None };
+        assert!(is_read("Machine/Registry.pol") && is_read("{X}/bkupInfo.xml") && !is_read("readme.txt"));
+        let bare = backups("base", vec![file("Machine/Registry.pol"), file("readme.txt")]).unwrap();
+        assert_eq!(bare, [file("base/Machine/Registry.pol")]);
+    }
 }

@@ -81,12 +81,12 @@ impl Source {
         let faulty = |fault: Fault| Error::Policy { name: own.clone(), source: Box::new(fault) };
         if path.is_dir() {
             let files = folder(path).map_err(faulty)?;
-            return gpo::backups(files).map(|files| Self::new(&slug(&own), files)).map_err(faulty);
+            return gpo::backups(&slug(&own), files).map(|files| Self::new(&slug(&own), files)).map_err(faulty);
         }
         let bytes = fs::read(path, ARCHIVE_LIMIT_BYTES).map_err(|source| faulty(Fault::File(source)))?;
         if zip::is_zip(&bytes) {
             let files = archive(&bytes).map_err(faulty)?;
-            return gpo::backups(files).map(|files| Self::new(&slug(&stem), files)).map_err(faulty);
+            return gpo::backups(&slug(&stem), files).map(|files| Self::new(&slug(&stem), files)).map_err(faulty);
         }
         if bytes.len() as u64 > FILE_LIMIT_BYTES {
             return Err(faulty(Fault::TooLarge { limit_bytes: FILE_LIMIT_BYTES }));

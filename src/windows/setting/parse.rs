@@ -35,8 +35,10 @@ impl Members {
             };
             return Some(Value::Data(Data { kind, data }));
         }
-        if self.hex.is_some() {
-            return None;
+        if let Some(hex) = &self.hex {
+            let ticks = i64::from_le_bytes(digest::from_hex(hex)?.try_into().ok()?);
+            let number = self.data.as_u64().filter(|_| self.kind == "number")?;
+            return Some(Value::Interval { number: u32::try_from(number).ok()?, ticks });
         }
         let text = || self.data.as_str().map(str::to_owned);
         Some(match self.kind.as_str() {
@@ -91,6 +93,7 @@ mod tests {
         let sids = ["S-1-5-32-544", "S-1-1-0"].iter().map(|sid| sid.parse().unwrap()).collect();
         for value in [
             Value::Number(7),
+            Value::Interval { number: 42, ticks: -37_108_517_437_440 },
             Value::Flag(true),
             Value::Text("a\u{0}b".to_owned()),
             Value::Sids(sids),
@@ -117,6 +120,7 @@ mod tests {
             r#"{"type":"REG_SZ","data":"a","data":"b"}"#,
             r#"{"type":"REG_ODD","data":"a"}"#,
             r#"{"type":"flag","data":true,"hex":"01"}"#,
+            r#"{"type":"number","data":1,"hex":"01"}"#,
             r#"{"type":"audit","data":["success","other"]}"#,
             r#"{"type":"deletion","data":1}"#,
             r#"{"data":1}"#,
