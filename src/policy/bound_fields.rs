@@ -4,7 +4,7 @@
 
 use super::error::Error;
 use super::guard::HeldStep;
-use super::plan::{Held, Step};
+use super::plan::{Demands, Held, Step};
 use crate::windows::setting::{AccountPolicyField as Field, Readings, Setting, Value};
 
 /// The fields that are set together.
@@ -39,11 +39,16 @@ pub(super) fn hold_with(steps: &mut Vec<Step>, held: &[HeldStep]) -> Vec<HeldSte
     taken
 }
 
-/// Takes the steps out of a plan that would contradict a field which stays as it is, and returns why.
+/// Makes fields agree that a plan sets with those that stay as they are: another number is set that the rules allow as well,
+/// or else the plan sets none of the group, and returns why.
 ///
 /// # Errors
 /// [`Error::BoundFields`] if the plan sets both fields.
-pub(super) fn leave_contradictions(steps: &mut Vec<Step>, machine: &dyn Readings) -> Result<Vec<Held>, Error> {
+pub(super) fn reconcile(
+    steps: &mut Vec<Step>,
+    demands: &Demands<'_>,
+    machine: &dyn Readings,
+) -> Result<Vec<Held>, Error> {
     let mut left = Vec::new();
     for (shorter, longer, relation) in [
         (Field::LockoutWindow, Field::LockoutDuration, "at most"),
@@ -63,8 +68,9 @@ pub(super) fn leave_contradictions(steps: &mut Vec<Step>, machine: &dyn Readings
                 }
             }
         };
-        let why = match (found(shorter, planned[0]), found(longer, planned[1])) {
-            (Ok(Some(short)), Ok(Some(long))) if contradict((shorter, &short), &long) => {
+        let (short, long) = (found(shorter, planned[0]), found(longer, planned[1]));
+        let why = match (&short, &long) {
+            (Ok(Some(short)), Ok(Some(long))) if contradict((shorter, short), long) => {
                 format!("{shorter} would be {short}, which must be {relation} {longer}, which would be {long}")
             }
             (Err(unread), _) | (_, Err(unread)) => format!("what it must agree with is not known: {unread}"),
@@ -74,10 +80,34 @@ pub(super) fn leave_contradictions(steps: &mut Vec<Step>, machine: &dyn Readings
         if let (Some(one), Some(other)) = (rules(planned[0]), rules(planned[1])) {
             return Err(Error::BoundFields { one, other, why });
         }
-        if let Some(at) = planned.into_iter().flatten().next() {
-            let step = steps.remove(at);
-            left.extend(step.rules.into_iter().map(|rule| Held { rule, reason: why.clone() }));
+        let Some(at) = planned.into_iter().flatten().next() else { continue };
+        // The nearest number that agrees with what stays.
+        let agreeing = match (planned[0].is_some(), &short, &long) {
+            (true, _, Ok(Some(long))) => {
+                long.as_number().and_then(|most| most.checked_sub(u32::from(shorter == Field::MinimumPasswordAge)))
+            }
+            (false, Ok(Some(short)), _) => short.as_number().and_then(|least| {
+                let rest = u32::from(shorter == Field::MinimumPasswordAge || matches!(short, Value::Interval { .. }));
+                least.checked_add(rest)
+            }),
+            _ => None,
+        };
+        let agreeing = agreeing.filter(|number| *number > 0).map(Value::Number);
+        if let Some(step) = steps.get_mut(at)
+            && let Some(value) = agreeing
+            && demands.unmet(&step.setting, Some(&value)).is_none()
+            && demands.has(&step.setting)
+        {
+            step.to = Some(value);
+            continue;
         }
+        let group: Vec<Setting> = bound_to(&Setting::AccountPolicy { field: shorter })
+            .chain([Setting::AccountPolicy { field: shorter }])
+            .collect();
+        let (taken, kept): (Vec<Step>, Vec<Step>) =
+            std::mem::take(steps).into_iter().partition(|step| group.contains(&step.setting));
+        *steps = kept;
+        left.extend(taken.into_iter().flat_map(|step| step.rules).map(|rule| Held { rule, reason: why.clone() }));
     }
     Ok(left)
 }

@@ -211,6 +211,11 @@ impl<'a> Demands<'a> {
         Self { of }
     }
 
+    /// Tells whether a rule demands anything of a setting.
+    pub(super) fn has(&self, setting: &Setting) -> bool {
+        self.of.contains_key(&folded(setting))
+    }
+
     /// Returns the first rule whose demand a value would not meet.
     pub(super) fn unmet(&self, setting: &Setting, to: Option<&Value>) -> Option<&'a str> {
         let demands = self.of.get(&folded(setting))?;

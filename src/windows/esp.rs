@@ -75,7 +75,7 @@ pub(super) fn look(device: &dyn BlockDevice, partition: &Partition) -> Result<Sy
         width: volume.width(),
         boot_manager: program(BOOT_MANAGER, None)?,
         fallback,
-        has_store: store.is_some_and(|entry| !entry.is_directory),
+        has_store: store.is_some_and(|entry| !entry.is_directory && entry.size > 0),
     })
 }
 
@@ -117,11 +117,11 @@ fn fault(bytes: &[u8], machine: Option<u16>) -> Option<&'static str> {
     if !bytes.starts_with(b"MZ") {
         return Some("is no program");
     }
-    // A file without the second header is left to the firmware.
-    let header = usize::try_from(read::u32_le(bytes, 0x3c).ok()?).ok()?;
-    if read::slice(bytes, header, 4).ok()? != b"PE\0\0" {
-        return None;
-    }
+    // Firmware loads nothing without the second header (UEFI 2.1.1).
+    let header = read::u32_le(bytes, 0x3c).ok().and_then(|at| usize::try_from(at).ok());
+    let Some(header) = header.filter(|at| read::slice(bytes, *at, 4).is_ok_and(|mark| mark == b"PE\0\0")) else {
+        return Some("is no program");
+    };
     let word = |by: usize| header.checked_add(by).and_then(|at| read::u16_le(bytes, at).ok());
     match (word(4), machine) {
         (Some(found), Some(wanted)) if found != wanted => return Some("is a program for another machine"),
@@ -157,6 +157,7 @@ mod tests {
         assert_eq!(fault(&[0; 4096], None), Some("is no program"));
         let mut far = pe(0x8664, 10);
         far[0x3c..0x40].fill(0xff);
-        assert_eq!(fault(&far, None), None);
+        assert_eq!(fault(&far, None), Some("is no program"));
+        assert_eq!(fault(b"MZ", None), Some("is no program"));
     }
 }

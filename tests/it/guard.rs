@@ -160,6 +160,19 @@ fn intervals_that_are_no_whole_number_are_read_compared_and_overwritten() {
         (json!("open"), json!({ "type": "number", "data": 1, "hex": hex_of(-900_000_000) }))
     );
 
+    // A duration that must agree with the window that stays gets the nearest number that the rule allows.
+    let short = home.path().join("short.vhd");
+    std::fs::copy(fixture("ws2022.vhd"), &short).unwrap();
+    bytes[0x38..0x40].copy_from_slice(&(-18_000_000_000_i64).to_le_bytes());
+    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    coldforge(["reg", "set", text(&short), account, "F", &hex, "--type", "REG_BINARY"]).expect(0);
+    let lockout = "WN22-AC-000010,WN22-AC-000020,WN22-AC-000030";
+    let run = ["harden", text(&short), "--dry-run", "--only", lockout, "--hold-back", "none", "--json"];
+    let run = coldforge(run).expect(0).json();
+    let is_duration = |step: &&Json| step["setting"]["field"] == "lockout_duration";
+    let duration = run["changed"].as_array().unwrap().iter().find(is_duration).unwrap();
+    assert_eq!(duration["after"]["data"], 30, "{run}");
+
     let out = home.path().join("out");
     let run = ["harden", text(&image), "-o", text(&out), "--only", rules, "--hold-back", "none", "--json"];
     coldforge(run).expect(0);

@@ -111,10 +111,11 @@ fn foreign(target: &Target, journal: &Journal, state: State, progress: &dyn Prog
     let again = target.file.try_clone().map_err(crate::base::fs::failed("open", &target.path))?;
     let raw = Raw::of_file(again, &target.path)?;
     let inside = header.length_before.min(length);
-    let touched: Vec<u64> = old.keys().copied().collect();
     let data = |at: u64| {
-        let next = touched.get(touched.partition_point(|place| *place < at)).map(|place| Extent::new(*place, 1));
-        // An entry that began before may reach into this block; its bytes were data before the run or are now.
+        // What the run wrote was data before it or is now, also where a copy made a hole of it.
+        let reaches = |(start, bytes): &(&u64, &Vec<u8>)| start.saturating_add(bytes.len() as u64) > at;
+        let inside = old.range(..at).next_back().filter(reaches).map(|_| Extent::new(at, 1));
+        let next = inside.or_else(|| old.range(at..).next().map(|(place, _)| Extent::new(*place, 1)));
         let found = raw.next_data(at)?;
         Ok(match (found, next) {
             (Some(found), Some(next)) if next.offset < found.offset => Some(next),

@@ -21,7 +21,7 @@ pub(super) use import_risk::{disproved, known_risk};
 use super::bound_fields;
 use super::error::Error;
 use super::finding::Assessment;
-use super::plan::{Held, HoldBackChoice, Plan, Step};
+use super::plan::{Demands, Held, HoldBackChoice, Plan, Step};
 use crate::windows::setting::{Readings, Setting, Value};
 
 /// What a step could do to the machine.
@@ -74,7 +74,8 @@ impl Plan {
         for HeldStep { step, reason } in held {
             self.hold(&step, &format!("{}: {reason}", step.setting));
         }
-        let left = bound_fields::leave_contradictions(&mut kept, machine)?;
+        let live: Vec<_> = assessment.findings.iter().filter(|finding| !finding.is_waived()).collect();
+        let left = bound_fields::reconcile(&mut kept, &Demands::of(&live), machine)?;
         self.left_open.extend(left);
         self.steps = kept;
         Ok(self)

@@ -29,14 +29,42 @@ const NEEDED: [(&str, &[&str]); 7] = [
 /// Those in whom services are denied what is denied to them: all of it, or one kind of them.
 const SERVICES: [&str; 7] = [EVERYONE, "S-1-5-11", "S-1-5-18", SERVICE, LOCAL_SERVICE, NETWORK_SERVICE, ALL_SERVICES];
 
-/// Those who may be denied anything on a file or key: guests and the anonymous. Everybody else is, or may be, somebody by
-/// whom Windows boots or an administrator logs on.
-const HARMLESS: [&str; 2] = ["S-1-5-32-546", "S-1-5-7"];
+/// Those in whose name Windows boots, runs its services or admits an administrator: to deny them what is read is to deny it
+/// to Windows.
+const NEEDFUL: [&str; 18] = [
+    EVERYONE,
+    "S-1-2-0",
+    "S-1-2-1",
+    "S-1-5-2",
+    "S-1-5-4",
+    SERVICE,
+    "S-1-5-11",
+    "S-1-5-14",
+    "S-1-5-15",
+    "S-1-5-18",
+    LOCAL_SERVICE,
+    NETWORK_SERVICE,
+    "S-1-5-32-544",
+    "S-1-5-32-545",
+    "S-1-5-113",
+    "S-1-5-114",
+    ALL_SERVICES,
+    "S-1-5-80-956008885-3418522649-1831038044-1853292631-2271478464",
+];
+/// What the SIDs of accounts begin with: one of them may be the administrator.
+const ACCOUNT: &str = "S-1-5-21-";
 
 /// The SIDs of the system's own token.
 const SYSTEM: [&str; 4] = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", EVERYONE];
 /// The SIDs of an administrator's token, as far as boot and logon ask for them.
 const ADMINISTRATOR: [&str; 5] = ["S-1-5-32-544", "S-1-5-32-545", "S-1-5-11", "S-1-5-4", EVERYONE];
+
+/// The SIDs of the tokens of services that are not the system.
+const LOCAL_SERVICES: [&str; 5] = [LOCAL_SERVICE, SERVICE, "S-1-5-32-545", "S-1-5-11", EVERYONE];
+
+/// Bits of a mask by which a file is read and run, and a key read and written: the object's own and the generic ones.
+const USED_OF_FILE: u32 = 0xb000_00a9;
+const USED_OF_KEY: u32 = 0xf000_001f;
 
 /// Reading and running a file; reading a key.
 const READ_FILE: u32 = 0x0012_00a9;
@@ -105,13 +133,14 @@ pub(super) fn judge_right(right: &str, before: Option<&Value>, to: Option<&Value
 
 /// Judges the permissions of a file or folder, by its path.
 pub(super) fn judge_file_permissions(path: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
-    let path = path.to_uppercase();
-    let path = path.trim_end_matches('\\');
+    let path = on_volume(path);
+    let path = path.as_str();
     let roots = ["", r"\WINDOWS", r"\USERS", r"\PROGRAMDATA", r"\PROGRAM FILES", r"\BOOT", r"\EFI"];
     let is_needed = roots.contains(&path)
         || [r"\WINDOWS\", r"\BOOT\", r"\EFI\", r"\USERS\"].iter().any(|head| path.starts_with(head))
         || FILES.contains(&path);
-    if is_needed { judge_permissions(Kind::File, READ_FILE, before, to) } else { None }
+    let by_services = roots.contains(&path) || path == r"\WINDOWS\SYSTEM32" || FILES.contains(&path);
+    if is_needed { judge_permissions((Kind::File, READ_FILE, by_services), before, to) } else { None }
 }
 
 /// Judges the permissions of a registry key.
@@ -135,10 +164,22 @@ pub(super) fn judge_key_permissions(key: &str, before: Option<&Value>, to: Optio
         r"HKLM\SOFTWARE\CLASSES\CLSID",
     ];
     let is_needed = exact.contains(&key.as_str()) || heads.iter().any(|head| key.starts_with(head));
-    if is_needed { judge_permissions(Kind::Key, READ_KEY, before, to) } else { None }
+    if is_needed { judge_permissions((Kind::Key, READ_KEY, false), before, to) } else { None }
 }
 
-fn judge_permissions(kind: Kind, read: u32, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
+/// Returns a path in upper case as it is compared here: from the root, with one backslash between names.
+fn on_volume(path: &str) -> String {
+    let path = path.to_uppercase().replace('/', r"\");
+    let path = path.split_once(':').filter(|(drive, _)| drive.len() == 1).map_or(path.as_str(), |(_, below)| below);
+    let names = path.split('\\').map(|name| name.trim_end_matches(['.', ' '])).filter(|name| !name.is_empty());
+    names.map(|name| format!(r"\{name}")).collect()
+}
+
+fn judge_permissions(
+    (kind, read, by_services): (Kind, u32, bool),
+    before: Option<&Value>,
+    to: Option<&Value>,
+) -> Option<Harm> {
     let bytes = |value: Option<&Value>| match value {
         Some(Value::Sddl(text)) => sddl::parse(text).ok(),
         _ => None,
@@ -148,10 +189,17 @@ fn judge_permissions(kind: Kind, read: u32, before: Option<&Value>, to: Option<&
     let after = Descriptor::parse(&after).ok()?;
     let before = bytes(before);
     let before = before.as_deref().and_then(|bytes| Descriptor::parse(bytes).ok());
-    if let Some(sid) = denied(&after).difference(&before.as_ref().map(denied).unwrap_or_default()).next() {
-        return Some(Harm::Fatal(format!("{sid} is denied what boot and logon need")));
+    let denied = |descriptor: &Descriptor<'_>| denied(kind, descriptor);
+    let stands = before.as_ref().map(denied).unwrap_or_default();
+    if let Some(sid) = denied(&after).difference(&stands).next() {
+        return Some(match sid.starts_with(ACCOUNT) {
+            true => Harm::Risk(format!("{sid} is denied what a logon needs")),
+            false => Harm::Fatal(format!("{sid} is denied what boot and logon need")),
+        });
     }
-    for (who, token) in [("the system", &SYSTEM[..]), ("an administrator", &ADMINISTRATOR[..])] {
+    let tokens =
+        [("the system", &SYSTEM[..]), ("an administrator", &ADMINISTRATOR[..]), ("a service", &LOCAL_SERVICES[..])];
+    for (who, token) in tokens.into_iter().take(if by_services { 3 } else { 2 }) {
         let token: Vec<Sid> = token.iter().filter_map(|sid| sid.parse().ok()).collect();
         let may = |descriptor: &Descriptor<'_>| access::allows(kind, descriptor, &token, read) == Some(true);
         if before.as_ref().is_none_or(may) && !may(&after) {
@@ -161,19 +209,21 @@ fn judge_permissions(kind: Kind, read: u32, before: Option<&Value>, to: Option<&
     None
 }
 
-/// Returns those who are denied anything, but for guests and the anonymous.
-fn denied(descriptor: &Descriptor<'_>) -> BTreeSet<String> {
+/// Returns those who are denied what is used of a file or key, as far as that matters to boot and logon.
+fn denied(kind: Kind, descriptor: &Descriptor<'_>) -> BTreeSet<String> {
     /// Access denied, for an object, by a callback, and both.
     const DENIED: [u8; 4] = [1, 6, 10, 12];
     let List::Entries(entries) = &descriptor.dacl else { return BTreeSet::new() };
-    let denied = entries.iter().filter(|entry| DENIED.contains(&entry.kind)).map(|entry| entry.sid.to_string());
-    denied.filter(|sid| !HARMLESS.contains(&sid.as_str())).collect()
+    let used = if kind == Kind::File { USED_OF_FILE } else { USED_OF_KEY };
+    let denied = entries.iter().filter(|entry| DENIED.contains(&entry.kind) && entry.mask & used != 0);
+    let sids = denied.map(|entry| entry.sid.to_string());
+    sids.filter(|sid| NEEDFUL.contains(&sid.as_str()) || sid.starts_with(ACCOUNT)).collect()
 }
 
 /// Judges a file or folder that is written or taken away. `is_there` tells whether it stands now.
 pub(super) fn judge_file(path: &str, is_there: bool) -> Option<Harm> {
-    let path = path.to_uppercase();
-    let path = path.trim_end_matches('\\');
+    let path = on_volume(path);
+    let path = path.as_str();
     let fatal = |why: &str| Some(Harm::Fatal(why.to_owned()));
     if FILES.contains(&path) {
         return is_there

@@ -5,10 +5,13 @@ use super::services;
 use crate::windows::setting::{Readings, Value};
 
 /// Processes of boot and logon: a debugger or verifier in their place keeps the machine from starting.
-const PROCESSES: [&str; 20] = [
+const PROCESSES: [&str; 24] = [
     "autochk.exe",
+    "conhost.exe",
     "consent.exe",
     "csrss.exe",
+    "ctfmon.exe",
+    "dllhost.exe",
     "dwm.exe",
     "explorer.exe",
     "fontdrvhost.exe",
@@ -23,6 +26,7 @@ const PROCESSES: [&str; 20] = [
     "sihost.exe",
     "smss.exe",
     "svchost.exe",
+    "taskhostw.exe",
     "userinit.exe",
     "wininit.exe",
     "winlogon.exe",
@@ -40,6 +44,10 @@ const SETUP: [&str; 9] = [
     "SetupType",
     "SystemSetupInProgress",
 ];
+
+/// What changes how a process runs, beside a debugger in its place.
+const PROCESS_OPTIONS: [&str; 6] =
+    ["GlobalFlag", "MaxLoaderThreads", "MitigationOptions", "UseFilter", "VerifierDlls", "VerifierFlags"];
 
 /// The credential provider of passwords.
 const PASSWORD_PROVIDER: &str = "{60B78E88-EAD8-445C-9CFD-0B87F74EA6CD}";
@@ -86,8 +94,9 @@ fn control_set(
     if below.starts_with(r"ENUM\") {
         return risk("a device is described by this key, and is lost with a wrong value");
     }
-    let control = below.strip_prefix(r"CONTROL\")?;
+    let control = below.strip_prefix("CONTROL")?.trim_start_matches('\\');
     let is = |known: &str| name.eq_ignore_ascii_case(known);
+    let dword = to.and_then(Value::as_dword);
     if let Some(class) = control.strip_prefix(r"CLASS\") {
         return match is("UpperFilters") || is("LowerFilters") {
             true => services::judge_filters((set, class), (before, to), machine),
@@ -96,6 +105,32 @@ fn control_set(
     }
     match control {
         "LSA" | r"LSA\OSCONFIG" => lsa(name, before, to),
+        r"LSA\MSV1_0" if is("RestrictReceivingNTLMTraffic") && dword == Some(2) => {
+            risk("no local account can log on through the network, as Remote Desktop asks for")
+        }
+        "SECURITYPROVIDERS" if is("SecurityProviders") => {
+            let text = to.and_then(Value::as_text).unwrap_or_default().to_lowercase();
+            match text.contains("credssp.dll") {
+                true => None,
+                false => risk("Remote Desktop asks for the logon through credssp.dll, which is no longer loaded"),
+            }
+        }
+        r"SECURITYPROVIDERS\SCHANNEL\PROTOCOLS\TLS 1.2\SERVER"
+            if (is("Enabled") && dword == Some(0)) || (is("DisabledByDefault") && dword.is_some_and(|on| on != 0)) =>
+        {
+            risk("Remote Desktop speaks TLS 1.2")
+        }
+        "" if is("ServicesPipeTimeout") && dword.is_none_or(|time| time < SERVICES_PIPE_TIMEOUT) && to.is_some() => {
+            risk("services that need longer to start are given up")
+        }
+        "MININT" => risk("Windows takes itself for one of setup, and restarts again and again"),
+        r"NLS\CODEPAGE" | r"NLS\LANGUAGE" if is_one(name, &["ACP", "OEMCP", "MACCP", "Default", "InstallLanguage"]) => {
+            risk("Windows does not start without the tables that this value names")
+        }
+        "WINDOWS" if is("Directory") || is("SystemDirectory") => fatal("Windows finds its own folder by this value"),
+        r"SESSION MANAGER\MEMORY MANAGEMENT" if is("VerifyDrivers") || is("VerifyDriverLevel") => {
+            risk("Windows stops where the verifier finds fault with a driver")
+        }
         "HIVELIST" => fatal("Windows loads its hives by this key"),
         "PRODUCTOPTIONS" => fatal("Windows stops at boot when its product type or suite is changed"),
         "SERVICEGROUPORDER" if is("List") => fatal("drivers are loaded in this order"),
@@ -105,7 +140,9 @@ fn control_set(
         }
         r"SESSION MANAGER\KNOWNDLLS" => fatal("every process loads its libraries by this key"),
         r"SESSION MANAGER\DOS DEVICES" => risk("programs find devices by this key"),
-        r"SESSION MANAGER\ENVIRONMENT" if is("Path") || is("ComSpec") => environment(name, to),
+        r"SESSION MANAGER\ENVIRONMENT" if is_one(name, &["Path", "ComSpec", "windir", "SystemRoot"]) => {
+            environment(name, to)
+        }
         "SESSION MANAGER"
             if is_one(
                 name,
@@ -127,6 +164,9 @@ fn control_set(
     }
 }
 
+/// The least time in milliseconds that the service control manager waits for a service: its default.
+const SERVICES_PIPE_TIMEOUT: u32 = 30_000;
+
 /// Judges a value of the local security authority.
 fn lsa(name: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
     if name.eq_ignore_ascii_case("CrashOnAuditFail") {
@@ -135,6 +175,9 @@ fn lsa(name: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
             Some(2) => risk("only administrators can log on while this is 2"),
             Some(_) => risk("Windows stops when the security log is full"),
         };
+    }
+    if name.eq_ignore_ascii_case("SecureBoot") {
+        return fatal("Windows asks for a key at boot where this value says so, and nobody is there to give it");
     }
     let lists = ["Authentication Packages", "Notification Packages", "Security Packages"];
     if !is_one(name, &lists) {
@@ -160,9 +203,10 @@ fn lsa(name: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
 
 fn environment(name: &str, to: Option<&Value>) -> Option<Harm> {
     let text = to.and_then(Value::as_text).unwrap_or_default().to_lowercase();
-    let is_kept = match name.eq_ignore_ascii_case("Path") {
-        true => text.split(';').any(|folder| folder.trim_end_matches('\\').ends_with(r"\system32")),
-        false => text.ends_with(r"\cmd.exe"),
+    let is_kept = match name.to_ascii_lowercase().as_str() {
+        "path" => text.split(';').any(|folder| folder.trim_end_matches('\\').ends_with(r"\system32")),
+        "comspec" => text.ends_with(r"\cmd.exe"),
+        _ => text == "%systemroot%" || text.trim_end_matches('\\').ends_with(r":\windows"),
     };
     if is_kept { None } else { risk("services and scripts find the programs of Windows by this value") }
 }
@@ -237,13 +281,7 @@ fn windows_nt((below, name): (&str, &str), (before, to): (Option<&Value>, Option
     let text = to.and_then(Value::as_text).unwrap_or_default();
     match below {
         "" if is("SystemRoot") || is("PathName") => fatal("Windows finds its own folder by this value"),
-        "WINLOGON" if is("Userinit") => match text.to_lowercase() {
-            text if text.contains("userinit.exe") => None,
-            text if text.trim_matches([' ', ',']).is_empty() => {
-                fatal("every logon ends at once without a program here")
-            }
-            _ => risk("another program than userinit.exe prepares each logon"),
-        },
+        "WINLOGON" if is("Userinit") => userinit(&text, before),
         "WINLOGON" if is("GinaDLL") && !text.is_empty() => {
             risk("another library than that of Windows asks for the logon")
         }
@@ -264,10 +302,11 @@ fn windows_nt((below, name): (&str, &str), (before, to): (Option<&Value>, Option
             match list {
                 "IMAGE FILE EXECUTION OPTIONS" if is_listed && to.is_some() => {
                     let process = process.to_lowercase();
-                    Some(match is("Debugger") && !text.trim().is_empty() {
-                        true => Harm::Fatal(format!("{process} is replaced by another program at boot or logon")),
-                        false => Harm::Risk(format!("{process}, a process of boot and logon, runs otherwise")),
-                    })
+                    match is("Debugger") && !text.trim().is_empty() {
+                        true => Some(Harm::Fatal(format!("{process} is replaced by another program at boot or logon"))),
+                        false => is_one(name, &PROCESS_OPTIONS)
+                            .then(|| Harm::Risk(format!("{process}, a process of boot and logon, runs otherwise"))),
+                    }
                 }
                 "SILENTPROCESSEXIT" if is_listed && to.is_some() => {
                     risk("another program runs when a process of boot or logon ends")
@@ -275,6 +314,19 @@ fn windows_nt((below, name): (&str, &str), (before, to): (Option<&Value>, Option
                 _ => None,
             }
         }
+    }
+}
+
+/// Judges the programs that prepare a logon, of which that of Windows must be the first.
+fn userinit(text: &str, before: Option<&Value>) -> Option<Harm> {
+    let first = |text: &str| text.split(',').next().unwrap_or_default().trim().trim_matches('"').to_lowercase();
+    let (now, own) = (first(text), before.and_then(Value::as_text).map(|text| first(&text)));
+    let known = ["userinit.exe", r"%systemroot%\system32\userinit.exe", r"%windir%\system32\userinit.exe"];
+    let is_own = own.is_some_and(|own| own == now && own.ends_with("userinit.exe"));
+    match () {
+        () if is_own || known.contains(&now.as_str()) || now == r"c:\windows\system32\userinit.exe" => None,
+        () if now.is_empty() => fatal("every logon ends at once without a program here"),
+        () => risk("another program than userinit.exe of Windows prepares each logon"),
     }
 }
 

@@ -46,7 +46,8 @@ pub(super) fn hold(steps: &mut Vec<Step>, machine: &dyn Readings) -> Vec<HeldSte
 fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     let mut closures = BTreeSet::new();
     let policy = view.dword(TERMINAL_POLICY, "fDenyTSConnections");
-    if policy.or_else(|| view.dword(TERMINAL, "fDenyTSConnections")).is_some_and(|denied| denied != 0) {
+    // Absent, it was never turned on.
+    if policy.or_else(|| view.dword(TERMINAL, "fDenyTSConnections")) != Some(0) {
         closures.insert("connections are denied".to_owned());
     }
     let is_off = view.dword(STATION, "fEnableWinStation") == Some(0) || view.dword(TERMINAL, "TSEnabled") == Some(0);
@@ -56,6 +57,9 @@ fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     if view.dword(TERMINAL_POLICY, "MaxInstanceCount") == Some(0) || view.dword(STATION, "MaxInstanceCount") == Some(0)
     {
         closures.insert("no session is allowed".to_owned());
+    }
+    if view.dword(TERMINAL, "TSServerDrainMode").is_some_and(|mode| mode != 0) {
+        closures.insert("new logons are refused".to_owned());
     }
     let port = view.dword(STATION, "PortNumber").unwrap_or(PORT);
     if port != PORT {

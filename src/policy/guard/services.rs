@@ -125,8 +125,21 @@ const REMOTE: [(&str, &str); 29] = [
     ("xennet", "the network adapter of AWS"),
 ];
 
-/// The values of a service's key that tell what is started, and how.
-const PROGRAM: [&str; 7] = ["DependOnGroup", "Group", "ImagePath", "ObjectName", "RequiredPrivileges", "Tag", "Type"];
+/// The values of a service's key that another value of keeps nothing from starting.
+const HARMLESS: [&str; 9] = [
+    "DelayedAutostart",
+    "Description",
+    "DisplayName",
+    "FailureActions",
+    "FailureActionsOnNonCrashFailures",
+    "FailureCommand",
+    "PreshutdownTimeout",
+    "RebootMessage",
+    "SvcHostSplitDisable",
+];
+
+/// The values below `Parameters` that tell what is run.
+const LIBRARY: [&str; 2] = ["ServiceDll", "ServiceMain"];
 
 /// How much hangs on a service.
 enum Need {
@@ -153,20 +166,36 @@ pub(super) fn judge(
 ) -> Option<Harm> {
     let (service, subkey) = below.split_once('\\').unwrap_or((below, ""));
     let service = spelled(service);
-    if subkey.is_empty() && name.eq_ignore_ascii_case("Start") {
-        let need = need(set, service, machine);
-        return start(service, before, to, need);
-    }
-    if subkey.is_empty() && name.eq_ignore_ascii_case("DependOnService") {
-        return dependencies(set, service, to, machine);
-    }
-    let is_program = subkey.is_empty() && PROGRAM.iter().any(|known| known.eq_ignore_ascii_case(name));
-    let is_library = subkey == "PARAMETERS" && name.eq_ignore_ascii_case("ServiceDll");
-    // A service that is not there yet hangs on nothing.
+    let is = |known: &str| name.eq_ignore_ascii_case(known);
+    // A service that is not there yet hangs on nothing, unless the boot is made to load it.
     let is_there = start_of(set, service, machine).is_some();
-    match is_there && (is_program || is_library) {
-        true => need(set, service, machine).map(|need| need.harm(&format!("another {name} of {service}"))),
-        false => None,
+    let need = || need(set, service, machine);
+    match subkey {
+        "" if is("Start") && !is_there => {
+            let is_early = to.and_then(Value::as_dword).is_some_and(|start| start <= SYSTEM);
+            is_early.then(|| {
+                Harm::Risk(format!("{service} is a new driver of the boot, which stops if it is missing or fails"))
+            })
+        }
+        "" if is("Start") => start((set, service), before, to, need(), machine),
+        // The boot loader takes the start value from here, where there is one.
+        "STARTOVERRIDE" => {
+            let now = Value::dword(start_of(set, service, machine)?);
+            start((set, service), Some(&now), to, need(), machine)
+        }
+        "" if is("DependOnService") => dependencies(set, service, to, machine),
+        "" if is("ErrorControl") => {
+            let is_severe = to.and_then(Value::as_dword).is_none_or(|control| control > 1);
+            let is_boot = start_of(set, service, machine).is_some_and(|start| start <= SYSTEM);
+            (is_there && is_severe && is_boot)
+                .then(|| Harm::Risk(format!("the boot stops, or starts over, where {service} fails")))
+        }
+        "" if !is_there || HARMLESS.iter().any(|known| is(known)) => None,
+        "" | "SECURITY" | "TRIGGERINFO" => need().map(|need| need.harm(&format!("another {name} of {service}"))),
+        "PARAMETERS" if is_there && LIBRARY.iter().any(|known| is(known)) => {
+            need().map(|need| need.harm(&format!("another {name} of {service}")))
+        }
+        _ => None,
     }
 }
 
@@ -232,18 +261,32 @@ fn dependencies(set: &str, service: &str, to: Option<&Value>, machine: &dyn Read
     need(set, service, machine).map(|need| need.harm(&deed))
 }
 
-fn start(service: &str, before: Option<&Value>, to: Option<&Value>, need: Option<Need>) -> Option<Harm> {
-    let before = before.and_then(Value::as_dword);
+/// Judges another start value.
+fn start(
+    (set, service): (&str, &str),
+    before: Option<&Value>,
+    to: Option<&Value>,
+    need: Option<Need>,
+    machine: &dyn Readings,
+) -> Option<Harm> {
+    // The service control manager starts no service by the values of the boot loader and the kernel.
+    let is_driver = match dword(machine, &format!(r"{set}\Services\{service}"), "Type") {
+        Some(kind) => kind & DRIVER != 0,
+        None => !CORE_SERVICES.iter().any(|core| core.eq_ignore_ascii_case(service)),
+    };
+    let rank = |start: u32| if !is_driver && start <= SYSTEM { DISABLED } else { start };
+    let before = before.and_then(Value::as_dword).map(rank);
     let after = to.and_then(|to| to.as_data().filter(|data| data.kind == ValueType::DWORD)?.as_dword());
-    let deed = match (before, after) {
+    let deed = match (before, after.map(rank)) {
         (_, Some(after)) if after > DISABLED => format!("{service} gets the start value {after}, which there is not"),
         (_, None) => format!("{service} loses its start value"),
-        (Some(before), Some(after)) if before <= AUTO && after > before => match after {
-            DISABLED => format!("{service} is disabled"),
-            _ => format!("{service} starts later than it does now ({after} instead of {before})"),
+        (before, Some(DISABLED)) if before != Some(DISABLED) => match after {
+            Some(DISABLED) => format!("{service} is disabled"),
+            _ => format!("{service} gets a start value of drivers, by which no service is started"),
         },
-        // What starts on demand, or never was a service here, is only lost when it is disabled.
-        (before, Some(DISABLED)) if before != Some(DISABLED) => format!("{service} is disabled"),
+        (Some(before), Some(after)) if before <= AUTO && after > before => {
+            format!("{service} starts later than it does now ({after} instead of {before})")
+        }
         _ => return None,
     };
     need.map(|need| need.harm(&deed))

@@ -145,12 +145,21 @@ fn the_start_of_what_a_machine_boots_and_logs_on_by_is_kept() {
         ("mrxsmb10", dword(4), "kept"),
         ("Spooler", dword(4), "kept"),
         ("RemoteRegistry", dword(4), "kept"),
+        ("RpcSs", dword(1), "refused"),
+        ("TermService", dword(0), "held"),
+        ("Spooler", dword(1), "kept"),
+        ("brandnew", dword(0), "held"),
+        ("brandnew", dword(2), "kept"),
     ] {
         expect(&machine, (&service(name), "Start"), to, expected);
     }
     for (name, value, to, expected) in [
         ("RpcSs", "ImagePath", Value::sz("y"), "refused"),
         ("RpcSs", "ErrorControl", Value::dword(1), "kept"),
+        ("RpcSs", "DeleteFlag", Value::dword(1), "refused"),
+        ("RpcSs", "ServiceDll", Value::sz("y"), "refused"),
+        ("RpcSs", "Description", Value::sz("y"), "kept"),
+        ("disk", "ErrorControl", Value::dword(3), "held"),
         ("RpcSs", "DependOnService", texts(&["nobody"]), "refused"),
         ("RpcSs", "DependOnService", texts(&["Spooler"]), "kept"),
         ("acmeraid", "Type", Value::dword(2), "held"),
@@ -159,7 +168,14 @@ fn the_start_of_what_a_machine_boots_and_logs_on_by_is_kept() {
     ] {
         expect(&machine, (&service(name), value), Some(to), expected);
     }
-    expect(&machine, (&format!(r"{SERVICES}\RpcSs\Parameters"), "ServiceDll"), Some(Value::sz("y")), "refused");
+    for (below, name) in
+        [(r"RpcSs\Parameters", "ServiceDll"), (r"RpcSs\Parameters", "ServiceMain"), (r"RpcSs\Security", "Security")]
+    {
+        expect(&machine, (&service(below), name), Some(Value::sz("y")), "refused");
+    }
+    expect(&machine, (&service(r"RpcSs\Parameters"), "Other"), dword(1), "kept");
+    expect(&machine, (&service(r"disk\StartOverride"), "0"), dword(3), "refused");
+    expect(&machine, (&service(r"acmeraid\StartOverride"), "0"), dword(3), "held");
     let mut alone = server();
     alone.identity = Identity { domain_joined: Some(false), ..alone.identity };
     expect(&alone, (&service("Netlogon"), "Start"), dword(4), "kept");
@@ -197,6 +213,15 @@ fn the_values_of_boot_are_kept() {
         (class.clone(), "UpperFilters", Some(texts(&["partmgr", "nobody"])), "refused"),
         (class.clone(), "UpperFilters", Some(texts(&["partmgr", "beep"])), "held"),
         (class, "Icon", Some(Value::sz("x")), "kept"),
+        (control("Lsa"), "SecureBoot", Some(Value::dword(2)), "refused"),
+        (control(r"Lsa\MSV1_0"), "RestrictReceivingNTLMTraffic", Some(Value::dword(2)), "held"),
+        (control(r"Lsa\MSV1_0"), "NtlmMinServerSec", Some(Value::dword(537_395_200)), "kept"),
+        (control("SecurityProviders"), "SecurityProviders", Some(Value::sz("")), "held"),
+        (control("SecurityProviders"), "SecurityProviders", Some(Value::sz("credssp.dll")), "kept"),
+        (control(r"Nls\CodePage"), "ACP", Some(Value::sz("9999")), "held"),
+        (CONTROL.to_owned(), "ServicesPipeTimeout", Some(Value::dword(1)), "held"),
+        (CONTROL.to_owned(), "ServicesPipeTimeout", Some(Value::dword(60_000)), "kept"),
+        (CONTROL.to_owned(), "WaitToKillServiceTimeout", Some(Value::sz("5000")), "kept"),
         (control("ProductOptions"), "ProductType", Some(Value::sz("WinNT")), "refused"),
         (control("ServiceGroupOrder"), "List", Some(texts(&[])), "refused"),
     ] {
@@ -216,10 +241,14 @@ fn the_values_of_logon_are_kept() {
         (nt("Winlogon"), "Userinit", None, "refused"),
         (nt("Winlogon"), "Userinit", Some(Value::sz("other.exe,")), "held"),
         (nt("Winlogon"), "Userinit", Some(Value::sz(r"C:\Windows\system32\USERINIT.EXE,other.exe")), "kept"),
+        (nt("Winlogon"), "Userinit", Some(Value::sz(r"Q:\nowhere\userinit.exe,")), "held"),
+        (nt("Winlogon"), "Userinit", Some(Value::sz(r"C:\x\notuserinit.exe,")), "held"),
         (nt("Winlogon"), "CachedLogonsCount", Some(Value::sz("4")), "kept"),
         (nt(r"Image File Execution Options\lsass.exe"), "Debugger", Some(Value::sz("x")), "refused"),
         (nt(r"Image File Execution Options\WinLogon.EXE\1"), "Debugger", Some(Value::sz("x")), "refused"),
-        (nt(r"Image File Execution Options\lsass.exe"), "AuditLevel", Some(Value::dword(8)), "held"),
+        (nt(r"Image File Execution Options\lsass.exe"), "AuditLevel", Some(Value::dword(8)), "kept"),
+        (nt(r"Image File Execution Options\lsass.exe"), "VerifierDlls", Some(Value::sz("x")), "held"),
+        (nt(r"Image File Execution Options\dllhost.exe"), "Debugger", Some(Value::sz("x")), "refused"),
         (nt(r"Image File Execution Options\notepad.exe"), "Debugger", Some(Value::sz("x")), "kept"),
         (nt("Svchost"), "rpcss", Some(texts(&["RpcEptMapper"])), "refused"),
         (nt("Svchost"), "rpcss", Some(texts(&["RpcEptMapper", "RpcSs", "more"])), "kept"),
@@ -252,6 +281,8 @@ fn what_closes_remote_desktop_is_held_back() {
     let name = "RemoteDesktop-UserMode-In-TCP";
     for (key, name, to, expected) in [
         (TERMINAL, "fDenyTSConnections", Some(Value::dword(1)), "held"),
+        (TERMINAL, "fDenyTSConnections", None, "held"),
+        (TERMINAL, "TSServerDrainMode", Some(Value::dword(2)), "held"),
         (TERMINAL_POLICY, "fDenyTSConnections", Some(Value::dword(1)), "held"),
         (TERMINAL_POLICY, "fDenyTSConnections", Some(Value::dword(0)), "kept"),
         (TERMINAL_POLICY, "MinEncryptionLevel", Some(Value::dword(3)), "kept"),
@@ -323,6 +354,7 @@ fn denials_on_what_boot_and_logon_read_are_refused() {
     let system = Setting::FileAcl { path: r"\Windows\System32".into() };
     let usual = "O:BAG:BAD:(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)";
     machine.put(&system, Some(Value::Sddl(usual.into())));
+    let bare = Setting::FileAcl { path: r"Windows\System32\".into() };
     let hive = Setting::RegistryAcl { key: r"HKLM\SYSTEM".into() };
     machine.put(&hive, Some(Value::Sddl("O:BAG:SYD:(A;CI;KA;;;SY)(A;CI;KA;;;BA)(A;CI;KR;;;BU)".into())));
     let elsewhere = Setting::FileAcl { path: r"\Data".into() };
@@ -330,10 +362,18 @@ fn denials_on_what_boot_and_logon_read_are_refused() {
     for (setting, text, expected) in [
         (&system, "O:BAG:BAD:(D;OICI;FA;;;WD)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)", "refused"),
         (&system, "O:BAG:BAD:(D;OICIIO;FR;;;BU)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)", "refused"),
-        (&system, "O:BAG:BAD:(A;OICI;FA;;;BA)", "kept"),
+        (&system, "O:BAG:BAD:(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;0x1200a9;;;BU)(D;;FX;;;S-1-5-17)", "kept"),
+        (&system, "O:BAG:BAD:(D;;SD;;;WD)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)", "kept"),
+        (
+            &system,
+            "O:BAG:BAD:(D;;FX;;;S-1-5-21-1-2-3-1001)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)",
+            "held",
+        ),
+        (&system, "O:BAG:BAD:(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)", "refused"),
+        (&bare, "O:BAG:BAD:(D;OICI;FA;;;WD)(A;OICI;FA;;;SY)", "refused"),
         (&system, "O:BAG:BAD:(A;OICI;FA;;;BU)", "refused"),
         (&system, "O:BAG:BAD:P", "refused"),
-        (&system, "O:BAG:BAD:(D;OICI;FA;;;BG)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)", "kept"),
+        (&system, "O:BAG:BAD:(D;OICI;FA;;;BG)(A;OICI;FA;;;SY)(A;OICI;FA;;;BA)(A;OICI;0x1200a9;;;BU)", "kept"),
         (&hive, "O:BAG:SYD:(A;CI;KA;;;BA)(D;CI;KA;;;SY)", "refused"),
         (&elsewhere, "O:BAG:BAD:(D;OICI;FA;;;WD)", "kept"),
     ] {
@@ -350,6 +390,8 @@ fn files_that_boot_and_logon_read_are_refused() {
     let data = |path: &str| Setting::FileData { path: path.into() };
     let content = Some(Value::Content(crate::windows::setting::Content::of(&b"x"[..])));
     for path in [
+        r"Windows\System32\winlogon.exe",
+        r"C:/Windows/System32/WINLOGON.EXE",
         r"\Windows\System32\winlogon.exe",
         r"\bootmgr",
         r"\Windows\System32\drivers\disk.sys",
@@ -362,6 +404,8 @@ fn files_that_boot_and_logon_read_are_refused() {
         (r"\Windows\System32\WINLOGON.exe", "refused"),
         (r"\bootmgr", "refused"),
         (r"\Boot\BCD", "refused"),
+        (r"Windows\System32\winlogon.exe", "refused"),
+        (r"C:/Windows/System32/WINLOGON.EXE", "refused"),
         (r"\Windows\System32\config\SOFTWARE", "refused"),
         (r"\Windows\System32\config\SYSTEM.LOG1", "refused"),
         (r"\Users\Default\NTUSER.DAT", "refused"),
