@@ -60,7 +60,7 @@ pub enum Error {
     #[error("the file is neither UTF-8 nor UTF-16 with a byte order mark")]
     Encoding,
     /// A file of version 4 holds a character whose code page it does not tell.
-    #[error("the `{HEADER_4}` file holds characters beyond ASCII, whose code page is not known")]
+    #[error("the `{HEADER_4}` file is not plain ASCII: version 4 does not tell what other characters mean")]
     CodePage,
     /// A line is not understood.
     #[error("line {line}: expected {expected}")]
@@ -264,7 +264,9 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>, Error> {
         if first == '[' {
             let end = cursor.rest.find(['\r', '\n']).unwrap_or(cursor.rest.len());
             let head = cursor.rest.get(1..end).unwrap_or_default();
-            let key = key_in(head).ok_or(wrong("`]` after a key, and at most a comment behind it"))?;
+            let key = key_in(head).ok_or(wrong(
+                "one `]` that ends the key; behind it a comment without another, which could be part of the key",
+            ))?;
             let (key, delete) = key.strip_prefix('-').map_or((key, false), |key| (key, true));
             if key.is_empty() {
                 return Err(wrong("a key between brackets"));

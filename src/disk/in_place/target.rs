@@ -107,10 +107,8 @@ impl Target {
             Ok(())
         })?;
         let header = &journal.header;
-        // A container that grew is none without its old length; what somebody put behind a disk that did not stays.
         let is_free = left.last().is_none_or(|last| last.end() <= header.length_before);
-        let grew = header.length_after > header.length_before;
-        if (is_free || grew) && self.length()? != header.length_before {
+        if is_free && self.length()? != header.length_before {
             files.resize(&self.file, header.length_before).map_err(fs::failed("resize", &self.path))?;
         }
         flush()?;

@@ -181,7 +181,9 @@ fn may_log_on(who: &Administrator, way: Way, plan: Option<&Plan>, machine: &dyn 
         token.extend(machine_sid.and_then(|sid| sid.child(OWN_GROUP_RID)).map(|sid| sid.to_string()));
     }
     let is_member = |group: &str| {
-        let members = group.strip_prefix(BUILT_IN).and_then(|rid| rid.parse().ok()).and_then(|rid| {
+        let own = machine.identity().machine_sid.as_ref().map(|sid| format!("{sid}-"));
+        let rid = group.strip_prefix(BUILT_IN).or_else(|| group.strip_prefix(own.as_deref()?));
+        let members = rid.and_then(|rid| rid.parse().ok()).and_then(|rid| {
             let found = machine.get(&Setting::GroupMembers { rid }).ok()?;
             found.value
         });
@@ -229,6 +231,7 @@ mod tests {
         let mut machine = Paper::new(identity);
         let members = sids(&["S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-512"]);
         machine.put(&Setting::GroupMembers { rid: 544 }, Some(members));
+        machine.put(&Setting::GroupMembers { rid: 1008 }, Some(sids(&["S-1-5-21-1-2-3-1001"])));
         machine.put(&Setting::GroupMembers { rid: 555 }, Some(sids(&["S-1-5-21-1-2-3-1001"])));
         machine.put(&enabled(500), Some(Value::Flag(false)));
         machine.put(&enabled(1001), Some(Value::Flag(true)));
@@ -284,6 +287,7 @@ mod tests {
             "S-1-5-11",
             "S-1-5-32-545",
             "S-1-5-32-555",
+            "S-1-5-21-1-2-3-1008",
             "S-1-5-32-544",
             "S-1-1-0",
             "S-1-5-14",

@@ -18,6 +18,7 @@ mod services;
 pub use administrators::keep_an_administrator;
 pub(super) use import_risk::{disproved, known_risk};
 
+use self::planned::Planned;
 use super::bound_fields;
 use super::error::Error;
 use super::finding::Assessment;
@@ -54,8 +55,11 @@ impl Plan {
     ) -> Result<Self, Error> {
         let mut kept = Vec::new();
         let (mut fatal, mut held) = (Vec::new(), Vec::new());
-        for step in std::mem::take(&mut self.steps) {
-            match judge(&step, machine).or_else(|| import_risk::judge(&step, assessment, machine)) {
+        let steps = std::mem::take(&mut self.steps);
+        let planned = Planned::new(machine, &steps);
+        let judged: Vec<Option<Harm>> = steps.iter().map(|step| judge(step, machine, &planned)).collect();
+        for (step, harm) in steps.iter().cloned().zip(judged) {
+            match harm.or_else(|| import_risk::judge(&step, assessment, machine)) {
                 None => kept.push(step),
                 Some(Harm::Fatal(reason)) => fatal.push(HeldStep { step, reason }),
                 Some(Harm::Risk(reason)) => held.push(HeldStep { step, reason }),
@@ -92,20 +96,29 @@ impl Plan {
     }
 }
 
-/// Judges a step by what it writes.
-fn judge(step: &Step, machine: &dyn Readings) -> Option<Harm> {
+/// Returns a setting with one backslash between the names of its key.
+fn spelled(setting: &Setting) -> Setting {
+    match setting {
+        Setting::Registry { key, name } => {
+            let names: Vec<&str> = key.split('\\').filter(|name| !name.is_empty()).collect();
+            Setting::Registry { key: names.join("\\"), name: name.clone() }
+        }
+        other => other.clone(),
+    }
+}
+
+/// Judges a step by what it writes, on a machine that the whole plan has changed.
+fn judge(step: &Step, machine: &dyn Readings, planned: &Planned<'_>) -> Option<Harm> {
     let to = step.to.as_ref().filter(|value| **value != Value::Deletion);
     let judged = |setting: &Setting| {
+        let setting = &spelled(setting);
         let before = machine.get(setting).ok().and_then(|found| found.value);
         if before.as_ref() == to {
             return None;
         }
         let before = before.as_ref();
         match setting {
-            Setting::Registry { key, name } => {
-                let key: Vec<&str> = key.split('\\').filter(|name| !name.is_empty()).collect();
-                registry::judge((&key.join("\\"), name), (before, to), machine)
-            }
+            Setting::Registry { key, name } => registry::judge((key, name), (before, to), planned),
             Setting::UserRight { right } => permissions::judge_right(right, before, to),
             Setting::FileAcl { path } => permissions::judge_file_permissions(path, before, to),
             Setting::RegistryAcl { key } => permissions::judge_key_permissions(key, before, to),

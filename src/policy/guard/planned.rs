@@ -19,6 +19,11 @@ impl<'a> Planned<'a> {
         planned
     }
 
+    /// Returns the machine as it is before the plan.
+    pub(super) fn before(&self) -> &'a dyn Readings {
+        self.machine
+    }
+
     /// Takes a step.
     pub(super) fn take(&mut self, step: &'a Step) {
         for setting in effective(&step.setting, self.machine) {

@@ -1,8 +1,9 @@
 //! Registry values by which Windows starts, and by which users log on.
 
 use super::Harm;
+use super::planned::Planned;
 use super::services;
-use crate::windows::setting::{Readings, Value};
+use crate::windows::setting::Value;
 
 /// Processes of boot and logon: a debugger or verifier in their place keeps the machine from starting.
 const PROCESSES: [&str; 24] = [
@@ -56,7 +57,7 @@ const PASSWORD_PROVIDER: &str = "{60B78E88-EAD8-445C-9CFD-0B87F74EA6CD}";
 pub(super) fn judge(
     (key, name): (&str, &str),
     values: (Option<&Value>, Option<&Value>),
-    machine: &dyn Readings,
+    machine: &Planned<'_>,
 ) -> Option<Harm> {
     let upper = key.to_uppercase();
     if let Some(below) = upper.strip_prefix(r"HKLM\SYSTEM\") {
@@ -86,7 +87,7 @@ pub(super) fn judge(
 fn control_set(
     (set, below, name): (&str, &str, &str),
     (before, to): (Option<&Value>, Option<&Value>),
-    machine: &dyn Readings,
+    machine: &Planned<'_>,
 ) -> Option<Harm> {
     if let Some(service) = below.strip_prefix(r"SERVICES\") {
         return services::judge((set, service, name), (before, to), machine);

@@ -50,6 +50,13 @@ fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     if policy.or_else(|| view.dword(TERMINAL, "fDenyTSConnections")) != Some(0) {
         closures.insert("connections are denied".to_owned());
     }
+    for (key, name) in
+        [(TERMINAL_POLICY, "fDenyTSConnections"), (TERMINAL, "fDenyTSConnections"), (STATION, "fEnableWinStation")]
+    {
+        if view.value(key, name).is_some_and(|value| value.as_dword().is_none()) {
+            closures.insert(format!("{name} has a type that Windows does not read"));
+        }
+    }
     let is_off = view.dword(STATION, "fEnableWinStation") == Some(0) || view.dword(TERMINAL, "TSEnabled") == Some(0);
     if is_off || [STATION, TERMINAL].iter().any(|key| view.dword(key, "fLogonDisabled").is_some_and(|off| off != 0)) {
         closures.insert("its listener takes no connection".to_owned());
@@ -98,11 +105,13 @@ fn firewall(view: &Planned<'_>, (key, profile): (&str, &str), port: u32) -> Opti
         .map(|text| FirewallRule::parse(&text, port, profile))
         .filter(|rule| rule.is_active && rule.is_ours)
         .collect();
-    if rules.iter().any(|rule| !rule.is_allow) {
+    if rules.iter().any(|rule| !rule.is_allow && rule.fits && !rule.is_limited) {
         return Some("a rule of the firewall blocks it");
     }
     // What is limited to some addresses lets those in.
-    if rules.iter().any(|rule| rule.is_allow && rule.fits) || setting("DefaultInboundAction") == Some(0) {
+    if rules.iter().any(|rule| rule.is_allow && rule.fits && !rule.is_secured)
+        || setting("DefaultInboundAction") == Some(0)
+    {
         return None;
     }
     Some("no rule of the firewall lets it in")

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::Harm;
+use super::planned::Planned;
 use crate::windows::setting::{Readings, Role, Setting, Value, ValueType};
 
 /// The values of `Start`: the boot loader, the kernel, the service control manager, on demand, never.
@@ -162,7 +163,7 @@ impl Need {
 pub(super) fn judge(
     (set, below, name): (&str, &str, &str),
     (before, to): (Option<&Value>, Option<&Value>),
-    machine: &dyn Readings,
+    machine: &Planned<'_>,
 ) -> Option<Harm> {
     let (service, subkey) = below.split_once('\\').unwrap_or((below, ""));
     let service = spelled(service);
@@ -171,7 +172,7 @@ pub(super) fn judge(
     let is_there = start_of(set, service, machine).is_some();
     let need = || need(set, service, machine);
     match subkey {
-        "" if is("Start") && !is_there => {
+        "" if is("Start") && before.is_none() => {
             let is_early = to.and_then(Value::as_dword).is_some_and(|start| start <= SYSTEM);
             is_early.then(|| {
                 Harm::Risk(format!("{service} is a new driver of the boot, which stops if it is missing or fails"))
@@ -203,7 +204,7 @@ pub(super) fn judge(
 pub(super) fn judge_filters(
     (set, class): (&str, &str),
     (before, to): (Option<&Value>, Option<&Value>),
-    machine: &dyn Readings,
+    machine: &Planned<'_>,
 ) -> Option<Harm> {
     let names = |value: Option<&Value>| -> Option<BTreeSet<String>> {
         let Some(value) = value else { return Some(BTreeSet::new()) };
@@ -251,14 +252,52 @@ pub(super) fn is_core_driver(file: &str) -> bool {
 }
 
 /// Judges the services that must run before another one starts.
-fn dependencies(set: &str, service: &str, to: Option<&Value>, machine: &dyn Readings) -> Option<Harm> {
+fn dependencies(set: &str, service: &str, to: Option<&Value>, machine: &Planned<'_>) -> Option<Harm> {
     let names = to?.as_data().and_then(|data| data.as_texts()).unwrap_or_default();
     // A group of drivers is named behind a plus sign.
     let cannot_start =
         |name: &&String| !name.starts_with('+') && start_of(set, name, machine).is_none_or(|start| start >= DISABLED);
-    let missing = names.iter().find(cannot_start)?;
-    let deed = format!("{service} waits for {missing}, which is no service that can start");
+    let deed = match names.iter().find(cannot_start) {
+        Some(missing) => format!("{service} waits for {missing}, which is no service that can start"),
+        None => {
+            let waits = |name: &&String| waits_for(set, name, service, machine);
+            format!("{service} waits for {}, which waits for {service}", names.iter().find(waits)?)
+        }
+    };
     need(set, service, machine).map(|need| need.harm(&deed))
+}
+
+/// Tells whether a service starts only when another one runs.
+fn waits_for(set: &str, service: &str, other: &str, machine: &dyn Readings) -> bool {
+    /// No real chain of services is longer.
+    const MOST_SERVICES: usize = 64;
+    let (mut open, mut seen) = (vec![service.to_uppercase()], BTreeSet::new());
+    while let Some(name) = open.pop() {
+        if name.eq_ignore_ascii_case(other) {
+            return true;
+        }
+        if seen.len() >= MOST_SERVICES || !seen.insert(name.clone()) {
+            continue;
+        }
+        let list = get(machine, &format!(r"{set}\Services\{name}"), "DependOnService");
+        let names = list.and_then(|value| value.as_data()?.as_texts()).unwrap_or_default();
+        open.extend(names.into_iter().map(|name| name.to_uppercase()));
+    }
+    false
+}
+
+/// Returns how much hangs on a service because another one waits for it.
+fn need_of_others(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
+    let waits = |name: &&str| start_of(set, name, machine).is_some() && waits_for(set, name, service, machine);
+    if let Some(core) = CORE_SERVICES.iter().copied().find(|name| waits(&name)) {
+        return Some(Need::Core(format!("nobody can log on without {core}, which waits for it")));
+    }
+    let domain = if machine.identity().domain_joined == Some(false) { &[][..] } else { &DOMAIN_SERVICES };
+    if let Some(name) = domain.iter().copied().find(|name| waits(&name)) {
+        return Some(Need::Perhaps(format!("no account of the domain can log on without {name}, which waits for it")));
+    }
+    let (name, lost) = REMOTE.iter().find(|(name, _)| waits(&name))?;
+    Some(Need::Perhaps(format!("{name} waits for it, and without that {lost} is lost")))
 }
 
 /// Judges another start value.
@@ -267,10 +306,10 @@ fn start(
     before: Option<&Value>,
     to: Option<&Value>,
     need: Option<Need>,
-    machine: &dyn Readings,
+    machine: &Planned<'_>,
 ) -> Option<Harm> {
     // The service control manager starts no service by the values of the boot loader and the kernel.
-    let is_driver = match dword(machine, &format!(r"{set}\Services\{service}"), "Type") {
+    let is_driver = match dword(machine.before(), &format!(r"{set}\Services\{service}"), "Type") {
         Some(kind) => kind & DRIVER != 0,
         None => !CORE_SERVICES.iter().any(|core| core.eq_ignore_ascii_case(service)),
     };
@@ -292,8 +331,12 @@ fn start(
     need.map(|need| need.harm(&deed))
 }
 
-/// Returns how much hangs on a service of this machine.
-fn need(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
+/// Returns how much hangs on a service of this machine, as it is or as the plan leaves it.
+fn need(set: &str, service: &str, machine: &Planned<'_>) -> Option<Need> {
+    need_on(set, service, machine.before()).or_else(|| need_on(set, service, machine))
+}
+
+fn need_on(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
     let one_of = |names: &[&str]| names.iter().any(|name| name.eq_ignore_ascii_case(service));
     if one_of(&CORE_DRIVERS) {
         return Some(Need::Core("every Windows loads this driver to start".to_owned()));
@@ -312,6 +355,10 @@ fn need(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
         return Some(Need::Core(format!(
             "it filters every device of the class {class}, which do not start without it"
         )));
+    }
+    let others = need_of_others(set, service, machine);
+    if matches!(others, Some(Need::Core(_))) {
+        return others;
     }
     let key = format!(r"{set}\Services\{service}");
     let is_driver = dword(machine, &key, "Type").is_some_and(|kind| kind & DRIVER != 0);
@@ -333,7 +380,8 @@ fn need(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
         ));
     }
     let remote = REMOTE.iter().find(|(name, _)| name.eq_ignore_ascii_case(service));
-    remote.map(|(_, lost)| Need::Perhaps(format!("without it {lost} is lost")))
+    let remote = remote.map(|(_, lost)| Need::Perhaps(format!("without it {lost} is lost")));
+    remote.or(others)
 }
 
 /// Returns the device class, by its name, whose devices a driver filters.

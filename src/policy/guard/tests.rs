@@ -176,6 +176,17 @@ fn the_start_of_what_a_machine_boots_and_logs_on_by_is_kept() {
     expect(&machine, (&service(r"RpcSs\Parameters"), "Other"), dword(1), "kept");
     expect(&machine, (&service(r"disk\StartOverride"), "0"), dword(3), "refused");
     expect(&machine, (&service(r"acmeraid\StartOverride"), "0"), dword(3), "held");
+    // What a needed service waits for is needed as well, also where the same plan says so.
+    let mut waiting = server();
+    waiting.put(&setting(&service("RpcSs"), "DependOnService"), Some(texts(&["acmefilter", "Beep"])));
+    expect(&waiting, (&service("beep"), "Start"), dword(4), "refused");
+    let both = [
+        (setting(&service("RpcSs"), "DependOnService"), Some(texts(&["Spooler"]))),
+        (setting(&service("Spooler"), "Start"), dword(4)),
+    ];
+    assert!(guarded(&machine, &both, HoldBackChoice::Nothing).is_err());
+    waiting.put(&setting(&service("Spooler"), "DependOnService"), Some(texts(&["RpcSs"])));
+    expect(&waiting, (&service("RpcSs"), "DependOnService"), Some(texts(&["Spooler"])), "refused");
     let mut alone = server();
     alone.identity = Identity { domain_joined: Some(false), ..alone.identity };
     expect(&alone, (&service("Netlogon"), "Start"), dword(4), "kept");
@@ -296,6 +307,15 @@ fn what_closes_remote_desktop_is_held_back() {
         (&rules, name, Some(Value::sz(&RDP_RULE.replace("TRUE", "FALSE"))), "held"),
         (&rules, "Mine", Some(Value::sz(&RDP_RULE.replace("Allow", "Block"))), "held"),
         (&rules, "Mine", Some(Value::sz(&RDP_RULE.replace("3389", "443"))), "kept"),
+        (&rules, "Mine", Some(Value::sz("v2.30|Action=Block|Active=TRUE|Dir=In|")), "held"),
+        (
+            &rules,
+            "Mine",
+            Some(Value::sz("v2.30|Action=Block|Active=TRUE|Dir=In|RA4=203.0.113.0/255.255.255.0|")),
+            "kept",
+        ),
+        (&rules, "Mine", Some(Value::sz(r"v2.30|Action=Block|Active=TRUE|Dir=In|App=C:\x.exe|")), "kept"),
+        (TERMINAL, "fDenyTSConnections", Some(Value::sz("1")), "held"),
     ] {
         expect(&machine, (key, name), to, expected);
     }
