@@ -146,7 +146,9 @@ absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
 route=${1:-}
 image=${IMAGE:+$(absolute "$IMAGE")}
 folder=${STATE_DIR:+$(absolute "$STATE_DIR")}
-CDPATH= cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
+# An exported CDPATH would lead into another folder of this name.
+unset CDPATH
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 image=${image:-@IMAGE@}
 format=@FORMAT@
 home_region=@REGION@

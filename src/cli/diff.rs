@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::options::warn_unsettled;
 use super::ui::{Ui, bytes, columns};
 use super::{Result, Verdict, boxed};
 use crate::disk::{self, BlockDevice as _, Image};
@@ -30,6 +31,9 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let one = Image::open(&arguments.one, None).map_err(boxed)?;
     let other = Image::open(&arguments.other, None).map_err(boxed)?;
+    for image in [&arguments.one, &arguments.other] {
+        warn_unsettled(image, ui);
+    }
     let extents = disk::differences(&one, &other, ui).map_err(boxed)?;
     let total = extents.iter().fold(0u64, |sum, extent| sum.saturating_add(extent.length));
     if ui.json {

@@ -47,10 +47,17 @@ impl Source {
     /// Opens the image, and says what its user must know of it whatever is done with it.
     pub(super) fn open(&self, parent: &Parent, ui: &Ui) -> Result<Image> {
         let image = Image::open_as(&self.image, self.input_format, parent.file.as_deref()).map_err(boxed)?;
-        if disk::pending(&self.image).map_err(boxed)? == Some(disk::Pending::Unsettled) {
-            ui.status(&format!("warning: {}", Image::UNSETTLED));
-        }
+        warn_unsettled(&self.image, ui);
         Ok(image)
+    }
+}
+
+/// Says of an image that a run in place was broken off before its evidence was whole, if it was.
+///
+/// What else is wrong with its journal is for the opening of the image to say.
+pub(super) fn warn_unsettled(image: &Path, ui: &Ui) {
+    if matches!(disk::pending(image), Ok(Some(disk::Pending::Unsettled))) {
+        ui.status(&format!("warning: {}", Image::UNSETTLED));
     }
 }
 

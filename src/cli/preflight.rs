@@ -5,7 +5,7 @@ use std::path::Path;
 use clap::Args;
 
 use super::harden::typed;
-use super::options::{Parent, Source};
+use super::options::{Parent, Source, warn_unsettled};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::aws::preflight::{self, Report, Route};
@@ -49,6 +49,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let source = &arguments.source;
     ui.start("checking", 0);
     let parent = arguments.parent.file.as_deref();
+    warn_unsettled(&source.image, ui);
     let report = pipeline::preflight(&source.image, source.input_format, parent, arguments.route).map_err(boxed)?;
     ui.finish();
     if ui.json {

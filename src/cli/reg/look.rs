@@ -9,6 +9,7 @@ use super::{Reading, Source};
 use crate::base::reg_file::{self, Writer};
 use crate::base::time::FileTime;
 use crate::base::{Failure as _, digest, fs, utf16};
+use crate::cli::options::warn_unsettled;
 use crate::cli::ui::{Ui, columns, plain};
 use crate::cli::{Result, Verdict, boxed};
 use crate::pipeline::Error;
@@ -59,6 +60,7 @@ impl Shown {
 
 pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = &arguments.source;
+    warn_unsettled(target, ui);
     let key = &arguments.key;
     if let Some(name) = &arguments.name {
         let name = if name == "@" { "" } else { name };
@@ -196,6 +198,7 @@ pub(super) struct Export {
 
 pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = &arguments.source;
+    warn_unsettled(target, ui);
     let mut opened = Target::open(target, reading.input_format, reading.accept()).map_err(boxed)?;
     let prefix = match &opened {
         Target::Hive(_) => arguments.prefix.trim_end_matches('\\').to_owned(),
@@ -244,6 +247,7 @@ pub(super) struct Check {
 
 pub(super) fn check(arguments: &Check, ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = &arguments.source;
+    warn_unsettled(target, ui);
     let mut opened = match Target::open(target, reading.input_format, reading.accept()) {
         Err(error @ Error::HiveFile { .. }) => return Ok(unreadable(&target.display().to_string(), &error, ui)),
         opened => opened.map_err(boxed)?,

@@ -27,7 +27,8 @@ const NEEDED: [(&str, &[&str]); 7] = [
 ];
 
 /// Those in whom services are denied what is denied to them: all of it, or one kind of them.
-const SERVICES: [&str; 7] = [EVERYONE, "S-1-5-11", "S-1-5-18", SERVICE, LOCAL_SERVICE, NETWORK_SERVICE, ALL_SERVICES];
+const SERVICES: [&str; 8] =
+    [EVERYONE, "S-1-5-11", "S-1-5-32-545", "S-1-5-18", SERVICE, LOCAL_SERVICE, NETWORK_SERVICE, ALL_SERVICES];
 
 /// Those in whose name Windows boots, runs its services or admits an administrator: to deny them what is read is to deny it
 /// to Windows.

@@ -289,14 +289,14 @@ fn waits_for(set: &str, service: &str, other: &str, machine: &dyn Readings) -> b
 /// Returns how much hangs on a service because another one waits for it.
 fn need_of_others(set: &str, service: &str, machine: &dyn Readings) -> Option<Need> {
     let waits = |name: &&str| start_of(set, name, machine).is_some() && waits_for(set, name, service, machine);
-    if let Some(core) = CORE_SERVICES.iter().copied().find(|name| waits(&name)) {
+    if let Some(core) = CORE_SERVICES.iter().copied().find(|name| waits(name)) {
         return Some(Need::Core(format!("nobody can log on without {core}, which waits for it")));
     }
     let domain = if machine.identity().domain_joined == Some(false) { &[][..] } else { &DOMAIN_SERVICES };
-    if let Some(name) = domain.iter().copied().find(|name| waits(&name)) {
+    if let Some(name) = domain.iter().copied().find(|name| waits(name)) {
         return Some(Need::Perhaps(format!("no account of the domain can log on without {name}, which waits for it")));
     }
-    let (name, lost) = REMOTE.iter().find(|(name, _)| waits(&name))?;
+    let (name, lost) = REMOTE.iter().find(|(name, _)| waits(name))?;
     Some(Need::Perhaps(format!("{name} waits for it, and without that {lost} is lost")))
 }
 
