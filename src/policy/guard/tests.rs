@@ -1,3 +1,5 @@
+//! The guard on a server of which the settings are a map.
+
 use std::collections::BTreeSet;
 
 use super::*;
