@@ -49,8 +49,8 @@ pub fn slice_mut(buf: &mut [u8], at: usize, length: usize) -> Result<&mut [u8], 
 /// # Errors
 /// [`OutOfBounds`] if the range leaves the buffer.
 pub fn array<const N: usize>(buf: &[u8], at: usize) -> Result<[u8; N], OutOfBounds> {
-    let bytes = slice(buf, at, N)?;
-    Ok(bytes.try_into().expect("slice returned exactly N bytes"))
+    let cut = buf.get(at..).and_then(|rest| rest.first_chunk::<N>());
+    cut.copied().ok_or(OutOfBounds { at, length: N, available: buf.len() })
 }
 
 /// Overwrites the bytes that begin at `at`.

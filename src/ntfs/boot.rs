@@ -3,7 +3,7 @@
 //! Fact: BIOS_PARAMETER_BLOCK of NTFS; sizes above 128 sectors and record sizes below a cluster are negative powers
 //! of two. Boot code is not looked at.
 
-use super::layout::{BootSector, view};
+use super::layout::BootSector;
 use super::{Error, Result};
 use crate::base::{Lcn, VolumeOffset};
 
@@ -40,7 +40,7 @@ impl Geometry {
     /// [`Error::BitLocker`], [`Error::Refs`] and [`Error::NotNtfs`] by the OEM id; [`Error::BootSector`] if a size or
     /// a place is impossible.
     pub fn parse(sector: &[u8; BOOT_SECTOR_BYTES]) -> Result<Self> {
-        let boot: &BootSector = view(sector, 0).expect("the array has the size of a boot sector");
+        let boot: &BootSector = zerocopy::transmute_ref!(sector);
         match &boot.oem_id {
             b"NTFS    " => {}
             b"-FVE-FS-" => return Err(Error::BitLocker),

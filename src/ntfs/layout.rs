@@ -3,17 +3,18 @@
 //! Nothing here checks a value. Structures are viewed in place with [`view`].
 
 use zerocopy::little_endian::{U16, U32, U64};
-use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::base::read::{self, OutOfBounds};
+use crate::base::read::OutOfBounds;
 
 /// Views the structure that begins at `at`.
 pub(super) fn view<T: FromBytes + Immutable + KnownLayout + Unaligned>(
     buf: &[u8],
     at: usize,
 ) -> Result<&T, OutOfBounds> {
-    let bytes = read::slice(buf, at, size_of::<T>())?;
-    Ok(T::ref_from_bytes(bytes).expect("the cut has the structure's size, and the structure no alignment"))
+    let cut = buf.get(at..).and_then(|rest| T::ref_from_prefix(rest).ok());
+    let outside = OutOfBounds { at, length: size_of::<T>(), available: buf.len() };
+    cut.map(|(structure, _)| structure).ok_or(outside)
 }
 
 /// Type codes of attributes ($AttrDef).
@@ -79,7 +80,7 @@ pub(super) struct BootSector {
 }
 
 /// MULTI_SECTOR_HEADER: what a FILE, INDX or RSTR structure begins with.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct MultiSectorHeader {
     pub signature: [u8; 4],
@@ -88,7 +89,7 @@ pub(super) struct MultiSectorHeader {
 }
 
 /// FILE_RECORD_SEGMENT_HEADER.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(Clone, Copy, Debug, FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct FileRecordHeader {
     pub multi_sector: MultiSectorHeader,
@@ -234,7 +235,7 @@ pub(super) struct IndexRoot {
 pub(super) const COLLATION_FILE_NAME: u32 = 1;
 
 /// INDEX_HEADER: offsets count from its own first byte.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct IndexHeader {
     pub first_entry: U32,
@@ -245,7 +246,7 @@ pub(super) struct IndexHeader {
 }
 
 /// INDEX_ALLOCATION_BUFFER up to its entries' header.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct IndexBlock {
     pub multi_sector: MultiSectorHeader,
@@ -260,7 +261,7 @@ pub(super) const INDEX_ROOT_HEADER: usize = 0x10;
 pub(super) const INDEX_BLOCK_HEADER: usize = 0x18;
 
 /// INDEX_ENTRY of a directory.
-#[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
+#[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct IndexEntry {
     pub reference: U64,

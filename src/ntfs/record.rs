@@ -45,6 +45,7 @@ const RECORD_MASK: u64 = 0xffff_ffff_ffff;
 #[derive(Clone, Debug)]
 pub(super) struct Record {
     number: u64,
+    header: FileRecordHeader,
     bytes: Vec<u8>,
 }
 
@@ -67,7 +68,7 @@ impl Record {
     /// [`Error::Field`] if the header contradicts itself.
     pub fn undone(number: u64, bytes: Vec<u8>) -> Result<Self> {
         let place = Place::Record { record: number, byte: 0 };
-        let header: &FileRecordHeader = view(&bytes, 0).map_err(place.cut())?;
+        let header = *view::<FileRecordHeader>(&bytes, 0).map_err(place.cut())?;
         let field = |byte: usize, field, actual| Err(Error::Field { place: place.plus(byte), field, actual });
         let used = header.bytes_used.get();
         if used as usize > bytes.len() {
@@ -82,7 +83,7 @@ impl Record {
         if has_number && u64::from(header.number.get()) != number & 0xffff_ffff {
             return field(0x2c, "the number of the record", u64::from(header.number.get()));
         }
-        Ok(Self { number, bytes })
+        Ok(Self { number, header, bytes })
     }
 
     pub fn number(&self) -> u64 {
@@ -95,36 +96,35 @@ impl Record {
     }
 
     pub fn sequence(&self) -> u16 {
-        self.header().sequence.get()
+        self.header.sequence.get()
     }
 
     pub fn link_count(&self) -> u16 {
-        self.header().link_count.get()
+        self.header.link_count.get()
     }
 
     pub fn is_in_use(&self) -> bool {
-        self.header().flags.get() & record_flag::IN_USE != 0
+        self.header.flags.get() & record_flag::IN_USE != 0
     }
 
     pub fn is_directory(&self) -> bool {
-        self.header().flags.get() & record_flag::DIRECTORY != 0
+        self.header.flags.get() & record_flag::DIRECTORY != 0
     }
 
     /// Tells whether NTFS itself reads the file: one of `$Extend`, or one with an index that is not of names.
     pub fn is_internal(&self) -> bool {
-        self.header().flags.get() & (record_flag::EXTEND | record_flag::VIEW_INDEX) != 0
+        self.header.flags.get() & (record_flag::EXTEND | record_flag::VIEW_INDEX) != 0
     }
 
     /// Returns the base record whose attributes this record continues, or `None` if it is a base record.
     pub fn base(&self) -> Option<Reference> {
-        Some(Reference(self.header().base.get())).filter(|reference| reference.0 != 0)
+        Some(Reference(self.header.base.get())).filter(|reference| reference.0 != 0)
     }
 
     /// Returns the record's attributes in their order.
     pub fn attributes(&self) -> Attributes<'_> {
-        let header = self.header();
-        let used = usize::try_from(header.bytes_used.get()).unwrap_or(usize::MAX);
-        Attributes::new(self.number, &self.bytes, usize::from(header.attributes_offset.get()), used)
+        let used = usize::try_from(self.header.bytes_used.get()).unwrap_or(usize::MAX);
+        Attributes::new(self.number, &self.bytes, usize::from(self.header.attributes_offset.get()), used)
     }
 
     /// Returns the first attribute that `wanted` accepts.
@@ -146,10 +146,6 @@ impl Record {
     /// Returns the bytes for a change, which [`fixup::protect`] must follow.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
-    }
-
-    fn header(&self) -> &FileRecordHeader {
-        view(&self.bytes, 0).expect("parse has viewed the header")
     }
 }
 

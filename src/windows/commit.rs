@@ -194,7 +194,13 @@ fn write<D: BlockDevice>(
     for range in ranges {
         let place = usize::try_from(range.offset).ok().zip(usize::try_from(range.length).ok());
         let bytes = place.and_then(|(at, length)| read::slice(content, at, length).ok());
-        let bytes = bytes.expect("the ranges of a content lie inside it");
+        let outside = ntfs::Error::OutsideFile {
+            record: file.reference().record(),
+            at: FileOffset(range.offset),
+            length: range.length,
+            size: content.len() as u64,
+        };
+        let bytes = bytes.ok_or_else(|| failed(outside))?;
         extents.extend(volume.overwrite(file, FileOffset(range.offset), bytes).map_err(failed)?);
     }
     Ok(Changes::of_content(normalize(extents)))

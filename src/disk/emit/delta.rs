@@ -126,7 +126,7 @@ fn vhdx(
     let mut bitmaps: std::collections::BTreeMap<u64, Vec<u8>> = std::collections::BTreeMap::new();
     let block_bytes = frame.metadata.block_bytes;
     for (block, pieces) in by_block(sectors, block_bytes) {
-        let block_at = frame.place(block.checked_div(block_bytes).unwrap_or(0), PARTLY_PRESENT);
+        let block_at = frame.place(block.checked_div(block_bytes).unwrap_or(0), PARTLY_PRESENT)?;
         let chunk = block.checked_div(chunk_bytes).unwrap_or(0);
         let bitmap = bitmaps.entry(chunk).or_insert_with(|| vec![0; BITMAP_BYTES]);
         for piece in &pieces {
@@ -144,11 +144,11 @@ fn vhdx(
         // Blocks come in order: the bitmaps before this one are done.
         while let Some(done) = bitmaps.first_entry().filter(|done| *done.key() < chunk) {
             let (chunk, bitmap) = done.remove_entry();
-            super::put_table(sink, frame.place_bitmap(chunk), &bitmap)?;
+            super::put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
         }
     }
     for (chunk, bitmap) in bitmaps {
-        super::put_table(sink, frame.place_bitmap(chunk), &bitmap)?;
+        super::put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
     }
     frame.finish(hash.finish(), Some(linkage), sink)
 }

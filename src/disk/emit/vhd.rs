@@ -62,7 +62,7 @@ impl Blocks {
         let at = self.next;
         let sector = u32::try_from(at / SECTOR).ok().filter(|sector| *sector != fresh::UNALLOCATED);
         let index = usize::try_from(disk_at / fresh::BLOCK_BYTES).ok();
-        let entry = index.and_then(|index| self.entries.get_mut(index)).expect("the table covers the disk");
+        let entry = index.and_then(|index| self.entries.get_mut(index)).ok_or(Error::VhdFull { at: disk_at })?;
         *entry = sector.ok_or(Error::VhdFull { at })?;
         self.next = bitmap_behind(at.saturating_add(BITMAP_BYTES).saturating_add(fresh::BLOCK_BYTES));
         Ok(at)

@@ -33,14 +33,14 @@ pub(super) fn emit(
     let mut frame = Frame::new(device.len(), if fixed { FIXED } else { 0 }, traits)?;
     if fixed {
         for block in 0..frame.shape.blocks {
-            frame.place(block, PRESENT);
+            frame.place(block, PRESENT)?;
         }
         sink.resize(frame.end)?;
     }
     let block_bytes = frame.metadata.block_bytes.max(1);
     let walked = walk(device, None, progress, |piece| {
         let block = piece.at.checked_div(block_bytes).unwrap_or(0);
-        let place = frame.place(block, PRESENT);
+        let place = frame.place(block, PRESENT)?;
         put_runs(sink, place.saturating_add(piece.at.checked_rem(block_bytes).unwrap_or(0)), piece)
     })?;
     frame.finish(walked, None, sink)
@@ -81,25 +81,26 @@ impl Frame {
     }
 
     /// Returns where a block lies in the file; gives it a place if it has none.
-    pub fn place(&mut self, block: u64, state: u64) -> u64 {
+    pub fn place(&mut self, block: u64, state: u64) -> Result<u64> {
         let entry = self.shape.entry_of(block);
         self.place_entry(entry, state, self.metadata.block_bytes)
     }
 
     /// Returns where the bitmap of a chunk lies; gives it a place if it has none.
-    pub fn place_bitmap(&mut self, chunk: u64) -> u64 {
+    pub fn place_bitmap(&mut self, chunk: u64) -> Result<u64> {
         let entry = self.shape.bitmap_entry_of(chunk);
         self.place_entry(entry, PRESENT, MIB)
     }
 
-    fn place_entry(&mut self, entry: u64, state: u64, length: u64) -> u64 {
+    fn place_entry(&mut self, entry: u64, state: u64, length: u64) -> Result<u64> {
+        let size = self.metadata.disk_bytes;
         let entry = usize::try_from(entry).ok().and_then(|entry| self.table.get_mut(entry));
-        let entry = entry.expect("the table covers the disk");
+        let entry = entry.ok_or(Error::TooLarge { container: "VHDX", size, limit: LARGEST_DISK_BYTES })?;
         if *entry == 0 {
             *entry = self.end | state;
             self.end = self.end.saturating_add(length);
         }
-        *entry & !(MIB - 1)
+        Ok(*entry & !(MIB - 1))
     }
 
     /// Writes everything around the blocks; `parent` is whose state the contents are changes against.

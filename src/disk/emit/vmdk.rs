@@ -121,8 +121,10 @@ impl Stream<'_> {
         let place = self.place()?;
         let (_, entries) = self.table.get_or_insert_with(|| (table, vec![0; 512]));
         let entry = usize::try_from(grain % TABLE_ENTRIES).ok().and_then(|index| entries.get_mut(index));
-        *entry.expect("a table has 512 entries") = place;
-        let length = u32::try_from(packed.len()).expect("a grain is small");
+        let size = sector.saturating_mul(SECTOR);
+        let too_large = || Error::TooLarge { container: "VMDK", size, limit: LARGEST_DISK_BYTES };
+        *entry.ok_or_else(too_large)? = place;
+        let length = u32::try_from(packed.len()).map_err(|_| too_large())?;
         self.put(&[&sector.to_le_bytes()[..], &length.to_le_bytes(), packed].concat())
     }
 
@@ -130,7 +132,11 @@ impl Stream<'_> {
         if let Some((index, entries)) = self.table.take() {
             let bytes: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
             self.put(&marker(Marker::Table, (bytes.len() as u64).div_ceil(SECTOR)))?;
-            *self.directory.get_mut(index).expect("the directory covers the disk") = self.place()?;
+            let place = self.place()?;
+            let size =
+                (index as u64).saturating_mul(TABLE_ENTRIES).saturating_mul(GRAIN_SECTORS).saturating_mul(SECTOR);
+            let too_large = Error::TooLarge { container: "VMDK", size, limit: LARGEST_DISK_BYTES };
+            *self.directory.get_mut(index).ok_or(too_large)? = place;
             self.put(&bytes)?;
         }
         Ok(())

@@ -10,6 +10,7 @@ const UNIT_POWER: u8 = 4;
 /// The attributes of a file with one type and one name, which are one stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Group<'a, 'b> {
+    first: &'b Attribute<'a>,
     attributes: &'b [&'b Attribute<'a>],
 }
 
@@ -20,12 +21,13 @@ pub(super) fn sort(attributes: &mut [&Attribute<'_>]) {
 
 /// Returns the streams of attributes that were ordered by [`sort`]; all names of a file are one group.
 pub(super) fn groups<'a, 'b>(attributes: &'b [&'b Attribute<'a>]) -> impl Iterator<Item = Group<'a, 'b>> {
-    attributes.chunk_by(|a, b| a.kind == b.kind && a.name == b.name).map(|attributes| Group { attributes })
+    let alike = attributes.chunk_by(|a, b| a.kind == b.kind && a.name == b.name);
+    alike.filter_map(|attributes| Some(Group { first: attributes.first()?, attributes }))
 }
 
 impl<'a, 'b> Group<'a, 'b> {
     pub fn first(&self) -> &'b Attribute<'a> {
-        self.attributes.first().expect("a group has at least one member")
+        self.first
     }
 
     pub fn attributes(&self) -> &'b [&'b Attribute<'a>] {

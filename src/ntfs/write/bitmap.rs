@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use super::layout::{BAD_CLUSTERS, SECURE};
 use super::records::Records;
-use crate::base::{Extent, Lcn, Vcn, offset, read, utf16};
+use crate::base::{Extent, FileOffset, Lcn, Vcn, offset, read, utf16};
 use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::runs::{MOST_RUNS, Run, push};
@@ -298,7 +298,12 @@ impl Space {
     fn sum_again<D: BlockDevice>(&mut self, volume: &Volume<D>, bitmap: &Stream, chunk: u64) -> Result<()> {
         let summary = sum(&self.load(volume, bitmap, chunk)?);
         let slot = usize::try_from(chunk).ok().and_then(|chunk| self.summaries.get_mut(chunk));
-        *slot.expect("a chunk of the volume has a summary") = summary;
+        *slot.ok_or(Error::OutsideFile {
+            record: system::BITMAP,
+            at: FileOffset(chunk.saturating_mul(CHUNK_BYTES)),
+            length: CHUNK_BYTES,
+            size: self.clusters.div_ceil(8),
+        })? = summary;
         Ok(())
     }
 

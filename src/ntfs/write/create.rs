@@ -117,13 +117,13 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
         let security_id = self.security_id(security)?;
         let is_directory = content.is_none();
         let mut editor = self.new_record()?;
-        editor.set_used(is_directory);
-        editor.set_links(1);
-        let reference = editor.reference();
+        editor.set_used(is_directory)?;
+        editor.set_links(1)?;
+        let reference = editor.reference()?;
         let value = self.first_name(parent, name, is_directory);
         let body = match content {
             Some(_) => resident(kind::DATA, &[], &[], false),
-            None => resident(kind::INDEX_ROOT, I30, &self.empty_root(), false),
+            None => resident(kind::INDEX_ROOT, I30, &self.empty_root(editor.number())?, false),
         };
         let information = self.information(if is_directory { 0 } else { ARCHIVE }, security_id);
         for attribute in [
@@ -174,17 +174,19 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
     }
 
     /// Returns the INDEX_ROOT of an empty directory.
-    fn empty_root(&self) -> Vec<u8> {
+    fn empty_root(&self, record: u64) -> Result<Vec<u8>> {
         let geometry = &self.view.geometry;
         let block = geometry.index_block_bytes as u64;
         let unit = if geometry.cluster_bytes <= block { geometry.cluster_bytes } else { STRIDE_BYTES as u64 };
         let units = block.checked_div(unit).and_then(|units| u8::try_from(units).ok());
+        // A boot sector that was read gives blocks of at most 64 KiB, and of at most 128 units.
+        let (Some(units), Ok(block)) = (units, u32::try_from(block)) else { return Err(Error::IndexFull { record }) };
         let mut head = Vec::with_capacity(INDEX_ROOT_HEADER);
         head.extend(kind::FILE_NAME.to_le_bytes());
         head.extend(COLLATION_FILE_NAME.to_le_bytes());
-        head.extend(u32::try_from(block).expect("a block has at most 64 KiB").to_le_bytes());
-        head.extend([units.expect("a block has at most 128 units"), 0, 0, 0]);
-        Node::root(&head).to_root()
+        head.extend(block.to_le_bytes());
+        head.extend([units, 0, 0, 0]);
+        Node::root(&head).to_root(record)
     }
 }
 

@@ -113,7 +113,7 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
             self.take_out(file, Rank::BaseRecords, kind::FILE_NAME, &[found.ok_or(missing)?])?;
         }
         let mut editor = self.editor(file.record())?;
-        editor.set_links(u16::try_from(left).unwrap_or(u16::MAX));
+        editor.set_links(u16::try_from(left).unwrap_or(u16::MAX))?;
         self.put_record(Rank::BaseRecords, editor)?;
         let mut editor = self.editor(file.record())?;
         let at = super::replace::information(&editor.view()?)?.saturating_add(layout::information_at::CHANGED);

@@ -225,7 +225,7 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
     pub fn free_record(&mut self, number: u64) -> Result<()> {
         self.space.records.free(number)?;
         let mut editor = self.editor(number)?;
-        editor.set_free();
+        editor.set_free()?;
         self.put_record(Rank::FreedRecords, editor)
     }
 

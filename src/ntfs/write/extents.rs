@@ -98,8 +98,8 @@ impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
             let attribute = attribute.find(|a| a.kind == kind && a.id == spot.id && a.lowest() == spot.lowest)?;
             let attribute = attribute.ok_or(Error::MissingAttribute { record: file.record(), kind })?;
             editor.remove(attribute.offset)?;
-            gone.push((editor.reference(), spot.id));
-            let is_empty = editor.is_empty();
+            gone.push((editor.reference()?, spot.id));
+            let is_empty = editor.is_empty()?;
             self.put_record(rank, editor)?;
             if is_empty && spot.record != file.record() {
                 self.free_record(spot.record)?;

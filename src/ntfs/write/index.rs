@@ -244,7 +244,7 @@ impl Index {
         let missing = Error::NameMissing { directory: self.file.record() };
         let (path, is_found) = self.descend(edit, key)?;
         let Some((id, at)) = path.last().copied().filter(|_| is_found) else { return Err(missing) };
-        let node = self.node_mut(id);
+        let node = self.node_mut(id)?;
         let Some(item) = node.items.get_mut(at) else { return Err(missing) };
         if read::u64_le(&item.bytes, 0).ok() != Some(file.0) {
             return Err(missing);
@@ -264,13 +264,33 @@ impl Index {
             let node = self.read(edit, vcn)?;
             self.nodes.insert(id, node);
         }
-        Ok(self.nodes.get(&id).expect("the root is read when the index is opened, a block above"))
+        self.nodes.get(&id).ok_or_else(|| self.contradiction())
     }
 
     /// Returns a node that was read before, to change it.
-    pub(super) fn node_mut(&mut self, id: Id) -> &mut Node {
+    ///
+    /// # Errors
+    /// [`Error::Field`] if it was not.
+    pub(super) fn node_mut(&mut self, id: Id) -> Result<&mut Node> {
+        let contradiction = self.contradiction();
         self.changed.insert(id);
-        self.nodes.get_mut(&id).expect("a node is read before it is changed")
+        self.nodes.get_mut(&id).ok_or(contradiction)
+    }
+
+    /// Takes an item out of a node that was read before.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if it has no such item.
+    pub(super) fn take_item(&mut self, id: Id, at: usize) -> Result<Item> {
+        let contradiction = self.contradiction();
+        let items = &mut self.node_mut(id)?.items;
+        if at < items.len() { Ok(items.remove(at)) } else { Err(contradiction) }
+    }
+
+    /// Returns the error for a tree whose nodes do not fit each other, which no node that was parsed can cause alone.
+    pub(super) fn contradiction(&self) -> Error {
+        let place = Place::IndexBlock { directory: self.file.record(), vcn: Vcn(0), byte: 0 };
+        Error::Field { place, field: "the tree of the index", actual: self.nodes.len() as u64 }
     }
 
     fn read<D: BlockDevice>(&self, edit: &Edit<'_, '_, D>, vcn: Vcn) -> Result<Node> {
@@ -388,7 +408,7 @@ impl Index {
     /// What is wrong with the record.
     pub(super) fn fits<D: BlockDevice>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<bool> {
         let reserve = if self.is_large() { ROOT_RESERVE_BYTES } else { 0 };
-        let block_bytes = self.block_bytes;
+        let (block_bytes, number) = (self.block_bytes, self.file.record());
         let node = self.node(edit, id)?;
         if id != Id::Root {
             return Ok(node.length() <= block_bytes);
@@ -397,7 +417,7 @@ impl Index {
         if node.keys() == 0 {
             return Ok(true);
         }
-        let value = node.to_root();
+        let value = node.to_root(number)?;
         let room = self.with_root(edit, &value)?.map_or(0, |editor| editor.room().saturating_add(1));
         Ok(room > reserve)
     }
@@ -418,7 +438,8 @@ impl Index {
     /// # Errors
     /// [`Error::RecordFull`].
     pub(super) fn put_root<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<bool> {
-        let value = self.node(edit, Id::Root)?.to_root();
+        let number = self.file.record();
+        let value = self.node(edit, Id::Root)?.to_root(number)?;
         match self.with_root(edit, &value)? {
             None => Ok(false),
             Some(editor) => {

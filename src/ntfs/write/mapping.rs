@@ -8,20 +8,21 @@ use crate::ntfs::runs::Run;
 /// Returns the mapping pairs of some runs, with the zero byte that ends them.
 pub(super) fn encode(runs: &[Run]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut last = 0i64;
+    let mut last = 0i128;
     for run in runs {
-        let length = signed(i64::try_from(run.clusters).expect("a volume has fewer than 2^63 clusters"));
+        let length = signed(run.clusters.into());
         let distance = match run.lcn {
             None => Vec::new(),
             Some(lcn) => {
-                let lcn = i64::try_from(lcn.0).expect("a volume has fewer than 2^63 clusters");
-                let distance = signed(lcn.wrapping_sub(last));
+                let lcn = i128::from(lcn.0);
+                let distance = signed(lcn.saturating_sub(last));
                 last = lcn;
                 distance
             }
         };
-        let sizes = distance.len() << 4 | length.len();
-        bytes.push(u8::try_from(sizes).expect("neither number has more than eight bytes"));
+        // Neither number has more than nine bytes.
+        let [sizes, ..] = (distance.len() << 4 | length.len()).to_le_bytes();
+        bytes.push(sizes);
         bytes.extend(length);
         bytes.extend(distance);
     }
@@ -30,7 +31,7 @@ pub(super) fn encode(runs: &[Run]) -> Vec<u8> {
 }
 
 /// Returns the fewest little-endian bytes that hold a number with its sign: at least one.
-fn signed(number: i64) -> Vec<u8> {
+fn signed(number: i128) -> Vec<u8> {
     let mut bytes = number.to_le_bytes().to_vec();
     while let [.., before, last] = bytes.as_slice() {
         let is_negative = before & 0x80 != 0;
@@ -60,7 +61,7 @@ mod tests {
         assert_eq!(signed(128), [128, 0]);
         assert_eq!(signed(-128), [128]);
         assert_eq!(signed(-129), [0x7f, 0xff]);
-        assert_eq!(signed(i64::MIN).len(), 8);
+        assert_eq!(signed(i64::MIN.into()).len(), 8);
     }
 
     #[test]

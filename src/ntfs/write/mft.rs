@@ -36,7 +36,7 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
         };
         let (sequence, update_sequence) = self.numbers_of_free(number)?;
         self.is_fresh(number);
-        Ok(Editor::blank(number, self.view.geometry.record_bytes, sequence, update_sequence))
+        Editor::blank(number, self.view.geometry.record_bytes, sequence, update_sequence)
     }
 
     /// Returns the sequence number and the update sequence number of a free record.
@@ -85,7 +85,7 @@ impl<D: BlockDevice> Edit<'_, '_, D> {
         self.view.mft = self.whole_mft(mft)?;
         for number in records..total {
             self.is_fresh(number);
-            self.put_record(Rank::NewRecords, Editor::blank(number, self.view.geometry.record_bytes, 1, 0))?;
+            self.put_record(Rank::NewRecords, Editor::blank(number, self.view.geometry.record_bytes, 1, 0)?)?;
         }
         Ok(())
     }

@@ -3,10 +3,14 @@
 //! Facts: INDEX_HEADER, INDEX_ENTRY; a node ends with an item without a key; with children, each item's last eight
 //! bytes are the VCN of the child whose keys are smaller.
 
+use zerocopy::{FromZeros, IntoBytes};
+
 use super::layout::entry_at;
 use crate::base::{Vcn, read};
 use crate::ntfs::error::Place;
-use crate::ntfs::layout::{IndexBlock, IndexEntry, IndexHeader, STRIDE_BYTES, entry_flag, view};
+use crate::ntfs::layout::{
+    INDEX_BLOCK_HEADER, IndexBlock, IndexEntry, IndexHeader, MultiSectorHeader, STRIDE_BYTES, entry_flag, view,
+};
 use crate::ntfs::{Error, Result};
 
 /// An entry of an index.
@@ -21,10 +25,14 @@ pub(super) struct Item {
 impl Item {
     /// Returns the item that ends a node.
     pub fn last(child: Option<Vcn>) -> Self {
-        let mut bytes = vec![0; size_of::<IndexEntry>()];
-        put(&mut bytes, entry_at::LENGTH, 16);
-        put(&mut bytes, entry_at::FLAGS, entry_flag::LAST);
-        Self { bytes, child }
+        let entry = IndexEntry {
+            reference: 0.into(),
+            length: 16.into(),
+            key_length: 0.into(),
+            flags: entry_flag::LAST.into(),
+            reserved: 0.into(),
+        };
+        Self { bytes: entry.as_bytes().to_vec(), child }
     }
 
     /// Returns the length on the disk.
@@ -44,18 +52,22 @@ impl Item {
         read::slice_mut(&mut self.bytes, entry_at::KEY, length).unwrap_or_default()
     }
 
-    fn append_to(&self, bytes: &mut Vec<u8>) {
+    /// Appends the entry; `None` if it is too long for one, or has no header.
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Option<()> {
         let start = bytes.len();
         bytes.extend(&self.bytes);
-        let Some(child) = self.child else { return };
+        let Some(child) = self.child else { return Some(()) };
         bytes.extend(child.0.to_le_bytes());
-        let entry = bytes.get_mut(start..).unwrap_or_default();
-        let length = u16::try_from(entry.len()).expect("an entry has a length of 16 bits, and room for a child");
-        put(entry, entry_at::LENGTH, length);
-        let flags = read::u16_le(entry, entry_at::FLAGS).expect("an entry has a header");
-        put(entry, entry_at::FLAGS, flags | entry_flag::NODE);
+        let entry = bytes.get_mut(start..)?;
+        let length = u16::try_from(entry.len()).ok()?;
+        read::put_u16_le(entry, entry_at::LENGTH, length).ok()?;
+        let flags = read::u16_le(entry, entry_at::FLAGS).ok()?;
+        read::put_u16_le(entry, entry_at::FLAGS, flags | entry_flag::NODE).ok()
     }
 }
+
+/// Where the update sequence array of a block begins: behind its header.
+const UPDATE_SEQUENCE_OF_BLOCK: u16 = 0x28;
 
 /// The largest entry: its length has 16 bits, and a child may come to it.
 const MOST_ITEM_BYTES: usize = 0xff00;
@@ -112,11 +124,11 @@ impl Node {
             let (body, child) = whole.split_at_checked(length.saturating_sub(child_bytes)).unwrap_or((whole, &[]));
             let child = has_children.then(|| read::u64_le(child, 0)).transpose().map_err(place.cut())?.map(Vcn);
             let mut body = body.to_vec();
-            let short = u16::try_from(body.len()).expect("shorter than a length of 16 bits");
-            put(&mut body, entry_at::LENGTH, short);
-            put(&mut body, entry_at::FLAGS, flags & !entry_flag::NODE);
+            let mut put = |at, value| read::put_u16_le(&mut body, at, value).map_err(place.cut());
+            put(entry_at::LENGTH, entry.length.get().saturating_sub(if has_children { 8 } else { 0 }))?;
+            put(entry_at::FLAGS, flags & !entry_flag::NODE)?;
             if is_last {
-                put(&mut body, entry_at::KEY_LENGTH, 0);
+                put(entry_at::KEY_LENGTH, 0)?;
             }
             items.push(Item { bytes: body, child });
             at = at.saturating_add(length);
@@ -132,15 +144,22 @@ impl Node {
 
     /// Makes an empty block.
     pub fn block(vcn: Vcn, block_bytes: usize) -> Self {
-        let header = crate::ntfs::layout::INDEX_BLOCK_HEADER;
-        let array = size_of::<IndexBlock>();
-        let count = (block_bytes / STRIDE_BYTES).saturating_add(1);
-        let mut prefix = vec![0; array.saturating_add(count.saturating_mul(2)).next_multiple_of(8)];
-        read::put(&mut prefix, 0, b"INDX").expect("a block has a header");
-        put(&mut prefix, 4, u16::try_from(array).expect("0x28"));
-        put(&mut prefix, 6, u16::try_from(count).expect("a block has at most 128 strides"));
-        read::put_u64_le(&mut prefix, 0x10, vcn.0).expect("a block has a header");
-        Self { prefix, header, items: vec![Item::last(None)] }
+        // A block has at most 128 strides.
+        let count = u16::try_from(block_bytes / STRIDE_BYTES).unwrap_or(u16::MAX).saturating_add(1);
+        let block = IndexBlock {
+            multi_sector: MultiSectorHeader {
+                signature: *b"INDX",
+                usa_offset: UPDATE_SEQUENCE_OF_BLOCK.into(),
+                usa_count: count.into(),
+            },
+            lsn: 0.into(),
+            vcn: vcn.0.into(),
+            header: IndexHeader::new_zeroed(),
+        };
+        let mut prefix = block.as_bytes().to_vec();
+        let array = usize::from(count).saturating_mul(2);
+        prefix.resize(prefix.len().saturating_add(array).next_multiple_of(8), 0);
+        Self { prefix, header: INDEX_BLOCK_HEADER, items: vec![Item::last(None)] }
     }
 
     /// Makes a root; `head` is what stands before INDEX_HEADER.
@@ -164,8 +183,11 @@ impl Node {
     }
 
     /// Returns the node as the value of an INDEX_ROOT.
-    pub fn to_root(&self) -> Vec<u8> {
-        self.to_bytes(self.length())
+    ///
+    /// # Errors
+    /// [`Error::IndexFull`] if an entry is too long for its length field.
+    pub fn to_root(&self, file: u64) -> Result<Vec<u8>> {
+        self.to_bytes(self.length()).ok_or(Error::IndexFull { record: file })
     }
 
     /// Returns the node as a block, whose fixups are to be made.
@@ -176,32 +198,25 @@ impl Node {
         if self.length() > block_bytes {
             return Err(Error::IndexFull { record: file });
         }
-        Ok(self.to_bytes(block_bytes))
+        self.to_bytes(block_bytes).ok_or(Error::IndexFull { record: file })
     }
 
-    fn to_bytes(&self, length: usize) -> Vec<u8> {
+    fn to_bytes(&self, length: usize) -> Option<Vec<u8>> {
         let mut bytes = self.prefix.clone();
-        self.items.iter().for_each(|item| item.append_to(&mut bytes));
+        self.items.iter().try_for_each(|item| item.append_to(&mut bytes))?;
         let fields = [
             (0, self.prefix.len().saturating_sub(self.header)),
             (4, bytes.len().saturating_sub(self.header)),
             (8, length.saturating_sub(self.header)),
         ];
         for (at, value) in fields {
-            let value = u32::try_from(value).expect("a node has at most 64 KiB");
-            read::put_u32_le(&mut bytes, self.header.saturating_add(at), value).expect("the prefix holds the header");
+            read::put_u32_le(&mut bytes, self.header.saturating_add(at), u32::try_from(value).ok()?).ok()?;
         }
-        let flags = self.header.saturating_add(12);
-        let old = read::u8(&bytes, flags).expect("the prefix holds the header");
-        let new = old & !1 | u8::from(self.has_children());
-        read::put(&mut bytes, flags, &[new]).expect("the prefix holds the header");
+        let flags = bytes.get_mut(self.header.saturating_add(12))?;
+        *flags = *flags & !1 | u8::from(self.has_children());
         bytes.resize(length, 0);
-        bytes
+        Some(bytes)
     }
-}
-
-fn put(bytes: &mut [u8], at: usize, value: u16) {
-    read::put_u16_le(bytes, at, value).expect("the structure has its header");
 }
 
 #[cfg(test)]
@@ -214,8 +229,8 @@ pub(super) mod tests {
     pub fn item(key: &[u8], child: Option<u64>) -> Item {
         let length = (16 + key.len()).next_multiple_of(8);
         let mut bytes = vec![0; length];
-        put(&mut bytes, 8, length as u16);
-        put(&mut bytes, 10, key.len() as u16);
+        read::put_u16_le(&mut bytes, 8, length as u16).unwrap();
+        read::put_u16_le(&mut bytes, 10, key.len() as u16).unwrap();
         bytes[16..16 + key.len()].copy_from_slice(key);
         Item { bytes, child: child.map(Vcn) }
     }
@@ -234,7 +249,7 @@ pub(super) mod tests {
         }
         let mut root = Node::root(&[9; 16]);
         root.items.insert(0, item(b"k", None));
-        let bytes = root.to_root();
+        let bytes = root.to_root(40).unwrap();
         assert_eq!(bytes.len(), 16 + 16 + 24 + 16);
         assert_eq!(Node::parse(&bytes, 16, PLACE).unwrap().items, root.items);
     }
@@ -243,7 +258,7 @@ pub(super) mod tests {
     fn a_node_that_contradicts_itself_is_an_error() {
         let mut node = Node::root(&[0; 16]);
         node.items.insert(0, item(b"key", None));
-        let good = node.to_root();
+        let good = node.to_root(40).unwrap();
         for at in 16..good.len() {
             for value in [0u8, 1, 7, 0x7f, 0xff] {
                 let mut bad = good.clone();

@@ -44,26 +44,32 @@ impl Editor {
     }
 
     /// Makes an empty record of `length` bytes that is not in use.
-    pub fn blank(number: u64, length: usize, sequence: u16, update_sequence: u16) -> Self {
-        let mut bytes = vec![0; length];
+    ///
+    /// # Errors
+    /// [`Error::Cut`] and [`Error::Field`] if no record can be as long as that.
+    pub fn blank(number: u64, length: usize, sequence: u16, update_sequence: u16) -> Result<Self> {
         let count = length.checked_div(STRIDE_BYTES).unwrap_or(0).saturating_add(1);
         let array = size_of::<FileRecordHeader>();
         let first = array.saturating_add(count.saturating_mul(2)).next_multiple_of(8);
-        let small = |number: usize| u16::try_from(number).expect("a record has at most 4096 bytes");
-        let mut put =
-            |at: usize, field: &[u8]| read::put(&mut bytes, at, field).expect("a record has 512 bytes or more");
-        put(0, &Record::SIGNATURE);
-        put(record_at::USA_OFFSET, &small(array).to_le_bytes());
-        put(record_at::USA_COUNT, &small(count).to_le_bytes());
-        put(record_at::SEQUENCE, &sequence.to_le_bytes());
-        put(record_at::ATTRIBUTES, &small(first).to_le_bytes());
-        put(record_at::ALLOCATED, &u32::from(small(length)).to_le_bytes());
-        let low = number.to_le_bytes();
-        put(record_at::NUMBER, low.get(..4).expect("four of eight bytes"));
-        put(array, &update_sequence.to_le_bytes());
-        let mut editor = Self { number, bytes, end: first };
-        editor.seal();
-        editor
+        let mut editor = Self { number, bytes: vec![0; length], end: first };
+        let small = |number: usize| {
+            let place = Place::Record { record: editor.number, byte: record_at::ALLOCATED };
+            let actual = number as u64;
+            u16::try_from(number).map_err(|_| Error::Field { place, field: "the length of the record", actual })
+        };
+        let (array_at, count, first, length) = (small(array)?, small(count)?, small(first)?, small(length)?);
+        // A record tells the lower half of its number.
+        let [a, b, c, d, ..] = number.to_le_bytes();
+        editor.put(0, &Record::SIGNATURE)?;
+        editor.put_u16(record_at::USA_OFFSET, array_at)?;
+        editor.put_u16(record_at::USA_COUNT, count)?;
+        editor.put_u16(record_at::SEQUENCE, sequence)?;
+        editor.put_u16(record_at::ATTRIBUTES, first)?;
+        editor.put_u16(record_at::ALLOCATED, length)?;
+        editor.put(record_at::NUMBER, &[a, b, c, d])?;
+        editor.put_u16(array, update_sequence)?;
+        editor.seal()?;
+        Ok(editor)
     }
 
     pub fn number(&self) -> u64 {
@@ -80,8 +86,11 @@ impl Editor {
     }
 
     /// Tells whether the record has no attribute left.
-    pub fn is_empty(&self) -> bool {
-        usize::from(self.u16(record_at::ATTRIBUTES)) == self.end
+    ///
+    /// # Errors
+    /// [`Error::Cut`].
+    pub fn is_empty(&self) -> Result<bool> {
+        Ok(usize::from(self.u16(record_at::ATTRIBUTES)?) == self.end)
     }
 
     /// Puts an attribute into its place, and returns its number.
@@ -89,15 +98,15 @@ impl Editor {
     /// # Errors
     /// [`Error::RecordFull`]; what is wrong with the attributes that are there.
     pub fn insert(&mut self, upcase: &Upcase, mut attribute: Vec<u8>) -> Result<u16> {
-        let id = self.u16(record_at::NEXT_ID);
+        let id = self.u16(record_at::NEXT_ID)?;
         // The number 0xFFFF would leave no next one.
         if id == NO_ID {
             return Err(Error::RecordFull { record: self.number, needed: attribute.len(), room: 0 });
         }
         let at = self.place_of(upcase, &attribute)?;
-        read::put_u16_le(&mut attribute, attribute_at::ID, id).expect("an attribute has a header");
+        read::put_u16_le(&mut attribute, attribute_at::ID, id).map_err(self.place(at).cut())?;
         self.splice(at, 0, &attribute)?;
-        self.put_u16(record_at::NEXT_ID, id.saturating_add(1));
+        self.put_u16(record_at::NEXT_ID, id.saturating_add(1))?;
         Ok(id)
     }
 
@@ -110,7 +119,7 @@ impl Editor {
         let length = self.length_at(offset)?;
         for at in [attribute_at::FLAGS, attribute_at::ID] {
             let field = read::u16_le(&self.bytes, offset.saturating_add(at)).map_err(place.cut())?;
-            read::put_u16_le(&mut attribute, at, field).expect("an attribute has a header");
+            read::put_u16_le(&mut attribute, at, field).map_err(place.cut())?;
         }
         self.splice(offset, length, &attribute)
     }
@@ -133,31 +142,44 @@ impl Editor {
         read::put(&mut self.bytes, at, bytes).map_err(place.cut())
     }
 
-    pub fn set_links(&mut self, links: u16) {
-        self.put_u16(record_at::LINK_COUNT, links);
+    /// Writes the number of names.
+    ///
+    /// # Errors
+    /// [`Error::Cut`].
+    pub fn set_links(&mut self, links: u16) -> Result<()> {
+        self.put_u16(record_at::LINK_COUNT, links)
     }
 
     /// Marks the record as used by a file, or by a directory.
-    pub fn set_used(&mut self, is_directory: bool) {
+    ///
+    /// # Errors
+    /// [`Error::Cut`].
+    pub fn set_used(&mut self, is_directory: bool) -> Result<()> {
         let directory = if is_directory { record_flag::DIRECTORY } else { 0 };
-        self.put_u16(record_at::FLAGS, record_flag::IN_USE | directory);
+        self.put_u16(record_at::FLAGS, record_flag::IN_USE | directory)
     }
 
     /// Marks the record as free: whoever still refers to it finds another sequence number.
-    pub fn set_free(&mut self) {
-        let flags = self.u16(record_at::FLAGS) & !record_flag::IN_USE;
-        self.put_u16(record_at::FLAGS, flags);
-        let next = match self.u16(record_at::SEQUENCE).wrapping_add(1) {
+    ///
+    /// # Errors
+    /// [`Error::Cut`].
+    pub fn set_free(&mut self) -> Result<()> {
+        let flags = self.u16(record_at::FLAGS)? & !record_flag::IN_USE;
+        self.put_u16(record_at::FLAGS, flags)?;
+        let next = match self.u16(record_at::SEQUENCE)?.wrapping_add(1) {
             // 0 stands for a reference that does not care.
             0 => 1,
             next => next,
         };
-        self.put_u16(record_at::SEQUENCE, next);
+        self.put_u16(record_at::SEQUENCE, next)
     }
 
     /// Returns the reference that leads to the record.
-    pub fn reference(&self) -> Reference {
-        Reference::new(self.number, self.u16(record_at::SEQUENCE))
+    ///
+    /// # Errors
+    /// [`Error::Cut`].
+    pub fn reference(&self) -> Result<Reference> {
+        Ok(Reference::new(self.number, self.u16(record_at::SEQUENCE)?))
     }
 
     /// Replaces `length` bytes at `at`, moves what is behind, and seals the end.
@@ -178,17 +200,15 @@ impl Editor {
         if let Some(stale) = self.bytes.get_mut(self.end..stale) {
             stale.fill(0);
         }
-        self.seal();
-        Ok(())
+        self.seal()
     }
 
     /// Writes the end mark and the used size.
-    fn seal(&mut self) {
-        let used = self.end.saturating_add(END_BYTES);
-        read::put_u32_le(&mut self.bytes, self.end, kind::END).expect("room for the end mark is always kept");
-        read::put_u32_le(&mut self.bytes, self.end.saturating_add(4), 0).expect("room for the end mark is always kept");
-        let used = u32::try_from(used).expect("a record has at most 4096 bytes");
-        read::put_u32_le(&mut self.bytes, record_at::USED, used).expect("a record has a header");
+    fn seal(&mut self) -> Result<()> {
+        let full = Error::RecordFull { record: self.number, needed: END_BYTES, room: 0 };
+        let used = u32::try_from(self.end.saturating_add(END_BYTES)).map_err(|_| full)?;
+        self.put(self.end, &u64::from(kind::END).to_le_bytes())?;
+        self.put(record_at::USED, &used.to_le_bytes())
     }
 
     /// Returns where an attribute belongs: behind all that are not greater.
@@ -232,12 +252,12 @@ impl Editor {
         Place::Record { record: self.number, byte }
     }
 
-    fn u16(&self, at: usize) -> u16 {
-        read::u16_le(&self.bytes, at).expect("a record has a header")
+    fn u16(&self, at: usize) -> Result<u16> {
+        read::u16_le(&self.bytes, at).map_err(self.place(at).cut())
     }
 
-    fn put_u16(&mut self, at: usize, value: u16) {
-        read::put_u16_le(&mut self.bytes, at, value).expect("a record has a header");
+    fn put_u16(&mut self, at: usize, value: u16) -> Result<()> {
+        self.put(at, &value.to_le_bytes())
     }
 }
 
@@ -260,7 +280,7 @@ mod tests {
     #[test]
     fn attributes_are_kept_in_order_and_the_used_size_counts_the_end_mark() {
         let upcase = Upcase::ascii();
-        let mut editor = Editor::blank(40, 1024, 3, 1);
+        let mut editor = Editor::blank(40, 1024, 3, 1).unwrap();
         assert_eq!((editor.end, editor.bytes[0x18]), (0x38, 0x40));
         for kind in [0x80, 0x10, 0x30, 0x30] {
             editor.insert(&upcase, resident(kind, &[], b"some value", false)).unwrap();
@@ -277,7 +297,7 @@ mod tests {
 
     #[test]
     fn an_attribute_that_does_not_fit_changes_nothing() {
-        let mut editor = Editor::blank(40, 512, 1, 1);
+        let mut editor = Editor::blank(40, 512, 1, 1).unwrap();
         let before = editor.bytes.clone();
         let answer = editor.insert(&Upcase::ascii(), resident(0x80, &[], &[1; 500], false));
         assert!(matches!(answer, Err(Error::RecordFull { record: 40, .. })));
@@ -290,11 +310,11 @@ mod tests {
     #[test]
     fn a_freed_record_has_another_sequence_number_but_never_zero() {
         for (old, new) in [(1, 2), (0xfffe, 0xffff), (0xffff, 1)] {
-            let mut editor = Editor::blank(40, 1024, old, 1);
-            editor.set_used(true);
+            let mut editor = Editor::blank(40, 1024, old, 1).unwrap();
+            editor.set_used(true).unwrap();
             assert!(editor.view().unwrap().is_directory());
-            editor.set_free();
-            assert_eq!(editor.reference().sequence(), new);
+            editor.set_free().unwrap();
+            assert_eq!(editor.reference().unwrap().sequence(), new);
             assert!(!editor.view().unwrap().is_in_use());
         }
     }

@@ -278,10 +278,8 @@ fn next_place(end: u64, length: u64) -> u64 {
 
 /// Returns the hash by which `$SDH` finds a descriptor.
 fn hash(descriptor: &[u8]) -> u32 {
-    descriptor.chunks_exact(4).fold(0u32, |hash, word| {
-        let word = read::u32_le(word, 0).expect("four bytes");
-        word.wrapping_add(hash.rotate_left(3))
-    })
+    let (words, _) = descriptor.as_chunks();
+    words.iter().fold(0u32, |hash, word| u32::from_le_bytes(*word).wrapping_add(hash.rotate_left(3)))
 }
 
 /// Checks that a descriptor is self-relative, and that its parts lie in it.

@@ -33,8 +33,12 @@ impl Index {
         if is_found {
             return Err(Error::NameTaken { directory: self.file.record() });
         }
-        let (id, at) = path.last().copied().expect("a way has at least the root");
-        self.node_mut(id).items.insert(at, item);
+        let (id, at) = path.last().copied().ok_or_else(|| self.contradiction())?;
+        let items = &mut self.node_mut(id)?.items;
+        if at > items.len() {
+            return Err(self.contradiction());
+        }
+        items.insert(at, item);
         self.settle(edit, path)
     }
 
@@ -48,7 +52,7 @@ impl Index {
         let Some((id, at)) = path.last().copied().filter(|_| is_found) else { return Err(missing) };
         let child = self.node(edit, id)?.items.get(at).and_then(|item| item.child);
         let Some(child) = child else {
-            let item = self.node_mut(id).items.remove(at);
+            let item = self.take_item(id, at)?;
             self.drop_empty(edit, path)?;
             return Ok(item);
         };
@@ -64,9 +68,10 @@ impl Index {
             }
         }
         let before = self.node(edit, next)?.keys().checked_sub(1).ok_or(missing)?;
-        let moved = self.node_mut(next).items.remove(before);
+        let moved = self.take_item(next, before)?;
         let key = moved.key().to_vec();
-        let place = self.node_mut(id).items.get_mut(at).expect("the item was found there");
+        let contradiction = self.contradiction();
+        let place = self.node_mut(id)?.items.get_mut(at).ok_or(contradiction)?;
         let item = Item { bytes: std::mem::replace(&mut place.bytes, moved.bytes), child: None };
         self.drop_empty(edit, path)?;
         // The item that moved up may be longer than the one that went.
@@ -90,7 +95,7 @@ impl Index {
                     path = vec![(Id::Root, 0), (Id::Block(child), 0)];
                 }
                 Id::Block(vcn) => {
-                    let (parent, at) = path.last().copied().expect("a block has a parent");
+                    let (parent, at) = path.last().copied().ok_or_else(|| self.contradiction())?;
                     self.split(edit, vcn, parent, at)?;
                 }
             }
@@ -106,14 +111,14 @@ impl Index {
         if self.node(edit, Id::Root)?.keys() == 0 {
             return Ok(false);
         }
-        let items = std::mem::replace(&mut self.node_mut(Id::Root).items, vec![Item::last(Some(Vcn(0)))]);
+        let items = std::mem::replace(&mut self.node_mut(Id::Root)?.items, vec![Item::last(Some(Vcn(0)))]);
         // The record gets its room before the runs of the block need it; the child is not right yet.
         if !self.put_root(edit)? {
             return Err(Error::RecordFull { record: self.file.record(), needed: 24, room: 0 });
         }
         let vcn = self.take_block(edit)?;
-        self.node_mut(Id::Block(vcn)).items = items;
-        self.node_mut(Id::Root).items = vec![Item::last(Some(vcn))];
+        self.node_mut(Id::Block(vcn))?.items = items;
+        self.node_mut(Id::Root)?.items = vec![Item::last(Some(vcn))];
         Ok(true)
     }
 
@@ -121,16 +126,17 @@ impl Index {
         let full = Error::IndexFull { record: self.file.record() };
         let middle = middle(self.node(edit, Id::Block(vcn))?).ok_or(full)?;
         let new = self.take_block(edit)?;
-        let node = self.node_mut(Id::Block(vcn));
+        let (no_middle, no_parent) = (self.contradiction(), self.contradiction());
+        let node = self.node_mut(Id::Block(vcn))?;
         let upper = node.items.split_off(middle.saturating_add(1));
-        let mut item = node.items.pop().expect("the middle item is not the first");
+        let mut item = node.items.pop().ok_or(no_middle)?;
         node.items.push(Item::last(item.child));
         item.child = Some(vcn);
-        self.node_mut(Id::Block(new)).items = upper;
-        let above = self.node_mut(parent);
+        self.node_mut(Id::Block(new))?.items = upper;
+        let above = self.node_mut(parent)?;
+        // The item that led to the block now leads to its upper half.
+        above.items.get_mut(at).ok_or(no_parent)?.child = Some(new);
         above.items.insert(at, item);
-        let behind = above.items.get_mut(at.saturating_add(1)).expect("the item that led to the block is behind");
-        behind.child = Some(new);
         for id in [Id::Block(vcn), Id::Block(new)] {
             if !self.fits(edit, id)? {
                 return Err(Error::IndexFull { record: self.file.record() });
@@ -148,12 +154,13 @@ impl Index {
         // Each turn goes one level up.
         loop {
             let Id::Block(vcn) = id else {
-                self.node_mut(Id::Root).items = vec![Item::last(None)];
+                self.node_mut(Id::Root)?.items = vec![Item::last(None)];
                 return Ok(());
             };
             self.free_block(vcn);
-            let (parent, at) = path.pop().expect("a block has a parent");
-            let node = self.node_mut(parent);
+            let contradiction = self.contradiction();
+            let Some((parent, at)) = path.pop() else { return Err(contradiction) };
+            let node = self.node_mut(parent)?;
             if node.keys() == 0 {
                 id = parent;
                 continue;
@@ -162,8 +169,7 @@ impl Index {
                 node.items.remove(at)
             } else {
                 let item = node.items.remove(at.saturating_sub(1));
-                let last = node.items.last_mut().expect("a node has an item that ends it");
-                last.child = item.child;
+                node.items.last_mut().ok_or(contradiction)?.child = item.child;
                 item
             };
             return self.insert(edit, Item { bytes: item.bytes, child: None });

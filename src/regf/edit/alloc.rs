@@ -88,7 +88,7 @@ impl Transaction<'_> {
                 self.space().take(needed)
             }
         };
-        let (at, found) = found.expect("a new bin has one free cell that is large enough");
+        let (at, found) = found.ok_or(Error::TooLarge { actual: u64::from(needed) })?;
         let rest = found.saturating_sub(needed);
         if rest > 0 {
             let behind = at.saturating_add(needed);

@@ -179,6 +179,7 @@ pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Writt
         }
     }
     user.set_name(to);
+    let content = user.encode().map_err(&failed)?;
     let (cell, touched) = stored::as_one(sam, |hive| {
         let mut touched = Touched::default();
         let deleted = hive.delete_key(&format!(r"{NAMES}\{before}"), now).map_err(stored::broken(SAM))?;
@@ -187,7 +188,7 @@ pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Writt
         }
         touched.add(deleted);
         touched.add(Some(stored::write(hive, SAM, (&format!(r"{NAMES}\{to}"), ""), (rid, &[]), now)?));
-        let edit = stored::write(hive, SAM, (&path, "V"), (value.kind, &user.encode()), now)?;
+        let edit = stored::write(hive, SAM, (&path, "V"), (value.kind, &content), now)?;
         let cell = edit.cell;
         touched.add(Some(edit));
         Ok((cell, touched))

@@ -4,18 +4,14 @@
 //! 2.2.1.12, which are other bits than those of the directory's userAccountControl). Counters, the tail that no Windows
 //! ever cleared, and bits that are not named here are kept.
 
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
 use super::super::Unusable;
 use super::super::unusable::Structure;
-use crate::base::read;
 use crate::base::time::FileTime;
 
-/// The bytes of the value.
-const LEN: usize = 80;
 const REVISIONS: [u32; 2] = [0x0001_0002, 0x0001_0003];
-const PASSWORD_LAST_SET: usize = 0x18;
-const ACCOUNT_EXPIRES: usize = 0x20;
-const RID: usize = 0x30;
-const CONTROL: usize = 0x38;
 
 /// A bit of an account's control word.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,9 +29,18 @@ pub enum Control {
 }
 
 /// The fixed part of an account.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq, Unaligned)]
+#[repr(C)]
 pub struct UserF {
-    bytes: [u8; LEN],
+    revision: U32,
+    counters: [u8; 20],
+    password_last_set: U64,
+    account_expires: U64,
+    last_bad_password: U64,
+    rid: U32,
+    primary_group: U32,
+    control: U32,
+    rest: [u8; 20],
 }
 
 impl UserF {
@@ -45,27 +50,26 @@ impl UserF {
     /// [`Unusable::Malformed`] if it is of another length or an unknown revision.
     pub fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
         let malformed = |field| Structure::UserF.malformed(0, field, bytes.len());
-        let bytes: [u8; LEN] = bytes.try_into().map_err(|_| malformed("length"))?;
-        let revision = read::u32_le(&bytes, 0).map_err(|_| malformed("length"))?;
-        if !REVISIONS.contains(&revision) {
+        let user = Self::read_from_bytes(bytes).map_err(|_| malformed("length"))?;
+        if !REVISIONS.contains(&user.revision.get()) {
             return Err(malformed("revision"));
         }
-        Ok(Self { bytes })
+        Ok(user)
     }
 
     /// Returns the value, every byte as it was read but the bits that were set.
     pub fn encode(&self) -> &[u8] {
-        &self.bytes
+        self.as_bytes()
     }
 
     /// Returns the relative identifier.
     pub fn rid(&self) -> u32 {
-        self.word(RID)
+        self.rid.get()
     }
 
     /// Returns the control word, with bits that have no name here.
     pub fn control(&self) -> u32 {
-        self.word(CONTROL)
+        self.control.get()
     }
 
     /// Tells whether a bit of the control word is set.
@@ -77,25 +81,17 @@ impl UserF {
     pub fn set(&mut self, bit: Control, on: bool) {
         let others = self.control() & !(bit as u32);
         let all = if on { others | bit as u32 } else { others };
-        read::put_u32_le(&mut self.bytes, CONTROL, all).expect("the control word lies inside the value");
+        self.control.set(all);
     }
 
     /// Returns when the password was last set; none if it never was, or must be changed at the next logon.
     pub fn password_last_set(&self) -> Option<FileTime> {
-        Some(self.time(PASSWORD_LAST_SET)).filter(|time| time.0 != 0)
+        Some(FileTime(self.password_last_set.get())).filter(|time| time.0 != 0)
     }
 
     /// Returns when the account ends; none if it never does.
     pub fn account_expires(&self) -> Option<FileTime> {
-        Some(self.time(ACCOUNT_EXPIRES)).filter(|time| time.0 != 0 && time.0 < i64::MAX.cast_unsigned())
-    }
-
-    fn word(&self, at: usize) -> u32 {
-        read::u32_le(&self.bytes, at).expect("the fields lie inside the value")
-    }
-
-    fn time(&self, at: usize) -> FileTime {
-        FileTime(read::u64_le(&self.bytes, at).expect("the fields lie inside the value"))
+        Some(FileTime(self.account_expires.get())).filter(|time| time.0 != 0 && time.0 < i64::MAX.cast_unsigned())
     }
 }
 

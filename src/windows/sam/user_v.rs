@@ -68,15 +68,20 @@ impl UserV {
     }
 
     /// Returns the value.
-    pub fn encode(&self) -> Vec<u8> {
+    ///
+    /// # Errors
+    /// [`Unusable::Malformed`] if its parts are too long for its length fields.
+    pub fn encode(&self) -> Result<Vec<u8>, Unusable> {
         let (mut table, mut parts) = (Vec::with_capacity(TABLE_BYTES), Vec::new());
-        let word = |length: usize| u32::try_from(length).expect("a hive's value is shorter than 4 GiB").to_le_bytes();
         for slot in &self.slots {
-            table.extend([word(parts.len()), word(slot.data.len()), slot.extra.to_le_bytes()].concat());
+            let too_long = Structure::UserV.malformed(table.len(), "length", slot.data.len());
+            let place = u32::try_from(parts.len()).ok().zip(u32::try_from(slot.data.len()).ok());
+            let (at, length) = place.ok_or(too_long)?;
+            table.extend([at.to_le_bytes(), length.to_le_bytes(), slot.extra.to_le_bytes()].concat());
             parts.extend_from_slice(&slot.data);
             parts.extend_from_slice(&slot.padding);
         }
-        [table, parts].concat()
+        Ok([table, parts].concat())
     }
 
     /// Returns the account's name.
@@ -137,7 +142,7 @@ mod tests {
             let missing = part.len().next_multiple_of(4) - part.len();
             Slot { data: part.to_vec(), padding: vec![filler; missing], extra: part.len() as u32 ^ 0xffff }
         };
-        UserV { slots: parts.iter().map(slot).collect() }.encode()
+        UserV { slots: parts.iter().map(slot).collect() }.encode().unwrap()
     }
 
     fn usual(name: &[u8]) -> Vec<u8> {
@@ -154,7 +159,7 @@ mod tests {
             assert_eq!(user.name().unwrap(), old);
             let original = user.clone();
             user.set_name(new);
-            let again = UserV::decode(&user.encode()).unwrap();
+            let again = UserV::decode(&user.encode().unwrap()).unwrap();
             assert_eq!((again.name().unwrap(), &again), (new.to_owned(), &user));
             for (number, (old, new)) in original.slots.iter().zip(&again.slots).enumerate() {
                 assert!(number == NAME || old == new, "{number}");
@@ -162,7 +167,7 @@ mod tests {
             user.set_name(old);
             let same_padding = (utf16::encode(old).len() + utf16::encode(new).len()).is_multiple_of(4);
             assert!(!same_padding || user == original);
-            assert_eq!(user.encode().len(), original.encode().len());
+            assert_eq!(user.encode().unwrap().len(), original.encode().unwrap().len());
         }
     }
 
@@ -196,7 +201,7 @@ mod tests {
                 Slot { data, padding: vec![filler; missing], extra }
             };
             let user = UserV { slots: parts.into_iter().map(slot).collect() };
-            let bytes = user.encode();
+            let bytes = user.encode().unwrap();
             prop_assert_eq!(UserV::decode(&bytes), Ok(user.clone()));
             for text in [user.name(), user.full_name(), user.comment()] {
                 prop_assert!(text.is_ok() || text.is_err_and(|error| error.code() == "E-SAM-USER"));

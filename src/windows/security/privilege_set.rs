@@ -39,14 +39,18 @@ impl PrivilegeSet {
     }
 
     /// Returns the value.
-    pub fn encode(&self) -> Vec<u8> {
-        let count = u32::try_from(self.entries.len()).expect("a hive's value holds fewer than 2^32 privileges");
+    ///
+    /// # Errors
+    /// [`Unusable::Malformed`] if it holds more privileges than its field counts.
+    pub fn encode(&self) -> Result<Vec<u8>, Unusable> {
+        let too_many = |_| Structure::PrivilegeSet.malformed(0, "count", self.entries.len());
+        let count = u32::try_from(self.entries.len()).map_err(too_many)?;
         let mut bytes = [count.to_le_bytes(), self.control.to_le_bytes()].concat();
         for (luid, attributes) in &self.entries {
             bytes.extend(luid.to_le_bytes());
             bytes.extend(attributes.to_le_bytes());
         }
-        bytes
+        Ok(bytes)
     }
 
     /// Tells whether nothing is in the set.
@@ -89,7 +93,7 @@ mod tests {
         for luid in [8, 17, 1 << 40] {
             set.insert(luid);
         }
-        let good = set.encode();
+        let good = set.encode().unwrap();
         assert_eq!(good.len(), 44);
         for length in 0..good.len() {
             assert_eq!(PrivilegeSet::decode(&good[..length]).unwrap_err().code(), "E-LSA-ACCOUNT", "{length}");
@@ -108,14 +112,14 @@ mod tests {
             control: u32, entries in proptest::collection::vec((0u64..64, any::<u32>()), 0..40), luid in 0u64..64,
         ) {
             let set = PrivilegeSet { control, entries };
-            let bytes = set.encode();
+            let bytes = set.encode().unwrap();
             prop_assert_eq!(PrivilegeSet::decode(&bytes), Ok(set.clone()));
             let mut changed = set.clone();
             changed.insert(luid);
             prop_assert!(changed.contains(luid));
             if !set.contains(luid) {
                 changed.remove(luid);
-                prop_assert_eq!(changed.encode(), bytes);
+                prop_assert_eq!(changed.encode().unwrap(), bytes);
             }
             changed.remove(luid);
             prop_assert!(!changed.contains(luid));
@@ -126,7 +130,7 @@ mod tests {
         #[test]
         fn no_bytes_make_the_reader_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             if let Ok(set) = PrivilegeSet::decode(&bytes) {
-                prop_assert_eq!(set.encode(), bytes);
+                prop_assert_eq!(set.encode().unwrap(), bytes);
             }
         }
     }

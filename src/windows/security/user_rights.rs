@@ -228,7 +228,8 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
                 privileges.remove(luid.into());
             }
             if !privileges.is_empty() {
-                return put(hive, &path, PRIVILEGES, &privileges.encode(), now, touched);
+                let set = privileges.encode().map_err(stored::unusable(SECURITY, &path))?;
+                return put(hive, &path, PRIVILEGES, &set, now, touched);
             }
             // Windows never leaves an empty set.
             let key = format!(r"{path}\{PRIVILEGES}");
