@@ -36,8 +36,29 @@ const FILES: &[(&str, &str)] = &[
     (r"WINDOWS\*\WINDOWSPOWERSHELL\V1.0\*PROFILE.PS1", "PowerShell runs it whenever it starts"),
     (r"**\WINDOWSPOWERSHELL\*PROFILE.PS1", "PowerShell runs it whenever it starts"),
     (r"PROGRAM FILES\POWERSHELL\*\*PROFILE.PS1", "PowerShell runs it whenever it starts"),
+    (r"**\DOCUMENTS\POWERSHELL\*PROFILE.PS1", "PowerShell runs it whenever it starts"),
+    (r"WINDOWS\EXPLORER.EXE", "it runs when a user logs on"),
+    (r"WINDOWS\SYSTEM32\USERINIT.EXE", "it runs when a user logs on"),
+    (r"WINDOWS\SYSTEM32\LOGONUI.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\SETHC.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\UTILMAN.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\OSK.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\MAGNIFY.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\NARRATOR.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\DISPLAYSWITCH.EXE", ON_REQUEST),
+    (r"WINDOWS\SYSTEM32\ATBROKER.EXE", ON_REQUEST),
+    (r"PROGRAM.EXE", "a service whose path has blanks and no quotes runs it instead"),
+    (r"PROGRAMDATA\AMAZON\EC2LAUNCH\CONFIG\*", EC2_LAUNCH),
+    (r"PROGRAMDATA\AMAZON\EC2LAUNCH\SYSPREP\*", EC2_LAUNCH),
+    (r"PROGRAMDATA\AMAZON\EC2-WINDOWS\LAUNCH\CONFIG\*", EC2_LAUNCH),
+    (r"PROGRAMDATA\AMAZON\EC2-WINDOWS\LAUNCH\SCRIPTS\*", EC2_LAUNCH),
+    (r"PROGRAMDATA\AMAZON\EC2-WINDOWS\LAUNCH\SYSPREP\*", EC2_LAUNCH),
+    (r"PROGRAM FILES\AMAZON\EC2CONFIGSERVICE\**", EC2_LAUNCH),
     (r"AUTORUN.INF", "Windows reads from it what to run"),
 ];
+
+const ON_REQUEST: &str = "the logon screen runs it as SYSTEM, before anybody has logged on";
+const EC2_LAUNCH: &str = "the launch agent of an EC2 instance obeys it as SYSTEM";
 
 /// Answer files, which are run where they hold commands.
 const ANSWERS: [&str; 2] = ["UNATTEND.XML", "AUTOUNATTEND.XML"];
@@ -109,10 +130,23 @@ const VALUES: &[(&str, &[&str], &str)] = &[
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\GROUP POLICY\STATE\**\SCRIPTS\**", &["*"], GPO),
     (r"**\POLICIES\MICROSOFT\WINDOWS\SYSTEM\SCRIPTS\**", &["*"], GPO),
     (r"**\MICROSOFT\COMMAND PROCESSOR", &["AUTORUN"], "every command prompt runs it"),
-    (r"**\EXEFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of every program"),
-    (r"**\COMFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of programs"),
-    (r"**\BATFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of batch files"),
-    (r"**\CMDFILE\SHELL\OPEN\COMMAND", &["*"], "it runs in place of batch files"),
+    (r"**\EXEFILE\SHELL\*\COMMAND", &["*"], "it runs in place of every program"),
+    (r"**\COMFILE\SHELL\*\COMMAND", &["*"], "it runs in place of programs"),
+    (r"**\BATFILE\SHELL\*\COMMAND", &["*"], "it runs in place of batch files"),
+    (r"**\CMDFILE\SHELL\*\COMMAND", &["*"], "it runs in place of batch files"),
+    (
+        r"**\MICROSOFT\WINDOWS NT\CURRENTVERSION\APPCOMPATFLAGS\TELEMETRYCONTROLLER\**",
+        &["COMMAND"],
+        "Windows runs it every day as SYSTEM",
+    ),
+    (r"**\MICROSOFT\WINDOWS NT\CURRENTVERSION\DRIVERS32", &["*"], LOADED),
+    (r"**\MICROSOFT\WINDOWS NT\CURRENTVERSION\MINIDUMPAUXILIARYDLLS", &["*"], DEBUG),
+    (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\WSMAN\PLUGIN\**", &["CONFIGXML"], SERVICE),
+    (r"**\MICROSOFT\AMSI\PROVIDERS\**", &["*"], LOADED),
+    (r"**\MICROSOFT\OFFICE TEST\SPECIAL\PERF", &["*"], "Office loads it"),
+    (r"**\MICROSOFT\CRYPTOGRAPHY\OID\**", &["DLL"], LOADED),
+    (r"**\MICROSOFT\CRYPTOGRAPHY\PROVIDERS\TRUST\**", &["$DLL"], LOADED),
+    (r"SYSTEM\CURRENTCONTROLSET\CONTROL\CONTENTINDEX\LANGUAGE\**", &["DLLOVERRIDEPATH"], SERVICE),
     (r"**\MICROSOFT\NETSH", &["*"], "netsh loads it"),
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\SHELLSERVICEOBJECTDELAYLOAD", &["*"], SHELL),
     (r"**\MICROSOFT\WINDOWS\CURRENTVERSION\EXPLORER\SHELLEXECUTEHOOKS", &["*"], SHELL),
@@ -341,6 +375,12 @@ mod tests {
             r"Windows\SYSVOL\domain\scripts\logon.cmd",
             r"Windows\System32\WindowsPowerShell\v1.0\profile.ps1",
             r"Users\a\Documents\WindowsPowerShell\Microsoft.PowerShell_profile.ps1",
+            r"Users\Default\Documents\PowerShell\profile.ps1",
+            r"Windows\System32\sethc.exe",
+            r"Windows\explorer.exe",
+            r"Program.exe",
+            r"ProgramData\Amazon\EC2Launch\config\agent-config.yml",
+            r"ProgramData\Amazon\EC2-Windows\Launch\Config\LaunchConfig.json",
         ] {
             assert!(of_file(path).is_some(), "{path}");
         }
@@ -352,6 +392,9 @@ mod tests {
             r"Windows\System32\drivers\etc\hosts",
             r"Acme\scripts.ini",
             r"Windows\Temp\a.ps1",
+            r"Acme\explorer.exe",
+            r"Windows\System32\acme.exe",
+            r"ProgramData\Amazon\EC2Launch\log\agent.log",
         ] {
             assert_eq!(of_file(path), None, "{path}");
         }
@@ -386,6 +429,9 @@ mod tests {
             (r"HKU\.DEFAULT\Environment", "UserInitMprLogonScript"),
             (r"HKLM:\SOFTWARE\Microsoft\Command Processor", "AutoRun"),
             (r"HKLM\SOFTWARE\Classes\exefile\shell\open\command", ""),
+            (r"HKLM\SOFTWARE\Classes\exefile\shell\runas\command", "IsolatedCommand"),
+            (r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\AppCompatFlags\TelemetryController\Acme", "Command"),
+            (r"HKLM\SOFTWARE\WOW6432Node\Microsoft\Windows NT\CurrentVersion\Drivers32", "wavemapper"),
         ] {
             assert!(of_value(key, name).is_some(), "{key}!{name}");
         }
@@ -393,6 +439,7 @@ mod tests {
             (r"HKLM\SOFTWARE\Acme\Run", "a"),
             (r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon", "CachedLogonsCount"),
             (r"HKLM\SYSTEM\CurrentControlSet\Services\Acme", "Start"),
+            (r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\AppCompatFlags\Layers", "Command"),
             (r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager", "SafeDllSearchMode"),
             (r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Policies\System", "EnableLUA"),
             (r"HKLM", ""),
