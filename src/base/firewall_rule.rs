@@ -1,6 +1,8 @@
 //! A rule of the Windows firewall as the registry stores it: `v2.30|Action=Allow|Active=TRUE|Dir=In|...` (MS-FASP 2.2.36
 //! and the text form of MS-GPFAS 2.2.2).
 
+use std::net::Ipv4Addr;
+
 /// A rule, as far as it matters whether it lets Remote Desktop in.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct FirewallRule {
@@ -12,6 +14,13 @@ pub struct FirewallRule {
     pub is_ours: bool,
     /// Whether it is limited to some remote addresses.
     pub is_limited: bool,
+    /// Whether its remote addresses are so many, or of such a kind, that those of whoever connects are likely among them.
+    pub is_broad: bool,
+    /// Whether its remote addresses are of this machine alone.
+    pub is_loopback: bool,
+    /// Whether it counts under a condition beside addresses, program, service, port and profile that a machine in the
+    /// cloud need not fulfil: an address, an adapter or a kind of adapter of its own, a remote port, a user, a version.
+    pub is_conditional: bool,
     /// Whether it asks for a secured connection (IPsec), which nobody in a new network has.
     pub is_secured: bool,
     /// Whether it names the service of Remote Desktop itself, or no program at all.
@@ -45,6 +54,10 @@ impl FirewallRule {
         let of_program =
             programs.is_empty() || programs.iter().any(|program| program.to_ascii_lowercase().ends_with("svchost.exe"));
         let is_allow = is("Action", "Allow");
+        let is_remote = |name: &str| {
+            name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("RA4") || head.eq_ignore_ascii_case("RA6"))
+        };
+        let remote: Vec<&str> = pairs.iter().filter(|(name, _)| is_remote(name)).map(|(_, value)| *value).collect();
         Self {
             is_allow,
             is_active: is("Active", "TRUE"),
@@ -55,12 +68,83 @@ impl FirewallRule {
                 // What blocks everything blocks this, too.
                 && !(is_allow && ports.is_empty() && services.is_empty()),
             is_secured: all("Security").iter().any(|security| !security.is_empty()),
-            is_limited: pairs.iter().any(|(name, _)| {
-                name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("RA4") || head.eq_ignore_ascii_case("RA6"))
-            }),
+            is_limited: !remote.is_empty(),
+            is_broad: remote.is_empty() || is_broad(&remote),
+            is_loopback: !remote.is_empty() && remote.iter().all(|address| is_loopback(address)),
+            is_conditional: pairs.iter().any(|(name, value)| is_condition(name, value)),
             fits: of_program && of_service,
         }
     }
+}
+
+/// Tells whether a part of a rule is a condition that a machine in the cloud need not fulfil.
+fn is_condition(name: &str, value: &str) -> bool {
+    /// The newest version of Windows is 10.0.
+    const NEWEST: u32 = 10;
+    let name = name.to_ascii_uppercase();
+    match name.as_str() {
+        "IFTYPE" => !value.eq_ignore_ascii_case("All") && !value.eq_ignore_ascii_case("Lan"),
+        // `2:6:2`: Windows of a version from 6.2 on.
+        "PLATFORM" => {
+            value.split(':').nth(1).and_then(|major| major.parse().ok()).is_none_or(|major: u32| major > NEWEST)
+        }
+        "IF" | "RPORT" | "RPORT2_10" | "RUAUTH" | "RMAUTH" | "LUAUTH" | "LUAUTH2_24" | "LUOWN" | "APPPKGID" => true,
+        _ => name.starts_with("LA4") || name.starts_with("LA6"),
+    }
+}
+
+/// Tells whether addresses of a rule hold a whole private network, half of the public one, or are known by a word.
+fn is_broad(addresses: &[&str]) -> bool {
+    /// The private networks (RFC 1918), one of which the machine's own network is.
+    const PRIVATE: [(u32, u32); 3] =
+        [(0x0a00_0000, 0x0aff_ffff), (0xac10_0000, 0xac1f_ffff), (0xc0a8_0000, 0xc0a8_ffff)];
+    const HALF: u64 = 1 << 31;
+    let mut ranges = Vec::new();
+    for address in addresses {
+        match range(address) {
+            Some(range) => ranges.push(range),
+            // Of IPv6 and of what is not understood: whoever connects may be among them, unless it is one address.
+            None if address.contains(':') => {
+                if !address.ends_with("/128") && (address.contains('/') || address.contains('-')) {
+                    return true;
+                }
+            }
+            None => return true,
+        }
+    }
+    ranges.sort_unstable();
+    let mut joined: Vec<(u32, u32)> = Vec::new();
+    for (first, last) in ranges {
+        match joined.last_mut() {
+            Some((_, end)) if first <= end.saturating_add(1) => *end = last.max(*end),
+            _ => joined.push((first, last)),
+        }
+    }
+    let count: u64 = joined.iter().map(|(first, last)| u64::from(last.saturating_sub(*first)) + 1).sum();
+    count >= HALF || PRIVATE.iter().any(|(first, last)| joined.iter().any(|(a, z)| a <= first && z >= last))
+}
+
+fn is_loopback(address: &str) -> bool {
+    let is_of_127 = |(first, last): (u32, u32)| first >> 24 == 127 && last >> 24 == 127;
+    range(address).is_some_and(is_of_127) || address == "::1" || address == "::1/128"
+}
+
+/// Returns the first and the last address of IPv4: `1.2.3.4`, `1.2.3.0/24`, `1.2.3.0/255.255.255.0`, `1.2.3.4-1.2.3.9`.
+fn range(text: &str) -> Option<(u32, u32)> {
+    let address = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(u32::from);
+    if let Some((first, last)) = text.split_once('-') {
+        return Some((address(first)?, address(last)?)).filter(|(first, last)| first <= last);
+    }
+    let Some((net, mask)) = text.split_once('/') else { return address(text).map(|one| (one, one)) };
+    let mask = match address(mask) {
+        Some(mask) => mask,
+        None => match mask.trim().parse::<u32>().ok().filter(|bits| *bits <= 32)? {
+            0 => 0,
+            bits => u32::MAX << (32 - bits),
+        },
+    };
+    let first = address(net)? & mask;
+    Some((first, first | !mask))
 }
 
 #[cfg(test)]
@@ -104,6 +188,41 @@ mod tests {
         }
         assert!(!rule(&stock.replace("LPort=3389", "LPort2_10=4000-5000"), 3389).is_ours);
         assert!(rule(&stock.replace("Svc", "Security=Authenticate|Svc"), 3389).is_secured);
+        for (addresses, broad) in [
+            ("RA4=0.0.0.0-255.255.255.255", true),
+            ("RA4=0.0.0.0/1|RA4=128.0.0.0/1", true),
+            ("RA4=0.0.0.0/0.0.0.0", true),
+            ("RA42=Internet", true),
+            ("RA42=LocalSubnet", true),
+            ("RA4=LocalSubnet", true),
+            ("RA4=10.0.0.0/255.0.0.0", true),
+            ("RA4=10.0.0.0/9|RA4=10.128.0.0-10.255.255.255", true),
+            ("RA6=::/0", true),
+            ("RA4=203.0.113.0/255.255.255.0", false),
+            ("RA4=203.0.113.7|RA6=2001:db8::1", false),
+            ("RA4=198.51.100.1-198.51.100.9", false),
+        ] {
+            let text = stock.replace("Allow", "Block").replace("LPort=3389", &format!("LPort=3389|{addresses}"));
+            let block = rule(&text, 3389);
+            assert_eq!((block.is_broad, block.is_limited, block.is_loopback), (broad, true, false), "{addresses}");
+        }
+        assert!(rule(&stock.replace("LPort=3389", "LPort=3389|RA4=127.0.0.0/8|RA6=::1"), 3389).is_loopback);
+        for (part, conditional) in [
+            ("LA4=10.1.2.3", true),
+            ("IFType=Wireless", true),
+            ("IF={4E1B7A6C-0000-0000-0000-000000000000}", true),
+            ("RPort=1", true),
+            ("Platform=2:99:0", true),
+            ("RUAuth=O:LSD:(A;;CC;;;BG)", true),
+            ("LUOwn=S-1-5-21-1-2-3-500", true),
+            ("AppPkgId=S-1-15-2-1", true),
+            ("IFType=Lan", false),
+            ("Platform=2:6:2|Platform2=GTEQ", false),
+            ("Edge=TRUE", false),
+        ] {
+            let found = rule(&stock.replace("LPort=3389", &format!("LPort=3389|{part}")), 3389);
+            assert_eq!(found.is_conditional, conditional, "{part}");
+        }
         let domain = stock.replace("LPort=3389", "LPort=3389|Profile=Domain");
         assert!(good(&FirewallRule::parse(&domain, 3389, "Domain")));
     }

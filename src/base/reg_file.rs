@@ -249,7 +249,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Section>, Error> {
         (None, Some(body)) => (body, true),
         (None, None) => return Err(Error::Header),
     };
-    if is_version_4 && !(text.is_ascii() && bytes.is_ascii()) {
+    if is_version_4 && !text.is_ascii() {
         return Err(Error::CodePage);
     }
     let mut cursor = Cursor { rest: body, line: 1, is_version_4 };
@@ -561,10 +561,11 @@ mod tests {
             b"REGEDIT4\n[A]\n\"a\"=\"\xe4\"\n".to_vec(),
             "REGEDIT4\n[A]\n\"a\"=\"\u{e4}\"\n".into(),
             b"REGEDIT4\n[A]\n\"a\"=hex(2):e4,00\n".to_vec(),
-            utf16::encode("\u{feff}REGEDIT4\n"),
+            utf16::encode("\u{feff}REGEDIT4\n[A]\n\"a\"=\"\u{e4}\"\n"),
         ] {
             assert_eq!(parse(&text), Err(Error::CodePage));
         }
+        assert!(parse(&utf16::encode("\u{feff}REGEDIT4\n[A]\n\"a\"=dword:1\n")).is_ok(), "ASCII is the same in each");
     }
 
     #[test]

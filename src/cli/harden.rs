@@ -244,7 +244,10 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         ui.data(&next(&outcome, &job));
     }
     let breaks = options::breaks(threshold.as_ref(), &outcome.after, ui);
-    Ok(if breaks || arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
+    // What was asked for beside the rules, a step of a component or a fix, and was not done.
+    let is_rule = |id: &String| outcome.after.findings.iter().any(|finding| finding.stig_id == *id);
+    let undone = outcome.held_back.iter().any(|held| !is_rule(&held.rule));
+    Ok(if breaks || undone || arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
 }
 
 fn document(outcome: &Outcome) -> serde_json::Value {
@@ -304,8 +307,10 @@ fn report(outcome: &Outcome) -> String {
     }
     if scan::nothing_assessed(&outcome.after) {
         text.push_str("\nNone of the selected rules can be assessed: nothing was changed, and nothing is proven.\n");
-    } else if outcome.applied.is_empty() {
+    } else if outcome.applied.is_empty() && outcome.held_back.is_empty() && outcome.left_open.is_empty() {
         text.push_str("\nNothing had to be changed: every rule that can be applied is met already.\n");
+    } else if outcome.applied.is_empty() {
+        text.push_str("\nNothing was changed.\n");
     } else {
         let verb = if outcome.bundle.is_some() { "changed" } else { "would be changed" };
         text.push_str(&format!("\n{} settings {verb}", outcome.applied.len()));
@@ -326,6 +331,7 @@ fn report(outcome: &Outcome) -> String {
     text.push_str(&steps(&outcome.components));
     text.push_str(&at_risk(outcome));
     text.push_str(&scan::held("Held back (--hold-back none applies them)", &outcome.held_back));
+    text.push_str(&scan::held("Left open", &outcome.left_open));
     text.push_str(&scan::waived(&outcome.after));
     text.push_str(&scan::covered(&outcome.scope));
     text.push_str(&second_readers(outcome));

@@ -3,7 +3,7 @@
 //! together.
 
 use super::error::Error;
-use super::guard::HeldStep;
+use super::guard::{HeldStep, Planned};
 use super::plan::{Demands, Held, Step};
 use crate::windows::setting::{AccountPolicyField as Field, Readings, Setting, Value};
 
@@ -101,6 +101,26 @@ pub(super) fn reconcile(
             step.to = Some(value);
             continue;
         }
+        // Else what stays is set as well, where a rule speaks of it and allows a number that agrees.
+        let (stays, needed) = if planned[0].is_some() { (longer, &short) } else { (shorter, &long) };
+        let is_age = u32::from(shorter == Field::MinimumPasswordAge);
+        let stays = Setting::AccountPolicy { field: stays };
+        let needed = needed.as_ref().ok().and_then(Option::as_ref);
+        let number = needed.and_then(Value::as_number).and_then(|number| match planned[0] {
+            Some(_) => number.checked_add(is_age),
+            None => number.checked_sub(is_age),
+        });
+        let value = number.filter(|number| *number > 0).map(Value::Number);
+        if value.is_some() && demands.has(&stays) && demands.unmet(&stays, value.as_ref()).is_none() {
+            let rules = steps.get(at).map(|step| step.rules.clone()).unwrap_or_default();
+            steps.push(Step { rules, setting: stays, to: value });
+            continue;
+        }
+        // What stays may be what another rule demands, which then contradicts this one.
+        if let (Some(other), Some(step)) = (demands.unmet(&stays, needed), steps.get(at)) {
+            let one = step.rules.join(", ");
+            return Err(Error::BoundFields { one, other: other.to_owned(), why });
+        }
         let group: Vec<Setting> = bound_to(&Setting::AccountPolicy { field: shorter })
             .chain([Setting::AccountPolicy { field: shorter }])
             .collect();
@@ -110,6 +130,35 @@ pub(super) fn reconcile(
         left.extend(taken.into_iter().flat_map(|step| step.rules).map(|rule| Held { rule, reason: why.clone() }));
     }
     Ok(left)
+}
+
+/// Takes steps that ask for passwords of more than 14 characters out of a plan behind which Windows does not know such a
+/// length.
+pub(super) fn hold_long_passwords(steps: &mut Vec<Step>, machine: &dyn Readings) -> Vec<Held> {
+    /// The longest that every Windows knows.
+    const LONGEST: u32 = 14;
+    /// The first build that can be told to take more: Windows 10 version 2004 and Server 2022.
+    const FIRST_BUILD: u32 = 19_041;
+    let is_known = {
+        let planned = Planned::new(machine, steps.iter());
+        let switch = planned.dword(r"HKLM\SYSTEM\CurrentControlSet\Control\SAM", "RelaxMinimumPasswordLengthLimits");
+        switch == Some(1) && machine.identity().build >= FIRST_BUILD
+    };
+    let setting = Setting::AccountPolicy { field: Field::MinimumPasswordLength };
+    let is_long = |step: &Step| {
+        step.setting == setting && step.to.as_ref().and_then(Value::as_number).is_some_and(|length| length > LONGEST)
+    };
+    if is_known {
+        return Vec::new();
+    }
+    let (long, kept): (Vec<Step>, Vec<Step>) = std::mem::take(steps).into_iter().partition(is_long);
+    *steps = kept;
+    let reason = format!(
+        "Windows asks for more than {LONGEST} characters only where RelaxMinimumPasswordLengthLimits of \
+         HKLM\\SYSTEM\\CurrentControlSet\\Control\\SAM is 1, from build {FIRST_BUILD} on"
+    );
+    let rules = long.into_iter().flat_map(|step| step.rules);
+    rules.map(|rule| Held { rule, reason: reason.clone() }).collect()
 }
 
 /// Tells whether an interval is too long for the other one, of which 0 has no end.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::base::digest::Digest;
 use crate::base::sid::Sid;
 use crate::base::{CellOffset, Extent, Failure, Kind, digest};
+use crate::windows::security::user_rights::Right;
 
 pub use data::{Data, ValueType};
 
@@ -116,6 +117,16 @@ pub enum Setting {
         /// The name of the optional feature, such as `SMB1Protocol`.
         name: String,
     },
+}
+
+impl Setting {
+    /// Returns the setting of a privilege or a logon right, spelled as Windows spells it: names of rights in templates may
+    /// differ by case, and mean the same.
+    pub fn user_right(name: &str) -> Self {
+        let name = name.trim();
+        let known = Right::named(name).map(Right::name);
+        Self::UserRight { right: known.unwrap_or(name).to_owned() }
+    }
 }
 
 impl fmt::Display for Setting {

@@ -174,13 +174,20 @@ fn firewall(facts: &Facts<'_>) -> Answer {
             let place = format!("{key}!{name}");
             match (rule.is_allow, rule.fits, rule.is_limited) {
                 (false, false, _) => {}
-                (false, true, true) => {
+                (false, true, _) if rule.is_conditional => {
+                    doubtful.push(warn("an active rule blocks it under some conditions").at(place));
+                }
+                (false, true, true) if !rule.is_broad => {
                     doubtful.push(warn("an active rule keeps some addresses out").at(place));
                 }
-                (false, true, false) => blocked.push(fail("an active rule blocks the port").at(place)),
+                (false, true, _) => blocked.push(fail("an active rule blocks the port").at(place)),
                 (true, false, _) => doubtful.push(unknown("an active rule names another program").at(place)),
                 (true, true, _) if rule.is_secured => {
                     doubtful.push(warn("an active rule lets only secured connections in").at(place));
+                }
+                (true, true, _) if rule.is_loopback => {}
+                (true, true, _) if rule.is_conditional => {
+                    doubtful.push(warn("an active rule lets it in under some conditions").at(place));
                 }
                 (true, true, true) => doubtful.push(warn("an active rule lets only some addresses in").at(place)),
                 (true, true, false) => allowed.push(pass("an active rule lets it in").at(place)),

@@ -185,7 +185,9 @@ fn firewall(facts: &Facts<'_>, steps: &mut Steps) -> Result<(), Refusal> {
         let is_own = name.to_ascii_lowercase().starts_with("remotedesktop-usermode-in-");
         let tcp = FirewallRule::parse(&text, PORT, PROFILE);
         let udp = FirewallRule::parse(&text.replace("|Protocol=17|", "|Protocol=6|"), PORT, PROFILE);
-        let fits = |rule: &FirewallRule| rule.is_allow && rule.is_ours && rule.fits && !rule.is_limited;
+        let fits = |rule: &FirewallRule| {
+            rule.is_allow && rule.is_ours && rule.fits && !rule.is_limited && !rule.is_conditional
+        };
         if !(is_own && (fits(&tcp) || fits(&udp))) {
             continue;
         }

@@ -322,8 +322,8 @@ fn target(raw: &RawCheck) -> Result<(Setting, Form), RuleFault> {
         let field = word("account_policy", field, "a field such as minimum_password_length")?;
         targets.push((Setting::AccountPolicy { field }, Form::Number));
     }
-    if let Some(right) = raw.user_right.clone() {
-        targets.push((Setting::UserRight { right }, Form::Sids));
+    if let Some(right) = &raw.user_right {
+        targets.push((Setting::user_right(right), Form::Sids));
     }
     if let Some(property) = &raw.account {
         let property = word("account", property, "enabled, name, password_required or password_expires")?;

@@ -18,7 +18,7 @@ mod services;
 pub use administrators::keep_an_administrator;
 pub(super) use import_risk::{disproved, known_risk};
 
-use self::planned::Planned;
+pub(super) use self::planned::Planned;
 use super::bound_fields;
 use super::error::Error;
 use super::finding::Assessment;
@@ -81,6 +81,7 @@ impl Plan {
         let live: Vec<_> = assessment.findings.iter().filter(|finding| !finding.is_waived()).collect();
         let left = bound_fields::reconcile(&mut kept, &Demands::of(&live), machine)?;
         self.left_open.extend(left);
+        self.left_open.extend(bound_fields::hold_long_passwords(&mut kept, machine));
         self.steps = kept;
         Ok(self)
     }

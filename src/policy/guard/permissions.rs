@@ -54,6 +54,8 @@ const NEEDFUL: [&str; 18] = [
 ];
 /// What the SIDs of accounts begin with: one of them may be the administrator.
 const ACCOUNT: &str = "S-1-5-21-";
+/// What the SIDs of services begin with.
+const SERVICE_SID: &str = "S-1-5-80-";
 
 /// The SIDs of the system's own token.
 const SYSTEM: [&str; 4] = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", EVERYONE];
@@ -70,6 +72,10 @@ const USED_OF_KEY: u32 = 0xf000_001f;
 /// Reading and running a file; reading a key.
 const READ_FILE: u32 = 0x0012_00a9;
 const READ_KEY: u32 = 0x0002_0019;
+
+/// The kind of an entry that is a mandatory label, and its bits that deny reading and running to lower levels.
+const MANDATORY_LABEL: u8 = 0x11;
+const NO_READ_UP: u32 = 0x6;
 
 /// Files on which a start hangs, beside hives and drivers.
 const FILES: [&str; 31] = [
@@ -140,8 +146,17 @@ pub(super) fn judge_file_permissions(path: &str, before: Option<&Value>, to: Opt
     let is_needed = roots.contains(&path)
         || [r"\WINDOWS\", r"\BOOT\", r"\EFI\", r"\USERS\"].iter().any(|head| path.starts_with(head))
         || FILES.contains(&path);
-    let by_services = roots.contains(&path) || path == r"\WINDOWS\SYSTEM32" || FILES.contains(&path);
-    if is_needed { judge_permissions((Kind::File, READ_FILE, by_services), before, to) } else { None }
+    let shared = [r"\WINDOWS\SYSTEM32", r"\WINDOWS\WINSXS", r"\WINDOWS\GLOBALIZATION"];
+    let is_library = path.starts_with(r"\WINDOWS\SYSTEM32\") && path.ends_with(".DLL");
+    let by_services = roots.contains(&path) || shared.contains(&path) || FILES.contains(&path) || is_library;
+    // Printer drivers are denied to the system itself where printing is closed, and nothing else reads them.
+    let is_of_printers = path.starts_with(r"\WINDOWS\SYSTEM32\SPOOL\");
+    let harm =
+        judge_permissions((Kind::File, READ_FILE, by_services), before, to).filter(|_| is_needed && !is_of_printers);
+    match harm {
+        Some(Harm::Fatal(why)) if is_library && !FILES.contains(&path) => Some(Harm::Risk(why)),
+        harm => harm,
+    }
 }
 
 /// Judges the permissions of a registry key.
@@ -165,7 +180,21 @@ pub(super) fn judge_key_permissions(key: &str, before: Option<&Value>, to: Optio
         r"HKLM\SOFTWARE\CLASSES\CLSID",
     ];
     let is_needed = exact.contains(&key.as_str()) || heads.iter().any(|head| key.starts_with(head));
-    if is_needed { judge_permissions((Kind::Key, READ_KEY, false), before, to) } else { None }
+    // Services read their own parameters, and what is shared by all.
+    let is_control =
+        |key: &str| key.split_once('\\').is_some_and(|(_, below)| ["CONTROL", r"CONTROL\LSA"].contains(&below));
+    let by_services = [r"HKLM\SYSTEM", r"HKLM\SOFTWARE", r"HKLM\SOFTWARE\CLASSES", r"HKLM\SOFTWARE\MICROSOFT"]
+        .contains(&key.as_str())
+        || below_services(&key).is_some()
+        || key.strip_prefix(r"HKLM\SYSTEM\").is_some_and(is_control);
+    if is_needed { judge_permissions((Kind::Key, READ_KEY, by_services), before, to) } else { None }
+}
+
+/// Returns the path below `Services` of a control set of a key in upper case; empty for `Services` itself.
+fn below_services(key: &str) -> Option<&str> {
+    let (_, below) = key.strip_prefix(r"HKLM\SYSTEM\")?.split_once('\\')?;
+    let rest = below.strip_prefix("SERVICES")?;
+    (rest.is_empty() || rest.starts_with('\\')).then(|| rest.trim_start_matches('\\'))
 }
 
 /// Returns a path in upper case as it is compared here: from the root, with one backslash between names.
@@ -188,6 +217,11 @@ fn judge_permissions(
     // What is no descriptor is refused by who writes it.
     let after = bytes(to)?;
     let after = Descriptor::parse(&after).ok()?;
+    if let List::Entries(labels) = &after.sacl
+        && labels.iter().any(|label| label.kind == MANDATORY_LABEL && label.mask & NO_READ_UP != 0)
+    {
+        return Some(Harm::Fatal("its integrity label lets nobody below that level read or run it".to_owned()));
+    }
     let before = bytes(before);
     let before = before.as_deref().and_then(|bytes| Descriptor::parse(bytes).ok());
     let denied = |descriptor: &Descriptor<'_>| denied(kind, descriptor);
@@ -218,7 +252,10 @@ fn denied(kind: Kind, descriptor: &Descriptor<'_>) -> BTreeSet<String> {
     let used = if kind == Kind::File { USED_OF_FILE } else { USED_OF_KEY };
     let denied = entries.iter().filter(|entry| DENIED.contains(&entry.kind) && entry.mask & used != 0);
     let sids = denied.map(|entry| entry.sid.to_string());
-    sids.filter(|sid| NEEDFUL.contains(&sid.as_str()) || sid.starts_with(ACCOUNT)).collect()
+    sids.filter(|sid| {
+        NEEDFUL.contains(&sid.as_str()) || [ACCOUNT, SERVICE_SID].iter().any(|head| sid.starts_with(head))
+    })
+    .collect()
 }
 
 /// Judges a file or folder that is written or taken away. `is_there` tells whether it stands now.
@@ -239,6 +276,13 @@ pub(super) fn judge_file(path: &str, is_there: bool) -> Option<Harm> {
     }
     if path.starts_with(r"\USERS\") && path.rsplit('\\').next().is_some_and(|file| file.starts_with("NTUSER.DAT")) {
         return fatal("a hive is not written as a file");
+    }
+    if path.starts_with(r"\WINDOWS\SYSTEM32\CODEINTEGRITY\") && [".P7B", ".CIP"].iter().any(|kind| path.ends_with(kind))
+    {
+        return Some(Harm::Risk(
+            "only code that a policy of code integrity names runs, and that of boot and the cloud may not be"
+                .to_owned(),
+        ));
     }
     if let Some(driver) = path.strip_prefix(r"\WINDOWS\SYSTEM32\DRIVERS\").filter(|file| file.ends_with(".SYS")) {
         return match is_there {

@@ -6,14 +6,14 @@ use super::super::plan::{Step, folded};
 use crate::windows::setting::{Data, Entry, Found, Identity, PolicyScope, Readings, Setting, SettingError, Value};
 
 /// A machine with the steps of a plan taken.
-pub(super) struct Planned<'a> {
+pub(in crate::policy) struct Planned<'a> {
     machine: &'a dyn Readings,
     /// By the one spelling of each setting; `None` for one that is removed.
     written: BTreeMap<Setting, Option<&'a Value>>,
 }
 
 impl<'a> Planned<'a> {
-    pub(super) fn new(machine: &'a dyn Readings, steps: impl IntoIterator<Item = &'a Step>) -> Self {
+    pub(in crate::policy) fn new(machine: &'a dyn Readings, steps: impl IntoIterator<Item = &'a Step>) -> Self {
         let mut planned = Self { machine, written: BTreeMap::new() };
         steps.into_iter().for_each(|step| planned.take(step));
         planned
@@ -47,7 +47,7 @@ impl<'a> Planned<'a> {
     }
 
     /// Returns the number of a REG_DWORD.
-    pub(super) fn dword(&self, key: &str, name: &str) -> Option<u32> {
+    pub(in crate::policy) fn dword(&self, key: &str, name: &str) -> Option<u32> {
         self.value(key, name)?.as_dword()
     }
 

@@ -7,13 +7,18 @@ use super::HeldStep;
 use super::planned::{Planned, effective};
 use crate::base::firewall_rule::FirewallRule;
 use crate::policy::plan::Step;
-use crate::windows::setting::{Readings, Setting};
+use crate::windows::setting::{Data, Readings, Setting};
 
 const TERMINAL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server";
 const STATION: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server\WinStations\RDP-Tcp";
 const TERMINAL_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows NT\Terminal Services";
 const FIREWALL: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy";
 const FIREWALL_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall";
+const SCHANNEL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL";
+const CIPHER_SUITES: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Cryptography\Configuration\SSL\00010002";
+const IPSEC_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\IPSec\Policy\Local";
+/// A minute in the milliseconds in which sessions are limited.
+const MINUTE: u32 = 60_000;
 /// The port of Remote Desktop.
 const PORT: u32 = 3389;
 
@@ -68,6 +73,15 @@ fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     if view.dword(TERMINAL, "TSServerDrainMode").is_some_and(|mode| mode != 0) {
         closures.insert("new logons are refused".to_owned());
     }
+    if view.dword(STATION, "LanAdapter").is_some_and(|adapter| adapter != 0) {
+        closures.insert("it listens at one network adapter, which another machine does not have".to_owned());
+    }
+    let is_short = |key: &str| view.dword(key, "MaxConnectionTime").is_some_and(|time| (1..MINUTE).contains(&time));
+    if is_short(STATION) || is_short(TERMINAL_POLICY) {
+        closures.insert("each session ends within a minute".to_owned());
+    }
+    closures.extend(encryption(view).map(str::to_owned));
+    closures.extend(secured(view).map(str::to_owned));
     let port = view.dword(STATION, "PortNumber").unwrap_or(PORT);
     if port != PORT {
         closures.insert(format!("it listens on port {port}, which nothing in the cloud lets in"));
@@ -98,18 +112,25 @@ fn firewall(view: &Planned<'_>, (key, profile): (&str, &str), port: u32) -> Opti
     let mut rules = view.values_of(&format!(r"{FIREWALL_POLICY}\FirewallRules"));
     if local_counts {
         rules.extend(view.values_of(&format!(r"{FIREWALL}\FirewallRules")));
+        rules.extend(view.values_of(&format!(r"{FIREWALL}\Mdm\FirewallRules")));
     }
-    let rules: Vec<FirewallRule> = rules
-        .iter()
-        .filter_map(|(_, data)| data.as_text())
-        .map(|text| FirewallRule::parse(&text, port, profile))
-        .filter(|rule| rule.is_active && rule.is_ours)
-        .collect();
-    if rules.iter().any(|rule| !rule.is_allow && rule.fits && !rule.is_limited) {
+    let hardening = ["Configurable", "Static"]
+        .into_iter()
+        .flat_map(|kind| view.values_of(&format!(r"{FIREWALL}\RestrictedServices\{kind}\System")));
+    let parsed = |(_, data): &(String, Data)| Some(FirewallRule::parse(&data.as_text()?, port, profile));
+    let counts = |rule: &FirewallRule| rule.is_active && rule.is_ours && rule.fits && !rule.is_conditional;
+    let rules: Vec<FirewallRule> = rules.iter().filter_map(parsed).filter(counts).collect();
+    if rules.iter().any(|rule| !rule.is_allow && rule.is_broad) {
         return Some("a rule of the firewall blocks it");
     }
+    // What a service may do is limited by rules of its own, of which Windows brings none for this one.
+    let of_service = |data: &Data| data.as_text().is_some_and(|text| text.to_lowercase().contains("svc=termservice"));
+    let hardening: Vec<_> = hardening.filter(|(_, data)| of_service(data)).collect();
+    if hardening.iter().filter_map(parsed).filter(counts).any(|rule| !rule.is_allow && rule.is_broad) {
+        return Some("a rule of the firewall for the service blocks it");
+    }
     // What is limited to some addresses lets those in.
-    if rules.iter().any(|rule| rule.is_allow && rule.fits && !rule.is_secured)
+    if rules.iter().any(|rule| rule.is_allow && !rule.is_secured && !rule.is_loopback)
         || setting("DefaultInboundAction") == Some(0)
     {
         return None;
@@ -117,9 +138,43 @@ fn firewall(view: &Planned<'_>, (key, profile): (&str, &str), port: u32) -> Opti
     Some("no rule of the firewall lets it in")
 }
 
+/// Returns why the connection cannot be encrypted, if so.
+fn encryption(view: &Planned<'_>) -> Option<&'static str> {
+    let is_off = |part: &str| view.dword(&format!(r"{SCHANNEL}\{part}"), "Enabled") == Some(0);
+    if is_off(r"Hashes\SHA256") {
+        return Some("TLS 1.2 has no hash without SHA-256");
+    }
+    if is_off(r"Ciphers\AES 128/128") && is_off(r"Ciphers\AES 256/256") {
+        return Some("TLS has no cipher without AES");
+    }
+    if is_off(r"KeyExchangeAlgorithms\PKCS") && is_off(r"KeyExchangeAlgorithms\ECDH") {
+        return Some("TLS has no key exchange without RSA and ECDH");
+    }
+    let suites = view.value(CIPHER_SUITES, "Functions")?;
+    let data = suites.as_data()?;
+    let listed = data.as_texts().or_else(|| data.as_text().map(|text| vec![text])).unwrap_or_default();
+    let is_known = |list: &String| list.split(',').any(|suite| suite.trim().to_uppercase().starts_with("TLS_"));
+    (!listed.iter().any(is_known)).then_some("no cipher suite of TLS is allowed")
+}
+
+/// Returns why only connections secured by IPsec are taken, if so.
+fn secured(view: &Planned<'_>) -> Option<&'static str> {
+    let is_asked = |text: &str| {
+        let has = |part: &str| text.split('|').any(|own| own.eq_ignore_ascii_case(part));
+        has("Active=TRUE") && (has("Action=SecureServer") || has("Action=Secure"))
+    };
+    let rules = [FIREWALL, FIREWALL_POLICY].into_iter().flat_map(|key| view.values_of(&format!(r"{key}\ConSecRules")));
+    if rules.filter_map(|(_, data)| data.as_text()).any(|text| is_asked(&text)) {
+        return Some("a rule asks for connections that are secured by IPsec");
+    }
+    let policy = view.value(IPSEC_POLICY, "ActivePolicy").and_then(|value| value.as_text());
+    policy.is_some_and(|policy| !policy.trim().is_empty()).then_some("a policy of IPsec is in force")
+}
+
 /// Tells whether a step sets something that is looked at here.
 fn concerns(step: &Step, machine: &dyn Readings) -> bool {
-    let keys = [TERMINAL, TERMINAL_POLICY, FIREWALL, FIREWALL_POLICY].map(|key| in_current(&key.to_uppercase()));
+    let keys = [TERMINAL, TERMINAL_POLICY, FIREWALL, FIREWALL_POLICY, SCHANNEL, CIPHER_SUITES, IPSEC_POLICY]
+        .map(|key| in_current(&key.to_uppercase()));
     effective(&step.setting, machine).iter().any(|setting| match setting {
         Setting::Registry { key, .. } => {
             let key = in_current(&key.to_uppercase());

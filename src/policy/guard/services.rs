@@ -94,7 +94,7 @@ const DOMAIN_SERVICES: [&str; 2] = ["LanmanWorkstation", "Netlogon"];
 const CONTROLLER_SERVICES: [&str; 5] = ["DFSR", "DNS", "IsmServ", "Kdc", "NTDS"];
 
 /// Services and drivers that the machine is reached by, and what is lost without them.
-const REMOTE: [(&str, &str); 29] = [
+const REMOTE: [(&str, &str); 32] = [
     ("TermService", "Remote Desktop"),
     ("SessionEnv", "Remote Desktop"),
     ("UmRdpService", "Remote Desktop"),
@@ -115,6 +115,9 @@ const REMOTE: [(&str, &str); 29] = [
     ("CryptSvc", "the check of signatures, by which drivers are installed"),
     ("TrustedInstaller", "the installation of drivers and features"),
     ("DeviceInstall", "the installation of drivers"),
+    ("condrv", "every program of the command line"),
+    ("Schedule", "scheduled tasks, by which launch agents run"),
+    ("Winmgmt", "WMI, by which launch agents read the machine"),
     ("AmazonSSMAgent", "the management agent of AWS"),
     ("Amazon EC2Launch", "the launch agent of AWS"),
     ("Ec2Config", "the launch agent of AWS"),
@@ -192,6 +195,8 @@ pub(super) fn judge(
                 .then(|| Harm::Risk(format!("the boot stops, or starts over, where {service} fails")))
         }
         "" if !is_there || HARMLESS.iter().any(|known| is(known)) => None,
+        // `Security` of `EventLog` is the log of that name, and not the descriptor of the service.
+        "SECURITY" if !is("Security") => None,
         "" | "SECURITY" | "TRIGGERINFO" => need().map(|need| need.harm(&format!("another {name} of {service}"))),
         "PARAMETERS" if is_there && LIBRARY.iter().any(|known| is(known)) => {
             need().map(|need| need.harm(&format!("another {name} of {service}")))
@@ -253,10 +258,17 @@ pub(super) fn is_core_driver(file: &str) -> bool {
 
 /// Judges the services that must run before another one starts.
 fn dependencies(set: &str, service: &str, to: Option<&Value>, machine: &Planned<'_>) -> Option<Harm> {
-    let names = to?.as_data().and_then(|data| data.as_texts()).unwrap_or_default();
+    let data = to?.as_data();
+    let Some(names) = data.and_then(|data| data.as_texts()) else {
+        let deed = format!("what {service} waits for is no list (REG_MULTI_SZ)");
+        return need(set, service, machine).map(|need| need.harm(&deed));
+    };
     // A group of drivers is named behind a plus sign.
-    let cannot_start =
-        |name: &&String| !name.starts_with('+') && start_of(set, name, machine).is_none_or(|start| start >= DISABLED);
+    let is_none = |name: &str| {
+        let has_type = dword(machine, &format!(r"{set}\Services\{name}"), "Type").is_some();
+        !has_type || start_of(set, name, machine).is_none_or(|start| start >= DISABLED)
+    };
+    let cannot_start = |name: &&String| !name.starts_with('+') && is_none(name);
     let deed = match names.iter().find(cannot_start) {
         Some(missing) => format!("{service} waits for {missing}, which is no service that can start"),
         None => {

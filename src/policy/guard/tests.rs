@@ -253,7 +253,7 @@ fn the_values_of_logon_are_kept() {
         (nt("WINLOGON"), "userinit", Some(Value::sz("")), "refused"),
         (nt("Winlogon"), "Userinit", None, "refused"),
         (nt("Winlogon"), "Userinit", Some(Value::sz("other.exe,")), "held"),
-        (nt("Winlogon"), "Userinit", Some(Value::sz(r"C:\Windows\system32\USERINIT.EXE,other.exe")), "kept"),
+        (nt("Winlogon"), "Userinit", Some(Value::sz(r"C:\Windows\system32\USERINIT.EXE,other.exe")), "held"),
         (nt("Winlogon"), "Userinit", Some(Value::sz(r"Q:\nowhere\userinit.exe,")), "held"),
         (nt("Winlogon"), "Userinit", Some(Value::sz(r"C:\x\notuserinit.exe,")), "held"),
         (nt("Winlogon"), "CachedLogonsCount", Some(Value::sz("4")), "kept"),
@@ -502,4 +502,230 @@ fn fields_that_bind_each_other_are_held_back_left_and_refused_together() {
     machine.put(&window, Some(Value::Interval { number: 15, ticks: -9_300_000_000 }));
     let plan = guarded(&machine, &[number(&duration, 15)], HoldBackChoice::Nothing).unwrap();
     assert_eq!((plan.steps.len(), plan.left_open.len()), (0, 1));
+}
+
+#[test]
+fn a_right_is_the_same_in_every_spelling() {
+    for spelling in [
+        "sedenyremoteinteractivelogonright",
+        "SEDENYREMOTEINTERACTIVELOGONRIGHT",
+        " SeDenyRemoteInteractiveLogonRight ",
+    ] {
+        let usual = Setting::UserRight { right: "SeDenyRemoteInteractiveLogonRight".into() };
+        assert_eq!(Setting::user_right(spelling), usual);
+    }
+    assert_eq!(Setting::user_right("SeAcmeRight"), Setting::UserRight { right: "SeAcmeRight".into() });
+}
+
+#[test]
+fn what_hardening_asks_of_logs_and_devices_is_not_held_back() {
+    let mut machine = server();
+    let log = format!(r"{SERVICES}\Eventlog\Security");
+    for (name, value) in [
+        ("WarningLevel", Value::dword(90)),
+        ("MaxSize", Value::dword(0x0c00_0000)),
+        ("Retention", Value::dword(0)),
+        ("CustomSD", Value::sz("O:BAG:SYD:(A;;0x7;;;BA)")),
+        ("RestrictGuestAccess", Value::dword(1)),
+    ] {
+        expect(&machine, (&log, name), Some(value), "kept");
+    }
+    expect(
+        &machine,
+        (&format!(r"{SERVICES}\RpcSs\Security"), "Security"),
+        Some(Value::data(ValueType::BINARY, vec![1])),
+        "refused",
+    );
+    let restrictions = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\DeviceInstall\Restrictions";
+    expect(&machine, (restrictions, "DenyDeviceIDs"), Some(Value::dword(1)), "held");
+    expect(&machine, (restrictions, "DenyDeviceIDsRetroactive"), Some(Value::dword(1)), "kept");
+    machine.put(&setting(&format!(r"{restrictions}\DenyDeviceIDs"), "1"), Some(Value::sz(r"PCI\CC_0C0A")));
+    expect(&machine, (restrictions, "DenyDeviceIDs"), Some(Value::dword(1)), "kept");
+    machine.put(&setting(&format!(r"{restrictions}\DenyDeviceIDs"), "2"), Some(Value::sz(r"PCI\VEN_1D0F")));
+    expect(&machine, (restrictions, "DenyDeviceIDs"), Some(Value::dword(1)), "held");
+    let printers = Setting::FileAcl { path: r"\Windows\System32\spool\drivers".into() };
+    let denied = Some(Value::Sddl("O:BAG:BAD:(D;OICI;0x1301bf;;;SY)(A;OICI;FA;;;BA)(A;OICI;FRFX;;;BU)".into()));
+    assert_eq!(judged(&machine, printers, denied), "kept");
+}
+
+#[test]
+fn values_by_which_windows_starts_and_users_log_on_are_held_back_in_every_form() {
+    let mut machine = server();
+    machine.put(&setting(&format!(r"{SERVICES}\Hollow"), "Start"), Some(Value::dword(3)));
+    let software = |below: &str| format!(r"HKLM\SOFTWARE\{below}");
+    let dword = |number: u32| Some(Value::dword(number));
+    let sz = |text: &str| Some(Value::sz(text));
+    let binary = |bytes: &[u8]| Some(Value::data(ValueType::BINARY, bytes.to_vec()));
+    for (key, name, to, expected) in [
+        (format!(r"{CONTROL}\DeviceGuard"), "EnableVirtualizationBasedSecurity", dword(1), "held"),
+        (format!(r"{CONTROL}\DeviceGuard"), "Mandatory", dword(1), "held"),
+        (format!(r"{CONTROL}\DeviceGuard"), "EnableVirtualizationBasedSecurity", dword(0), "kept"),
+        (software(r"Policies\Microsoft\Windows\DeviceGuard"), "DeployConfigCIPolicy", dword(1), "held"),
+        (format!(r"{SERVICES}\WinSock2\Parameters"), "Current_Protocol_Catalog", sz("x"), "held"),
+        (format!(r"{SERVICES}\WinSock2\Parameters\Protocol_Catalog9"), "Num_Catalog_Entries64", dword(0), "held"),
+        (format!(r"{CONTROL}\Nls\CodePage"), "1252", sz("nothere.nls"), "held"),
+        (format!(r"{CONTROL}\Session Manager\Environment"), "windir", sz(r"Q:\windows"), "held"),
+        (format!(r"{CONTROL}\Session Manager\Environment"), "windir", sz("%SystemRoot%"), "kept"),
+        (format!(r"{CONTROL}\Session Manager\Environment"), "Path", sz(r"C:\evil\system32"), "held"),
+        (format!(r"{CONTROL}\Session Manager\Environment"), "Path", sz(r"%SystemRoot%\system32;C:\Acme"), "kept"),
+        (format!(r"{CONTROL}\Session Manager\Environment"), "ComSpec", sz(r"Q:\x\cmd.exe"), "held"),
+        (format!(r"{NT}\Winlogon"), "Userinit", sz(r"C:\Windows\system32\userinit.exe,logoff.exe"), "held"),
+        (format!(r"{NT}\Winlogon"), "Userinit", sz(r"%SystemRoot%\system32\userinit.exe"), "kept"),
+        (format!(r"{NT}\Winlogon\AlternateShells\AvailableShells"), "90000", sz("x.exe"), "held"),
+        (software(r"Policies\Microsoft\Windows\Safer\CodeIdentifiers"), "DefaultLevel", dword(0x1000), "held"),
+        (software(r"Policies\Microsoft\Windows\Safer\CodeIdentifiers"), "DefaultLevel", dword(0x40000), "kept"),
+        (
+            software(r"Policies\Microsoft\Windows\Safer\CodeIdentifiers\0\Paths\{1}"),
+            "ItemData",
+            sz(r"C:\Windows"),
+            "held",
+        ),
+        (software(r"Classes\CLSID\{60B78E88-EAD8-445C-9CFD-0B87F74EA6CD}\InprocServer32"), "", sz("x.dll"), "held"),
+        (software(r"Policies\Microsoft\Windows NT\DCOM"), "MachineAccessRestriction", sz("O:BAG:BAD:"), "held"),
+        (software(r"Microsoft\Ole"), "MachineLaunchRestriction", binary(&[1, 0]), "held"),
+        (software(r"Microsoft\Ole"), "EnableDCOM", sz("N"), "held"),
+        (
+            format!(r"{CONTROL}\Lsa"),
+            "CrashOnAuditFail",
+            Some(Value::data(ValueType::QWORD, vec![1, 0, 0, 0, 0, 0, 0, 0])),
+            "held",
+        ),
+        (format!(r"{CONTROL}\Lsa"), "CrashOnAuditFail", binary(&[1, 0, 0, 0]), "held"),
+        (format!(r"{CONTROL}\Lsa"), "CrashOnAuditFail", sz("1"), "held"),
+        (format!(r"{CONTROL}\Lsa"), "CrashOnAuditFail", dword(0), "kept"),
+        (format!(r"{SERVICES}\RpcSs"), "DependOnService", sz("nothere"), "refused"),
+        (format!(r"{SERVICES}\RpcSs"), "DependOnService", Some(texts(&["Hollow"])), "refused"),
+        (format!(r"{SERVICES}\RpcSs"), "DependOnService", Some(texts(&["Spooler"])), "kept"),
+        (format!(r"{NT}\Image File Execution Options\EC2Launch.exe"), "Debugger", sz("x.exe"), "held"),
+        (format!(r"{TERMINAL}\WinStations\RDP-Tcp"), "Security", binary(&[1, 0]), "held"),
+        (format!(r"{TERMINAL}\WinStations"), "DefaultSecurity", binary(&[1, 0]), "held"),
+        (format!(r"{TERMINAL}\WinStations\RDP-Tcp"), "WdDLL", sz("nothere"), "held"),
+        (format!(r"{TERMINAL}\WinStations\RDP-Tcp"), "LanAdapter", dword(5), "held"),
+        (format!(r"{TERMINAL}\WinStations\RDP-Tcp"), "MaxConnectionTime", dword(1), "held"),
+        (TERMINAL_POLICY.to_owned(), "MaxConnectionTime", dword(60_000), "kept"),
+        (TERMINAL_POLICY.to_owned(), "InitialProgram", sz("logoff.exe"), "held"),
+    ] {
+        expect(&machine, (&key, name), to, expected);
+    }
+}
+
+#[test]
+fn remote_desktop_is_kept_open_for_whoever_connects() {
+    let machine = server();
+    let rules = format!(r"{FIREWALL}\FirewallRules");
+    let block =
+        |part: &str| Some(Value::sz(&format!("v2.30|Action=Block|Active=TRUE|Dir=In|Protocol=6|LPort=3389|{part}|")));
+    for (part, expected) in [
+        ("RA4=0.0.0.0-255.255.255.255", "held"),
+        ("RA4=0.0.0.0/1|RA4=128.0.0.0/1", "held"),
+        ("RA42=Internet", "held"),
+        ("RA42=LocalSubnet", "held"),
+        ("RA4=203.0.113.0/255.255.255.0", "kept"),
+        ("LA4=203.0.113.7", "kept"),
+        ("IFType=Wireless", "kept"),
+        ("RPort=1", "kept"),
+        ("RUAuth=O:LSD:(A;;CC;;;BG)", "kept"),
+    ] {
+        expect(&machine, (&rules, "Acme"), block(part), expected);
+    }
+    let allow = |part: &str| Some(Value::sz(&RDP_RULE.replace("LPort=3389", &format!("LPort=3389|{part}"))));
+    for (part, expected) in [
+        ("LA4=10.1.2.3", "held"),
+        ("RA4=127.0.0.1", "held"),
+        ("IFType=Wireless", "held"),
+        ("RPort=1", "held"),
+        ("Platform=2:99:0", "held"),
+        ("AppPkgId=S-1-15-2-1", "held"),
+        ("RA4=203.0.113.0/255.255.255.0", "kept"),
+        ("IFType=Lan", "kept"),
+    ] {
+        expect(&machine, (&rules, "RemoteDesktop-UserMode-In-TCP"), allow(part), expected);
+    }
+    let service = "v2.30|Action=Block|Active=TRUE|Dir=In|App=%SystemRoot%\\system32\\svchost.exe|Svc=termservice|";
+    let secured = "v2.30|Action=SecureServer|Active=TRUE|";
+    let schannel = format!(r"{CONTROL}\SecurityProviders\SCHANNEL");
+    for (key, name, to, expected) in [
+        (format!(r"{FIREWALL}\RestrictedServices\Configurable\System"), "Acme", Some(Value::sz(service)), "held"),
+        (format!(r"{FIREWALL}\Mdm\FirewallRules"), "Acme", block("RA4=0.0.0.0/0"), "held"),
+        (format!(r"{FIREWALL_POLICY}\ConSecRules"), "Acme", Some(Value::sz(secured)), "held"),
+        (
+            r"HKLM\SOFTWARE\Policies\Microsoft\Windows\IPSec\Policy\Local".into(),
+            "ActivePolicy",
+            Some(Value::sz("x")),
+            "held",
+        ),
+        (format!(r"{schannel}\Hashes\SHA256"), "Enabled", Some(Value::dword(0)), "held"),
+        (format!(r"{schannel}\Hashes\MD5"), "Enabled", Some(Value::dword(0)), "kept"),
+        (format!(r"{schannel}\Ciphers\AES 128/128"), "Enabled", Some(Value::dword(0)), "kept"),
+        (format!(r"{schannel}\KeyExchangeAlgorithms\PKCS"), "Enabled", Some(Value::dword(0)), "kept"),
+    ] {
+        expect(&machine, (&key, name), to, expected);
+    }
+    let suites = r"HKLM\SOFTWARE\Policies\Microsoft\Cryptography\Configuration\SSL\00010002";
+    expect(&machine, (suites, "Functions"), Some(Value::sz("NONE")), "held");
+    expect(&machine, (suites, "Functions"), Some(Value::sz("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")), "kept");
+    let both = [r"Ciphers\AES 128/128", r"Ciphers\AES 256/256"]
+        .map(|part| (setting(&format!(r"{schannel}\{part}"), "Enabled"), Some(Value::dword(0))));
+    let plan = guarded(&machine, &both, HoldBackChoice::ImportRisk).unwrap();
+    assert_eq!((plan.steps.len(), plan.held_back.len()), (1, 1), "one of the two stays");
+}
+
+#[test]
+fn keys_and_folders_that_services_read_stay_readable_to_them() {
+    let machine = server();
+    let own = |key: &str| Setting::RegistryAcl { key: key.into() };
+    let file = |path: &str| Setting::FileAcl { path: path.into() };
+    let closed = "O:BAG:BAD:P(A;OICI;GA;;;SY)(A;OICI;GA;;;BA)";
+    for (setting, text, expected) in [
+        (own(r"HKLM\SYSTEM\CurrentControlSet\Services"), closed, "refused"),
+        (own(r"HKLM\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters"), closed, "refused"),
+        (own(r"HKLM\SYSTEM\CurrentControlSet\Control\SecurePipeServers\winreg"), closed, "kept"),
+        (own(r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa"), closed, "refused"),
+        (file(r"\Windows\WinSxS"), closed, "refused"),
+        (file(r"\Windows\System32\wkssvc.dll"), closed, "held"),
+        (file(r"\Windows\System32\userinit.exe"), "O:BAG:BAD:(A;;FA;;;WD)S:(ML;;NWNRNX;;;SI)", "refused"),
+        (file(r"\Windows\System32\userinit.exe"), "O:BAG:BAD:(A;;FA;;;WD)S:(ML;;NW;;;HI)", "kept"),
+        (file(r"\Windows\System32"), "O:BAG:BAD:(D;OICI;FA;;;S-1-5-80-1-2-3-4-5)(A;OICI;FA;;;WD)", "refused"),
+    ] {
+        let said = judged(&machine, setting.clone(), Some(Value::Sddl(text.into())));
+        let is_known = said.starts_with(expected) || (expected == "kept" && said.contains("wrong permission"));
+        assert!(is_known, "{setting} {text}: {said}");
+    }
+}
+
+#[test]
+fn ages_that_shut_each_other_out_are_set_together() {
+    let field = |field: AccountPolicyField| Setting::AccountPolicy { field };
+    let (least, most) = (field(AccountPolicyField::MinimumPasswordAge), field(AccountPolicyField::MaximumPasswordAge));
+    for (min, max, expected) in [(61, 62, [59, 60]), (60, 62, [59, 60]), (1, 42, [1, 42]), (0, 42, [1, 42])] {
+        let mut machine = server();
+        machine.put(&least, Some(Value::Number(min)));
+        machine.put(&most, Some(Value::Number(max)));
+        let mut catalog = Catalog::ws2022().clone();
+        catalog.rules.retain(|rule| ["WN22-AC-000050", "WN22-AC-000060"].contains(&rule.stig_id.as_str()));
+        let assessment = assess(&catalog, &Selection::default(), &Values::default(), &machine);
+        let plan = crate::policy::plan(&assessment, &crate::policy::HoldBack::Nothing).unwrap();
+        let plan = plan.guarded(&assessment, &machine, HoldBackChoice::Nothing).unwrap();
+        assert!(plan.left_open.is_empty(), "{:?}", plan.left_open);
+        for step in &plan.steps {
+            machine.put(&step.setting, step.to.clone());
+        }
+        let now = [&least, &most].map(|setting| machine.get(setting).unwrap().value.unwrap().as_number().unwrap());
+        assert_eq!(now, expected, "{min} and {max}");
+    }
+}
+
+#[test]
+fn long_passwords_need_the_switch_by_which_windows_knows_them() {
+    let length = Setting::AccountPolicy { field: AccountPolicyField::MinimumPasswordLength };
+    let switch = (setting(&format!(r"{CONTROL}\SAM"), "RelaxMinimumPasswordLengthLimits"), Some(Value::dword(1)));
+    let mut machine = server();
+    machine.put(&length, Some(Value::Number(0)));
+    let ask = |number: u32| (length.clone(), Some(Value::Number(number)));
+    let plan = |changes: &[(Setting, Option<Value>)]| guarded(&machine, changes, HoldBackChoice::Nothing).unwrap();
+    assert_eq!(plan(&[ask(14)]).steps.len(), 1);
+    let alone = plan(&[ask(15)]);
+    assert_eq!((alone.steps.len(), alone.left_open.len()), (0, 1));
+    assert!(alone.left_open[0].reason.contains("RelaxMinimumPasswordLengthLimits"), "{:?}", alone.left_open);
+    assert_eq!(plan(&[ask(20), switch]).steps.len(), 2);
 }

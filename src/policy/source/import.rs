@@ -167,8 +167,19 @@ impl Import {
 
     /// Adds what a `.reg` file sets and deletes.
     pub(super) fn reg_file(&mut self, sections: &[Section]) {
-        for section in sections.iter().take(MOST_RULES.saturating_add(1)) {
+        for (at, section) in sections.iter().take(MOST_RULES.saturating_add(1)).enumerate() {
             let key = rooted(&section.key);
+            let goes = |later: &Section| {
+                let gone = rooted(&later.key).to_uppercase();
+                let rest = key.to_uppercase();
+                later.delete && rest.strip_prefix(&gone).is_some_and(|rest| rest.is_empty() || rest.starts_with('\\'))
+            };
+            if !section.delete && sections.iter().skip(at + 1).any(goes) {
+                let reason =
+                    "the file deletes the key further down, and a key is not deleted with all that lies below it";
+                self.unread(&key, &format!("{key} is set, and deleted"), reason);
+                continue;
+            }
             if section.delete {
                 let reason = "a key is not deleted with all that lies below it";
                 self.unread(&format!("-{key}"), &format!("{key} is deleted"), reason);
@@ -339,7 +350,7 @@ impl Import {
             };
         }
         let check = |require, remedy| Check {
-            setting: Setting::UserRight { right: right.right.clone() },
+            setting: Setting::user_right(&right.right),
             form: Form::Sids,
             require,
             remedy,

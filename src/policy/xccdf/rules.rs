@@ -247,7 +247,7 @@ fn check(expectation: &Expectation) -> Option<Check> {
                 Scope::Joined => vec![Condition::DomainJoined],
                 Scope::Standalone => vec![Condition::Standalone],
             };
-            Check { applies, ..plain(Setting::UserRight { right: right.clone() }, Form::Sids, require, remedy) }
+            Check { applies, ..plain(Setting::user_right(right), Form::Sids, require, remedy) }
         }
         Expectation::Audit(demand) => {
             let flags = AuditFlags { success: demand.success, failure: demand.failure };

@@ -72,8 +72,8 @@ fn place(field: Field) -> (Place, u32, u32) {
         Field::MinimumPasswordAge => (Place::Interval { at: 0x20, unit: DAY, end: End::Counted }, 0, 998),
         Field::LockoutDuration => (Place::Interval { at: 0x30, unit: MINUTE, end: End::NeverIsZero }, 0, 99_999),
         Field::LockoutWindow => (Place::Interval { at: 0x38, unit: MINUTE, end: End::Counted }, 1, 99_999),
-        // More than 14 needs a switch in another hive, and is refused without looking there.
-        Field::MinimumPasswordLength => (Place::Word { at: 0x50 }, 0, 14),
+        // More than 14 needs a switch in another hive, which whoever plans it looks at.
+        Field::MinimumPasswordLength => (Place::Word { at: 0x50 }, 0, 128),
         Field::PasswordHistory => (Place::Word { at: 0x52 }, 0, 24),
         Field::LockoutThreshold => (Place::Word { at: 0x54 }, 0, 999),
         Field::PasswordComplexity => (Place::Bit(COMPLEX), 0, 1),
