@@ -667,8 +667,9 @@ impl Failure for Error {
                 Some("restore the image from a copy, and remove the journal then; nothing was changed now")
             }
             Self::UndoForeign { .. } => Some(
-                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run and leaves these \
-                 places, `coldforge undo --forget IMAGE` keeps the image as it is after a run that ended",
+                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run, leaves these \
+                 places, and cuts off what lies behind the old end of the file; `coldforge undo --forget IMAGE` keeps the \
+                 image as it is after a run that ended",
             ),
             Self::UndoOwner { .. } => Some(
                 "find out who made the journal, because it says what is written into the image. If it is yours or your \

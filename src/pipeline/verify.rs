@@ -3,6 +3,7 @@
 //! Every claim of the log is derived anew: digests, chain, checksum, the digest of every changed file in the image, the
 //! value of every changed setting, the assessment, and (with the source) every byte that differs.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
@@ -172,16 +173,17 @@ fn prove(folder: &Path, given: Given<'_>, progress: &dyn Progress, proof: &mut P
 
 /// Tells whether an error, or what caused it, is about the moment and not about what is proven: what the operating system
 /// answers, an image that another program uses, a journal that is not obeyed.
-fn is_of_the_moment(error: &(dyn std::error::Error + 'static)) -> bool {
-    let mut cause = Some(error);
-    while let Some(error) = cause {
-        let of_disk = error.downcast_ref::<disk::Error>();
-        if of_disk.is_some_and(disk::Error::is_of_the_moment) || error.is::<fs::Error>() {
-            return true;
-        }
-        cause = error.source();
+fn is_of_the_moment(error: &Error) -> bool {
+    if let Error::Disk(error) = error
+        && error.is_of_the_moment()
+    {
+        return true;
     }
-    false
+    let first: &(dyn std::error::Error + 'static) = error;
+    let causes = std::iter::successors(Some(first), |error| error.source());
+    // A file that ends too early, or holds what it should not, is the file's own fault.
+    let of_file = [ErrorKind::UnexpectedEof, ErrorKind::InvalidData, ErrorKind::FileTooLarge];
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|answer| !of_file.contains(&answer.kind()))
 }
 
 /// Proves that the names in the log agree with each other, and that the files for AWS are made of the options that it
