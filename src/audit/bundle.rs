@@ -510,7 +510,11 @@ impl Bundle {
         // A bundle that is broken anyway is broken, whatever else cannot be read.
         match unreadable {
             Some(error) if damages.is_empty() => Err(error),
-            _ => Ok(damages),
+            Some(error) => {
+                damages.push(Damage { path: ".".into(), what: format!("cannot be read as a whole: {error}") });
+                Ok(damages)
+            }
+            None => Ok(damages),
         }
     }
 }
