@@ -98,7 +98,9 @@ fn a_signature_that_the_manifest_does_not_announce_does_not_verify_and_neither_d
         out
     };
     // The form is right, and nobody was to have signed this bundle.
-    let added = case("added", &plain, &|out| drop(std::fs::copy(signed.join(sums), out.join(sums)).unwrap()));
+    let added = case("added", &plain, &|out| {
+        std::fs::copy(signed.join(sums), out.join(sums)).unwrap();
+    });
     broken(&[text(&added)], sums);
     let both = case("both", &plain, &|out| {
         for name in [sums, log] {
@@ -195,10 +197,10 @@ fn a_signal_behind_the_last_write_says_that_the_image_is_written_and_how_it_is_t
     let mut stopped = 0;
     for (number, (signal, code)) in [("INT", 130), ("TERM", 143), ("INT", 130)].into_iter().enumerate() {
         let out = home.path().join(format!("out-{number}"));
-        // The signal comes with the call that gives the bundle its name.
-        let inject = format!("inject=/^rename:signal={signal}");
+        // The signal comes with the call that gives the bundle its name; the journal got its own before.
+        let inject = format!("inject=/^rename:signal={signal}:when=2");
         let mut strace = Command::new("strace");
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-P", text(&out), "-e", &inject]);
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=/^rename", "-e", &inject]);
         strace.args([env!("CARGO_BIN_EXE_coldforge"), "harden", text(&image), "--in-place", "--fail-on", "none", "-o"]);
         let done = strace.arg(&out).env("SOURCE_DATE_EPOCH", EPOCH).output().unwrap();
         let said = String::from_utf8(done.stderr).unwrap();
