@@ -4,6 +4,7 @@
 //! names the digest of every other file. The latter alone can be listed nowhere.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -14,7 +15,7 @@ use super::signature::{PublicKey, SecretKey, Signature};
 use super::{Error, Result};
 use crate::base::digest::Digest;
 use crate::base::fs;
-use crate::base::interrupt::Whole;
+use crate::base::interrupt::{self, Whole};
 use crate::base::json;
 use crate::base::temporary::Folder;
 use crate::base::time::Moment;
@@ -78,6 +79,8 @@ struct Manifest<'a> {
     image: &'a str,
     holds: Holds,
     ebs_linear: &'a LinearChecksum,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed_by: Option<&'a str>,
     files: &'a [Listed],
 }
 
@@ -179,7 +182,9 @@ impl Staging {
             self.write(LOG_SIGNATURE, key.sign(LOG, &log, *now).as_bytes())?;
         }
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        let manifest = Manifest { schema: SCHEMA, image, holds, ebs_linear, files: &self.files };
+        let signed_by = signer.as_ref().map(|(key, _)| key.public().to_string());
+        let signed = signed_by.as_deref();
+        let manifest = Manifest { schema: SCHEMA, image, holds, ebs_linear, signed_by: signed, files: &self.files };
         let text = json::file(&manifest);
         self.write(MANIFEST, &text)?;
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
@@ -216,10 +221,27 @@ impl Staging {
             });
         }
         self.folder.keep(); // it stands under its own name now
+        interrupt::stands(&self.output, format!("the bundle `{}` is whole", self.output.display()));
         fs::sync_folder(parent(&self.output))?;
         drop(whole);
         let (image, ebs_linear) = (image.to_owned(), ebs_linear.clone());
-        Ok(Bundle { folder: self.output, image, holds, ebs_linear, files: self.files })
+        Ok(Bundle { folder: self.output, image, holds, ebs_linear, signed_by, files: self.files })
+    }
+}
+
+/// Checks that a file which is not of a bundle would not be written into one: neither `folder` nor a folder above it is a
+/// bundle.
+///
+/// # Errors
+/// [`Error::InBundle`].
+pub fn check_outside(folder: &Path) -> Result<()> {
+    // A link or `..` in the path leads elsewhere than its words say; of what does not exist yet, its folder is asked.
+    let asked = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+    let place = asked.ancestors().find_map(|path| path.canonicalize().ok()).unwrap_or(asked);
+    let is_bundle = |path: &&Path| [MANIFEST, SUMS, LOG].iter().all(|list| path.join(list).symlink_metadata().is_ok());
+    match place.ancestors().find(is_bundle) {
+        Some(bundle) => Err(Error::InBundle { path: folder.to_owned(), bundle: bundle.to_owned() }),
+        None => Ok(()),
     }
 }
 
@@ -239,6 +261,9 @@ pub struct Bundle {
     pub holds: Holds,
     /// The image's checksum, as the manifest has it.
     pub ebs_linear: LinearChecksum,
+    /// The number of the key that signed the bundle when it was made, as minisign shows it; `None` of one without
+    /// signatures.
+    pub signed_by: Option<String>,
     /// Every file that `SHA256SUMS` names.
     pub files: Vec<Listed>,
 }
@@ -262,6 +287,8 @@ struct ReadManifest {
     #[serde(default)]
     holds: Holds,
     ebs_linear: LinearChecksum,
+    #[serde(default)]
+    signed_by: Option<String>,
     files: Vec<Listed>,
 }
 
@@ -269,7 +296,8 @@ impl Bundle {
     /// Reads the lists of the bundle at `folder` and holds them against each other.
     ///
     /// # Errors
-    /// [`Error::NotABundle`] if a list is missing, malformed, or names a path outside the bundle.
+    /// [`Error::NotABundle`] if a list is missing, malformed, or names a path outside the bundle; the operating system's
+    /// where it does not let a list be read, which says nothing about the bundle.
     pub fn open(folder: &Path) -> Result<Self> {
         let wrong = |file: &str, what| Error::NotABundle { path: folder.to_owned(), file: file.to_owned(), what };
         match std::fs::metadata(folder) {
@@ -281,13 +309,12 @@ impl Bundle {
         }
         // A list that lies elsewhere can be changed without this folder being touched.
         let list = |file: &str| match std::fs::symlink_metadata(folder.join(file)) {
-            Err(_) => Err(wrong(file, "no such file")),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(wrong(file, "no such file")),
+            Err(error) => Err(fs::failed("look at", &folder.join(file))(error).into()),
             Ok(metadata) if metadata.is_symlink() => Err(wrong(file, "a link where a list belongs")),
             Ok(metadata) if !metadata.is_file() => Err(wrong(file, "no plain file where a list belongs")),
             Ok(metadata) if metadata.len() > LIST_LIMIT_BYTES => Err(wrong(file, "more bytes than a list has")),
-            Ok(_) => {
-                fs::read(&folder.join(file), LIST_LIMIT_BYTES).map_err(|_| wrong(file, "a list that cannot be read"))
-            }
+            Ok(_) => Ok(fs::read(&folder.join(file), LIST_LIMIT_BYTES)?),
         };
         let sums = String::from_utf8(list(SUMS)?).map_err(|_| wrong(SUMS, "bytes that are not text"))?;
         let mut listed = Vec::new();
@@ -308,8 +335,16 @@ impl Bundle {
         if manifest.schema != SCHEMA {
             return Err(wrong(MANIFEST, "an unknown schema"));
         }
-        let ReadManifest { image, holds, ebs_linear, files, .. } = manifest;
-        let again = Manifest { schema: SCHEMA, image: &image, holds, ebs_linear: &ebs_linear, files: &files };
+        let ReadManifest { image, holds, ebs_linear, signed_by, files, .. } = manifest;
+        let signed = signed_by.as_deref();
+        let again = Manifest {
+            schema: SCHEMA,
+            image: &image,
+            holds,
+            ebs_linear: &ebs_linear,
+            signed_by: signed,
+            files: &files,
+        };
         if json::file(&again) != text {
             return Err(wrong(MANIFEST, "a member that is unknown, repeated, or not as this version writes it"));
         }
@@ -338,22 +373,43 @@ impl Bundle {
         if listed(&image) == (holds == Holds::Nothing) {
             return Err(wrong(MANIFEST, "no entry for the image, or one for an image that lies elsewhere"));
         }
-        Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, files })
+        Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, signed_by, files })
     }
 
-    /// Returns the number of the key that is said to have signed the bundle, `None` if nobody has; [`Err`] if there is a
-    /// signature that cannot be read.
+    /// Compares the signatures with the key that the manifest names, as far as that can be done without the key itself:
+    /// which there are, their form, and the number of the key in each.
+    ///
+    /// `is_proven` tells that a key is at hand to prove a signature of `SHA256SUMS` that somebody made later, with minisign
+    /// itself; without it, a signature that the manifest does not announce is a file that anybody can have added.
     ///
     /// # Errors
     /// The operating system's.
-    pub fn signed_by(&self) -> Result<Option<std::result::Result<String, Damage>>> {
-        if self.path(SUMS_SIGNATURE).symlink_metadata().is_err() {
-            let is_log_signed = self.files.iter().any(|file| file.path == LOG_SIGNATURE);
-            let stripped =
-                || Damage { path: SUMS_SIGNATURE.into(), what: "is missing: the audit log is signed".into() };
-            return Ok(is_log_signed.then(|| Err(stripped())));
+    pub fn signature_faults(&self, is_proven: bool) -> Result<Vec<Damage>> {
+        let is_listed = |path: &str| self.files.iter().any(|file| file.path == path);
+        let stands = |path: &str| self.path(path).symlink_metadata().is_ok();
+        let mut faults = Vec::new();
+        for (path, is_there) in [(SUMS_SIGNATURE, stands(SUMS_SIGNATURE)), (LOG_SIGNATURE, is_listed(LOG_SIGNATURE))] {
+            let what = match (&self.signed_by, is_there) {
+                (None, false) => None,
+                (Some(key), false) => Some(format!("is missing: the key {key} signed the bundle")),
+                (None, true) if path == LOG_SIGNATURE || !is_proven => Some(
+                    "is a signature that the manifest does not announce: one that was made later is proven with \
+                     --public-key, any other is to be removed"
+                        .to_owned(),
+                ),
+                // What is listed and missing is said by its list.
+                (_, true) if !stands(path) => None,
+                (expected, true) => match (self.signature(path)?, expected) {
+                    (Err(damage), _) => Some(damage.what),
+                    (Ok(signature), Some(key)) if signature.key() != *key => {
+                        Some(format!("is by the key {}, and the manifest names {key}", signature.key()))
+                    }
+                    (Ok(_), _) => None,
+                },
+            };
+            faults.extend(what.map(|what| Damage { path: path.to_owned(), what }));
         }
-        Ok(Some(self.signature(SUMS_SIGNATURE)?.map(|signature| signature.key())))
+        Ok(faults)
     }
 
     /// Proves the signatures of the bundle; returns what each that holds tells, and what is wrong.
@@ -406,9 +462,9 @@ impl Bundle {
     /// Reads every file anew and returns those that are missing, changed or unlisted; `advance` hears of bytes read.
     ///
     /// # Errors
-    /// The operating system's, other than a missing file.
+    /// The operating system's, other than a missing file, if nothing is found to be wrong elsewhere.
     pub fn check(&self, advance: &(dyn Fn(u64) + Sync)) -> Result<Vec<Damage>> {
-        let mut damages = Vec::new();
+        let (mut damages, mut unreadable) = (Vec::new(), None);
         let demanded = DEMANDED.iter().filter(|path| self.holds != Holds::Delta || !path.starts_with(UPLOAD));
         for demanded in demanded.filter(|path| !self.files.iter().any(|file| file.path == **path)) {
             damages
@@ -420,15 +476,23 @@ impl Bundle {
             let what = match std::fs::symlink_metadata(&path) {
                 _ if linked => Some("lies behind a link".to_owned()),
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some("is missing".to_owned()),
-                Err(error) => return Err(fs::failed("open", &path)(error).into()),
+                Err(error) => {
+                    unreadable = unreadable.or(Some(fs::failed("open", &path)(error).into()));
+                    None
+                }
                 Ok(metadata) if !metadata.is_file() => Some("is not a plain file".to_owned()),
                 Ok(metadata) if metadata.len() != file.bytes => {
                     Some(format!("has {} bytes instead of {}", metadata.len(), file.bytes))
                 }
-                Ok(_) => {
-                    let found = digest_file(&path, advance)?;
-                    (found != file.sha256).then(|| format!("has SHA-256 {found} instead of {}", file.sha256))
-                }
+                Ok(_) => match digest_file(&path, advance) {
+                    Ok(found) => {
+                        (found != file.sha256).then(|| format!("has SHA-256 {found} instead of {}", file.sha256))
+                    }
+                    Err(error) => {
+                        unreadable = unreadable.or(Some(error));
+                        None
+                    }
+                },
             };
             damages.extend(what.map(|what| Damage { path: file.path.clone(), what }));
         }
@@ -438,10 +502,20 @@ impl Bundle {
         let folders = self.files.iter().filter_map(|file| Some(format!("{}/", file.path.rsplit_once('/')?.0)));
         known.extend(folders.collect::<Vec<_>>());
         let mut found = Vec::new();
-        list_files(&self.folder, "", &mut found)?;
+        if let Err(error) = list_files(&self.folder, "", &mut found) {
+            unreadable = unreadable.or(Some(error));
+        }
         let unlisted = found.into_iter().filter(|path| !known.contains(path));
         damages.extend(unlisted.map(|path| Damage { path, what: UNLISTED.into() }));
-        Ok(damages)
+        // A bundle that is broken anyway is broken, whatever else cannot be read.
+        match unreadable {
+            Some(error) if damages.is_empty() => Err(error),
+            Some(error) => {
+                damages.push(Damage { path: ".".into(), what: format!("cannot be read as a whole: {error}") });
+                Ok(damages)
+            }
+            None => Ok(damages),
+        }
     }
 }
 
@@ -568,6 +642,21 @@ mod tests {
         let damages = Bundle::open(&out).unwrap().check(&|_| ()).unwrap();
         let names: Vec<&str> = damages.iter().map(|damage| damage.path.as_str()).collect();
         assert_eq!(names, ["disk.vhd", "reports/assessment.json", "reports/b.json"]);
+    }
+
+    #[test]
+    fn a_file_is_not_written_into_a_bundle_by_any_path() {
+        let home = tempfile::tempdir().unwrap();
+        let out = home.path().join("out");
+        bundle(&out);
+        std::os::unix::fs::symlink(&out, home.path().join("link")).unwrap();
+        for inside in ["out", "out/reports", "out/new", "out/new/deep", "link", "link/new"] {
+            let error = check_outside(&home.path().join(inside)).expect_err(inside);
+            assert!(matches!(error, Error::InBundle { .. }) && error.to_string().contains("out"), "{inside}");
+        }
+        for outside in ["", "beside", "beside/deep"] {
+            check_outside(&home.path().join(outside)).unwrap();
+        }
     }
 
     #[test]

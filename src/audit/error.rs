@@ -22,6 +22,15 @@ pub enum Error {
         path: PathBuf,
     },
 
+    /// A file is to be written into a bundle, which would not verify then.
+    #[error("`{}` lies in the bundle `{}`, which would not verify with another file in it", path.display(), bundle.display())]
+    InBundle {
+        /// Where the file was to be written.
+        path: PathBuf,
+        /// The bundle.
+        bundle: PathBuf,
+    },
+
     /// The image has the name of another file of a bundle, or one that a list of files cannot hold.
     #[error("an image called `{name}` cannot lie in a bundle")]
     Name {
@@ -55,7 +64,7 @@ impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::File(error) => error.kind(),
-            Self::Name { .. } | Self::OutputExists { .. } | Self::Key { .. } => Kind::Usage,
+            Self::InBundle { .. } | Self::Name { .. } | Self::OutputExists { .. } | Self::Key { .. } => Kind::Usage,
             Self::NotABundle { .. } => Kind::Corrupt,
         }
     }
@@ -63,6 +72,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::File(error) => error.hint(),
+            Self::InBundle { .. } => Some("name a folder outside the bundle"),
             Self::Name { .. } => Some("rename the image, or name it through a link with another name"),
             Self::OutputExists { .. } => Some("name a folder that does not exist yet, or remove the old one"),
             Self::NotABundle { .. } => Some("name the folder that `coldforge harden -o` wrote"),

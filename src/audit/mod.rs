@@ -9,12 +9,12 @@ mod error;
 mod record;
 mod signature;
 
-pub use bundle::{Bundle, Damage, Holds, LOG_SIGNATURE, Listed, MANIFEST, Staging, UNLISTED};
+pub use bundle::{Bundle, Damage, Holds, LOG_SIGNATURE, Listed, MANIFEST, Staging, UNLISTED, check_outside};
 pub use chain::{Chain, Fault, Line, read};
 pub use error::Error;
 pub use record::{
-    ChangeRecord, ComponentRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy, PolicyFileRecord,
-    PolicyRecord, Record, SCHEMA, SecondOpinion, Tool, Trailer,
+    AwsRecord, ChangeRecord, ComponentRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy,
+    PolicyFileRecord, PolicyRecord, Record, SCHEMA, SecondOpinion, Tool, Trailer,
 };
 pub use signature::{KeyFault, PublicKey, SecretKey, Signature};
 

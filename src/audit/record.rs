@@ -43,8 +43,21 @@ pub struct Header {
     pub windows: Identity,
     /// What was demanded of it.
     pub policy: Policy,
+    /// What was said about the way to AWS; left out for a differencing disk, which has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws: Option<AwsRecord>,
     /// Things that were noticed and did not stop the run.
     pub warnings: Vec<String>,
+}
+
+/// What was said about the way to AWS. It binds the files for AWS to the log, and so to its signature.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct AwsRecord {
+    /// SHA-256 of the bundle's `aws/options.json`: bucket, accounts, keys, regions, tags.
+    pub options_sha256: Digest,
+    /// The boot mode that was named: `legacy-bios` or `uefi`; left out where the partition table told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_mode: Option<String>,
 }
 
 /// A program and its version.

@@ -26,10 +26,30 @@ pub const OPTIONS: &str = "aws/options.json";
 /// The path of what the checks say of the image.
 pub const PREFLIGHT: &str = "aws/preflight.json";
 
+/// The paths of all files that [`files`] returns.
+pub const PATHS: [&str; 12] = [
+    "aws/README.md",
+    "aws/block-map.json",
+    "aws/commands.sh",
+    "aws/containers.json",
+    "aws/distribution.json",
+    "aws/import-image.json",
+    "aws/import-snapshot.json",
+    OPTIONS,
+    PREFLIGHT,
+    "aws/register-image.json",
+    "aws/role-policy.json",
+    "aws/trust-policy.json",
+];
+
+/// Returns the content of the file at [`OPTIONS`].
+pub fn options_file(options: &Options) -> Vec<u8> {
+    json::file(&serde_json::to_value(options).expect("options are texts and lists, which JSON can hold"))
+}
+
 /// Returns every file of a bundle's folder `aws/`, by its path in the bundle: the same image and options give the same
 /// bytes.
 pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static str, Vec<u8>)> {
-    let options = serde_json::to_value(import.options).expect("options are texts and lists, which JSON can hold");
     vec![
         ("aws/README.md", readme(import, report).into_bytes()),
         ("aws/block-map.json", block_map(import)),
@@ -38,7 +58,7 @@ pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static s
         ("aws/distribution.json", json::file(&distribution(import))),
         ("aws/import-image.json", json::file(&import_image(import))),
         ("aws/import-snapshot.json", json::file(&import_snapshot(import))),
-        (OPTIONS, json::file(&options)),
+        (OPTIONS, options_file(import.options)),
         (PREFLIGHT, json::file(&report.document(import.image))),
         ("aws/register-image.json", json::file(&register_image(import))),
         ("aws/role-policy.json", json::file(&role_policy(import))),

@@ -39,6 +39,7 @@ impl Failure for Error {
                 Some("free space on that file system, or choose another output folder")
             }
             io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
+            io::ErrorKind::DirectoryNotEmpty => Some("name a folder that does not exist yet, or is empty"),
             io::ErrorKind::AlreadyExists => Some("choose another name, or remove what stands there"),
             _ => Some("check that the file system can be read and written, then run the command again"),
         }
@@ -157,11 +158,12 @@ pub fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// Writes files into a folder. A folder that is not there, or is empty, appears with all of them or not at all; in one
-/// that holds other files, each file is whole or absent.
+/// Writes files into a folder that is not there, or is empty: it appears with all of them or not at all. A single file may
+/// be added to a folder that holds others, where it is whole or absent.
 ///
 /// # Errors
-/// The operating system's, with the path; an existing file of one of the names is an error, and nothing is written then.
+/// The operating system's, with the path; for several files, a folder that holds something is an error, and for a single
+/// one, an existing file of its name. Nothing is written then.
 pub fn write_folder(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>, Error> {
     let places: Vec<PathBuf> = files.iter().map(|(name, _)| folder.join(name)).collect();
     let is_empty = match std::fs::read_dir(folder) {
@@ -170,14 +172,15 @@ pub fn write_folder(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<Pa
         Err(error) => return Err(failed("read", folder)(error)),
     };
     if !is_empty {
-        if let Some(there) = places.iter().find(|place| place.symlink_metadata().is_ok()) {
-            return Err(failed("create", there)(io::Error::from(io::ErrorKind::AlreadyExists)));
-        }
-        for (place, (_, bytes)) in places.iter().zip(files) {
-            let mut fresh = Fresh::create(place)?;
-            fresh.write(bytes)?;
-            fresh.finish()?;
-        }
+        // Several names cannot appear in a folder at once: who is killed between them would leave a part of the set.
+        let ([place], [(_, bytes)]) = (places.as_slice(), files) else {
+            return Err(failed("create all files at once in", folder)(io::Error::from(
+                io::ErrorKind::DirectoryNotEmpty,
+            )));
+        };
+        let mut fresh = Fresh::create(place)?;
+        fresh.write(bytes)?;
+        fresh.finish()?;
         return Ok(places);
     }
     // The folder in the temporary one has the mode of any new folder.
@@ -199,4 +202,30 @@ pub fn write_folder(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<Pa
 /// The operating system's, with the path.
 pub fn sync_folder(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|folder| folder.sync_all()).map_err(failed("flush", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn several_files_appear_in_a_new_or_empty_folder_and_in_no_other() {
+        let home = tempfile::tempdir().unwrap();
+        let file = |name: &str| (name.to_owned(), b"content".to_vec());
+        let count = |folder: &Path| std::fs::read_dir(folder).unwrap().count();
+        let set = [file("a"), file("b")];
+        let folder = home.path().join("folder");
+        write_folder(&folder, &set).unwrap();
+        assert_eq!(count(&folder), 2);
+        let held = home.path().join("held");
+        std::fs::create_dir(&held).unwrap();
+        std::fs::write(held.join("mine"), b"mine").unwrap();
+        let error = write_folder(&held, &set).unwrap_err();
+        assert!(error.to_string().contains("held") && error.hint().is_some(), "{error}");
+        assert_eq!(count(&held), 1, "nothing is written");
+        // A single file is whole or absent by itself.
+        write_folder(&held, &set[..1]).unwrap();
+        assert!(write_folder(&held, &set[..1]).is_err());
+        assert_eq!(count(&held), 2);
+    }
 }

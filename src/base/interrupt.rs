@@ -6,15 +6,15 @@
 //!
 //! This is the one place with a state of the whole process, because a signal is sent to the whole process.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// A thread that does not know yet may go on making files in a folder that is removed; it cannot go on for long.
 const ATTEMPTS: usize = 1_000;
 
-static STATE: Mutex<State> = Mutex::new(State { passing: BTreeSet::new(), whole: 0 });
+static STATE: Mutex<State> = Mutex::new(State { passing: BTreeSet::new(), whole: 0, done: BTreeMap::new() });
 static ENDED: Condvar = Condvar::new();
 static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
 
@@ -22,6 +22,8 @@ struct State {
     passing: BTreeSet<PathBuf>,
     /// How much work is going on that has to end.
     whole: usize,
+    /// What stands for good, by its path, and what to say of it.
+    done: BTreeMap<PathBuf, String>,
 }
 
 fn state() -> MutexGuard<'static, State> {
@@ -73,9 +75,27 @@ impl Drop for Whole {
     }
 }
 
+/// Notes that something stands for good, and what to say of it if the process is told to stop before it could say so
+/// itself. To be called while a [`Whole`] is held, so that a signal does not come between.
+pub fn stands(path: &Path, said: String) {
+    state().done.insert(path.to_owned(), said);
+}
+
+/// Notes that something does not stand any more: it was taken back.
+pub fn is_gone(path: &Path) {
+    state().done.remove(path);
+}
+
 /// Nothing that is temporary is there any more, and nothing begins as long as this value lives.
 #[must_use = "what it holds back goes on when it is dropped"]
-pub struct BrokenOff(#[expect(dead_code, reason = "held, never read")] MutexGuard<'static, State>);
+pub struct BrokenOff(MutexGuard<'static, State>);
+
+impl BrokenOff {
+    /// Returns what is to be said of what stands for good.
+    pub fn done(&self) -> impl Iterator<Item = &str> {
+        self.0.done.values().map(String::as_str)
+    }
+}
 
 /// Waits for the work that has to end, and removes everything that is temporary.
 pub fn break_off() -> BrokenOff {

@@ -56,7 +56,8 @@ struct Arguments {
 
 const AFTER_HELP: &str = "\
 Exit codes: 0 done, nothing open at or above --fail-on · 1 done, findings open · 2 usage · 3 refused (with a code such \
-as E-VOLUME-DIRTY) · 4 failed · 130 stopped by Ctrl-C (143 by SIGTERM), nothing left behind
+as E-VOLUME-DIRTY) · 4 failed · 130 stopped by Ctrl-C (143 by SIGTERM): no temporary file is left, and \
+what was already done is said
 
 Examples:
   coldforge inspect base.vhd                 what the image holds, and what would stand against editing it

@@ -8,7 +8,6 @@ use serde_json::json;
 use super::options;
 use super::ui::Ui;
 use super::{Result, Verdict, boxed};
-use crate::base::fs;
 use crate::pipeline;
 use crate::report::Format;
 
@@ -31,7 +30,8 @@ pub(super) struct Arguments {
     #[arg(long)]
     sarif_all: bool,
 
-    /// The folder to write them to; it is made if it is not there, and no file in it is overwritten
+    /// The folder to write them to; it is made if it is not there. Several reports need a new or an empty
+    /// folder, which holds all of them or none; a single one may join other files, and overwrites none
     #[arg(long, short, value_name = "DIR", required_unless_present = "format")]
     output: Option<PathBuf>,
 }
@@ -60,7 +60,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let files: Vec<(String, Vec<u8>)> = reports.into_iter().map(|(path, report)| (name(&path), report)).collect();
-    let written = fs::write_folder(folder, &files).map_err(boxed)?;
+    let written = pipeline::write_rendered(folder, &files).map_err(boxed)?;
     let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     if ui.json {
         ui.document(&json!({ "schema": "coldforge/reports/1", "files": written }));

@@ -26,7 +26,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     policy: Policy,
 
-    /// Write reports (HTML, CKLB, CKL, XCCDF, HDF, OSCAL, SARIF, JUnit, CSV, Markdown) into this new folder
+    /// Write reports (HTML, CKLB, CKL, XCCDF, HDF, OSCAL, SARIF, JUnit, CSV, Markdown) into this new or empty folder
     #[arg(long, value_name = "DIR")]
     reports: Option<PathBuf>,
 

@@ -3,15 +3,22 @@
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use super::ui::plain;
 use crate::base::interrupt;
 
-/// Waits for a signal to stop, on a thread of its own. A run that is writing into an image is brought to its end first.
+/// Waits for a signal to stop, on a thread of its own. A run that is writing into an image is brought to its end first, and
+/// what stands for good is said.
 pub(super) fn watch() {
     // Where signals cannot be watched, they end the process as they always did.
     let Ok(mut signals) = Signals::new([SIGINT, SIGTERM, SIGHUP]) else { return };
     std::thread::spawn(move || {
         if let Some(signal) = signals.forever().next() {
-            let _nothing_begins = interrupt::break_off();
+            let nothing_begins = interrupt::break_off();
+            use std::io::Write as _;
+            for said in nothing_begins.done() {
+                // There is nobody else to tell if the terminal is gone.
+                let _ = writeln!(std::io::stderr(), "stopped by a signal when this was done: {}", plain(said));
+            }
             std::process::exit(128 + signal);
         }
     });

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::ui::{Ui, bytes};
 use super::{Result, Verdict, boxed};
+use crate::base::Extent;
 use crate::disk::{self, Pending};
 
 /// Take back what a run wrote into an image: from the undo journal beside it
@@ -30,6 +31,20 @@ pub(super) struct Arguments {
     force: bool,
 }
 
+/// So many places are named; the JSON document has them all.
+const MOST_PLACES: usize = 16;
+
+/// Returns a line for each of some places of the image file.
+fn places(what: &str, places: &[Extent]) -> String {
+    let named = places.iter().take(MOST_PLACES);
+    let mut text: String =
+        named.map(|place| format!("{what} {:#x} bytes at {:#x}\n", place.length, place.offset)).collect();
+    if let Some(more) = places.len().checked_sub(MOST_PLACES).filter(|more| *more > 0) {
+        text.push_str(&format!("{what} {more} more places (--json names them all)\n"));
+    }
+    text
+}
+
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let image = arguments.image.display();
     let (did, text, undone) = if arguments.forget {
@@ -46,10 +61,14 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             Pending::Unsettled => "the run, which was broken off before its evidence was whole, is taken back",
             Pending::Unfinished => "the run that had not ended is taken back",
         };
-        let mut text = format!("{image}: {run}, {} put back\n", bytes(undone.bytes));
-        for place in &undone.left {
-            text.push_str(&format!("left: changed since within {:#x} bytes at {:#x}\n", place.length, place.offset));
-        }
+        let mut text = match undone.was_restored {
+            true => format!(
+                "{image} is what it was before the run already: nothing had to be put back, and the journal is removed\n"
+            ),
+            false => format!("{image}: {run}, {} put back\n", bytes(undone.bytes)),
+        };
+        text.push_str(&places("left: changed since within", &undone.left));
+        text.push_str(&places("cut off behind the old end of the file: changed since within", &undone.cut));
         ("undo", text, Some(undone))
     };
     if ui.json {
@@ -65,6 +84,8 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             "bytes": undone.as_ref().map(|undone| undone.bytes),
             "file_bytes": undone.as_ref().map(|undone| undone.file_bytes),
             "left": undone.as_ref().map(|undone| &undone.left),
+            "cut": undone.as_ref().map(|undone| &undone.cut),
+            "was_restored": undone.as_ref().map(|undone| undone.was_restored),
         }));
     } else {
         ui.data(&text);

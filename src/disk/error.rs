@@ -488,6 +488,28 @@ fn corrupt(container: &str) -> &'static str {
     }
 }
 
+impl Error {
+    /// Tells whether it is about the moment and the surroundings, and says nothing of the image itself: the operating
+    /// system's answers, another program that uses the image, a run that did not end, a journal that is not obeyed.
+    pub fn is_of_the_moment(&self) -> bool {
+        matches!(
+            self,
+            Self::Busy { .. }
+                | Self::DeviceBusy { .. }
+                | Self::File(_)
+                | Self::NotAFile { .. }
+                | Self::SourceChanged { .. }
+                | Self::UndoCorrupt { .. }
+                | Self::UndoExists { .. }
+                | Self::UndoForeign { .. }
+                | Self::UndoOwner { .. }
+                | Self::UndoStale { .. }
+                | Self::UnfinishedRun { .. }
+                | Self::Unsettled { .. }
+        )
+    }
+}
+
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
@@ -645,11 +667,15 @@ impl Failure for Error {
                 Some("restore the image from a copy, and remove the journal then; nothing was changed now")
             }
             Self::UndoForeign { .. } => Some(
-                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run and leaves these \
-                 places, `coldforge undo --forget IMAGE` keeps the image as it is after a run that ended",
+                "nothing was changed now: `coldforge undo --force IMAGE` takes back the rest of the run, leaves these \
+                 places, and cuts off what lies behind the old end of the file; `coldforge undo --forget IMAGE` keeps the \
+                 image as it is after a run that ended",
             ),
             Self::UndoOwner { .. } => Some(
-                "find out who made the journal: if it is yours, give it your user and the mode 0600, otherwise remove it",
+                "find out who made the journal, because it says what is written into the image. If it is yours or your \
+                 administrator's (a run with sudo), run the command as that user, or give the journal to your own: `sudo chown USER \
+                 JOURNAL && sudo chmod 0600 JOURNAL`. Nobody else's is to be obeyed; without the journal the run cannot be taken \
+                 back any more",
             ),
             Self::UndoExists { .. } => {
                 Some("run `coldforge undo IMAGE` to take that run back, or `coldforge undo --forget IMAGE` to keep it")

@@ -159,6 +159,15 @@ pub enum Error {
         name: String,
     },
 
+    /// Nothing was found to be wrong with a bundle, and not everything could be looked at.
+    #[error("the bundle `{}` was not judged", folder.display())]
+    NotJudged {
+        /// The bundle.
+        folder: PathBuf,
+        /// What stood in the way.
+        source: Box<Error>,
+    },
+
     /// The image's name cannot stand in a list of files.
     #[error("the image's name `{name}` is not UTF-8")]
     ImageName {
@@ -229,6 +238,7 @@ impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
             Self::Disk(error) => error.kind(),
+            Self::NotJudged { source, .. } => source.kind(),
             Self::Windows(error) => error.kind(),
             Self::Policy(error) => error.kind(),
             Self::Audit(error) => error.kind(),
@@ -262,6 +272,7 @@ impl Failure for Error {
     fn code(&self) -> Option<&'static str> {
         match self {
             Self::Disk(error) => error.code(),
+            Self::NotJudged { source, .. } => source.code(),
             Self::Windows(error) => error.code(),
             Self::Policy(error) => error.code(),
             Self::Audit(error) => error.code(),
@@ -287,6 +298,7 @@ impl Failure for Error {
     fn hint(&self) -> Option<&'static str> {
         match self {
             Self::Disk(error) => error.hint(),
+            Self::NotJudged { source, .. } => source.hint(),
             Self::Windows(error) => error.hint(),
             Self::Policy(error) => error.hint(),
             Self::Audit(error) => error.hint(),

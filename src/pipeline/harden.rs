@@ -16,8 +16,8 @@ use super::component::{self, Component, StepTold};
 use super::output::{self, Edited, TakeBack};
 use super::{Demand, Document, Emission, Error, Result, reports, scope};
 use crate::audit::{
-    self, Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record, SecondOpinion,
-    SecretKey, Staging, Tool, Trailer,
+    self, AwsRecord, Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record,
+    SecondOpinion, SecretKey, Staging, Tool, Trailer,
 };
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
@@ -244,9 +244,10 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         return Err(Error::BootModeUnknown);
     }
     let windows = machine.identity().clone();
+    let accepted = machine.accepted();
     let mut warnings = machine.warnings().to_vec();
     if disk::pending(&job.source)? == Some(disk::Pending::Unsettled) {
-        warnings.push(format!("W-UNSETTLED: {}", Image::UNSETTLED));
+        warnings.push(unsettled());
     }
     warnings.extend(job.demand.components.iter().flat_map(Component::secrets));
     clock.lap(|t, ms| t.open = ms);
@@ -285,7 +286,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         let evidence = Evidence::of(&overlay);
         Facts::new(Container::to_be(format), &evidence, job.aws.route, true).has_ena()
     };
-    let recorded = job.demand.record(&demand);
+    // Only where it made a difference: what changes nothing could be said of any run.
+    let recorded = audit::Policy {
+        accept_dirty_hive: accepted.dirty,
+        accept_refcounts: accepted.refcounts,
+        ..job.demand.record(&demand)
+    };
     let changed: Vec<Vec<String>> = edit.applied.iter().map(|applied| applied.rules.clone()).collect();
     let mut covered = after.scope.clone();
     covered.extend(scope::of_components(&recorded.components, &changed));
@@ -411,6 +417,10 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
         source: source.clone(),
         windows: outcome.windows.clone(),
         policy: recorded,
+        aws: (holds != Holds::Delta).then(|| AwsRecord {
+            options_sha256: Digest::of(&aws::options_file(&job.aws)),
+            boot_mode: job.boot_mode.map(|mode| mode.to_string()),
+        }),
         warnings: outcome.warnings.clone(),
     };
     let log = log(header, &edit, trailer);
@@ -587,6 +597,11 @@ pub(super) fn sums(image: &Image, progress: &dyn Progress) -> Result<Sums> {
     let mut blocks = Vec::new();
     let digests = disk::digest_blocks(image, progress, |index, digest| blocks.push((index, digest)))?;
     Ok((digests, blocks).into())
+}
+
+/// Returns the warning about an image that a run which was broken off had written to: its journal says so, not its bytes.
+pub(super) fn unsettled() -> String {
+    format!("W-UNSETTLED: {}", Image::UNSETTLED)
 }
 
 /// Returns the evidence's words for an image and its digests.

@@ -36,7 +36,7 @@ pub use history::{BundleRow, History, HistoryError, Run};
 pub use notify::{Notice, notify};
 pub use output::{Emission, Output};
 pub use preflight::preflight;
-pub use reports::{report, write_reports};
+pub use reports::{report, write_rendered, write_reports};
 pub use retention::{Pruned, Retention, prune};
 pub use scan::{Document, Scan, scan};
 pub use schedule::Schedule;

@@ -16,6 +16,8 @@ use crate::windows::Evidence;
 pub fn preflight(path: &Path, format: Option<Format>, parent: Option<&Path>, route: Route) -> Result<Report> {
     let image = match Image::open_as(path, format, parent) {
         Ok(image) => image,
+        // What stands against opening it now says nothing about its container.
+        Err(error) if error.is_of_the_moment() => return Err(error.into()),
         Err(error) => {
             let reason = format!("{}: {error}", error.code().unwrap_or("the container is damaged"));
             return match error.kind() {

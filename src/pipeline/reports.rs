@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::demand::{BENCHMARKS, policies_of};
 use super::{Error, Result};
-use crate::audit::{Bundle, Staging};
+use crate::audit::{self, Bundle, Staging};
 use crate::aws;
 use crate::base::digest::Digest;
 use crate::base::fs;
@@ -111,7 +111,16 @@ pub fn write_reports(folder: &Path, assessment: &[u8], catalog: &Catalog, sarif:
     let rendered = Format::all().flat_map(|format| format.files(&evidence, sarif));
     let reports = rendered.filter_map(|(path, report)| Some((path.rsplit('/').next()?.to_owned(), report)));
     let files: Vec<(String, Vec<u8>)> = reports.chain([("assessment.json".to_owned(), assessment.to_vec())]).collect();
-    Ok(fs::write_folder(folder, &files)?)
+    write_rendered(folder, &files)
+}
+
+/// Writes reports into a folder outside any bundle; returns their places.
+///
+/// # Errors
+/// [`audit::Error::InBundle`], and those of [`fs::write_folder`].
+pub fn write_rendered(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<PathBuf>> {
+    audit::check_outside(folder)?;
+    Ok(fs::write_folder(folder, files)?)
 }
 
 /// Returns the catalogs of the policies that a log records.

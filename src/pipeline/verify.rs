@@ -3,6 +3,7 @@
 //! Every claim of the log is derived anew: digests, chain, checksum, the digest of every changed file in the image, the
 //! value of every changed setting, the assessment, and (with the source) every byte that differs.
 
+use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
@@ -10,7 +11,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::component;
 use super::harden::{self, Edit, Sums};
-use super::{Demand, Document, Error, Result, reports, scope};
+use super::{Demand, Document, Emission, Error, Result, reports, scope};
 use crate::audit::{self, Bundle, Holds, Line, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
@@ -95,75 +96,127 @@ impl Proof {
 /// Proves the bundle in `folder`, and with the source also that the image differs from it only where the log says.
 ///
 /// # Errors
-/// If there is nothing at `folder`, if an intact bundle's image needs something that was not given
-/// ([`Error::ImageElsewhere`], or [`disk::Error::ParentMissing`] for a differencing disk without its source), or the
-/// source cannot be read. Everything that is wrong with the bundle itself is a [`Problem`], also that it is none.
+/// [`Error::NotJudged`] where nothing is found to be wrong and yet not everything could be looked at: if a file cannot be
+/// opened now, if an image is used by another program or has a journal that is not obeyed, or if something is needed that
+/// was not given ([`Error::ImageElsewhere`], or [`disk::Error::ParentMissing`] for a differencing disk without its
+/// source). Everything that is wrong with the bundle itself is a [`Problem`], also that it is none.
 pub fn verify(folder: &Path, given: Given<'_>, progress: &dyn Progress) -> Result<Proof> {
     let mut proof = Proof::default();
+    match prove(folder, given, progress, &mut proof) {
+        Ok(()) => Ok(proof),
+        // A bundle that is broken anyway does not verify, whatever else could not be looked at.
+        Err(error) if !proof.problems.is_empty() => {
+            proof.notes.push(format!("not everything was looked at: {}", chain_of(&error)));
+            Ok(proof)
+        }
+        Err(error) => Err(Error::NotJudged { folder: folder.to_owned(), source: Box::new(error) }),
+    }
+}
+
+fn prove(folder: &Path, given: Given<'_>, progress: &dyn Progress, proof: &mut Proof) -> Result<()> {
     let bundle = match Bundle::open(folder) {
         Ok(bundle) => bundle,
         Err(audit::Error::NotABundle { file, what, .. }) => {
             proof.deny(file, format!("this is no whole bundle: {what}"));
-            return Ok(proof);
+            return Ok(());
         }
         Err(error) => return Err(error.into()),
     };
     progress.start("digesting", bundle.files.iter().map(|file| file.bytes).sum());
-    match bundle.check(&|bytes| progress.advance(bytes)) {
-        Ok(damages) => {
-            for damage in damages {
-                proof.deny(damage.path, damage.what);
-            }
-        }
-        Err(error) => proof.deny(".", format!("its files cannot be read: {}", chain_of(&error))),
+    for damage in bundle.check(&|bytes| progress.advance(bytes))? {
+        proof.deny(damage.path, damage.what);
     }
     if proof.problems.is_empty() {
         proof.proven.push(format!("{} files have the digests of manifest.json and SHA256SUMS", bundle.files.len()));
     }
-    if let Err(error) = prove_signatures(&bundle, given.public_key.as_ref(), &mut proof) {
-        proof.deny("SHA256SUMS.minisig", chain_of(&error));
-    }
-    let Some(lines) = prove_chain(&bundle, &mut proof) else { return Ok(proof) };
-    if let Err(error) = prove_reports(&bundle, &mut proof) {
+    prove_signatures(&bundle, given.public_key.as_ref(), proof)?;
+    let Some(lines) = prove_chain(&bundle, proof) else { return Ok(()) };
+    if let Err(error) = prove_reports(&bundle, proof) {
         proof.deny(reports::ASSESSMENT, format!("the reports cannot be made again: {}", chain_of(&error)));
     }
     let benchmark = match reports::benchmark(&bundle) {
         Ok(benchmark) => benchmark,
         Err(error) => {
             proof.deny("policy", chain_of(&error));
-            return Ok(proof);
+            return Ok(());
         }
     };
     let log = Log { bundle: &bundle, lines: &lines, benchmark };
     if holds_of(&log.trailer()["output"]) != bundle.holds {
         proof.deny("manifest.json", "it says otherwise than the log what the bundle holds of the image");
     }
+    prove_names(&bundle, &log, proof);
+    prove_kinds(&bundle, &log, proof);
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
-        prove_kinds(&bundle, &log, None, &mut proof);
-        return Ok(proof); // a damaged image is not worth parsing: its digest already told
+        return Ok(()); // a damaged image is not worth parsing: its digest already told
     }
     progress.start("assessing", 0);
-    match prove_image(&bundle, &log, given, &mut proof) {
-        Ok(import_files) => prove_kinds(&bundle, &log, Some(&import_files), &mut proof),
-        // What is asked of the caller comes last: a bundle that is broken anyway does not verify, whatever is given.
-        Err(error @ (Error::ImageElsewhere { .. } | Error::Disk(disk::Error::ParentMissing { .. })))
-            if proof.problems.is_empty() && given.source.is_none() && bundle.holds != Holds::Image =>
-        {
+    if let Err(error) = prove_image(&bundle, &log, given, proof) {
+        let is_asked_for = matches!(&error, Error::ImageElsewhere { .. })
+            || matches!(&error, Error::Disk(disk::Error::ParentMissing { .. }))
+                && given.source.is_none()
+                && bundle.holds != Holds::Image;
+        if is_asked_for || is_of_the_moment(&error) {
             return Err(error);
         }
-        Err(error) => {
-            proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
-            prove_kinds(&bundle, &log, None, &mut proof);
-            return Ok(proof);
-        }
+        proof.deny(&bundle.image, format!("it cannot be judged: {}", chain_of(&error)));
+        return Ok(());
     }
     if let Some(source) = given.source {
-        prove_difference(&bundle, &log, (source, given), progress, &mut proof)?;
+        prove_difference(&bundle, &log, (source, given), progress, proof)?;
     } else {
         proof.notes.push("without --source it is not proven that nothing else differs from the source".to_owned());
     }
     progress.finish();
-    Ok(proof)
+    Ok(())
+}
+
+/// Tells whether an error, or what caused it, is about the moment and not about what is proven: what the operating system
+/// answers, an image that another program uses, a journal that is not obeyed.
+fn is_of_the_moment(error: &Error) -> bool {
+    if let Error::Disk(error) = error
+        && error.is_of_the_moment()
+    {
+        return true;
+    }
+    let first: &(dyn std::error::Error + 'static) = error;
+    let causes = std::iter::successors(Some(first), |error| error.source());
+    // A file that ends too early, or holds what it should not, is the file's own fault.
+    let of_file = [ErrorKind::UnexpectedEof, ErrorKind::InvalidData, ErrorKind::FileTooLarge];
+    causes.filter_map(|cause| cause.downcast_ref::<io::Error>()).any(|answer| !of_file.contains(&answer.kind()))
+}
+
+/// Proves that the names in the log agree with each other, and that the files for AWS are made of the options that it
+/// names.
+fn prove_names(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
+    let header = log.header();
+    let format = log.trailer()["output"]["format"].as_str().and_then(|text| text.parse().ok());
+    let target = match (bundle.holds, format) {
+        (_, None) => None,
+        (Holds::Nothing, Some(_)) => Some(Emission::InPlace),
+        (Holds::Delta, Some(_)) => Some(Emission::New(disk::Target::Delta)),
+        (Holds::Image, Some(format)) => Some(Emission::New(disk::Target::Format(format))),
+    };
+    let named = header["source"]["name"].as_str().filter(|name| !name.is_empty() && !name.contains('/'));
+    let expected = match (target, format, named) {
+        (Some(target), Some(format), Some(name)) => Some(target.name(name, format)),
+        _ => None,
+    };
+    proof.hold(
+        reports::LOG,
+        "the image is called what such a run calls the image of the source that the header names",
+        expected.as_ref() == Some(&bundle.image),
+    );
+    if bundle.holds == Holds::Delta {
+        proof.hold(reports::LOG, "the header names no options for AWS", header["aws"].is_null());
+        return;
+    }
+    let listed = bundle.files.iter().find(|file| file.path == aws::OPTIONS);
+    proof.hold(
+        aws::OPTIONS,
+        "these are the options for AWS that the log's header names by their digest",
+        listed.is_some_and(|file| json!(file.sha256) == header["aws"]["options_sha256"]),
+    );
 }
 
 /// Returns what a bundle holds of an image that a log describes: one that was written in place has no digest of its file.
@@ -212,19 +265,14 @@ fn prove_chain(bundle: &Bundle, proof: &mut Proof) -> Option<Vec<Line>> {
     Some(lines)
 }
 
-/// Proves that every listed file is one that such a bundle holds; `import_files` are those for AWS, or `None` where it
-/// could not be told which there are.
-fn prove_kinds(bundle: &Bundle, log: &Log<'_>, import_files: Option<&[&'static str]>, proof: &mut Proof) {
+/// Proves that every listed file is one that such a bundle holds.
+fn prove_kinds(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
     let mut known: Vec<String> =
         [reports::LOG, audit::LOG_SIGNATURE, audit::MANIFEST, reports::ASSESSMENT].map(str::to_owned).to_vec();
     known.extend(Some(bundle.image.clone()).filter(|_| bundle.holds != Holds::Nothing));
     known.extend(reports::rendered(bundle).unwrap_or_default().into_keys());
-    match import_files {
-        Some(paths) => known.extend(paths.iter().map(|path| (*path).to_owned())),
-        None => {
-            let paths = bundle.files.iter().map(|file| &file.path);
-            known.extend(paths.filter(|path| path.starts_with("aws/")).cloned());
-        }
+    if bundle.holds != Holds::Delta {
+        known.extend(aws::PATHS.map(str::to_owned));
     }
     if let Ok(demand) = log.demand() {
         known.extend(demand.benchmark_path().map(str::to_owned));
@@ -303,20 +351,28 @@ impl Log<'_> {
     }
 }
 
-/// Proves who signed the bundle. A signature that nobody asked about is no claim that is proven.
+/// Proves who signed the bundle. A signature that nobody asked about is no claim that is proven, and yet it has the form of
+/// one, and is by the key that the manifest names.
 fn prove_signatures(bundle: &Bundle, key: Option<&PublicKey>, proof: &mut Proof) -> Result<()> {
-    match (key, bundle.signed_by()?) {
-        (Some(key), _) => {
+    let faults = bundle.signature_faults(key.is_some())?;
+    match key {
+        Some(key) => {
             let (proven, damages) = bundle.check_signatures(key)?;
             proof.proven.extend(proven);
             for damage in damages {
                 proof.deny(damage.path, damage.what);
             }
         }
-        (None, None) => {}
-        (None, Some(Err(damage))) => proof.deny(damage.path, damage.what),
-        (None, Some(Ok(key))) => {
-            proof.notes.push(format!("without --public-key it is not proven that the key {key} signed the bundle"));
+        None => proof.notes.extend(
+            bundle
+                .signed_by
+                .iter()
+                .map(|key| format!("without --public-key it is not proven that the key {key} signed the bundle")),
+        ),
+    }
+    for fault in faults {
+        if !proof.problems.iter().any(|problem| problem.place == fault.path) {
+            proof.deny(fault.path, fault.what);
         }
     }
     Ok(())
@@ -348,9 +404,7 @@ fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums>
 }
 
 /// Proves what the log says of the image.
-///
-/// Returns the paths of the files for AWS that such a bundle holds.
-fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<Vec<&'static str>> {
+fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<()> {
     let (header, trailer) = (log.header(), log.trailer());
     let image = given.open(bundle, &trailer["output"])?;
     let sums = sums(&image, &trailer["output"], &Silent)?;
@@ -415,33 +469,36 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
             .proven
             .push(format!("{image}: holds the {changes} values and {files} files that the log lists, as it says"));
     }
-    let import_files = match bundle.holds {
-        Holds::Delta => Vec::new(),
-        _ => prove_import_files(bundle, &trailer, &machine, (&image, &sums), proof),
-    };
-    prove_assessment(bundle, (&demand, log.started()?), log, &machine, proof)?;
-    Ok(import_files)
+    if bundle.holds != Holds::Delta {
+        prove_import_files(bundle, log, &machine, (&image, &sums), proof);
+    }
+    prove_assessment(bundle, (&demand, log.started()?), log, &machine, proof)
 }
 
 /// Proves that the files for AWS are what this image and the recorded options give.
 fn prove_import_files(
     bundle: &Bundle,
-    trailer: &Json,
+    log: &Log<'_>,
     machine: &Machine<&Image>,
     (image, sums): (&Image, &Sums),
     proof: &mut Proof,
-) -> Vec<&'static str> {
-    const REQUEST: &str = "aws/import-image.json";
+) {
+    let (header, trailer) = (log.header(), log.trailer());
     let read = |file: &str| fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok();
-    let document = |file: &str| -> Option<Json> { serde_json::from_slice(&read(file)?).ok() };
-    let options = document(aws::OPTIONS).and_then(|options| serde_json::from_value::<aws::Options>(options).ok());
-    let (Some(request), Some(options)) = (document(REQUEST), options.filter(|options| options.check().is_ok())) else {
-        proof.deny(REQUEST, "it or aws/options.json cannot be read");
-        return Vec::new();
+    let options = read(aws::OPTIONS).and_then(|options| serde_json::from_slice::<aws::Options>(&options).ok());
+    let Some(options) = options.filter(|options| options.check().is_ok()) else {
+        proof.deny(aws::OPTIONS, "it cannot be read");
+        return;
     };
-    let said = match request["BootMode"].as_str() {
-        Some("uefi") => BootMode::Uefi,
-        _ => BootMode::LegacyBios,
+    // A word of the user comes before the table, and stands in the log.
+    let named = match header["aws"]["boot_mode"].as_str() {
+        Some("uefi") => Some(BootMode::Uefi),
+        Some("legacy-bios") => Some(BootMode::LegacyBios),
+        _ => None,
+    };
+    let Some(boot_mode) = named.or(machine.boot_mode()) else {
+        proof.deny(reports::LOG, "neither its header nor the partition table tells how the machine boots");
+        return;
     };
     let evidence = Evidence::of(image);
     let facts = Facts::new(Container::of(image), &evidence, options.route, true);
@@ -455,8 +512,7 @@ fn prove_import_files(
         linear: trailer["output"]["ebs_linear"]["sha256_base64"].as_str().unwrap_or_default(),
         free: &free,
         identity: machine.identity(),
-        // A table that does not tell leaves it to the user's word.
-        boot_mode: machine.boot_mode().unwrap_or(said),
+        boot_mode,
         has_ena: facts.has_ena(),
         benchmark: trailer["benchmark"].as_str().unwrap_or_default(),
         options: &options,
@@ -472,7 +528,6 @@ fn prove_import_files(
     if wrong == 0 {
         proof.proven.push(format!("aws/: {} files are what this image and aws/options.json give", files.len()));
     }
-    files.into_iter().map(|(path, _)| path).collect()
 }
 
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
@@ -519,7 +574,7 @@ fn prove_assessment(
     proof.scope.extend(scope::of_components(&demand.record(&resolved).components, &changed));
     let right = json!(proof.scope) == trailer["scope"];
     proof.hold("audit.jsonl", "the trailer says what the result covers: benchmarks, policies, components", right);
-    proof.notes.push("the time of the run and its warnings are the log's word, and are not proven".to_owned());
+    proof.notes.push("the time of the run is the log's word, and is not proven".to_owned());
     proof.assessment = Some(fresh);
     Ok(())
 }
@@ -536,11 +591,14 @@ fn prove_difference(
     let place = source.display().to_string();
     let format = header["source"]["format"].as_str().and_then(|text| text.parse().ok());
     let before = match Image::open_as(source, format, given.parent) {
-        Err(error @ disk::Error::FormatMismatch { .. }) => {
+        Err(error) if error.is_of_the_moment() || matches!(error, disk::Error::ParentMissing { .. }) => {
+            return Err(error.into());
+        }
+        Err(error) => {
             proof.deny(place, format!("it is not the source that the header describes: {error}"));
             return Ok(());
         }
-        opened => opened?,
+        Ok(image) => image,
     };
     let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
     let record = json!(harden::record(&before, &name, &sums(&before, &header["source"], progress)?));
@@ -549,8 +607,16 @@ fn prove_difference(
         return Ok(());
     }
     proof.proven.push(format!("{place}: it is the source that the header describes"));
+    if source.file_name().and_then(|given| given.to_str()) != Some(&name) {
+        proof
+            .notes
+            .push(format!("the header calls the source `{name}`: a file can be renamed, and its name is not proven"));
+    }
     // From here on both disks are those of the log: what fails now is the log's fault.
     if let Err(error) = prove_changes(bundle, log, (&before, &place), given, progress, proof) {
+        if is_of_the_moment(&error) {
+            return Err(error);
+        }
         proof.deny("audit.jsonl", format!("the run cannot be made again from the source: {}", chain_of(&error)));
     }
     Ok(())
@@ -603,6 +669,14 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
         return Ok(());
     }
     let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
+    let accepted = machine.accepted();
+    proof.hold(
+        source,
+        "its hives are damaged as the header says that they were accepted, and no otherwise",
+        (accepted.dirty, accepted.refcounts) == (demand.accept_dirty_hive, demand.accept_refcounts),
+    );
+    let mut warnings = machine.warnings().to_vec();
+    warnings.extend(demand.components.iter().flat_map(component::Component::secrets));
     let resolved = demand.resolve(machine.identity(), started)?;
     let assessment = resolved.assess(&machine);
     proof.hold(
@@ -612,14 +686,27 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     );
     let plan = resolved.plan(&assessment, &machine)?;
     let plan = resolved.with_fixes(plan, &assessment, &machine, before)?;
-    let (plan, _) = resolved.with_components(plan, &assessment, &machine)?;
+    let (plan, steps) = resolved.with_components(plan, &assessment, &machine)?;
+    warnings.extend(steps.iter().flat_map(component::StepTold::warnings));
     let trailer = log.trailer();
-    let left = [("held_back", &plan.held_back), ("waived", &plan.waived), ("left_open", &plan.left_open)];
+    let left = [
+        ("held_back", &plan.held_back),
+        ("waived", &plan.waived),
+        ("left_open", &plan.left_open),
+        ("at_risk", &plan.at_risk),
+    ];
     proof.hold(
         "audit.jsonl",
         "the trailer names what the same plan holds back, waives and leaves open",
-        left.iter().all(|(member, held)| trailer[*member] == json!(held)),
+        // A member that is empty may be left out.
+        left.iter()
+            .all(|(member, held)| trailer[*member] == json!(held) || trailer[*member].is_null() && held.is_empty()),
     );
+    warnings.extend(scope::warnings(&proof.scope).cloned());
+    let recorded = header["warnings"].as_array().cloned().unwrap_or_default();
+    let unsettled = json!(harden::unsettled());
+    let recorded: Vec<Json> = recorded.into_iter().filter(|warning| *warning != unsettled).collect();
+    proof.hold("audit.jsonl", "the header has the warnings of the same run", json!(warnings) == json!(recorded));
     let edit = Edit::apply(&plan, &mut machine)?;
     let recorded: Vec<Json> =
         log.lines.iter().filter(|line| matches!(line.kind.as_str(), "change" | "file")).map(content).collect();

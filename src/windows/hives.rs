@@ -61,6 +61,8 @@ pub(super) struct HiveFile {
     pub(super) logs: Vec<LogFile>,
     /// What was done to a dirty hive, as a warning; `None` if it was clean.
     pub(super) recovery: Option<String>,
+    /// What it was damaged by and taken with all the same.
+    pub(super) accepted: Accept,
 }
 
 /// A transaction log of a hive.
@@ -111,6 +113,7 @@ pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str, accept:
     let before = Digest::of(&bytes);
     let known: Vec<regf::Log<'_>> = logs.iter().map(LogFile::log).collect();
     let regf::Recovered { hive, replay, logs: reports, mended } = accept.load(bytes, &known).map_err(failed)?;
+    let accepted = Accept { dirty: replay.is_some() && reports.is_empty(), refcounts: mended > 0 };
     let dirty = replay.map(|_| {
         let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
         if used.is_empty() {
@@ -123,7 +126,7 @@ pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str, accept:
         format!("W-HIVE-REFCOUNTS: {path} had {mended} security descriptors with wrong reference counts, which were set right")
     });
     let recovery = [dirty, mended].into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-    Ok(Some(HiveFile { path, file, hive, before, logs, recovery }))
+    Ok(Some(HiveFile { path, file, hive, before, logs, recovery, accepted }))
 }
 
 /// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered

@@ -160,6 +160,13 @@ impl<D: BlockDevice> Machine<D> {
         self.boot_mode
     }
 
+    /// Returns what its hives were damaged by and taken with all the same: what an opening that accepts nothing would
+    /// have refused.
+    pub fn accepted(&self) -> Accept {
+        let any = |of: fn(&Accept) -> bool| self.hives.iter().any(|file| of(&file.accepted));
+        Accept { dirty: any(|one| one.dirty), refcounts: any(|one| one.refcounts) }
+    }
+
     /// Returns where the Windows volume lies on the disk, and its length.
     pub fn volume_extent(&self) -> Extent {
         let window = self.volume.device();

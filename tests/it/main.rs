@@ -25,6 +25,7 @@ mod harden;
 mod hints;
 mod hostile;
 mod inert;
+mod judged;
 mod log;
 mod machine;
 mod ntfs;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::support::{Seeded, ask, coldforge, coldforge_with, fixture, text};
 
 /// A key of no worth, made by `minisign -G -W`.
-const SECRET: &str = "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA5H7yTXY/6CSn1KcNng6em0VeOPGWuJEA6X8ZOKuL\
+pub const SECRET: &str = "RWQAAEIyAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA5H7yTXY/6CSn1KcNng6em0VeOPGWuJEA6X8ZOKuL\
     ZzRe7KmjdV8EEToK3fHb1Em5TuZXVioafXvTUwe4Qma1nh5FvL3iSbaKAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
 const PUBLIC: &str = "RWTkfvJNdj/oJDoK3fHb1Em5TuZXVioafXvTUwe4Qma1nh5FvL3iSbaK";
 /// The first line of a signature, which minisign's format covers by nothing.
@@ -79,7 +79,7 @@ fn read(path: &Path) -> String {
 }
 
 /// Lists every file of a bundle again, as somebody would who made it up: also those that no bundle has.
-fn relist(out: &Path) {
+pub fn relist(out: &Path) {
     let mut manifest: Value = serde_json::from_str(&read(&out.join("manifest.json"))).unwrap();
     let lists = ["manifest.json", "SHA256SUMS", "SHA256SUMS.minisig"];
     let mut rows: Vec<(String, Vec<u8>)> = files(out)
@@ -106,7 +106,7 @@ fn resum(out: &Path, manifest: &str) {
 }
 
 /// Changes lines of the log, seals its chain again, and lists everything again.
-fn relog(out: &Path, change: impl Fn(&str) -> String) {
+pub fn relog(out: &Path, change: impl Fn(&str) -> String) {
     let log = out.join("audit.jsonl");
     let (whole, mut sealed, mut prev) = (read(&log), String::new(), "0".repeat(64));
     let mut is_changed = false;
@@ -135,7 +135,7 @@ fn relog(out: &Path, change: impl Fn(&str) -> String) {
 }
 
 /// Replaces the first occurrence of a text in a file, and lists everything again.
-fn edit(out: &Path, file: &str, from: &str, to: &str) {
+pub fn edit(out: &Path, file: &str, from: &str, to: &str) {
     let path = out.join(file);
     let whole = read(&path);
     assert!(whole.contains(from), "{file} holds {from}");
@@ -143,7 +143,7 @@ fn edit(out: &Path, file: &str, from: &str, to: &str) {
     relist(out);
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     std::fs::create_dir(to).unwrap();
     for path in files(from) {
         let place = to.join(path.strip_prefix(from).unwrap());
@@ -153,7 +153,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// Changes lines of one type in the log.
-fn lines_of(kind: &'static str, from: &'static str, to: &'static str) -> impl Fn(&str) -> String {
+pub fn lines_of(kind: &'static str, from: &'static str, to: &'static str) -> impl Fn(&str) -> String {
     move |line: &str| match line.contains(&format!("\"type\":\"{kind}\"")) {
         true => line.replacen(from, to, 1),
         false => line.to_owned(),

@@ -472,27 +472,69 @@ fn a_foreign_change_after_a_run_is_told_with_its_place_and_force_takes_back_the_
         let now = place.bytes();
         assert!(forget(&place.path).unwrap() && !forget(&place.path).unwrap());
         assert!(place.bytes() == now && place.names() == 1);
-        // A changed length, and a change in what the run added.
-        place.reset();
-        let done = place.run(UndoJournal::Keep, &Real).unwrap();
-        let after = done.file_bytes;
-        drop(done);
-        File::options().write(true).open(&place.path).unwrap().set_len(after + 512).unwrap();
-        assert_eq!(refused_places(&place), [Extent::new(after, 512)]);
-        if after > place.before.len() as u64 {
-            place.reset();
-            place.run(UndoJournal::Keep, &Real).unwrap();
-            poke(&place.path, after - 600);
-            let behind = Extent::new(place.before.len() as u64, after - place.before.len() as u64);
-            assert_eq!(refused_places(&place), [behind]);
-            assert_eq!(undo_by_force(&place.path, &Silent).unwrap().file_bytes, after, "its bytes are kept");
-        }
         // During an unfinished run: a byte that is neither old nor new.
         place.break_off_late();
         let at = written_at(&place);
         poke(&place.path, at);
         assert_eq!(refused_places(&place), [Extent::new(at, 1)]);
         assert_eq!(forget(&place.path).unwrap_err().code(), Some("E-UNFINISHED-RUN"));
+    }
+}
+
+#[test]
+fn what_lies_behind_the_old_end_is_cut_off_by_force_and_named_whoever_wrote_it() {
+    for place in Place::all() {
+        let before = place.before.len() as u64;
+        let lengthen = |to: u64| File::options().write(true).open(&place.path).unwrap().set_len(to).unwrap();
+        let run = || {
+            place.reset();
+            place.run(UndoJournal::Keep, &Real).unwrap().file_bytes
+        };
+        // A foreign tail.
+        let after = run();
+        lengthen(after + 512);
+        assert_eq!(refused_places(&place), [Extent::new(after, 512)]);
+        let undone = undo_by_force(&place.path, &Silent).unwrap();
+        assert_eq!((undone.cut, undone.left), (vec![Extent::new(after, 512)], Vec::new()), "{:?}", place.format);
+        place.assert_restored("a foreign tail");
+        // A tail that is missing: all that the run knows of is put back.
+        let after = run();
+        lengthen(after - 512);
+        assert_eq!(refused_places(&place), [Extent::new(after - 512, 512)]);
+        undo_by_force(&place.path, &Silent).unwrap();
+        assert_eq!(place.bytes().len() as u64, before, "{:?}", place.format);
+        if after > before {
+            place.assert_restored("a cut tail");
+            // A change in what the run added.
+            run();
+            poke(&place.path, after - 600);
+            let behind = Extent::new(before, after - before);
+            assert_eq!(refused_places(&place), [behind]);
+            let undone = undo_by_force(&place.path, &Silent).unwrap();
+            assert_eq!((undone.cut, undone.file_bytes), (vec![behind], before));
+            place.assert_restored("a change behind the old end");
+        }
+    }
+}
+
+#[test]
+fn an_image_that_was_restored_from_a_copy_is_told_to_be_what_it_was() {
+    for place in Place::all() {
+        for force in [false, true] {
+            place.reset();
+            place.run(UndoJournal::Keep, &Real).unwrap();
+            std::fs::write(&place.path, &place.before).unwrap();
+            let undone = if force { undo_by_force(&place.path, &Silent) } else { undo(&place.path, &Silent) }.unwrap();
+            assert!(undone.was_restored && undone.left.is_empty() && undone.cut.is_empty(), "{undone:?}");
+            assert_eq!((undone.bytes, undone.file_bytes), (0, place.before.len() as u64));
+            place.assert_restored("restored");
+        }
+        // One foreign byte in it, and it is not what it was.
+        place.reset();
+        place.run(UndoJournal::Keep, &Real).unwrap();
+        std::fs::write(&place.path, &place.before).unwrap();
+        poke(&place.path, 700_000);
+        assert!(!refused_places(&place).is_empty());
     }
 }
 

@@ -30,7 +30,7 @@ use std::path::{Path, PathBuf};
 use super::export::{compare, for_each_piece};
 use super::plan::Step;
 use super::{BlockDevice, Error, Format, Image, Overlay, Result};
-use crate::base::interrupt::Whole;
+use crate::base::interrupt::{self, Whole};
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read};
@@ -150,6 +150,10 @@ pub struct Undone {
     pub file_bytes: u64,
     /// Ranges of the image file that another program wrote since, and that were left as they are.
     pub left: Vec<Extent>,
+    /// What was cut off behind the old end of the file although another program had written there.
+    pub cut: Vec<Extent>,
+    /// Whether the image was already what it was before the run, as after a restore: nothing was written to it then.
+    pub was_restored: bool,
 }
 
 /// Writes the disk that `overlay` shows into the image file below it.
@@ -316,6 +320,11 @@ fn write(
         }
     };
     let journal = (keep != UndoJournal::Remove).then_some(journal);
+    let way_back = match &journal {
+        Some(_) => format!("; `coldforge undo {}` takes that back", raw.path().display()),
+        None => String::new(),
+    };
+    interrupt::stands(raw.path(), format!("`{}` is written{way_back}", raw.path().display()));
     Ok(InPlace {
         changed,
         file_bytes: plan.file_bytes,

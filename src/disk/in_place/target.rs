@@ -81,8 +81,7 @@ impl Target {
 
     /// Puts the old bytes and the old length back, flushes, and reads them again; returns how many bytes there were.
     ///
-    /// Sectors that meet one of the ranges in `left`, which are normalized, stay as they are, and so does the length if
-    /// one of them lies behind the old end.
+    /// Sectors that meet one of the ranges in `left`, which are normalized and lie before the old end, stay as they are.
     pub fn restore(&self, journal: &Journal, left: &[Extent], files: &dyn Files) -> Result<u64> {
         let (mut bytes, mut marked) = (0u64, false);
         let write = |at, bytes: &[u8]| files.write(&self.file, at, bytes).map_err(fs::failed("write", &self.path));
@@ -107,8 +106,7 @@ impl Target {
             Ok(())
         })?;
         let header = &journal.header;
-        let is_free = left.last().is_none_or(|last| last.end() <= header.length_before);
-        if is_free && self.length()? != header.length_before {
+        if self.length()? != header.length_before {
             files.resize(&self.file, header.length_before).map_err(fs::failed("resize", &self.path))?;
         }
         flush()?;

@@ -13,7 +13,7 @@ use super::table::{Table, digest_of};
 use super::target::Target;
 use super::{Pending, Undone};
 use crate::base::Extent;
-use crate::base::interrupt::Whole;
+use crate::base::interrupt::{self, Whole};
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
 use crate::disk::{BlockDevice as _, Error, Raw, Result};
@@ -33,12 +33,18 @@ pub(super) fn roll_back(image: &Path, force: bool, progress: &dyn Progress, file
         let target = Target::open(image)?;
         journal::remove(files, &part)?;
         let file_bytes = target.length()?;
-        return Ok(Undone { run: Pending::Unfinished, bytes: 0, file_bytes, left: Vec::new() });
+        return Ok(Undone::of(Pending::Unfinished, 0, file_bytes));
     };
     let target = Target::open(image)?;
     let journal = Journal::open(&path, image)?;
     let Foreign { exact, blocks } = foreign(&target, &journal, state, progress)?;
     let places = normalize([&exact[..], &blocks].concat());
+    if !places.is_empty() && is_restored(&target, &journal, progress)? {
+        let _whole = Whole::begin();
+        journal.remove(files)?;
+        let undone = Undone::of(state.into(), 0, journal.header.length_before);
+        return Ok(Undone { was_restored: true, ..undone });
+    }
     if !force && !places.is_empty() {
         return Err(Error::UndoForeign { path: image.to_owned(), places });
     }
@@ -48,8 +54,48 @@ pub(super) fn roll_back(image: &Path, force: bool, progress: &dyn Progress, file
     {
         return Err(Error::UndoStale { path: image.to_owned() });
     }
-    let undone = take_back(&target, &journal, state, &exact, progress, files)?;
-    Ok(Undone { left: places, ..undone })
+    // What lies behind the old end of the file was never there before, and a container with something behind its end is
+    // none: it is cut off, and told. What is missing at the end is nobody's, and is put back as far as it is known.
+    let end = journal.header.length_before;
+    let (left, cut) = split(&places, end);
+    let (kept, _) = split(&exact, end.min(target.length()?));
+    let undone = take_back(&target, &journal, state, &kept, progress, files)?;
+    Ok(Undone { left, cut, ..undone })
+}
+
+impl Undone {
+    fn of(run: Pending, bytes: u64, file_bytes: u64) -> Self {
+        Self { run, bytes, file_bytes, left: Vec::new(), cut: Vec::new(), was_restored: false }
+    }
+}
+
+/// Splits ranges into what lies before and behind a place.
+fn split(ranges: &[Extent], place: u64) -> (Vec<Extent>, Vec<Extent>) {
+    let part = |start: u64, end: u64| (start < end).then(|| Extent::new(start, end.saturating_sub(start)));
+    let before = ranges.iter().filter_map(|range| part(range.offset, range.end().min(place)));
+    let behind = ranges.iter().filter_map(|range| part(range.offset.max(place), range.end()));
+    (before.collect(), behind.collect())
+}
+
+/// Tells whether an image is, block by block, what it was before the run: somebody has restored it from a copy.
+fn is_restored(target: &Target, journal: &Journal, progress: &dyn Progress) -> Result<bool> {
+    let length = journal.header.length_before;
+    let Some(before) = journal.table.as_ref().filter(|_| target.length().is_ok_and(|now| now == length)) else {
+        return Ok(false);
+    };
+    progress.start("examine", length);
+    let again = target.file.try_clone().map_err(crate::base::fs::failed("open", &target.path))?;
+    let raw = Raw::of_file(again, &target.path)?;
+    let now = Table::of(
+        length,
+        |at| raw.next_data(at),
+        |at, buf: &mut [u8]| {
+            raw.read_at(at, buf)?;
+            progress.advance(buf.len() as u64);
+            Ok(())
+        },
+    )?;
+    Ok(before.differing(&now, length).is_empty())
 }
 
 /// What somebody else wrote into an image since its run.
@@ -78,7 +124,9 @@ pub(super) fn take_back(
     let bytes = target.restore(journal, left, files)?;
     let file_bytes = target.length()?;
     journal.remove(files)?;
-    Ok(Undone { run: state.into(), bytes, file_bytes, left: Vec::new() })
+    let path = &target.path;
+    interrupt::stands(path, format!("`{}`: the run is taken back, and its journal is removed", path.display()));
+    Ok(Undone::of(state.into(), bytes, file_bytes))
 }
 
 /// Finds what neither the run nor what was there before explains.
