@@ -29,6 +29,7 @@ pub const PREFLIGHT: &str = "aws/preflight.json";
 /// Returns every file of a bundle's folder `aws/`, by its path in the bundle: the same image and options give the same
 /// bytes.
 pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static str, Vec<u8>)> {
+    let report = &report.naming(import.image);
     let options = serde_json::to_value(import.options).expect("options are texts and lists, which JSON can hold");
     vec![
         ("aws/README.md", readme(import, report).into_bytes()),

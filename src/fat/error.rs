@@ -46,7 +46,9 @@ pub enum Error {
     },
 
     /// A chain has more clusters than its file needs, or than a directory can have.
-    #[error("the chain that begins at cluster {first:#x} has more clusters than the {limit} that belong to its file or directory")]
+    #[error(
+        "the chain that begins at cluster {first:#x} has more clusters than the {limit} that belong to its file or directory"
+    )]
     ChainLong {
         /// Its first cluster.
         first: u32,

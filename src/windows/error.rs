@@ -285,7 +285,9 @@ impl Failure for Error {
             Self::Partition(error) => error.hint(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
             Self::SystemPartition { source, .. } => source.hint(),
-            Self::BootStore { .. } => Some("write it anew with `bcdboot C:\\Windows` in Windows or in its recovery environment"),
+            Self::BootStore { .. } => {
+                Some("write it anew with `bcdboot C:\\Windows` in Windows or in its recovery environment")
+            }
             Self::Hive { source, .. } => source.hint(),
             Self::HiveCorrupt { first, .. } if first.contains("sk-refs") => Some(
                 "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \
