@@ -30,7 +30,7 @@ pub fn commands(import: &Import<'_>) -> String {
     let values = [
         ("@IMAGE@", quoted(&format!("../{}", import.image))),
         ("@NO_BUCKET@", NO_BUCKET.to_owned()),
-        ("@KEY@", quoted(&options.object(import.image))),
+        ("@KEY@", quoted(&import.object())),
         ("@REGION@", region),
         ("@ROLE@", quoted(&options.role_name)),
         ("@LICENSE@", quoted(&license(import))),
