@@ -207,7 +207,7 @@ pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Opt
     let failed = stored::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
     let Some(value) = stored::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
-    let policy = AuditPolicy::decode(&value.data).map_err(failed)?;
+    let policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
     match policy.get(subcategory) {
         Some(flags) => Ok((Some(flags), Some(value.cell))),
         None => Err(failed(policy.lacks(subcategory))),
