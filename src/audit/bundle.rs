@@ -278,7 +278,7 @@ pub struct Damage {
 }
 
 /// What [`Bundle::check`] says of a file that no list names.
-pub const UNLISTED: &str = "is not listed in the manifest";
+const UNLISTED: &str = "is not listed in the manifest";
 
 #[derive(Deserialize)]
 struct ReadManifest {
@@ -546,7 +546,11 @@ fn list_files(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()
     Ok(())
 }
 
-fn digest_file(path: &Path, advance: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
+/// Returns the digest of a file; `advance` hears of bytes read.
+///
+/// # Errors
+/// The operating system's.
+pub fn digest_file(path: &Path, advance: &(dyn Fn(u64) + Sync)) -> Result<Digest> {
     use std::io::Read as _;
     let mut file = fs::open(path)?;
     let mut hasher = Sha256::new();

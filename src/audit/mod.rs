@@ -9,7 +9,7 @@ mod error;
 mod record;
 mod signature;
 
-pub use bundle::{Bundle, Damage, Holds, LOG_SIGNATURE, Listed, MANIFEST, Staging, UNLISTED, check_outside};
+pub use bundle::{Bundle, Damage, Holds, LOG_SIGNATURE, Listed, MANIFEST, Staging, check_outside, digest_file};
 pub use chain::{Chain, Fault, Line, read};
 pub use error::Error;
 pub use record::{

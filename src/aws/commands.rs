@@ -30,9 +30,10 @@ pub fn commands(import: &Import<'_>) -> String {
     let values = [
         ("@IMAGE@", quoted(&format!("../{}", import.image))),
         ("@NO_BUCKET@", NO_BUCKET.to_owned()),
-        ("@KEY@", quoted(&options.object(import.image))),
+        ("@KEY@", quoted(&import.object())),
         ("@REGION@", region),
         ("@ROLE@", quoted(&options.role_name)),
+        ("@LICENSE@", quoted(&license(import))),
         ("@STATEMENTS@", role.concat()),
         ("@SHA256@", quoted(&digest)),
         ("@IDENTITY@", quoted(&identity.to_string())),
@@ -67,6 +68,15 @@ pub fn commands(import: &Import<'_>) -> String {
     }
     script.push_str(rest);
     script
+}
+
+/// Returns the words of `aws ec2 import-image` that name the licence.
+fn license(import: &Import<'_>) -> String {
+    match import.options.license.as_deref() {
+        Some(word @ ("AWS" | "BYOL")) => format!("--license-type {word}"),
+        Some(arn) => format!("--license-specifications LicenseConfigurationArn={arn}"),
+        None => "--license-type AWS".to_owned(),
+    }
 }
 
 /// Returns the regions where there will be an image, each with the name that the key has there; the first is the one
@@ -152,6 +162,7 @@ cd -- "$(dirname -- "${BASH_SOURCE[0]}")"
 image=${image:-@IMAGE@}
 format=@FORMAT@
 home_region=@REGION@
+license=@LICENSE@
 description=@DESCRIPTION@
 kms_key=@KMS@
 export AWS_REGION=$home_region AWS_DEFAULT_REGION=$home_region
@@ -172,7 +183,10 @@ private() {
 # Makes the folder of the remembered steps, which are about this image and no other.
 remember() {
   local of=@IDENTITY@
-  case $folder/ in "$bundle"/*) refuse "$folder lies in the bundle" "name a folder outside of it with STATE_DIR" ;; esac
+  # Links on the way are followed: what counts is where the files would lie.
+  case $(realpath -m -- "$folder")/ in
+    "$(cd -P .. && pwd -P)"/*) refuse "$folder lies in the bundle" "name a folder outside of it with STATE_DIR" ;;
+  esac
   mkdir -p -- "$(dirname -- "$folder")"
   private "$folder"
   private "$state"
@@ -309,13 +323,31 @@ billing() {
   local ami=$1 snapshot=$2 details usage
   read -r usage details < <(aws ec2 describe-images --image-ids "$ami" --output text \
     --query 'Images[0].[UsageOperation||`-`,PlatformDetails||`-`]')
+  local import="aws ec2 import-image --platform Windows $license --role-name "@ROLE@" \
+--boot-mode @BOOT_MODE@ --disk-containers SnapshotId=$snapshot"
+  if [[ $license == '--license-type BYOL' ]]; then
+    case $details in
+      'Windows BYOL') ;;
+      Windows*)
+        echo "warning: AWS bills $ami as $details (usage operation $usage): a licence of AWS, although you bring your own" >&2
+        ;;
+      *)
+        cat >&2 <<END
+note: AWS bills $ami as $details (usage operation $usage): without a licence of AWS, as you bring your own. For AWS to
+know it as Windows BYOL, import the snapshot, which starts the image once:
+  $import
+END
+        ;;
+    esac
+    return
+  fi
   if [[ $details == Windows* ]]; then return; fi
   billed=$details
   cat >&2 <<END
 warning: this image is a Windows, and AWS bills $ami as $details (usage operation $usage), so that its instances have no
-licence of AWS. To get one, either
+licence of AWS. To have it billed as a Windows, either
   - import the snapshot with a licence, which starts the image once:
-      aws ec2 import-image --platform Windows --license-type AWS --boot-mode @BOOT_MODE@ --disk-containers SnapshotId=$snapshot
+      $import
   - or start an instance of an AMI of AWS with the same Windows, stop it, put a volume made of $snapshot in the place of its
     root volume, and make an image of it with aws ec2 create-image.
 Then take this one away: aws ec2 deregister-image --image-id $ami

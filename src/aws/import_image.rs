@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::Options;
 use crate::base::Extent;
 use crate::base::digest::Digest;
-use crate::disk::Format;
+use crate::disk::{self, Format};
 use crate::windows::BootMode;
 use crate::windows::setting::Identity;
 
@@ -95,6 +95,12 @@ impl Import<'_> {
         }
     }
 
+    /// Returns the image's key in the bucket. It ends as the container's files do, whatever the file here is called: one that
+    /// was changed in place keeps its name.
+    pub(super) fn object(&self) -> String {
+        self.options.object(&disk::file_name(self.image, self.format))
+    }
+
     fn tag_specification(&self, kind: &str) -> Value {
         json!([{"ResourceType": kind, "Tags": self.tags()}])
     }
@@ -109,7 +115,7 @@ impl Import<'_> {
         json!({
             "Description": self.description(),
             "Format": format,
-            "UserBucket": {"S3Bucket": self.options.bucket, "S3Key": self.options.object(self.image)},
+            "UserBucket": {"S3Bucket": self.options.bucket, "S3Key": self.object()},
         })
     }
 

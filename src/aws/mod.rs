@@ -50,6 +50,7 @@ pub fn options_file(options: &Options) -> Vec<u8> {
 /// Returns every file of a bundle's folder `aws/`, by its path in the bundle: the same image and options give the same
 /// bytes.
 pub fn files(import: &Import<'_>, report: &preflight::Report) -> Vec<(&'static str, Vec<u8>)> {
+    let report = &report.naming(import.image);
     vec![
         ("aws/README.md", readme(import, report).into_bytes()),
         ("aws/block-map.json", block_map(import)),

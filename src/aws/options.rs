@@ -87,12 +87,8 @@ impl Options {
         let all = |text: &str, also: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c));
         let within = |text: &str, most: usize| (1..=most).contains(&text.len());
         let bad = |what, value: &str| Err(BadOption { what, value: value.to_owned(), hint: None });
-        let is_bucket = (3..=63).contains(&self.bucket.len())
-            && self.bucket.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || ".-".contains(c))
-            && !self.bucket.starts_with(['.', '-'])
-            && !self.bucket.ends_with(['.', '-']);
-        if !(is_bucket || self.bucket == NO_BUCKET) {
-            return bad("name of an S3 bucket", &self.bucket);
+        if let Some(hint) = bucket_fault(&self.bucket).filter(|_| self.bucket != NO_BUCKET) {
+            return Err(BadOption { what: "name of an S3 bucket", value: self.bucket.clone(), hint: Some(hint) });
         }
         let is_prefix = self.prefix.is_empty() || self.prefix.ends_with('/');
         if !(is_prefix && self.prefix.len() <= 512 && all(&self.prefix, "!-_.*'()/") && !self.prefix.starts_with('/')) {
@@ -211,6 +207,36 @@ impl Options {
             _ => "aws",
         }
     }
+}
+
+/// Returns which of S3's rules for the names of general purpose buckets a name breaks, as what to do about it.
+fn bucket_fault(name: &str) -> Option<&'static str> {
+    const PREFIXES: [&str; 3] = ["xn--", "sthree-", "amzn-s3-demo-"];
+    const SUFFIXES: [&str; 5] = ["-s3alias", "--ol-s3", ".mrap", "--x-s3", "--table-s3"];
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    let is_number = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_digit());
+    if !(3..=63).contains(&name.len()) || !name.chars().all(|c| is_plain(c) || ".-".contains(c)) {
+        return Some("S3 takes 3 to 63 lower-case letters, digits, dots and hyphens");
+    }
+    if !(name.starts_with(is_plain) && name.ends_with(is_plain)) {
+        return Some("let the name begin and end with a lower-case letter or a digit, as S3 demands");
+    }
+    if name.contains("..") {
+        return Some("S3 takes no two dots in a row");
+    }
+    if name.split('.').count() == 4 && name.split('.').all(is_number) {
+        return Some("S3 takes no name that reads as an IP address");
+    }
+    if PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+        return Some("S3 keeps names that begin with xn--, sthree- or amzn-s3-demo- for itself");
+    }
+    if SUFFIXES.iter().any(|suffix| name.ends_with(suffix)) {
+        return Some(
+            "S3 keeps names that end with -s3alias, --ol-s3, .mrap, --x-s3 or --table-s3 for access points and for buckets \
+             of other kinds, which no import reads",
+        );
+    }
+    None
 }
 
 /// How a KMS key is named.
@@ -357,6 +383,56 @@ mod tests {
             Options { account_ids: Vec::new(), ..alone("alias/aws/ebs") },
         ] {
             assert_eq!(fine.check(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_that_s3_takes() {
+        let checked = |bucket: &str| Options { bucket: bucket.into(), ..Options::default() }.check();
+        for good in [
+            "abc",
+            "a.b",
+            "1.2.3",
+            "1.2.3.4.5",
+            "1.2.3.x",
+            "a-b--c",
+            "images.example.com",
+            &"a".repeat(63),
+            "xn-a",
+            "mrap",
+        ] {
+            assert_eq!(checked(good), Ok(()), "{good}");
+        }
+        let long = "a".repeat(64);
+        let bad = [
+            "",
+            "ab",
+            &long,
+            "Images",
+            "im_ages",
+            "im ages",
+            "images/win",
+            ".images",
+            "images.",
+            "-images",
+            "images-",
+            "my..bucket",
+            "192.168.1.1",
+            "999.0.0.1",
+            "xn--abc",
+            "sthree-abc",
+            "sthree-configurator",
+            "amzn-s3-demo-bucket",
+            "images-s3alias",
+            "images--ol-s3",
+            "images.mrap",
+            "images--use1-az4--x-s3",
+            "images--table-s3",
+            "b\u{fc}cher",
+        ];
+        for bad in bad {
+            let error = checked(bad).expect_err(bad);
+            assert!(error.hint().is_some_and(|hint| hint.contains("S3")), "{bad}: {error}");
         }
     }
 

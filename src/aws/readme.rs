@@ -2,7 +2,7 @@
 
 use super::preflight::{Report, Route, Verdict};
 use super::{Import, NO_BUCKET};
-use crate::base::markdown::escaped;
+use crate::base::markdown::{escaped, with_code};
 
 /// Returns the text.
 pub fn readme(import: &Import<'_>, report: &Report) -> String {
@@ -29,7 +29,7 @@ pub fn readme(import: &Import<'_>, report: &Report) -> String {
             check.id,
             check.title,
             escaped(&check.found),
-            escaped(&check.hint)
+            with_code(&check.hint)
         ));
     }
     if report.failed().next().is_some() {

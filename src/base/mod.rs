@@ -1,7 +1,7 @@
 //! Floor 0: what every other floor stands on, and nothing that knows a disk, a volume or a hive.
 //!
 //! Checked cuts of untrusted bytes, address newtypes, error kinds, digests, GUIDs, SIDs, security descriptors and what
-//! they grant, times, UTF-16, inert JSON and Markdown, `.reg` text, the files of group policy, ZIP archives, patterns of file names, progress, and
+//! they grant, times, UTF-16, inert JSON and Markdown, words for a shell, `.reg` text, the files of group policy, ZIP archives, patterns of file names, progress, and
 //! file helpers that name the path in their errors. Nothing here reads a clock or draws a random number.
 
 pub mod access;
@@ -26,6 +26,7 @@ pub mod reg_file;
 pub mod registry_pol;
 pub mod sddl;
 pub mod security_template;
+pub mod shell;
 pub mod sid;
 pub mod temporary;
 pub mod time;

@@ -14,6 +14,7 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::aws;
 use crate::aws::preflight::Route;
+use crate::base::shell;
 use crate::disk::{Format, Target};
 use crate::pipeline::component::{StepStatus, StepTold};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
@@ -420,13 +421,7 @@ fn next(outcome: &Outcome, job: &Harden) -> String {
 
 /// Returns a path as a shell and the command take it: a name that begins with a dash would be an option.
 pub(super) fn typed(path: &Path) -> String {
-    let text = path.display().to_string();
-    let text = if text.starts_with('-') { format!("./{text}") } else { text };
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:@".contains(c);
-    match text.chars().all(is_plain) {
-        true => text,
-        false => plain(&format!("'{}'", text.replace('\'', r"'\''"))),
-    }
+    plain(&shell::word(&path.display().to_string()))
 }
 
 /// Says what became of the steps of components; nothing if there are none.

@@ -52,6 +52,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     warn_unsettled(&source.image, ui);
     let report = pipeline::preflight(&source.image, source.input_format, parent, arguments.route).map_err(boxed)?;
     ui.finish();
+    let report = report.naming(&source.image.display().to_string());
     if ui.json {
         let name = source.image.file_name().unwrap_or_default().to_string_lossy();
         ui.document(&report.document(&name));

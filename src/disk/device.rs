@@ -22,6 +22,11 @@ const ATTRIBUTE_BYTES_MAX: u64 = 64 << 10;
 /// Which number in `stat` of a block device counts the sectors that were written to it (Linux, Documentation/block/stat).
 const SECTORS_WRITTEN: usize = 6;
 
+/// Tells whether a path leads to a block device.
+pub fn is_block_device(path: &Path) -> bool {
+    path.metadata().is_ok_and(|metadata| is_device(&metadata))
+}
+
 /// Tells whether a path or a file is a block device.
 pub(super) fn is_device(metadata: &Metadata) -> bool {
     metadata.file_type().is_block_device()

@@ -526,8 +526,12 @@ pub fn file_name(name: &str, format: Format) -> String {
         _ => (name, String::new()),
     };
     let is_child = ending.starts_with("avhd") && format == format.alone();
+    // `x-flat.vmdk` is the raw part of a VMDK that its descriptor names. Alone it is a raw disk, and no VMDK.
+    let is_part = ending == "vmdk" && format == Format::Raw;
     match called {
-        Some(called) if !stem.is_empty() && called.fits(format) && !is_child && !ending.is_empty() => name.to_owned(),
+        Some(called) if !stem.is_empty() && called.fits(format) && !is_child && !is_part && !ending.is_empty() => {
+            name.to_owned()
+        }
         None if format == Format::Raw => name.to_owned(),
         _ => format!("{stem}.{}", format.ending()),
     }
@@ -635,8 +639,10 @@ mod tests {
             ("x.VHD", Format::VhdFixed, "x.VHD"),
             ("x.vhd", Format::Raw, "x.raw"),
             ("x.vmdk", Format::Raw, "x.raw"),
-            ("x-flat.vmdk", Format::Raw, "x-flat.vmdk"),
+            ("x-flat.vmdk", Format::Raw, "x-flat.raw"),
+            ("X-FLAT.VMDK", Format::Raw, "X-FLAT.raw"),
             ("x-flat.vmdk", Format::Vmdk, "x-flat.vmdk"),
+            ("x-flat.vmdk", Format::VhdDynamic, "x-flat.vhd"),
             ("x.img", Format::Raw, "x.img"),
             ("x.img", Format::VhdDynamic, "x.vhd"),
             ("x.qcow2", Format::Raw, "x.raw"),

@@ -27,6 +27,7 @@ mod vmdk;
 mod window;
 
 pub use compare::differences;
+pub use device::is_block_device;
 pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};

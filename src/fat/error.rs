@@ -36,12 +36,23 @@ pub enum Error {
         expected: u64,
     },
 
-    /// A chain comes back to one of its own clusters, or is longer than anything of its kind can be.
-    #[error("the chain that begins at cluster {first:#x} does not end within {limit} clusters")]
-    ChainEndless {
+    /// A chain comes back to one of its own clusters.
+    #[error("the chain that begins at cluster {first:#x} runs in a circle: it comes back to cluster {again:#x}")]
+    ChainCircle {
         /// Its first cluster.
         first: u32,
-        /// The bound.
+        /// The cluster that it reaches twice.
+        again: u32,
+    },
+
+    /// A chain has more clusters than its file needs, or than a directory can have.
+    #[error(
+        "the chain that begins at cluster {first:#x} has more clusters than the {limit} that belong to its file or directory"
+    )]
+    ChainLong {
+        /// Its first cluster.
+        first: u32,
+        /// How many clusters the file needs, or a directory can have.
         limit: u64,
     },
 
@@ -87,7 +98,16 @@ pub enum Error {
     #[error("there is no FAT file system")]
     NotFat,
 
-    /// A file is larger than the caller allows, or than the volume.
+    /// A file is larger than the volume that it lies on.
+    #[error("a file has {size:#x} bytes, and the volume has room for {volume:#x}")]
+    SizeBeyondVolume {
+        /// The size that its directory entry gives.
+        size: u64,
+        /// The bytes of all clusters of the volume.
+        volume: u64,
+    },
+
+    /// A file is larger than the caller allows.
     #[error("a file has {size:#x} bytes, more than the limit of {limit:#x}")]
     TooLarge {
         /// Its size.
@@ -107,9 +127,11 @@ impl Failure for Error {
             Self::AmbiguousName { .. }
             | Self::BootSector { .. }
             | Self::ChainLength { .. }
-            | Self::ChainEndless { .. }
+            | Self::ChainCircle { .. }
+            | Self::ChainLong { .. }
             | Self::CopiesDiffer { .. }
-            | Self::Link { .. } => Kind::Corrupt,
+            | Self::Link { .. }
+            | Self::SizeBeyondVolume { .. } => Kind::Corrupt,
         }
     }
 

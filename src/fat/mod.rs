@@ -122,15 +122,17 @@ impl<D: BlockDevice> Volume<D> {
     /// Returns the bytes of a file of at most `limit` bytes.
     ///
     /// # Errors
-    /// [`Error::TooLarge`]; [`Error::IsDirectory`]; what is wrong with its chain.
+    /// [`Error::TooLarge`]; [`Error::IsDirectory`]; [`Error::SizeBeyondVolume`]; what is wrong with its chain.
     pub fn read(&self, file: &Entry, limit: u64) -> Result<Vec<u8>> {
         if file.is_directory {
             return Err(Error::IsDirectory { name: file.name.clone() });
         }
-        let size = u64::from(file.size);
-        let most = limit.min(self.geometry.data_bytes());
-        if size > most {
-            return Err(Error::TooLarge { size, limit: most });
+        let (size, volume) = (u64::from(file.size), self.geometry.data_bytes());
+        if size > volume {
+            return Err(Error::SizeBeyondVolume { size, volume });
+        }
+        if size > limit {
+            return Err(Error::TooLarge { size, limit });
         }
         let expected = size.div_ceil(self.geometry.cluster_bytes);
         let clusters = match (file.cluster, expected) {

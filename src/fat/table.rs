@@ -24,7 +24,7 @@ enum Next {
 /// Returns the clusters of the chain that begins at `first`, at most `limit`.
 ///
 /// # Errors
-/// [`Error::Link`], [`Error::CopiesDiffer`]; [`Error::ChainEndless`] for a chain that is longer, or runs in a circle.
+/// [`Error::Link`], [`Error::CopiesDiffer`]; [`Error::ChainCircle`]; [`Error::ChainLong`] for a chain that is longer.
 pub(super) fn chain(device: &dyn BlockDevice, geometry: &Geometry, first: u32, limit: u64) -> Result<Vec<u32>> {
     let limit = limit.min(geometry.clusters);
     let mut table = Table { device, geometry, page: None };
@@ -36,8 +36,11 @@ pub(super) fn chain(device: &dyn BlockDevice, geometry: &Geometry, first: u32, l
         if !geometry.is_cluster(at) {
             return Err(Error::Link { from, to: at });
         }
-        if clusters.len() as u64 >= limit || !seen.insert(at) {
-            return Err(Error::ChainEndless { first, limit });
+        if !seen.insert(at) {
+            return Err(Error::ChainCircle { first, again: at });
+        }
+        if clusters.len() as u64 >= limit {
+            return Err(Error::ChainLong { first, limit });
         }
         clusters.push(at);
         match table.next(at)? {

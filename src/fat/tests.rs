@@ -80,9 +80,9 @@ fn broken(shape: Shape, change: impl FnOnce(&mut Maker, u32)) -> Error {
 fn a_chain_that_bites_its_tail_or_leads_nowhere_is_named() {
     for shape in [sample::FAT12, sample::FAT16, sample::FAT32] {
         let circle = broken(shape, |made, file| made.link(file + 4, file));
-        assert!(matches!(circle, Error::ChainEndless { limit: 5, .. }), "{circle}");
+        assert!(matches!(circle, Error::ChainCircle { .. }), "{circle}");
         let long = broken(shape, |made, file| made.link(file + 8, 1999));
-        assert!(matches!(long, Error::ChainEndless { .. }), "{long}");
+        assert!(matches!(long, Error::ChainLong { limit: 5, .. }), "{long}");
         let short = broken(shape, |made, file| made.link(file + 2, 0x0fff_ffff));
         assert!(matches!(short, Error::ChainLength { clusters: 2, expected: 5, .. }), "{short}");
         for to in [0, 1, 0x0fff_fff7, shape.clusters as u32 + 2] {
@@ -97,13 +97,35 @@ fn a_chain_that_bites_its_tail_or_leads_nowhere_is_named() {
 }
 
 #[test]
+fn a_file_that_is_larger_than_its_volume_contradicts_it_and_one_that_is_smaller_than_its_chain_too() {
+    for shape in [sample::FAT12, sample::FAT16, sample::FAT32] {
+        let (made, _) = sample::esp(shape, &content(5 * shape.cluster_bytes()));
+        let volume = Volume::open(Memory(made.bytes)).unwrap();
+        let file = volume.find(PATH).unwrap().unwrap();
+        let room = (shape.clusters * shape.cluster_bytes()) as u32;
+        for size in [room + 1, u32::MAX] {
+            let error = volume.read(&Entry { size, ..file.clone() }, u64::MAX).unwrap_err();
+            assert!(matches!(error, Error::SizeBeyondVolume { .. }), "{error}");
+            assert_eq!(error.code(), Some("E-FAT-CORRUPT"));
+        }
+        let error = volume.read(&file, 1).unwrap_err();
+        assert_eq!(error.code(), Some("E-FAT-TOO-LARGE"), "the caller's limit says nothing of the volume");
+        for (size, limit) in [(0, 0), (1, 1), (4 * shape.cluster_bytes() as u32, 4)] {
+            let error = volume.read(&Entry { size, ..file.clone() }, LIMIT).unwrap_err();
+            assert!(matches!(error, Error::ChainLong { limit: of, .. } if of == limit), "{error}");
+            assert!(!error.to_string().contains("does not end"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn a_directory_whose_chain_runs_in_a_circle_ends() {
     let mut made = Maker::new(sample::FAT32);
     let full: Vec<u8> = (0..64).flat_map(|_| entry(b"A       EFI", "", 0x20, 0, 0)).collect();
     let folder = made.store(&full);
     made.link(folder + 2, folder);
     made.set_root(&entry(b"EFI        ", "", 0x10, folder, 0));
-    assert!(matches!(read(&made.bytes, r"\EFI\x"), Err(Error::ChainEndless { .. })));
+    assert!(matches!(read(&made.bytes, r"\EFI\x"), Err(Error::ChainCircle { .. })));
     // Its parent as a subdirectory of itself is no circle for a path, which ends.
     let mut made = Maker::new(sample::FAT32);
     made.set_root(&entry(b"EFI        ", "", 0x10, 2, 0));

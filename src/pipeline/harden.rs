@@ -228,7 +228,12 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let image = Image::open_as(&job.source, job.format, job.parent.as_deref())?;
     let source_name = file_name(&job.source)?;
     let format = job.emission.format(&image)?;
-    let name = job.emission.name(&source_name, format);
+    // The name of a device says nothing of what its copy is.
+    let called = match job.emission {
+        Emission::New(_) if disk::is_block_device(&job.source) => format!("{source_name}.{}", image.format().ending()),
+        _ => source_name.clone(),
+    };
+    let name = job.emission.name(&called, format);
     // The place is looked at before the work, and taken after it.
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 

@@ -11,7 +11,8 @@ use super::folder::Pipelines;
 use super::history::{History, HistoryError, Place, absolute, is_below};
 use super::recipe::{Heading, added_to, sentence, sums_of};
 use super::{Given, verify};
-use crate::audit::{Bundle, Holds};
+use crate::audit::{Bundle, Holds, digest_file};
+use crate::base::digest::Digest;
 use crate::base::fs;
 use crate::base::progress::Silent;
 use crate::base::time::Moment;
@@ -68,16 +69,15 @@ pub fn prune(
             if place.path.symlink_metadata().is_err() {
                 // One that is gone counts for nothing. What a removal that was broken off left of it goes as well.
                 let rest = aside(&place.path);
-                if rest.is_dir()
-                    && whose(&place, heading, &folder).is_ok()
-                    && sums_of(&rest).as_ref() == Some(&place.sums)
-                {
-                    match retention.is_dry {
-                        true => say(true, format!("`{}`, the rest of it, would be removed", rest.display())),
-                        false => match take(&rest) {
-                            Ok(()) => say(true, "the rest of it was removed".to_owned()),
-                            Err(why) => say(false, why),
-                        },
+                if rest.symlink_metadata().is_ok() && whose(&place, heading, &folder).is_ok() {
+                    let told = match untouched(&rest, &place) {
+                        Ok(()) if retention.is_dry => Ok("would be removed"),
+                        Ok(()) => take(&rest).map(|()| "was removed"),
+                        Err(why) => Err(why),
+                    };
+                    match told {
+                        Ok(done) => say(true, format!("`{}`, the rest of it, {done}", rest.display())),
+                        Err(why) => say(false, format!("`{}` stays: {why}", rest.display())),
                     }
                 }
                 continue;
@@ -144,6 +144,35 @@ fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
         Some(first) => Err(format!("it was changed: {} {}", first.place, first.what)),
         None => Ok(()),
     }
+}
+
+/// Demands that what a removal left of a bundle is part of what its run made: files may be missing, and none is changed or
+/// another.
+fn untouched(rest: &Path, place: &Place) -> Result<(), String> {
+    if !rest.symlink_metadata().is_ok_and(|data| data.is_dir()) {
+        return Err("it is no folder".to_owned());
+    }
+    if sums_of(rest).as_ref() != Some(&place.sums) {
+        return Err(format!("its {SUMS} is not the one that the history knows"));
+    }
+    if let Some(added) = added_to(rest) {
+        return Err(format!("it holds `{added}`, which is none of the bundle's files"));
+    }
+    let sums = fs::read(&rest.join(SUMS), LIST_LIMIT_BYTES).map_err(|error| sentence(&error))?;
+    for (sum, name) in String::from_utf8_lossy(&sums).lines().filter_map(|line| line.split_once("  ")) {
+        // A link was found above: it is none of the bundle's files.
+        let file = rest.join(name);
+        match file.symlink_metadata() {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Ok(data) if data.is_file() => {}
+            _ => return Err(format!("`{name}` is no plain file")),
+        }
+        let found = digest_file(&file, &|_| ()).map_err(|error| sentence(&error))?;
+        if Digest::from_hex(sum) != Some(found) {
+            return Err(format!("`{name}` was changed since the bundle was made"));
+        }
+    }
+    Ok(())
 }
 
 /// Returns where a bundle lies while it is removed.

@@ -1,8 +1,8 @@
 //! A summary for a job's page or a pull request.
 
-use super::evidence::{Evidence, Finding, Status};
+use super::evidence::{Evidence, Finding, PreflightCheck, Status};
 use super::text::line;
-use crate::base::markdown::escaped;
+use crate::base::markdown::{escaped, with_code};
 use crate::policy::Severity;
 
 /// Returns the summary.
@@ -22,10 +22,13 @@ pub(super) fn render(evidence: &Evidence) -> String {
     }
     text.push_str(&row("**all**", evidence.counts(None)));
 
-    if !evidence.scope.is_empty() {
-        text.push_str("\n## What this covers\n\n");
-        for said in &evidence.scope {
-            text.push_str(&format!("- {}\n", escaped(&line(said))));
+    let checks = evidence.preflight.iter().flat_map(|preflight| &preflight.checks);
+    let failed: Vec<&PreflightCheck> = checks.filter(|check| check.verdict == "fail").collect();
+    if !failed.is_empty() {
+        text.push_str("\n## Failed preflight checks\n\n");
+        for check in failed {
+            text.push_str(&format!("- **{}** {}: {}\n", escaped(&check.id), cell(&check.title), cell(&check.found)));
+            text.push_str(&format!("  - hint: {}\n", with_code(&line(&check.hint))));
         }
     }
     let open: Vec<&Finding> = evidence.findings.iter().filter(|finding| finding.status == Status::Open).collect();
@@ -43,6 +46,12 @@ pub(super) fn render(evidence: &Evidence) -> String {
                 cell(finding.required.as_deref().unwrap_or_default()),
                 cell(why),
             ));
+        }
+    }
+    if !evidence.scope.is_empty() {
+        text.push_str("\n## What this covers\n\n");
+        for said in &evidence.scope {
+            text.push_str(&format!("- {}\n", escaped(&line(said))));
         }
     }
     if let Some(run) = &evidence.run {

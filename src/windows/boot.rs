@@ -80,6 +80,16 @@ pub struct BootStore {
 }
 
 impl BootStore {
+    /// Returns why the bytes of a file are no boot configuration store at all; `None` for a hive, whole or not. The first
+    /// four bytes are enough.
+    pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
+        match bytes {
+            [] => Some("is empty"),
+            bytes if !bytes.starts_with(b"regf") => Some("is no hive"),
+            _ => None,
+        }
+    }
+
     /// Reads a store.
     ///
     /// # Errors

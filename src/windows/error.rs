@@ -31,6 +31,15 @@ pub enum Error {
         source: ntfs::Error,
     },
 
+    /// The boot configuration store holds nothing that the boot manager could read.
+    #[error("the boot configuration store `{path}` {fault}")]
+    BootStore {
+        /// Its path.
+        path: &'static str,
+        /// What is wrong with it.
+        fault: &'static str,
+    },
+
     /// An EFI system partition failed.
     #[error("the EFI system partition (partition {partition}) cannot be used")]
     SystemPartition {
@@ -223,6 +232,7 @@ impl Failure for Error {
             Self::Partition(error) => error.kind(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
             Self::SystemPartition { source, .. } => source.kind(),
+            Self::BootStore { .. } => Kind::Corrupt,
             Self::Hive { source, .. } => source.kind(),
             Self::VolumeCorrupt { .. } => Kind::Refused,
             Self::VolumeWorse { .. } => Kind::Corrupt,
@@ -245,6 +255,7 @@ impl Failure for Error {
             Self::Partition(error) => error.code(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
             Self::SystemPartition { source, .. } => source.code(),
+            Self::BootStore { .. } => Some("E-BOOT-STORE"),
             Self::Hive { source, .. } => source.code(),
             Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
             Self::VolumeCorrupt { .. } => Some("E-VOLUME-CORRUPT"),
@@ -274,6 +285,9 @@ impl Failure for Error {
             Self::Partition(error) => error.hint(),
             Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
             Self::SystemPartition { source, .. } => source.hint(),
+            Self::BootStore { .. } => {
+                Some("write it anew with `bcdboot C:\\Windows` in Windows or in its recovery environment")
+            }
             Self::Hive { source, .. } => source.hint(),
             Self::HiveCorrupt { first, .. } if first.contains("sk-refs") => Some(
                 "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \

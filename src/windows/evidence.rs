@@ -8,7 +8,7 @@
 use rayon::prelude::*;
 
 use super::boot::BootStore;
-use super::esp::{self, SystemPartition};
+use super::esp::{self, Processor, SystemPartition};
 use super::features::Servicing;
 use super::hives::{self, HiveFile};
 use super::identity::{self, ControlSets};
@@ -32,6 +32,10 @@ pub type Answer<T> = std::result::Result<T, Refusal>;
 const HIVES: [(&str, &str); 4] =
     [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM"), (r"HKLM\SAM", "SAM"), (r"HKLM\SECURITY", "SECURITY")];
 
+/// The kernel, which tells what Windows is made for.
+const KERNEL: &str = r"\Windows\System32\ntoskrnl.exe";
+/// Bytes of the head of a program that tell for which processor it is.
+const PROGRAM_HEAD_BYTES: u64 = 4096;
 /// Where the boot configuration store of a BIOS machine lies on its active partition.
 const BOOT_STORE: &str = r"\Boot\BCD";
 
@@ -290,9 +294,23 @@ impl<'d> Evidence<'d> {
     /// Why the table cannot be read.
     pub fn system_partitions(&self) -> Answer<Vec<Answer<SystemPartition>>> {
         let partitions = self.survey()?.table.partitions.iter().filter(|partition| locate::is_esp(partition));
-        Ok(partitions
-            .map(|partition| esp::look(self.device, partition).map_err(|error| locate::as_refusal(&error)))
-            .collect())
+        let wanted = self.processor();
+        let look = |partition| esp::look(self.device, partition, wanted).map_err(|error| locate::as_refusal(&error));
+        Ok(partitions.map(look).collect())
+    }
+
+    /// Returns the processor that the file of the kernel is for; `None` if its headers do not tell.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn processor_of_kernel(&self) -> Answer<Option<Processor>> {
+        Ok(self.head(KERNEL, PROGRAM_HEAD_BYTES)?.and_then(|head| Processor::of_program(&head)))
+    }
+
+    /// Returns the processor that Windows is for: that of its kernel, or where this does not tell, the one in the registry.
+    fn processor(&self) -> Option<Processor> {
+        let registry = || Processor::named(self.identity().ok()?.architecture.as_deref()?);
+        self.processor_of_kernel().ok().flatten().or_else(registry)
     }
 
     /// Returns the boot configuration store that the firmware's loader reads, and where it lies: partition and path;
@@ -319,6 +337,16 @@ impl<'d> Evidence<'d> {
             let window = Window::open(self.device, active.start, active.length_bytes)?;
             let partition = active.number;
             let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
+            let unusable = |source| Error::File { path: BOOT_STORE.to_owned(), source };
+            if let Some(file) = volume.find(BOOT_STORE).map_err(unusable)?.filter(|file| !file.is_directory()) {
+                let mut head = [0; 4];
+                let held = usize::try_from(file.size()).unwrap_or(usize::MAX).min(head.len());
+                let head = head.get_mut(..held).unwrap_or_default();
+                volume.read_at(&file, FileOffset(0), head).map_err(unusable)?;
+                if let Some(fault) = BootStore::fault(head) {
+                    return Err(Error::BootStore { path: BOOT_STORE, fault });
+                }
+            }
             hives::open(&volume, BOOT_STORE, Accept::default())
         };
         let Some(file) = open().map_err(|error| locate::as_refusal(&error))? else { return Ok(None) };

@@ -35,7 +35,7 @@ mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
-pub use esp::{BOOT_MANAGER, Program, STORE, SystemPartition};
+pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
 pub use evidence::{Answer, Evidence, Person, hive_bytes};
 pub use free_space::free_extents;
 pub use hives::HiveState;

@@ -34,7 +34,16 @@ pub enum Unusable {
         counts: Vec<u16>,
     },
 
-    /// The audit policy of this Windows does not have the subcategory.
+    /// The audit policy of this Windows does not have the subcategory, which others have.
+    #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is none of them")]
+    SubcategoryElsewhere {
+        /// Its name.
+        name: String,
+        /// How many it has.
+        count: usize,
+    },
+
+    /// No audit policy has the subcategory.
     #[error("the audit policy has no subcategory `{name}`")]
     NoSubcategory {
         /// Its name.
@@ -179,9 +188,11 @@ impl Unusable {
     /// Returns the kind of the failure.
     pub(super) fn kind(&self) -> Kind {
         match self {
-            Self::AuditLayout { .. } | Self::NoSubcategory { .. } | Self::NoRight { .. } | Self::ReadOnly => {
-                Kind::Unsupported
-            }
+            Self::AuditLayout { .. }
+            | Self::NoSubcategory { .. }
+            | Self::SubcategoryElsewhere { .. }
+            | Self::NoRight { .. }
+            | Self::ReadOnly => Kind::Unsupported,
             _ => Kind::Refused,
         }
     }
@@ -192,7 +203,7 @@ impl Unusable {
             Self::Missing => "E-POLICY-MISSING",
             Self::Malformed { what, .. } => what.code(),
             Self::AuditLayout { .. } => "E-AUDIT-LAYOUT",
-            Self::NoSubcategory { .. } => "E-AUDIT-SUBCATEGORY",
+            Self::NoSubcategory { .. } | Self::SubcategoryElsewhere { .. } => "E-AUDIT-SUBCATEGORY",
             Self::NoRight { .. } => "E-RIGHT-UNKNOWN",
             Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => "E-POLICY-RANGE",
             Self::NoAccount { .. } => "E-NO-ACCOUNT",
@@ -211,6 +222,9 @@ impl Unusable {
             }
             Self::AuditLayout { .. } => {
                 "leave the rules on the audit policy out with --skip: this Windows is not known"
+            }
+            Self::SubcategoryElsewhere { .. } => {
+                "leave the rule out with --skip: this Windows cannot record such events"
             }
             Self::NoSubcategory { .. } => "name a subcategory as `auditpol /list /subcategory:*` prints it",
             Self::NoRight { .. } => "name a right by its constant, such as SeDebugPrivilege",

@@ -838,6 +838,47 @@ fn a_hive_of_another_kind_answers_that_nothing_is_there() {
     assert_eq!(code(&audit_policy::get(&security, "No Such Thing").unwrap_err()), "E-AUDIT-SUBCATEGORY");
 }
 
+#[test]
+fn a_rule_on_a_subcategory_that_this_windows_does_not_have_is_not_reviewed_and_stops_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    // The subcategories that each release lacks, as rules of Windows Server 2022 ask for them.
+    for (layout, lacking) in [
+        (Layout::L56, &["Plug and Play Events", "Group Membership"][..]),
+        (Layout::L57, &["Group Membership"]),
+        (Layout::L59, &[]),
+    ] {
+        let words = layout.subcategories().count();
+        let trailer = u32::try_from(12 + 2 * words + 2).unwrap();
+        let mut policy: Vec<u8> = [0x0100, 9, trailer].into_iter().flat_map(u32::to_le_bytes).collect();
+        policy.resize(12 + 2 * words + 2, 0);
+        policy.extend(layout.counts().into_iter().flat_map(u16::to_le_bytes));
+        let image = support::copy_of("ws2022.vhd", home.path());
+        let set = ["reg", "set", text(&image), r"HKLM\SECURITY\Policy\PolAdtEv", "@"];
+        let digits: String = policy.iter().map(|byte| format!("{byte:02x}")).collect();
+        support::coldforge([&set[..], &[&digits, "--type", "REG_NONE"]].concat()).expect(0);
+        let out = home.path().join("out");
+        support::coldforge(["harden", text(&image), "-o", text(&out), "--fail-on", "none"]).expect(0);
+        support::coldforge(["verify", text(&out), "--source", text(&image)]).expect(0);
+        let assessment: Json =
+            serde_json::from_slice(&std::fs::read(out.join("reports/assessment.json")).unwrap()).unwrap();
+        let audited = assessment["findings"].as_array().unwrap().iter().filter(|one| one["kind"] == "audit_policy");
+        let mut passed = 0;
+        for finding in audited {
+            let is_lacking = lacking.iter().any(|name| finding["setting"].to_string().contains(name));
+            if !is_lacking {
+                passed += usize::from(finding["status"] == "pass");
+                continue;
+            }
+            let reason = finding["reason"].as_str().unwrap_or_default();
+            assert_eq!(finding["status"], "not_reviewed", "{layout}: {finding:#}");
+            assert!(reason.contains("subcategories") && reason.contains("is none of them"), "{layout}: {reason}");
+        }
+        assert!(passed > 20, "{layout}: {passed}");
+        std::fs::remove_dir_all(&out).unwrap();
+        std::fs::remove_file(&image).unwrap();
+    }
+}
+
 /// Returns one step of every kind, in an order in which some would be refused if each was taken by itself.
 fn every_kind() -> Vec<(Setting, Option<Value>)> {
     let sids = |sids: &[Sid]| Value::Sids(sids.iter().cloned().collect());

@@ -82,6 +82,35 @@ fn an_image_is_hardened_in_place_proves_itself_and_comes_back_byte_for_byte() {
 }
 
 #[test]
+fn outputs_and_keys_in_a_bucket_end_as_their_container_does_whatever_the_file_is_called() {
+    let home = home();
+    let raw = home.path().join("disk.img");
+    coldforge(["convert", text(&fixture("ws2022.vhd")), text(&raw)]).expect(0);
+    let import = |out: &Path| -> Value {
+        serde_json::from_slice(&std::fs::read(out.join("aws/import-image.json")).unwrap()).unwrap()
+    };
+    let key = |out: &Path| import(out)["DiskContainers"][0]["UserBucket"]["S3Key"].as_str().unwrap().to_owned();
+    // A raw disk that is called a VHD, and the raw part of a VMDK.
+    for (name, expected) in [("x.vhd", "x.raw"), ("mf-flat.vmdk", "mf-flat.raw"), ("x.img", "x.img")] {
+        let image = home.path().join(name);
+        std::fs::copy(&raw, &image).unwrap();
+        let (new, edited) = (home.path().join("new"), home.path().join("edited"));
+        let forced = ["--input-format", "raw", "--fail-on", "none"];
+        coldforge([&["harden", text(&image), "-o", text(&new)], &forced[..]].concat()).expect(0);
+        assert!(new.join(expected).is_file(), "{name}");
+        assert_eq!(key(&new), expected);
+        coldforge([&["harden", text(&image), "--in-place", "-o", text(&edited)], &forced[..]].concat()).expect(0);
+        assert_eq!((key(&edited).as_str(), &import(&edited)["DiskContainers"][0]["Format"]), (expected, &"raw".into()));
+        let commands = std::fs::read_to_string(edited.join("aws/commands.sh")).unwrap();
+        assert!(commands.contains(&format!("key='{expected}'")) && commands.contains(&format!("'../{name}'")));
+        coldforge(["verify", text(&edited), "--image", text(&image)]).expect(0);
+        for place in [&new, &edited] {
+            std::fs::remove_dir_all(place).unwrap();
+        }
+    }
+}
+
+#[test]
 fn a_hardened_image_is_left_as_it_is_in_place_and_a_failed_bundle_takes_the_writing_back() {
     let home = home();
     let image = copy_of("ws2022.vhd", home.path());

@@ -220,8 +220,18 @@ fn an_image_that_starts_by_uefi_is_judged_by_what_lies_on_its_system_partition()
     for bad in [Vec::new(), vec![0; 5000], b"#!/bin/sh".to_vec()] {
         assert_eq!(judge(SHAPES[0], &[(manager.0, bad), whole[1].clone(), whole[2].clone()]), "fail pass pass");
     }
-    let garbage = ("EFI/Microsoft/Boot/BCD", vec![7; 8192]);
-    assert_eq!(judge(SHAPES[0], &[whole[0].clone(), whole[1].clone(), garbage]), "pass unknown unknown");
+    // What is no store at all is none for the boot manager either; a hive that is broken tells nothing.
+    let mut torn = bcd.clone();
+    torn[0x1000..0x1004].fill(7);
+    for (store, expected) in [
+        (Vec::new(), "fail fail fail"),
+        (vec![7; 8192], "fail fail fail"),
+        (vec![0; 8192], "fail fail fail"),
+        (torn, "pass unknown unknown"),
+    ] {
+        let store = ("EFI/Microsoft/Boot/BCD", store);
+        assert_eq!(judge(SHAPES[0], &[whole[0].clone(), whole[1].clone(), store]), expected);
+    }
 
     // Emergency management services, and a store for BIOS.
     let turned = home.join("BCD");
@@ -246,6 +256,59 @@ fn an_image_that_starts_by_uefi_is_judged_by_what_lies_on_its_system_partition()
     let (verdict, report) = verdicts(&disk(home, Some(&esp)));
     assert_eq!(verdict, "fail unknown unknown");
     assert!(report.to_string().contains("E-FAT-CORRUPT"));
+
+    // The directory entry of a file gives it more bytes than the volume has, or fewer clusters than its chain has.
+    for (size, said) in [(u32::MAX, "the volume has room for"), (1, "has more clusters than")] {
+        let esp = made(home, SHAPES[2], &whole);
+        let mut bytes = std::fs::read(&esp).unwrap();
+        let entry = bytes.windows(11).position(|name| name == b"BOOTMGFWEFI").unwrap();
+        bytes[entry + 28..entry + 32].copy_from_slice(&size.to_le_bytes());
+        std::fs::write(&esp, bytes).unwrap();
+        let (verdict, report) = verdicts(&disk(home, Some(&esp)));
+        assert_eq!(verdict, "fail pass pass");
+        let report = report.to_string();
+        assert!(report.contains("E-FAT-CORRUPT") && report.contains(said), "{report}");
+    }
+}
+
+#[test]
+fn a_program_for_another_processor_than_that_of_windows_starts_nothing() {
+    if !has_tools() {
+        return;
+    }
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let bcd = ("EFI/Microsoft/Boot/BCD", std::fs::read(store(home)).unwrap());
+    let (x64, arm64, x86) = (0x8664u16, 0xaa64, 0x014c);
+    let made_for = |processor: u16| {
+        let mut bytes = application(5000);
+        bytes[0x84..0x86].copy_from_slice(&processor.to_le_bytes());
+        bytes
+    };
+    let judge = |manager: u16, fallbacks: &[(&'static str, u16)]| {
+        let mut files = vec![bcd.clone(), ("EFI/Microsoft/Boot/bootmgfw.efi", made_for(manager))];
+        files.extend(fallbacks.iter().map(|(path, processor)| (*path, made_for(*processor))));
+        let (verdict, report) = verdicts(&disk(home, Some(&made(home, SHAPES[2], &files))));
+        let checks = report["checks"].as_array().unwrap();
+        let found = checks.iter().find(|check| check["id"] == "P05").unwrap()["found"].as_str().unwrap().to_owned();
+        (verdict, found)
+    };
+    let (for_x64, for_arm64, for_x86) = ("EFI/Boot/bootx64.efi", "EFI/Boot/bootaa64.efi", "EFI/Boot/bootia32.efi");
+
+    // The Windows of the fixture is for x64.
+    assert_eq!(judge(x64, &[(for_x64, x64), (for_arm64, arm64), (for_x86, x86)]).0, "pass pass pass");
+    for processor in [arm64, x86, 0x01c4] {
+        let (verdict, found) = judge(processor, &[(for_x64, x64)]);
+        assert_eq!(verdict, "fail pass pass");
+        assert!(found.contains("bootmgfw.efi is a program for") && found.contains("x64 is needed"), "{found}");
+        assert_eq!(judge(x64, &[(for_x64, processor)]).0, "fail pass pass");
+    }
+    for fallbacks in [&[(for_arm64, arm64)][..], &[(for_x86, x86)], &[(for_x86, x86), (for_arm64, arm64)]] {
+        let (verdict, found) = judge(x64, fallbacks);
+        assert_eq!(verdict, "warn pass pass");
+        assert!(found.contains("bootx64.efi is not"), "{found}");
+    }
+    assert_eq!(judge(arm64, &[(for_arm64, arm64)]).0, "fail pass pass");
 }
 
 #[test]

@@ -32,7 +32,8 @@ fn folder(home: &Path) -> PathBuf {
 
 /// Prunes, and returns for each bundle its last name, whether it goes, and why.
 fn prune(folder: &Path, more: &[&str], code: i32) -> Vec<(String, bool, String)> {
-    let arguments = [&["pipeline", "prune", text(folder), "--keep", "1", "--json"], more].concat();
+    let keep: &[&str] = if more.contains(&"--keep") { &[] } else { &["--keep", "1"] };
+    let arguments = [&["pipeline", "prune", text(folder), "--json"], keep, more].concat();
     let told = coldforge_with(arguments, &[("SOURCE_DATE_EPOCH", LATER)]).expect(code).json();
     let one = |bundle: &Json| {
         let path = Path::new(bundle["path"].as_str().unwrap()).file_name().unwrap().to_str().unwrap().to_owned();
@@ -94,6 +95,40 @@ fn a_copied_history_is_told_and_removes_nothing() {
     assert!(!coldforge(["pipeline", "history", text(&images)]).expect(0).err.contains("W-HISTORY-COPIED"));
     assert_eq!(prune(&images, &[], 0).iter().filter(|(_, goes, _)| *goes).count(), 2);
     assert_eq!(names(&out), ["web-1.2.0"]);
+}
+
+#[test]
+fn what_a_removal_left_stays_if_somebody_changed_it_since() {
+    let home = tempfile::tempdir().unwrap();
+    let images = folder(home.path());
+    let out = images.join("out");
+    let aside = out.join(".web-1.1.0.pruned");
+    std::fs::rename(out.join("web-1.1.0"), &aside).unwrap();
+    std::fs::remove_file(aside.join("manifest.json")).unwrap();
+    let stays = |word: &str| {
+        for more in [&["--dry-run"][..], &[]] {
+            let told = prune(&images, &[&["--keep", "9"], more].concat(), 0);
+            let (_, goes, why) = told.iter().find(|(name, ..)| name == "web-1.1.0").expect("it is told");
+            assert!(!goes && why.contains("stays") && why.contains(word), "{why}");
+        }
+        assert!(aside.join("base.vhd").exists());
+    };
+    let image = std::fs::read(aside.join("base.vhd")).unwrap();
+    let mut edited = image.clone();
+    let middle = edited.len() / 2;
+    edited[middle] ^= 1;
+    std::fs::write(aside.join("base.vhd"), edited).unwrap();
+    stays("`base.vhd` was changed");
+    std::fs::write(aside.join("base.vhd"), image).unwrap();
+    std::fs::write(aside.join("aws/mine"), "mine").unwrap();
+    stays("aws/mine");
+    std::fs::remove_file(aside.join("aws/mine")).unwrap();
+    let sums = std::fs::read(aside.join("SHA256SUMS")).unwrap();
+    std::fs::write(aside.join("SHA256SUMS"), [&sums[..], b"\n"].concat()).unwrap();
+    stays("SHA256SUMS");
+    std::fs::write(aside.join("SHA256SUMS"), sums).unwrap();
+    prune(&images, &["--keep", "9"], 0);
+    assert!(!aside.exists());
 }
 
 #[test]

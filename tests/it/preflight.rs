@@ -413,7 +413,11 @@ fn advice_fits_what_is_missing_and_names_the_fix_that_sets_it_right() {
     for (id, fixable) in [("P26", true), ("P27", true), ("P14", true), ("P36", true), ("P13", false), ("P35", false)] {
         let (verdict, hint) = told(&image, "import-image", id);
         assert_ne!(verdict, "pass", "{id}");
-        assert_eq!(hint.contains(&format!("`coldforge harden IMAGE -o DIR --fix {id}`")), fixable, "{id}: {hint}");
+        assert_eq!(
+            hint.contains(&format!("`coldforge harden {} -o DIR --fix {id}`", text(&image))),
+            fixable,
+            "{id}: {hint}"
+        );
     }
     let shown = coldforge(["preflight", text(&image)]).expect(1).out;
     assert!(shown.contains(&format!("coldforge harden {} -o DIR --fix P14,P26,P27,P36", text(&image))), "{shown}");
@@ -689,14 +693,17 @@ fn the_commands_bring_the_image_to_a_strict_endpoint_by_each_route_though_each_i
     let Some(python) = python_of_aws() else { return };
     let home = tempfile::tempdir().unwrap();
     let rehearse = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/aws/rehearse.py");
-    let routes: [(&str, &str, &[&str]); 3] = [
+    let own =
+        ["--regions", "eu-west-1", "--account-ids", "111122223333", "--license", "BYOL", "--role-name", "our-import"];
+    let routes: [(&str, &str, &[&str]); 4] = [
         ("import-image", "vhd", &["--regions", "eu-north-1,eu-west-1", "--account-ids", "111122223333"]),
         ("snapshot", "vmdk", &["--regions", "eu-west-1", "--kms-key", "alias/images"]),
+        ("snapshot", "vhd", &own),
         ("direct", "raw", &["--kms-key", "alias/images"]),
     ];
     let source = fixture("ws2022.vhd");
-    for (route, format, more) in routes {
-        let out = home.path().join(route);
+    for (number, (route, format, more)) in routes.into_iter().enumerate() {
+        let out = home.path().join(format!("{number}-{route}"));
         let far = ["--bucket", "images", "--prefix", "win/", "--region", "eu-north-1", "--tag", "Owner=it's $(us)"];
         let head: &[&str] = &["harden", text(&source), "-o", text(&out), "--only", "WN22-SO-000310"];
         coldforge([head, &["--format", format], &far[..], more].concat()).expect(0);

@@ -85,6 +85,15 @@ fn the_full_recipe_is_tested_and_left_alone_until_an_input_changes() {
     std::fs::write(bundle.join("audit.jsonl"), "{}").unwrap();
     assert_eq!(only(&run(&path, &["--only-if-changed"]).expect(0).json())["status"], "built");
     assert_eq!(digests(&bundle), before);
+    // One with a file that `verify` does not know is not unchanged, and nothing replaces what somebody put there.
+    for extra in ["mine.txt", "audit.jsonl.minisig", "aws/mine"] {
+        std::fs::write(bundle.join(extra), "mine").unwrap();
+        coldforge(["verify", text(&bundle)]).expect(1);
+        let refused = run(&path, &["--only-if-changed"]).expect(3).json();
+        assert_eq!(only(&refused)["error"]["code"], "E-RECIPE-OUTPUT", "{extra}: {refused:#}");
+        assert_eq!(std::fs::read(bundle.join(extra)).unwrap(), b"mine");
+        std::fs::remove_file(bundle.join(extra)).unwrap();
+    }
     let component = home.path().join("components/scripts.yml");
     let text = std::fs::read_to_string(&component).unwrap();
     std::fs::write(&component, text.replace("/d 3", "/d 4")).unwrap();

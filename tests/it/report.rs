@@ -312,6 +312,34 @@ fn a_scan_writes_reports_that_tell_of_no_run() {
 }
 
 #[test]
+fn the_summary_begins_with_counts_failed_preflight_checks_and_what_is_open() {
+    let home = tempfile::tempdir().unwrap();
+    let out = home.path().join("out");
+    harden(&out);
+    let summary = read(&out.join("reports/summary.md"));
+    let headings: Vec<&str> = summary.lines().filter(|line| line.starts_with('#')).skip(1).collect();
+    assert_eq!(headings[..3], ["## Failed preflight checks", "## Open", "## What this covers"], "{summary}");
+    assert!(summary.find("| **all** |").unwrap() < summary.find("## Failed").unwrap());
+    let preflight: serde_json::Value = serde_json::from_str(&read(&out.join("aws/preflight.json"))).unwrap();
+    let readme = read(&out.join("aws/README.md"));
+    let failed: Vec<_> =
+        preflight["checks"].as_array().unwrap().iter().filter(|one| one["verdict"] == "fail").collect();
+    assert!(failed.len() > 1);
+    for check in failed {
+        let said = |member: &str| check[member].as_str().unwrap();
+        let line = summary.lines().find(|line| line.starts_with(&format!("- **{}** {}", said("id"), said("title"))));
+        assert!(line.is_some(), "{}: {summary}", said("id"));
+        // What a hint calls code is shown as code, and names the image.
+        let hint = said("hint");
+        assert!(!hint.contains(" IMAGE "), "{hint}");
+        for code in hint.split('`').skip(1).step_by(2) {
+            assert!(summary.contains(&format!("`{code}`")) && readme.contains(&format!("`{code}`")), "{code}");
+        }
+    }
+    assert!(readme.contains("`coldforge harden ws2022.vhd -o DIR --fix P26`") && !readme.contains("\\`"), "{readme}");
+}
+
+#[test]
 fn a_report_that_was_changed_is_found() {
     let home = tempfile::tempdir().unwrap();
     let out = home.path().join("out");

@@ -3,6 +3,7 @@
 use super::disk;
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, warn, worst};
+use crate::base::Refusal;
 use crate::windows::boot::BootStore;
 use crate::windows::{BootMode, STORE};
 
@@ -41,17 +42,19 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the boot store; a disk that starts nothing has none.
-fn store(facts: &Facts<'_>) -> Result<Option<(String, BootStore)>, crate::base::Refusal> {
-    facts.evidence.boot_store()
-}
-
-/// Says that there is no boot store where firmware or the boot manager looks for it.
-fn no_store(facts: &Facts<'_>) -> Judgement {
-    fail(match facts.evidence.boot_mode() {
-        Some(BootMode::Uefi) => format!("the EFI system partition has no {STORE}"),
-        _ => "the active partition has no boot configuration store".to_owned(),
-    })
+/// Returns the boot store and where it lies, or what it means that there is none where firmware or the boot manager looks
+/// for it.
+fn store(facts: &Facts<'_>) -> Result<Result<(String, BootStore), Judgement>, Refusal> {
+    match facts.evidence.boot_store() {
+        Ok(Some(found)) => Ok(Ok(found)),
+        Ok(None) => Ok(Err(fail(match facts.evidence.boot_mode() {
+            Some(BootMode::Uefi) => format!("the EFI system partition has no {STORE}"),
+            _ => "the active partition has no boot configuration store".to_owned(),
+        }))),
+        // The boot manager reads the same bytes, and finds no store in them either.
+        Err(refusal) if refusal.code == "E-BOOT-STORE" => Ok(Err(fail(refusal.to_string()).advise(refusal.hint))),
+        Err(refusal) => Err(refusal),
+    }
 }
 
 fn one_loader(facts: &Facts<'_>) -> Answer {
@@ -63,8 +66,9 @@ fn one_loader(facts: &Facts<'_>) -> Answer {
         1 => {}
         _ => return Ok(fail(format!("{installed} installations of Windows are on the disk"))),
     }
-    let Some((place, store)) = store(facts)? else {
-        return Ok(no_store(facts));
+    let (place, store) = match store(facts)? {
+        Ok(found) => found,
+        Err(none) => return Ok(none),
     };
     let is_real = |id: &str| store.loaders.iter().any(|loader| loader.id.eq_ignore_ascii_case(id) && !loader.winpe);
     let listed: Vec<&String> = store.display_order.iter().filter(|id| is_real(id)).collect();
@@ -100,7 +104,7 @@ fn hypervisor(facts: &Facts<'_>) -> Answer {
         parts.push(warn("the last start ran a hypervisor").at(options.at));
     }
     // The role itself is told by its service; a store that cannot be read leaves only the launch type open.
-    if let Ok(Some((place, store))) = store(facts)
+    if let Ok(Ok((place, store))) = store(facts)
         && store.default_loader().is_some_and(|loader| loader.hypervisor)
     {
         parts.push(warn("hypervisorlaunchtype is not off").at(place));
@@ -110,8 +114,9 @@ fn hypervisor(facts: &Facts<'_>) -> Answer {
 }
 
 fn emergency(facts: &Facts<'_>) -> Answer {
-    let Some((place, store)) = store(facts)? else {
-        return Ok(no_store(facts));
+    let (place, store) = match store(facts)? {
+        Ok(found) => found,
+        Err(none) => return Ok(none),
     };
     let on: Vec<&str> = [
         store.boot_ems.then_some("the boot manager"),

@@ -5,7 +5,7 @@ use super::{Answer, Check, Judgement, Verdict, fail, pass, unknown, warn, worst}
 use crate::base::Refusal;
 use crate::disk::{Format, Signature};
 use crate::partition::{Kind, Scheme};
-use crate::windows::{BOOT_MANAGER, BootMode, Program, STORE, SystemPartition, VolumeReport};
+use crate::windows::{BOOT_MANAGER, BootFile, BootMode, Processor, STORE, SystemPartition, VolumeReport};
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;
@@ -322,12 +322,12 @@ fn system_partition(facts: &Facts<'_>) -> Answer {
 /// Judges one EFI system partition.
 fn starts(partition: &SystemPartition) -> Judgement {
     let place = |path: &str| format!("partition {}, {path}", partition.partition);
-    let fault = |program: &Program| {
-        let Program { path, fault } = program;
-        fault.map(|fault| fail(format!("uefi: {path} {fault}")).at(place(path)))
+    let fault = |file: &BootFile| {
+        let BootFile { path, fault } = file;
+        fault.as_ref().map(|fault| fail(format!("uefi: {path} {fault}")).at(place(path)))
     };
-    let programs = partition.boot_manager.iter().chain(&partition.fallback);
-    if let Some(broken) = programs.clone().find_map(fault) {
+    let files = partition.boot_manager.iter().chain(&partition.fallback).chain(&partition.store);
+    if let Some(broken) = files.clone().find_map(fault) {
         return broken;
     }
     let loader = match (&partition.boot_manager, &partition.fallback) {
@@ -335,10 +335,17 @@ fn starts(partition: &SystemPartition) -> Judgement {
             return fail(format!("uefi: the EFI system partition ({}) holds no boot manager", partition.width))
                 .at(place(BOOT_MANAGER));
         }
-        (Some(_), None) => warn(format!(
-            r"uefi: {BOOT_MANAGER} is there and \EFI\Boot\bootx64.efi is not: an instance's firmware remembers no entry, and looks for that"
-        ))
-        .at(place(r"\EFI\Boot")),
+        (Some(_), None) => {
+            let fallback = match partition.processor {
+                Some(Processor::ARM64) => r"\EFI\Boot\bootaa64.efi",
+                Some(Processor::I386) => r"\EFI\Boot\bootia32.efi",
+                _ => r"\EFI\Boot\bootx64.efi",
+            };
+            warn(format!(
+                "uefi: {BOOT_MANAGER} is there and {fallback} is not: an instance's firmware remembers no entry, and looks for that"
+            ))
+            .at(place(r"\EFI\Boot"))
+        }
         (None, Some(fallback)) => {
             warn(format!("uefi: {BOOT_MANAGER} is missing; firmware starts {}", fallback.path)).at(place(BOOT_MANAGER))
         }
@@ -348,8 +355,13 @@ fn starts(partition: &SystemPartition) -> Judgement {
         ))
         .at(format!("partition {}", partition.partition)),
     };
-    match partition.has_store {
-        true => loader,
-        false => fail(format!("uefi: the EFI system partition has no {STORE}")).at(place(STORE)),
+    match &partition.store {
+        None => fail(format!("uefi: the EFI system partition has no {STORE}")).at(place(STORE)),
+        // Nothing says that the firmware of an instance, which is of 64 bits, starts programs of 32.
+        Some(_) if partition.processor == Some(Processor::I386) => {
+            unknown("uefi: a boot manager of 32 bits: whether the firmware of an instance starts it is not known")
+                .at(place(BOOT_MANAGER))
+        }
+        Some(_) => loader,
     }
 }

@@ -4,13 +4,12 @@ use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
 use crate::base::read;
 use crate::partition::DiskId;
+use crate::windows::Processor;
 use crate::windows::setting::Role;
 
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const WINLOGON: &str = r"Microsoft\Windows NT\CurrentVersion\Winlogon";
 const PAGING: &str = r"Control\Session Manager\Memory Management";
-/// Bytes of the head of a program that tell for which processor it is.
-const PROGRAM_HEAD_BYTES: u64 = 4096;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {
@@ -191,19 +190,19 @@ fn edition(facts: &Facts<'_>) -> Answer {
 fn architecture(facts: &Facts<'_>) -> Answer {
     let value = facts.current(r"Control\Session Manager\Environment", "PROCESSOR_ARCHITECTURE")?;
     let kernel = r"\Windows\System32\ntoskrnl.exe";
-    let machine = facts.evidence.head(kernel, PROGRAM_HEAD_BYTES)?.and_then(|head| {
-        let at = usize::try_from(read::u32_le(&head, 0x3c).ok()?).ok()?;
-        (read::u32_le(&head, at).ok()? == 0x0000_4550).then(|| read::u16_le(&head, at.checked_add(4)?).ok()).flatten()
-    });
+    let machine = facts.evidence.processor_of_kernel()?;
     let told = value.text()?;
     let judged = match (told.as_deref(), machine) {
-        (Some("AMD64"), Some(0x8664)) => pass("AMD64, as the kernel's file is"),
+        (Some("AMD64"), Some(Processor::AMD64)) => pass("AMD64, as the kernel's file is"),
         // A kernel whose head is none tells nothing; the registry is one witness.
         (Some("AMD64"), None) => unknown("the registry says AMD64, and the file of the kernel does not tell"),
-        (Some("ARM64"), _) | (_, Some(0xaa64)) => fail("ARM64"),
+        (Some("ARM64"), _) | (_, Some(Processor::ARM64)) => fail("ARM64"),
         (Some("x86"), _) if facts.evidence.identity()?.role != Role::Workstation => fail("x86"),
         (Some("x86"), _) => warn("x86: only old clients are taken"),
-        (Some(other), machine) => unknown(format!("the registry says {other}, the kernel {machine:x?}")),
+        (Some(other), machine) => unknown(format!(
+            "the registry says {other}, the kernel's file {}",
+            machine.map_or("does not tell".to_owned(), |machine| machine.to_string())
+        )),
         (None, _) => unknown("the registry does not tell"),
     };
     Ok(judged.at(value.at).at(kernel))

@@ -22,7 +22,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::Refusal;
+use crate::base::{Refusal, shell};
 pub use facts::{Container, Facts};
 pub use fix::{Fix, UnknownFix, check_words, fixes};
 
@@ -241,6 +241,18 @@ impl Report {
             false => told(check, unknown("the image cannot be opened"), false),
         };
         Self { route, checks: checks().into_iter().map(one).collect() }
+    }
+
+    /// Returns the report with the image's name or path in the commands that its hints show.
+    pub fn naming(&self, image: &str) -> Self {
+        let mut named = self.clone();
+        let image = format!(" {} ", shell::word(image));
+        for check in &mut named.checks {
+            for command in ["coldforge harden", "coldforge convert"] {
+                check.hint = check.hint.replace(&format!("{command} IMAGE "), &format!("{command}{image}"));
+            }
+        }
+        named
     }
 
     /// Returns how many checks have a verdict.

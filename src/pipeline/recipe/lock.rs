@@ -9,10 +9,11 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::Result;
+use super::super::{Given, Result, verify};
 use super::Fault;
-use crate::audit::{Bundle, UNLISTED};
+use crate::audit::{Bundle, Holds};
 use crate::base::digest::Digest;
+use crate::base::progress::Silent;
 use crate::base::{confined, fs};
 
 const SCHEMA: &str = "coldforge/recipe-lock/1";
@@ -103,12 +104,14 @@ fn is_name(text: &str) -> bool {
     !text.contains('/') && confined::parts(Path::new(text)).is_some()
 }
 
-/// Tells whether every file of a bundle is as its `SHA256SUMS` say; each is read.
+/// Tells whether a bundle is as `coldforge verify` wants it: each file is read, and none is there that is not listed.
 fn is_whole(folder: &Path) -> bool {
-    let is_intact = |bundle: Bundle| {
-        bundle.check(&|_| ()).is_ok_and(|damages| damages.iter().all(|damage| damage.what == UNLISTED))
+    let is_proven = |bundle: Bundle| match bundle.holds {
+        Holds::Image => verify(folder, Given::default(), &Silent).is_ok_and(|proof| proof.problems.is_empty()),
+        // The image lies elsewhere, or is read together with its parent; what is here is compared all the same.
+        Holds::Delta | Holds::Nothing => bundle.check(&|_| ()).is_ok_and(|damages| damages.is_empty()),
     };
-    Bundle::open(folder).is_ok_and(is_intact)
+    Bundle::open(folder).is_ok_and(is_proven)
 }
 
 /// Returns a file or folder of a bundle that its `SHA256SUMS` do not name: somebody put it there, and it goes with no bundle.
@@ -116,7 +119,7 @@ pub(in crate::pipeline) fn added_to(folder: &Path) -> Option<String> {
     let sums = fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok()?;
     let sums = String::from_utf8_lossy(&sums);
     let listed: Vec<&str> = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name).collect();
-    let is_own = |path: &str| matches!(path, "SHA256SUMS" | "SHA256SUMS.minisig" | "audit.jsonl.minisig");
+    let is_own = |path: &str| matches!(path, "SHA256SUMS" | "SHA256SUMS.minisig");
     let mut open = vec![String::new()];
     while let Some(below) = open.pop() {
         for entry in std::fs::read_dir(folder.join(&below)).ok()?.flatten() {

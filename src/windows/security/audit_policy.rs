@@ -182,32 +182,42 @@ impl AuditPolicy {
     /// Sets what a subcategory records.
     ///
     /// # Errors
-    /// [`Unusable::NoSubcategory`] if this Windows does not have it.
+    /// [`Unusable::SubcategoryElsewhere`] if this Windows does not have it.
     pub fn set(&mut self, subcategory: &Subcategory, flags: AuditFlags) -> std::result::Result<(), Unusable> {
-        let missing = || Unusable::NoSubcategory { name: subcategory.name.to_owned() };
+        let missing = || self.lacks(subcategory);
         let at = self.layout.position(subcategory).ok_or_else(missing)?;
         let word = if flags.success { SUCCESS } else { 0 } | if flags.failure { FAILURE } else { 0 };
-        read::put_u16_le(&mut self.bytes, at, word).map_err(|_| missing())
+        let lacks = self.lacks(subcategory);
+        read::put_u16_le(&mut self.bytes, at, word).map_err(|_| lacks)
+    }
+
+    /// Returns that this Windows does not have a subcategory.
+    fn lacks(&self, subcategory: &Subcategory) -> Unusable {
+        let count = self.layout.subcategories().count();
+        Unusable::SubcategoryElsewhere { name: subcategory.name.to_owned(), count }
     }
 }
 
-/// Reads what a subcategory of a SECURITY hive records, and the cell of the policy; nothing if this Windows does not
-/// have the subcategory.
+/// Reads what a subcategory of a SECURITY hive records, and the cell of the policy; nothing if the hive has no audit policy.
 ///
 /// # Errors
+/// [`Unusable::SubcategoryElsewhere`] if this Windows does not have it: nothing could set it either.
 /// [`Unusable::NoSubcategory`] if no Windows has it, and those of [`AuditPolicy::decode`]; errors of the hive.
 pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Option<CellOffset>)> {
     let failed = stored::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
     let Some(value) = stored::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
-    let policy = AuditPolicy::decode(&value.data).map_err(failed)?;
-    Ok((policy.get(subcategory), Some(value.cell)))
+    let policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
+    match policy.get(subcategory) {
+        Some(flags) => Ok((Some(flags), Some(value.cell))),
+        None => Err(failed(policy.lacks(subcategory))),
+    }
 }
 
 /// Sets what a subcategory of a SECURITY hive records.
 ///
 /// # Errors
-/// [`Unusable::NoSubcategory`], [`Unusable::Missing`], and those of [`AuditPolicy::decode`]; errors of the hive.
+/// [`Unusable::SubcategoryElsewhere`], [`Unusable::NoSubcategory`], [`Unusable::Missing`], and those of [`AuditPolicy::decode`]; errors of the hive.
 /// Nothing is changed then.
 pub fn set(security: &mut Hive, name: &str, to: AuditFlags, now: FileTime) -> Result<Written<AuditFlags>> {
     let failed = stored::unusable(SECURITY, KEY);

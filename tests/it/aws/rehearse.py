@@ -196,6 +196,7 @@ class Endpoint:
 endpoint = Endpoint()
 with open(os.path.join(bundle, "aws", "options.json"), encoding="utf-8") as file:
     options = json.load(file)
+role, own = options["role_name"], options["license"] == "BYOL"
 server = make_server("127.0.0.1", 0, endpoint, threaded=True)
 endpoint.url = f"http://127.0.0.1:{server.port}"
 logging.getLogger("werkzeug").setLevel("ERROR")
@@ -264,6 +265,8 @@ os.chmod(open_to_all, 0o777)
 refused("state-of-all", "not a folder of yours alone", 3, state=open_to_all)
 os.symlink(bundle, elsewhere)
 refused("state-by-link", "not a folder of yours alone", 3, state=elsewhere)
+os.symlink(bundle + "-state-behind-a-link", elsewhere + "-2")
+refused("state-behind-a-link", "lies in the bundle", 3, state=elsewhere + "-2/aws/new/state")
 refused("state-inside", "lies in the bundle", 3, state=f"{bundle}-state-inside/aws/state")
 foreign = bundle + "-foreign"
 os.makedirs(os.path.join(foreign, route), mode=0o700)
@@ -277,10 +280,10 @@ if route != "direct":
     # The role is somebody else's as well.
     iam, other = endpoint.client("iam"), "arn:aws:s3:::others/*"
     with open(os.path.join(bundle, "aws", "trust-policy.json"), encoding="utf-8") as file:
-        iam.create_role(RoleName="vmimport", AssumeRolePolicyDocument=file.read())
+        iam.create_role(RoleName=role, AssumeRolePolicyDocument=file.read())
     theirs = {"Sid": "Image", "Effect": "Allow", "Action": "s3:GetObject", "Resource": other}
     policy = json.dumps({"Version": "2012-10-17", "Statement": theirs})
-    iam.put_role_policy(RoleName="vmimport", PolicyName="coldforge-import", PolicyDocument=policy)
+    iam.put_role_policy(RoleName=role, PolicyName="coldforge-import", PolicyDocument=policy)
 if options["account_ids"]:
     there = endpoint.client("ec2", "eu-west-1")
     there.enable_ebs_encryption_by_default()
@@ -307,7 +310,16 @@ reason = "the connection went away" if route == "direct" else "Unsupported confi
 expect(first.returncode != 0 and reason in first.stderr, "the run that was cut off said nothing", first)
 again = commands(bundle, state)
 if route == "snapshot":
-    # A snapshot made of a file carries no billing; what is made of it is neither copied nor shared.
+    # A snapshot made of a file carries no billing; what is made of it is neither copied nor shared, unless the licence is
+    # the user's own.
+    meant = f"{'--license-type BYOL' if own else '--license-type AWS'} --role-name {role} --boot-mode"
+    expect(f"aws ec2 import-image --platform Windows {meant}" in again.stderr, "the advice forgets an option", again)
+if route == "snapshot" and own:
+    expect(again.returncode == 0 and "note: AWS bills" in again.stderr, "an own licence was not taken for one", again)
+    endpoint.billing = "Windows BYOL"
+    again = commands(bundle, state)
+    expect("AWS bills" not in again.stderr, "a Windows with an own licence was not recognised", again)
+elif route == "snapshot":
     warned = "warning: this image is a Windows" in again.stderr and "neither copied nor shared" in again.stderr
     expect(again.returncode == 3 and warned, "nothing was said about billing", again)
     endpoint.billing = "Windows"
@@ -322,7 +334,7 @@ expect((third.returncode, third.stdout.strip()) == (0, image), "a third run did 
 for folder in [state, os.path.join(state, route)]:
     expect(os.stat(folder).st_mode & 0o777 == 0o700, f"{folder} is open to others")
 if route != "direct":
-    granted = iam.get_role_policy(RoleName="vmimport", PolicyName="coldforge-import")["PolicyDocument"]["Statement"]
+    granted = iam.get_role_policy(RoleName=role, PolicyName="coldforge-import")["PolicyDocument"]["Statement"]
     expect(theirs in granted, f"what another image needs is gone: {granted}")
     with open(os.path.join(bundle, "aws", "role-policy.json"), encoding="utf-8") as file:
         expect(len(granted) == 1 + len(json.load(file)["Statement"]), f"the policy grows: {granted}")

@@ -189,6 +189,12 @@ fn a_block_device_is_read_and_written_in_place_like_a_file() {
     let out = place.path().join("out");
     coldforge(["harden", &device.0, "--fail-on", "none", "-o", text(&out)]).expect(0);
     coldforge(["verify", text(&out), "--source", &device.0]).expect(0);
+    // The name of a device says nothing of a container, that of its copy does.
+    let called = device.0.rsplit_once('/').unwrap().1;
+    assert!(out.join(format!("{called}.raw")).is_file());
+    let vhd = place.path().join("vhd");
+    coldforge(["harden", &device.0, "--fail-on", "none", "--format", "vhd-dynamic", "-o", text(&vhd)]).expect(0);
+    assert!(vhd.join(format!("{called}.vhd")).is_file());
     assert_eq!(sha256(&raw), before, "the source stays as it is");
 
     let evidence = place.path().join("evidence");
