@@ -39,7 +39,9 @@ fn first_code(text: &str) -> Option<(&str, &str, &str)> {
         let Some(end) = ticks.peek().copied() else { break };
         let is_alone = |at: usize| !is_tick(at.checked_sub(1)) && !is_tick(at.checked_add(1));
         let code = text.get(start..end)?.strip_prefix('`')?;
-        if is_alone(start) && is_alone(end) && !code.trim().is_empty() {
+        // Readers of Markdown that know no code would obey what looks like HTML or a link.
+        let is_plain = !code.contains(['<', '>', '[', ']']);
+        if is_alone(start) && is_alone(end) && is_plain && !code.trim().is_empty() {
             return Some((text.get(..start)?, code, text.get(end..)?.strip_prefix('`')?));
         }
     }

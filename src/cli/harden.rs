@@ -311,7 +311,7 @@ fn report(outcome: &Outcome) -> String {
     } else if outcome.applied.is_empty() && outcome.held_back.is_empty() && outcome.left_open.is_empty() {
         text.push_str("\nNothing had to be changed: every rule that can be applied is met already.\n");
     } else if outcome.applied.is_empty() {
-        text.push_str("\nNothing was changed.\n");
+        text.push_str("\nNothing had to be changed, beside what is held back or left open below.\n");
     } else {
         let verb = if outcome.bundle.is_some() { "changed" } else { "would be changed" };
         text.push_str(&format!("\n{} settings {verb}", outcome.applied.len()));

@@ -198,14 +198,20 @@ fn prove_names(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
         (Holds::Image, Some(format)) => Some(Emission::New(disk::Target::Format(format))),
     };
     let named = header["source"]["name"].as_str().filter(|name| !name.is_empty() && !name.contains('/'));
-    let expected = match (target, format, named) {
-        (Some(target), Some(format), Some(name)) => Some(target.name(name, format)),
-        _ => None,
+    let expected: Vec<String> = match (target, format, named) {
+        (Some(target), Some(format), Some(name)) => {
+            // A copy of a device is named by the container that was read.
+            let read = header["source"]["format"].as_str().and_then(|text| text.parse::<Format>().ok());
+            let copied =
+                read.filter(|_| bundle.holds != Holds::Nothing).map(|read| format!("{name}.{}", read.ending()));
+            [Some(name.to_owned()), copied].into_iter().flatten().map(|name| target.name(&name, format)).collect()
+        }
+        _ => Vec::new(),
     };
     proof.hold(
         reports::LOG,
         "the image is called what such a run calls the image of the source that the header names",
-        expected.as_ref() == Some(&bundle.image),
+        expected.contains(&bundle.image),
     );
     if bundle.holds == Holds::Delta {
         proof.hold(reports::LOG, "the header names no options for AWS", header["aws"].is_null());

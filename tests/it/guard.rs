@@ -119,7 +119,8 @@ fn a_step_of_a_component_is_held_back_and_says_so() {
     );
     let run =
         ["harden", text(&image), "--dry-run", "--json", "--only", "WN22-SO-000310", "--component", text(&component)];
-    let held = coldforge(run).expect(0).json();
+    // What was asked for and is not done leaves something open.
+    let held = coldforge(run).expect(1).json();
     let is_ours = |held: &&Json| held["rule"].as_str().unwrap().contains("Close");
     assert!(held["held_back"].as_array().unwrap().iter().any(|held| is_ours(&held)), "{held}");
     let step =

@@ -533,7 +533,9 @@ fn an_image_that_starts_by_uefi_is_judged_as_far_as_it_is_read() {
     assert_eq!(verdict(&again, "P06"), "pass", "a raw disk is not converted");
     for (one, other) in report["checks"].as_array().unwrap().iter().zip(again["checks"].as_array().unwrap()) {
         if !["P01", "P02", "P06"].contains(&one["id"].as_str().unwrap()) {
-            assert_eq!(one, other, "the container tells nothing of the Windows in it");
+            // Hints name the file, and this is another one.
+            let told = |check: &serde_json::Value| check.to_string().replace(text(&raw), text(&image.path));
+            assert_eq!(told(one), told(other), "the container tells nothing of the Windows in it");
         }
     }
 }
