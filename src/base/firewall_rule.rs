@@ -50,7 +50,8 @@ impl FirewallRule {
         let is_of_profile = profiles.is_empty() || profiles.iter().any(|own| own.eq_ignore_ascii_case(profile));
         let is_tcp = all("Protocol").is_empty() || is("Protocol", "6");
         let services = all("Svc");
-        let of_service = services.is_empty() || services.iter().any(|own| own.eq_ignore_ascii_case("termservice"));
+        let of_service =
+            services.is_empty() || services.iter().any(|own| *own == "*" || own.eq_ignore_ascii_case("termservice"));
         let of_program =
             programs.is_empty() || programs.iter().any(|program| program.to_ascii_lowercase().ends_with("svchost.exe"));
         let is_allow = is("Action", "Allow");
@@ -88,9 +89,18 @@ fn is_condition(name: &str, value: &str) -> bool {
         "PLATFORM" => {
             value.split(':').nth(1).and_then(|major| major.parse().ok()).is_none_or(|major: u32| major > NEWEST)
         }
-        "IF" | "RPORT" | "RPORT2_10" | "RUAUTH" | "RMAUTH" | "LUAUTH" | "LUAUTH2_24" | "LUOWN" | "APPPKGID" => true,
-        _ => name.starts_with("LA4") || name.starts_with("LA6"),
+        "RPORT" | "RPORT2_10" => !is_most_ports(value),
+        "IF" | "RUAUTH" | "RMAUTH" | "LUAUTH" | "LUAUTH2_24" | "LUOWN" | "APPPKGID" => true,
+        _ => (name.starts_with("LA4") || name.starts_with("LA6")) && !is_broad(&[value]),
     }
+}
+
+/// Tells whether a range of ports holds half of them: whoever connects comes from one of these.
+fn is_most_ports(text: &str) -> bool {
+    const HALF: u32 = 1 << 15;
+    let number = |text: &str| text.trim().parse::<u32>().ok();
+    let range = text.split_once('-').and_then(|(first, last)| number(first).zip(number(last)));
+    range.is_some_and(|(first, last)| last.saturating_sub(first) >= HALF)
 }
 
 /// Tells whether addresses of a rule hold a whole private network, half of the public one, or are known by a word.
@@ -182,6 +192,7 @@ mod tests {
             ("LPort=3389", "LPort2_10=3000-4000"),
             ("LPort=3389|", "LPort=80|LPort=3389|"),
             ("Svc=termservice|", ""),
+            ("Svc=termservice|", "Svc=*|"),
         ] {
             let block = rule(&stock.replace("Allow", "Block").replace(from, to), 3389);
             assert!(block.is_ours && block.fits && !block.is_allow, "{to}");
@@ -216,6 +227,10 @@ mod tests {
             ("RUAuth=O:LSD:(A;;CC;;;BG)", true),
             ("LUOwn=S-1-5-21-1-2-3-500", true),
             ("AppPkgId=S-1-15-2-1", true),
+            ("LA4=0.0.0.0-255.255.255.255", false),
+            ("LA4=0.0.0.0/0", false),
+            ("RPort=1-65535", false),
+            ("RPort2_10=0-65535", false),
             ("IFType=Lan", false),
             ("Platform=2:6:2|Platform2=GTEQ", false),
             ("Edge=TRUE", false),

@@ -120,7 +120,7 @@ fn control_set(
         }
         "SECURITYPROVIDERS" if is("SecurityProviders") => {
             let text = to.and_then(Value::as_text).unwrap_or_default().to_lowercase();
-            match text.contains("credssp.dll") {
+            match text.split(',').any(|library| library.trim() == "credssp.dll") {
                 true => None,
                 false => risk("Remote Desktop asks for the logon through credssp.dll, which is no longer loaded"),
             }

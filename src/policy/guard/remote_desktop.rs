@@ -7,7 +7,7 @@ use super::HeldStep;
 use super::planned::{Planned, effective};
 use crate::base::firewall_rule::FirewallRule;
 use crate::policy::plan::Step;
-use crate::windows::setting::{Data, Readings, Setting};
+use crate::windows::setting::{Data, Readings, Setting, Value};
 
 const TERMINAL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server";
 const STATION: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server\WinStations\RDP-Tcp";
@@ -16,6 +16,28 @@ const FIREWALL: &str = r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Par
 const FIREWALL_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\WindowsFirewall";
 const SCHANNEL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\SecurityProviders\SCHANNEL";
 const CIPHER_SUITES: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Cryptography\Configuration\SSL\00010002";
+const LOCAL_SUITES: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Cryptography\Configuration\Local\SSL\00010002";
+/// Values that are read as numbers, and may mean anything where they are none.
+const NUMBERS: [(&str, &str); 16] = [
+    (TERMINAL_POLICY, "fDenyTSConnections"),
+    (TERMINAL_POLICY, "MaxConnectionTime"),
+    (TERMINAL_POLICY, "MaxIdleTime"),
+    (TERMINAL_POLICY, "MaxInstanceCount"),
+    (TERMINAL, "fDenyTSConnections"),
+    (TERMINAL, "fLogonDisabled"),
+    (TERMINAL, "TSEnabled"),
+    (TERMINAL, "TSServerDrainMode"),
+    (STATION, "fEnableWinStation"),
+    (STATION, "fLogonDisabled"),
+    (STATION, "LanAdapter"),
+    (STATION, "MaxConnectionTime"),
+    (STATION, "MaxIdleTime"),
+    (STATION, "MaxInstanceCount"),
+    (STATION, "PortNumber"),
+    (FIREWALL_PUBLIC, "DoNotAllowExceptions"),
+];
+const FIREWALL_PUBLIC: &str =
+    r"HKLM\SYSTEM\CurrentControlSet\Services\SharedAccess\Parameters\FirewallPolicy\PublicProfile";
 const IPSEC_POLICY: &str = r"HKLM\SOFTWARE\Policies\Microsoft\Windows\IPSec\Policy\Local";
 /// A minute in the milliseconds in which sessions are limited.
 const MINUTE: u32 = 60_000;
@@ -55,9 +77,7 @@ fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     if policy.or_else(|| view.dword(TERMINAL, "fDenyTSConnections")) != Some(0) {
         closures.insert("connections are denied".to_owned());
     }
-    for (key, name) in
-        [(TERMINAL_POLICY, "fDenyTSConnections"), (TERMINAL, "fDenyTSConnections"), (STATION, "fEnableWinStation")]
-    {
+    for (key, name) in NUMBERS {
         if view.value(key, name).is_some_and(|value| value.as_dword().is_none()) {
             closures.insert(format!("{name} has a type that Windows does not read"));
         }
@@ -76,7 +96,10 @@ fn closures(view: &Planned<'_>) -> BTreeSet<String> {
     if view.dword(STATION, "LanAdapter").is_some_and(|adapter| adapter != 0) {
         closures.insert("it listens at one network adapter, which another machine does not have".to_owned());
     }
-    let is_short = |key: &str| view.dword(key, "MaxConnectionTime").is_some_and(|time| (1..MINUTE).contains(&time));
+    let is_short = |key: &str| {
+        let limits = ["MaxConnectionTime", "MaxIdleTime"];
+        limits.iter().any(|limit| view.dword(key, limit).is_some_and(|time| (1..MINUTE).contains(&time)))
+    };
     if is_short(STATION) || is_short(TERMINAL_POLICY) {
         closures.insert("each session ends within a minute".to_owned());
     }
@@ -150,11 +173,20 @@ fn encryption(view: &Planned<'_>) -> Option<&'static str> {
     if is_off(r"KeyExchangeAlgorithms\PKCS") && is_off(r"KeyExchangeAlgorithms\ECDH") {
         return Some("TLS has no key exchange without RSA and ECDH");
     }
-    let suites = view.value(CIPHER_SUITES, "Functions")?;
-    let data = suites.as_data()?;
-    let listed = data.as_texts().or_else(|| data.as_text().map(|text| vec![text])).unwrap_or_default();
-    let is_known = |list: &String| list.split(',').any(|suite| suite.trim().to_uppercase().starts_with("TLS_"));
-    (!listed.iter().any(is_known)).then_some("no cipher suite of TLS is allowed")
+    let is_known = |suite: &str| {
+        let suite = suite.trim().to_uppercase();
+        let begins = ["TLS_AES_", "TLS_CHACHA20_", "TLS_DHE_", "TLS_ECDHE_", "TLS_RSA_"];
+        begins.iter().any(|head| suite.starts_with(head)) && suite.contains("_SHA")
+    };
+    let is_empty = |key: &str| {
+        let suites = view.value(key, "Functions");
+        let listed = suites
+            .as_ref()
+            .and_then(Value::as_data)
+            .map(|data| data.as_texts().or_else(|| data.as_text().map(|text| vec![text])).unwrap_or_default());
+        listed.is_some_and(|lists| !lists.iter().any(|list| list.split(',').any(is_known)))
+    };
+    (is_empty(CIPHER_SUITES) || is_empty(LOCAL_SUITES)).then_some("no cipher suite of TLS is allowed")
 }
 
 /// Returns why only connections secured by IPsec are taken, if so.
@@ -173,8 +205,9 @@ fn secured(view: &Planned<'_>) -> Option<&'static str> {
 
 /// Tells whether a step sets something that is looked at here.
 fn concerns(step: &Step, machine: &dyn Readings) -> bool {
-    let keys = [TERMINAL, TERMINAL_POLICY, FIREWALL, FIREWALL_POLICY, SCHANNEL, CIPHER_SUITES, IPSEC_POLICY]
-        .map(|key| in_current(&key.to_uppercase()));
+    let keys =
+        [TERMINAL, TERMINAL_POLICY, FIREWALL, FIREWALL_POLICY, SCHANNEL, CIPHER_SUITES, LOCAL_SUITES, IPSEC_POLICY]
+            .map(|key| in_current(&key.to_uppercase()));
     effective(&step.setting, machine).iter().any(|setting| match setting {
         Setting::Registry { key, .. } => {
             let key = in_current(&key.to_uppercase());

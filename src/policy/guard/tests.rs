@@ -622,6 +622,9 @@ fn remote_desktop_is_kept_open_for_whoever_connects() {
         ("RA42=LocalSubnet", "held"),
         ("RA4=203.0.113.0/255.255.255.0", "kept"),
         ("LA4=203.0.113.7", "kept"),
+        ("LA4=0.0.0.0/0", "held"),
+        ("RPort=1-65535", "held"),
+        ("App=%SystemRoot%\\system32\\svchost.exe|Svc=*", "held"),
         ("IFType=Wireless", "kept"),
         ("RPort=1", "kept"),
         ("RUAuth=O:LSD:(A;;CC;;;BG)", "kept"),
@@ -662,7 +665,18 @@ fn remote_desktop_is_kept_open_for_whoever_connects() {
         expect(&machine, (&key, name), to, expected);
     }
     let suites = r"HKLM\SOFTWARE\Policies\Microsoft\Cryptography\Configuration\SSL\00010002";
-    expect(&machine, (suites, "Functions"), Some(Value::sz("NONE")), "held");
+    let local = format!(r"{CONTROL}\Cryptography\Configuration\Local\SSL\00010002");
+    for list in ["NONE", "TLS_NOTHING"] {
+        expect(&machine, (suites, "Functions"), Some(Value::sz(list)), "held");
+        expect(&machine, (&local, "Functions"), Some(texts(&[list])), "held");
+    }
+    let station = format!(r"{TERMINAL}\WinStations\RDP-Tcp");
+    expect(&machine, (&station, "MaxIdleTime"), Some(Value::dword(1)), "held");
+    expect(&machine, (&station, "PortNumber"), Some(Value::sz("3390")), "held");
+    expect(&machine, (TERMINAL, "TSServerDrainMode"), Some(Value::sz("1")), "held");
+    let providers = format!(r"{CONTROL}\SecurityProviders");
+    expect(&machine, (&providers, "SecurityProviders"), Some(Value::sz("notcredssp.dll")), "held");
+    expect(&machine, (&providers, "SecurityProviders"), Some(Value::sz("schannel.dll, credssp.dll")), "kept");
     expect(&machine, (suites, "Functions"), Some(Value::sz("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384")), "kept");
     let both = [r"Ciphers\AES 128/128", r"Ciphers\AES 256/256"]
         .map(|part| (setting(&format!(r"{schannel}\{part}"), "Enabled"), Some(Value::dword(0))));
