@@ -348,6 +348,9 @@ impl Bundle {
         if json::file(&again) != text {
             return Err(wrong(MANIFEST, "a member that is unknown, repeated, or not as this version writes it"));
         }
+        if !files.is_sorted_by(|a, b| a.path <= b.path) {
+            return Err(wrong(MANIFEST, "files that are not in the order of this version"));
+        }
         let mut files = files;
         files.push(Listed { path: MANIFEST.into(), bytes: text.len() as u64, sha256: Digest::of(&text) });
         if files.iter().any(|file| !plain(&file.path)) || !plain(&image) {

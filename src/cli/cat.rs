@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::json;
 use thiserror::Error;
 
-use super::options::Parent;
+use super::options::{self, Parent};
 use super::ui::Ui;
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
@@ -72,6 +72,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     }
     // A file that cannot be read is refused before anything is written.
     volume.read_at(&file, FileOffset(0), &mut []).map_err(boxed)?;
+    options::check_outside(arguments.output.as_deref())?;
     let mut output = arguments.output.as_deref().map(fs::Fresh::create).transpose().map_err(boxed)?;
     if output.is_some() {
         ui.start("reading", file.size());

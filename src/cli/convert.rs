@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::options::{Parent, Source};
+use super::options::{self, Parent, Source};
 use super::ui::{Ui, bytes, plain};
 use super::{Result, Verdict, boxed};
 use crate::base::{Failure, Kind};
@@ -77,6 +77,7 @@ impl Arguments {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let format = arguments.target()?;
+    options::check_outside(Some(&arguments.out))?;
     if arguments.by_ending().is_some_and(|called| called.ending() != format.ending()) {
         let out = plain(&arguments.out.display().to_string());
         ui.status(&format!("warning: {out} is named like another container than {format}, which it will be"));

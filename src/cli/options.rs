@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::ui::{Ui, plain};
 use super::{Result, boxed};
+use crate::audit;
 use crate::base::time::Moment;
 use crate::base::{Failure, Kind, fs};
 use crate::disk::{self, Format, Image};
@@ -50,6 +51,11 @@ impl Source {
         warn_unsettled(&self.image, ui);
         Ok(image)
     }
+}
+
+/// Checks that a file which is no part of a bundle would not be written into one.
+pub(super) fn check_outside(output: Option<&Path>) -> Result<()> {
+    output.map_or(Ok(()), audit::check_outside).map_err(boxed)
 }
 
 /// Says of an image that a run in place was broken off before its evidence was whole, if it was.

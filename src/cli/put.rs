@@ -108,6 +108,7 @@ pub(super) fn remove(arguments: &Remove, ui: &Ui) -> Result<Verdict> {
 
 fn carry_out(place: &Place, destination: &Destination, step: FileStep, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = place;
+    options::check_outside(destination.output.as_deref())?;
     let output = destination.output.clone().map_or(Output::InPlace, Output::File);
     let now = options::now()?.filetime();
     let partition = {

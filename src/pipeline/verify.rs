@@ -500,7 +500,11 @@ fn prove_import_files(
     let named = match header["aws"]["boot_mode"].as_str() {
         Some("uefi") => Some(BootMode::Uefi),
         Some("legacy-bios") => Some(BootMode::LegacyBios),
-        _ => None,
+        Some(other) => {
+            proof.deny(reports::LOG, format!("its header names the boot mode {other:?}, which there is not"));
+            return;
+        }
+        None => None,
     };
     let Some(boot_mode) = named.or(machine.boot_mode()) else {
         proof.deny(reports::LOG, "neither its header nor the partition table tells how the machine boots");

@@ -51,6 +51,16 @@ fn a_boot_mode_that_was_named_stands_in_the_log_and_no_other_is_believed() {
     coldforge(["verify", text(&out), "--source", text(&fixture("ws2022.vhd"))]).expect(0);
     edit(&out, "aws/import-image.json", "uefi", "legacy-bios");
     broken(&[text(&out)], "aws/import-image.json");
+    // Files of a list in another order are another list.
+    let other = harden(home.path(), "other", &[]);
+    let path = other.join("manifest.json");
+    let mut manifest: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    manifest["files"].as_array_mut().unwrap().reverse();
+    let before = sha256(&path);
+    std::fs::write(&path, format!("{}\n", serde_json::to_string_pretty(&manifest).unwrap())).unwrap();
+    let sums = std::fs::read_to_string(other.join("SHA256SUMS")).unwrap();
+    std::fs::write(other.join("SHA256SUMS"), sums.replace(&before, &sha256(&path))).unwrap();
+    broken(&[text(&other)], "manifest.json");
 }
 
 #[test]
@@ -232,6 +242,17 @@ fn reports_are_not_written_into_a_bundle_nor_several_among_other_files() {
             let refused = coldforge(arguments).expect(2);
             assert!(refused.err.contains("lies in the bundle") && refused.err.contains("hint:"), "{}", refused.err);
         }
+    }
+    let (raw, file) = (out.join("a.raw"), out.join("reports/a"));
+    for arguments in [
+        &["convert", text(&image), text(&raw)][..],
+        &["cat", text(&image), "/Windows/System32/config/SAM", "-o", text(&file)],
+        &["put", text(&image), text(&image), "/a", "-o", text(&raw)],
+        &["reg", "export", text(&image), r"HKLM\SYSTEM\Select", "-o", text(&file)],
+        &["reg", "set", text(&image), r"HKLM\SOFTWARE\A", "B", "c", "-o", text(&raw)],
+    ] {
+        let refused = coldforge(arguments).expect(2);
+        assert!(refused.err.contains("lies in the bundle") && refused.err.contains("hint:"), "{}", refused.err);
     }
     coldforge(["verify", text(&out)]).expect(0);
     let held = home.path().join("held");

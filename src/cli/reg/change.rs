@@ -141,6 +141,7 @@ pub(super) struct Replay {
 }
 
 pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
+    options::check_outside(arguments.destination.output.as_deref())?;
     let (replay, reports, written) =
         registry::replay(&arguments.hive, &arguments.logs, &arguments.destination.output(), ui).map_err(boxed)?;
     let files: Vec<String> = written.files.iter().map(|path| path.display().to_string()).collect();
@@ -172,6 +173,7 @@ pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
 fn carry_out(source: &Source, destination: &Destination, steps: &[Step], ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = source;
     let opening = Opening { now: options::now()?.filetime(), accept: reading.accept(), ..Opening::default() };
+    options::check_outside(destination.output.as_deref())?;
     let output = destination.output();
     let written = registry::edit(target, reading.input_format, steps, &output, opening, ui).map_err(boxed)?;
     let Written { changed, files, warnings } = written;

@@ -9,7 +9,7 @@ use super::{Reading, Source};
 use crate::base::reg_file::{self, Writer};
 use crate::base::time::FileTime;
 use crate::base::{Failure as _, digest, fs, utf16};
-use crate::cli::options::warn_unsettled;
+use crate::cli::options::{self, warn_unsettled};
 use crate::cli::ui::{Ui, columns, plain};
 use crate::cli::{Result, Verdict, boxed};
 use crate::pipeline::Error;
@@ -198,6 +198,7 @@ pub(super) struct Export {
 
 pub(super) fn export(arguments: &Export, ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = &arguments.source;
+    options::check_outside(arguments.output.as_deref())?;
     warn_unsettled(target, ui);
     let mut opened = Target::open(target, reading.input_format, reading.accept()).map_err(boxed)?;
     let prefix = match &opened {
