@@ -182,8 +182,9 @@ impl Staging {
             self.write(LOG_SIGNATURE, key.sign(LOG, &log, *now).as_bytes())?;
         }
         self.files.sort_by(|a, b| a.path.cmp(&b.path));
-        let signed_by = signer.as_ref().map(|(key, _)| key.public().to_string());
-        let signed = signed_by.as_deref();
+        let signed_by = signer.as_ref().map(|(key, _)| key.public());
+        let signed = signed_by.as_ref().map(PublicKey::to_base64);
+        let signed = signed.as_deref();
         let manifest = Manifest { schema: SCHEMA, image, holds, ebs_linear, signed_by: signed, files: &self.files };
         let text = json::file(&manifest);
         self.write(MANIFEST, &text)?;
@@ -261,9 +262,9 @@ pub struct Bundle {
     pub holds: Holds,
     /// The image's checksum, as the manifest has it.
     pub ebs_linear: LinearChecksum,
-    /// The number of the key that signed the bundle when it was made, as minisign shows it; `None` of one without
-    /// signatures.
-    pub signed_by: Option<String>,
+    /// The key that signed the bundle when it was made; `None` of one without signatures. Whose key it is, the bundle alone
+    /// does not prove.
+    pub signed_by: Option<PublicKey>,
     /// Every file that `SHA256SUMS` names.
     pub files: Vec<Listed>,
 }
@@ -351,6 +352,11 @@ impl Bundle {
         if !files.is_sorted_by(|a, b| a.path <= b.path) {
             return Err(wrong(MANIFEST, "files that are not in the order of this version"));
         }
+        let signed_by = signed_by.map(|text| PublicKey::parse(&text).ok().filter(|key| key.to_base64() == text));
+        if signed_by == Some(None) {
+            return Err(wrong(MANIFEST, "a public key that is none"));
+        }
+        let signed_by = signed_by.flatten();
         let mut files = files;
         files.push(Listed { path: MANIFEST.into(), bytes: text.len() as u64, sha256: Digest::of(&text) });
         if files.iter().any(|file| !plain(&file.path)) || !plain(&image) {
@@ -379,8 +385,7 @@ impl Bundle {
         Ok(Self { folder: folder.to_owned(), image, holds, ebs_linear, signed_by, files })
     }
 
-    /// Compares the signatures with the key that the manifest names, as far as that can be done without the key itself:
-    /// which there are, their form, and the number of the key in each.
+    /// Proves the signatures by the key that the manifest names: which there are, their form, and that the key made each.
     ///
     /// `is_proven` tells that a key is at hand to prove a signature of `SHA256SUMS` that somebody made later, with minisign
     /// itself; without it, a signature that the manifest does not announce is a file that anybody can have added.
@@ -404,10 +409,14 @@ impl Bundle {
                 (_, true) if !stands(path) => None,
                 (expected, true) => match (self.signature(path)?, expected) {
                     (Err(damage), _) => Some(damage.what),
-                    (Ok(signature), Some(key)) if signature.key() != *key => {
-                        Some(format!("is by the key {}, and the manifest names {key}", signature.key()))
+                    (Ok(signature), Some(_)) if !signature.is_own() => {
+                        Some("has another untrusted comment than this program writes".to_owned())
                     }
-                    (Ok(_), _) => None,
+                    (Ok(signature), Some(key)) => {
+                        let signed = self.path(if path == LOG_SIGNATURE { LOG } else { SUMS });
+                        key.prove(&fs::read(&signed, LOG_LIMIT_BYTES)?, &signature).err()
+                    }
+                    (Ok(_), None) => None,
                 },
             };
             faults.extend(what.map(|what| Damage { path: path.to_owned(), what }));
@@ -509,7 +518,7 @@ impl Bundle {
             unreadable = unreadable.or(Some(error));
         }
         let unlisted = found.into_iter().filter(|path| !known.contains(path));
-        damages.extend(unlisted.map(|path| Damage { path, what: UNLISTED.into() }));
+        damages.extend(unlisted.map(|path| Damage { path: path.replace('\0', ""), what: UNLISTED.into() }));
         // A bundle that is broken anyway is broken, whatever else cannot be read.
         match unreadable {
             Some(error) if damages.is_empty() => Err(error),
@@ -536,7 +545,11 @@ fn list_files(folder: &Path, prefix: &str, found: &mut Vec<String>) -> Result<()
     // A bundle is two folders deep; a deeper tree is somebody else's and is listed by its top.
     for entry in std::fs::read_dir(folder).map_err(fs::failed("read", folder))? {
         let entry = entry.map_err(fs::failed("read", folder))?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        // A name that is no text is none that a list can hold: the NUL keeps it from being taken for one.
+        let name = match entry.file_name().to_str() {
+            Some(name) => format!("{prefix}{name}"),
+            None => format!("{prefix}{}\0", entry.file_name().to_string_lossy()),
+        };
         let is_folder = entry.file_type().map_err(fs::failed("read", folder))?.is_dir();
         if is_folder && prefix.is_empty() {
             list_files(&entry.path(), &format!("{name}/"), found)?;

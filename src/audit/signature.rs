@@ -52,6 +52,8 @@ pub struct Signature {
     signature: Ed25519,
     trusted: String,
     over_both: Ed25519,
+    /// Whether the first comment, which nothing signs, is the usual one.
+    is_own: bool,
 }
 
 /// What is wrong with a key.
@@ -195,7 +197,13 @@ impl Signature {
             signature: Ed25519::from_slice(signature).ok()?,
             trusted: trusted.strip_prefix(TRUSTED)?.to_owned(),
             over_both: Ed25519::from_slice(&from_base64(over_both)?).ok()?,
+            is_own: comment.strip_prefix(COMMENT) == Some(MADE_BY),
         })
+    }
+
+    /// Tells whether the comment that nothing signs is the one that this program writes.
+    pub fn is_own(&self) -> bool {
+        self.is_own
     }
 
     /// Returns the number of the key that is said to have made it, as minisign shows it.

@@ -16,7 +16,7 @@ pub struct FirewallRule {
     pub is_limited: bool,
     /// Whether its remote addresses are so many, or of such a kind, that those of whoever connects are likely among them.
     pub is_broad: bool,
-    /// Whether its remote addresses are of this machine alone.
+    /// Whether its remote addresses are those of this machine, or of nobody.
     pub is_loopback: bool,
     /// Whether it counts under a condition beside addresses, program, service, port and profile that a machine in the
     /// cloud need not fulfil: an address, an adapter or a kind of adapter of its own, a remote port, a user, a version.
@@ -52,27 +52,29 @@ impl FirewallRule {
         let services = all("Svc");
         let of_service =
             services.is_empty() || services.iter().any(|own| *own == "*" || own.eq_ignore_ascii_case("termservice"));
-        let of_program =
-            programs.is_empty() || programs.iter().any(|program| program.to_ascii_lowercase().ends_with("svchost.exe"));
-        let is_allow = is("Action", "Allow");
+        let of_program = programs.is_empty() || programs.iter().any(|program| is_of_windows(program));
+        let is_allow = is("Action", "Allow") && !is("Action", "Block");
         let is_remote = |name: &str| {
             name.get(..3).is_some_and(|head| head.eq_ignore_ascii_case("RA4") || head.eq_ignore_ascii_case("RA6"))
         };
         let remote: Vec<&str> = pairs.iter().filter(|(name, _)| is_remote(name)).map(|(_, value)| *value).collect();
         Self {
             is_allow,
-            is_active: is("Active", "TRUE"),
+            is_active: is("Active", "TRUE") && !is("Active", "FALSE"),
             is_ours: is("Dir", "In")
                 && is_tcp
                 && has_port
                 && is_of_profile
                 // What blocks everything blocks this, too.
                 && !(is_allow && ports.is_empty() && services.is_empty()),
-            is_secured: all("Security").iter().any(|security| !security.is_empty()),
+            is_secured: pairs
+                .iter()
+                .any(|(name, value)| name.to_ascii_uppercase().starts_with("SECURITY") && !value.is_empty()),
             is_limited: !remote.is_empty(),
             is_broad: remote.is_empty() || is_broad(&remote),
-            is_loopback: !remote.is_empty() && remote.iter().all(|address| is_loopback(address)),
-            is_conditional: pairs.iter().any(|(name, value)| is_condition(name, value)),
+            is_loopback: !remote.is_empty() && remote.iter().all(|address| is_nobody(address)),
+            is_conditional: pairs.iter().any(|(name, value)| is_condition(name, value))
+                || (!all("Platform").is_empty() && !is("Platform2", "GTEQ")),
             fits: of_program && of_service,
         }
     }
@@ -134,9 +136,22 @@ fn is_broad(addresses: &[&str]) -> bool {
     count >= HALF || PRIVATE.iter().any(|(first, last)| joined.iter().any(|(a, z)| a <= first && z >= last))
 }
 
-fn is_loopback(address: &str) -> bool {
-    let is_of_127 = |(first, last): (u32, u32)| first >> 24 == 127 && last >> 24 == 127;
-    range(address).is_some_and(is_of_127) || address == "::1" || address == "::1/128"
+/// Tells whether an address is one from which nobody connects: of this machine, of all, of none, or no address.
+fn is_nobody(address: &str) -> bool {
+    let is_of_127 = |first: u32, last: u32| first >> 24 == 127 && last >> 24 == 127;
+    match range(address) {
+        Some((first, last)) => is_of_127(first, last) || (first == last && [0, u32::MAX].contains(&first)),
+        // A word such as `LocalSubnet` has no digits, an address of IPv6 has colons.
+        None => address == "::1" || address == "::1/128" || (address.contains('.') && !address.contains(':')),
+    }
+}
+
+/// Tells whether a program is the one in which Windows runs its services.
+fn is_of_windows(program: &str) -> bool {
+    let program = program.to_ascii_lowercase();
+    ["%systemroot%", "%windir%", r"c:\windows"]
+        .iter()
+        .any(|root| program.strip_prefix(root).is_some_and(|rest| rest == r"\system32\svchost.exe"))
 }
 
 /// Returns the first and the last address of IPv4: `1.2.3.4`, `1.2.3.0/24`, `1.2.3.0/255.255.255.0`, `1.2.3.4-1.2.3.9`.
@@ -217,7 +232,14 @@ mod tests {
             let block = rule(&text, 3389);
             assert_eq!((block.is_broad, block.is_limited, block.is_loopback), (broad, true, false), "{addresses}");
         }
-        assert!(rule(&stock.replace("LPort=3389", "LPort=3389|RA4=127.0.0.0/8|RA6=::1"), 3389).is_loopback);
+        for address in ["127.0.0.0/8|RA6=::1", "0.0.0.0", "255.255.255.255", "10.0.0.999"] {
+            let text = stock.replace("LPort=3389", &format!("LPort=3389|RA4={address}"));
+            assert!(rule(&text, 3389).is_loopback, "{address}");
+        }
+        assert!(!rule(&stock.replace("LPort=3389", "LPort=3389|RA4=LocalSubnet"), 3389).is_loopback);
+        assert!(rule(&stock.replace("Svc", "Security2_9=An-NoEncap|Svc"), 3389).is_secured);
+        assert!(!rule(&stock.replace("Active=TRUE", "Active=TRUE|Active=FALSE"), 3389).is_active);
+        assert!(!rule(&stock.replace("%SystemRoot%\\system32", "%SystemRoot%\\temp"), 3389).fits);
         for (part, conditional) in [
             ("LA4=10.1.2.3", true),
             ("IFType=Wireless", true),
@@ -234,6 +256,7 @@ mod tests {
             ("IFType=Lan", false),
             ("Platform=2:6:2|Platform2=GTEQ", false),
             ("Edge=TRUE", false),
+            ("Platform=2:6:2", true),
         ] {
             let found = rule(&stock.replace("LPort=3389", &format!("LPort=3389|{part}")), 3389);
             assert_eq!(found.is_conditional, conditional, "{part}");

@@ -83,7 +83,7 @@ mod tests {
     fn what_stands_between_two_ticks_is_shown_as_code_and_nothing_else_is() {
         for (text, expected) in [
             ("run `slmgr /ckms` in\n`Windows`.", "run `slmgr /ckms` in `Windows`."),
-            (r"`bcdboot C:\Windows /s <S> *x*`: *y*", r"`bcdboot C:\Windows /s <S> *x*`: \*y\*"),
+            (r"`bcdboot C:\Windows /s S: *x*`: *y*", r"`bcdboot C:\Windows /s S: *x*`: \*y\*"),
             ("one ` and <b>", r"one \` and &lt;b&gt;"),
             ("``a`` `b` ```", r"\`\`a\`\` `b` \`\`\`"),
             ("`a``b`", r"\`a\`\`b\`"),

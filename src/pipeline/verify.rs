@@ -369,12 +369,9 @@ fn prove_signatures(bundle: &Bundle, key: Option<&PublicKey>, proof: &mut Proof)
                 proof.deny(damage.path, damage.what);
             }
         }
-        None => proof.notes.extend(
-            bundle
-                .signed_by
-                .iter()
-                .map(|key| format!("without --public-key it is not proven that the key {key} signed the bundle")),
-        ),
+        None => proof.notes.extend(bundle.signed_by.iter().map(|key| {
+            format!("the key {key} of the manifest signed it; without --public-key it is not proven whose key that is")
+        })),
     }
     for fault in faults {
         if !proof.problems.iter().any(|problem| problem.place == fault.path) {

@@ -135,6 +135,27 @@ fn a_signature_that_the_manifest_does_not_announce_does_not_verify_and_neither_d
         });
         broken(&[text(&other)], name);
     }
+    // A signature of another file, and comments that somebody changed: nobody's key is needed to see it.
+    let moved = case("moved", &signed, &|out| {
+        std::fs::copy(out.join(log), out.join(sums)).unwrap();
+    });
+    broken(&[text(&moved)], sums);
+    for (at, comment) in [(0, "untrusted comment: approved by the CISO"), (2, "trusted comment: approved by the CISO")]
+    {
+        let said = case(&format!("said-{at}"), &signed, &|out| {
+            let whole = std::fs::read_to_string(out.join(sums)).unwrap();
+            let mut lines: Vec<&str> = whole.lines().collect();
+            lines[at] = comment;
+            std::fs::write(out.join(sums), lines.join("\n") + "\n").unwrap();
+        });
+        broken(&[text(&said)], sums);
+    }
+    // A file whose name is no text.
+    let odd = case("odd", &plain, &|out| {
+        use std::os::unix::ffi::OsStrExt as _;
+        std::fs::write(out.join(std::ffi::OsStr::from_bytes(b"ws\xff.vhd")), "x").unwrap();
+    });
+    broken(&[text(&odd)], "ws");
     let stripped = case("stripped", &signed, &|out| std::fs::remove_file(out.join(sums)).unwrap());
     broken(&[text(&stripped)], sums);
 }

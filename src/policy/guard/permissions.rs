@@ -32,7 +32,7 @@ const SERVICES: [&str; 8] =
 
 /// Those in whose name Windows boots, runs its services or admits an administrator: to deny them what is read is to deny it
 /// to Windows.
-const NEEDFUL: [&str; 18] = [
+const NEEDFUL: [&str; 19] = [
     EVERYONE,
     "S-1-2-0",
     "S-1-2-1",
@@ -47,6 +47,7 @@ const NEEDFUL: [&str; 18] = [
     NETWORK_SERVICE,
     "S-1-5-32-544",
     "S-1-5-32-545",
+    "S-1-5-64-10",
     "S-1-5-113",
     "S-1-5-114",
     ALL_SERVICES,
@@ -159,9 +160,13 @@ pub(super) fn judge_file_permissions(path: &str, before: Option<&Value>, to: Opt
     }
 }
 
-/// Judges the permissions of a registry key.
+/// Judges the permissions of a registry key. Windows reads keys all over the machine's hives: to close one to the system is
+/// fatal where boot and logon are known to read it, and a risk anywhere else.
 pub(super) fn judge_key_permissions(key: &str, before: Option<&Value>, to: Option<&Value>) -> Option<Harm> {
     let key = key.to_uppercase();
+    if !key.starts_with(r"HKLM\") && key != r"HKU\.DEFAULT" {
+        return None;
+    }
     let exact = [
         r"HKLM\SAM",
         r"HKLM\SECURITY",
@@ -175,19 +180,35 @@ pub(super) fn judge_key_permissions(key: &str, before: Option<&Value>, to: Optio
         r"HKLM\SYSTEM",
         r"HKLM\SAM\",
         r"HKLM\SECURITY\",
+        r"HKLM\SOFTWARE\MICROSOFT\OLE",
+        r"HKLM\SOFTWARE\MICROSOFT\RPC",
         r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION",
         r"HKLM\SOFTWARE\MICROSOFT\WINDOWS\CURRENTVERSION",
         r"HKLM\SOFTWARE\CLASSES\CLSID",
+        r"HKLM\SOFTWARE\CLASSES\INTERFACE",
     ];
     let is_needed = exact.contains(&key.as_str()) || heads.iter().any(|head| key.starts_with(head));
     // Services read their own parameters, and what is shared by all.
-    let is_control =
-        |key: &str| key.split_once('\\').is_some_and(|(_, below)| ["CONTROL", r"CONTROL\LSA"].contains(&below));
-    let by_services = [r"HKLM\SYSTEM", r"HKLM\SOFTWARE", r"HKLM\SOFTWARE\CLASSES", r"HKLM\SOFTWARE\MICROSOFT"]
-        .contains(&key.as_str())
+    let shared = ["CONTROL", r"CONTROL\LSA", r"CONTROL\NLS", r"CONTROL\SESSION MANAGER", r"CONTROL\TERMINAL SERVER"];
+    let is_shared = |key: &str| key.split_once('\\').is_some_and(|(_, below)| shared.contains(&below));
+    let by_services = [
+        r"HKLM\SYSTEM",
+        r"HKLM\SOFTWARE",
+        r"HKLM\SOFTWARE\CLASSES",
+        r"HKLM\SOFTWARE\MICROSOFT",
+        r"HKLM\SOFTWARE\MICROSOFT\OLE",
+        r"HKLM\SOFTWARE\MICROSOFT\RPC",
+        r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION",
+        r"HKLM\SOFTWARE\MICROSOFT\WINDOWS NT\CURRENTVERSION\SVCHOST",
+        r"HKLM\SOFTWARE\MICROSOFT\WINDOWS\CURRENTVERSION",
+    ]
+    .contains(&key.as_str())
         || below_services(&key).is_some()
-        || key.strip_prefix(r"HKLM\SYSTEM\").is_some_and(is_control);
-    if is_needed { judge_permissions((Kind::Key, READ_KEY, by_services), before, to) } else { None }
+        || key.strip_prefix(r"HKLM\SYSTEM\").is_some_and(is_shared);
+    match judge_permissions((Kind::Key, READ_KEY, by_services), before, to) {
+        Some(Harm::Fatal(why)) if !is_needed => Some(Harm::Risk(why)),
+        harm => harm,
+    }
 }
 
 /// Returns the path below `Services` of a control set of a key in upper case; empty for `Services` itself.
