@@ -6,7 +6,8 @@ use std::path::PathBuf;
 
 use coldforge::base::crc32c::crc32c;
 use coldforge::base::progress::Silent;
-use coldforge::disk::{BlockDevice as _, Format, Image, convert};
+use coldforge::base::ReadAt as _;
+use coldforge::disk::{Format, Image, convert};
 
 /// A file in memory where there is such a folder.
 pub struct Scratch {

@@ -2,7 +2,7 @@
 //! would else never get past.
 #![no_main]
 
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use coldforge::fat::{Entry, Volume};
 use libfuzzer_sys::fuzz_target;
 

@@ -8,7 +8,7 @@ mod marks;
 
 use coldforge::base::time::FileTime;
 use coldforge::base::{Failure as _, Kind};
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use coldforge::ntfs::{File, Security, Volume};
 use libfuzzer_sys::fuzz_target;
 

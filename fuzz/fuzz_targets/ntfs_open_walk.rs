@@ -8,7 +8,7 @@ mod marks;
 use std::collections::HashSet;
 
 use coldforge::base::FileOffset;
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use coldforge::ntfs::Volume;
 use libfuzzer_sys::fuzz_target;
 

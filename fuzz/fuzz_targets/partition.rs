@@ -1,7 +1,7 @@
 //! Read a partition table. Input: the disk; a GPT header at either sector size gets its checksums.
 #![no_main]
 
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use libfuzzer_sys::fuzz_target;
 
 /// CRC-32 as GPT has it: polynomial 0x04C11DB7, reflected.

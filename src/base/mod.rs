@@ -9,6 +9,7 @@ pub mod audit_csv;
 pub mod confined;
 pub mod crc32c;
 pub mod descriptor;
+pub mod device;
 pub mod digest;
 pub mod failure;
 pub mod firewall_rule;
@@ -34,5 +35,6 @@ pub mod utf16;
 pub mod version_resource;
 pub mod zip;
 
+pub use device::{ReadAt, WriteAt};
 pub use failure::{Failure, Kind, Refusal};
 pub use offset::{CellOffset, Extent, FileOffset, ImageOffset, Lcn, Vcn, VolumeOffset};

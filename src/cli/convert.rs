@@ -8,8 +8,9 @@ use serde_json::json;
 use super::options::{self, Parent, Source};
 use super::ui::{Ui, bytes, plain};
 use super::{Result, Verdict, boxed};
+use crate::base::ReadAt as _;
 use crate::base::{Failure, Kind};
-use crate::disk::{self, BlockDevice as _, Format};
+use crate::disk::{self, Format};
 
 /// Write the disk of an image as a new image of another container
 ///

@@ -5,8 +5,9 @@ use thiserror::Error;
 
 use super::options::Source;
 use super::{Result, boxed};
+use crate::base::ReadAt;
 use crate::base::{Failure, Kind, Refusal};
-use crate::disk::{BlockDevice, Image, Window};
+use crate::disk::{Image, Window};
 use crate::ntfs::{self, File, Volume};
 use crate::partition::{self, Partition, Signature};
 
@@ -77,7 +78,7 @@ impl Failure for Error {
 
 /// Returns the partitions of an image that hold an NTFS volume, or one that hides it; only `wanted` if it is given.
 pub(super) fn candidates(image: &Image, wanted: Option<u32>) -> Result<Vec<Partition>> {
-    let table = partition::scan(image as &dyn BlockDevice).map_err(boxed)?;
+    let table = partition::scan(image as &dyn ReadAt).map_err(boxed)?;
     let count = table.partitions.len();
     if let Some(number) = wanted {
         let found = table.partitions.into_iter().find(|partition| partition.number == number);

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::{BlockDevice, Result};
+use super::Result;
+use crate::base::ReadAt;
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
 use crate::base::{Extent, read};
@@ -14,7 +15,7 @@ const CHUNK_BYTES: u64 = 1 << 20;
 ///
 /// # Errors
 /// What the devices answer.
-pub fn differences(a: &dyn BlockDevice, b: &dyn BlockDevice, progress: &dyn Progress) -> Result<Vec<Extent>> {
+pub fn differences(a: &dyn ReadAt, b: &dyn ReadAt, progress: &dyn Progress) -> Result<Vec<Extent>> {
     let shared = a.len().min(b.len());
     let mut data = data_extents(a, shared)?;
     data.extend(data_extents(b, shared)?);
@@ -39,7 +40,7 @@ pub fn differences(a: &dyn BlockDevice, b: &dyn BlockDevice, progress: &dyn Prog
 }
 
 /// Returns the extents below `end` that may hold data.
-fn data_extents(device: &dyn BlockDevice, end: u64) -> Result<Vec<Extent>> {
+fn data_extents(device: &dyn ReadAt, end: u64) -> Result<Vec<Extent>> {
     let mut found = Vec::new();
     let mut from = 0;
     // Each step passes at least one byte, and a container's map holds at most one extent a block.
@@ -72,8 +73,9 @@ fn unequal(left: &[u8], right: &[u8], at: u64) -> Vec<Extent> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::WriteAt as _;
+    use crate::base::device::Memory;
     use crate::base::progress::Silent;
-    use crate::disk::Memory;
 
     #[test]
     fn differing_bytes_and_a_longer_tail_are_found() {

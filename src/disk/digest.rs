@@ -16,7 +16,8 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::map::{self, Map};
-use super::{BlockDevice, Format, Image, Raw, Result};
+use super::{Format, Image, Raw, Result};
+use crate::base::ReadAt;
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
 use crate::base::{Extent, read};
@@ -86,7 +87,7 @@ pub fn digest_blocks(image: &Image, progress: &dyn Progress, visit: impl FnMut(u
 ///
 /// # Errors
 /// What the disk answers.
-pub fn linear(disk: &dyn BlockDevice) -> Result<(String, u64)> {
+pub fn linear(disk: &dyn ReadAt) -> Result<(String, u64)> {
     let mut linear = Linear { hasher: Sha256::new(), blocks: 0, visit: |_, _| {} };
     hash_disk(disk, &mut linear)?;
     Ok((base64(&linear.hasher.finalize()), linear.blocks))
@@ -115,7 +116,7 @@ impl Blocks {
     ///
     /// # Errors
     /// What the disk answers.
-    pub fn refresh(&mut self, device: &dyn BlockDevice, changed: &[Extent]) -> Result<()> {
+    pub fn refresh(&mut self, device: &dyn ReadAt, changed: &[Extent]) -> Result<()> {
         let touched =
             changed.iter().flat_map(|extent| extent.offset / EBS_BLOCK_BYTES..extent.end().div_ceil(EBS_BLOCK_BYTES));
         let mut buf = Vec::new();
@@ -288,7 +289,7 @@ impl<'a> Pieces<'a> {
             let into = read::slice_mut(&mut bytes, from, count)?;
             // A file that was cut meanwhile is named as what it is.
             let read = self.raw.read_at(data.offset, into);
-            read.map_err(|error| self.raw.unchanged().err().unwrap_or(error))?;
+            read.map_err(|error| self.raw.unchanged().err().unwrap_or(error.into()))?;
             at = end;
         }
         Ok(Bytes::Read(bytes))
@@ -327,7 +328,7 @@ fn hash_pieces(
 }
 
 /// Hashes the blocks of a disk that does not lie in its file in order.
-fn hash_disk<V: FnMut(u64, Digest)>(disk: &dyn BlockDevice, linear: &mut Linear<V>) -> Result<()> {
+fn hash_disk<V: FnMut(u64, Digest)>(disk: &dyn ReadAt, linear: &mut Linear<V>) -> Result<()> {
     let size = disk.len();
     let mut at = 0;
     loop {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::Format;
+use crate::base::device;
 use crate::base::guid::Guid;
 use crate::base::read::OutOfBounds;
 use crate::base::{Extent, Failure, Kind, fs};
@@ -23,6 +24,10 @@ pub enum Error {
         /// The other reading.
         second: &'static str,
     },
+
+    /// A device, or a range of one, does not answer.
+    #[error(transparent)]
+    Device(#[from] device::Error),
 
     /// Another process holds the file for itself.
     #[error("`{}` is in use by another program", path.display())]
@@ -148,17 +153,6 @@ pub enum Error {
         path: PathBuf,
     },
 
-    /// A range lies outside the device.
-    #[error("{length:#x} bytes at {at:#x} lie outside the disk of {size:#x} bytes")]
-    OutOfRange {
-        /// First byte asked for.
-        at: u64,
-        /// Number of bytes asked for.
-        length: u64,
-        /// Size of the device.
-        size: u64,
-    },
-
     /// Two structures of a container share bytes of the file.
     #[error("two structures of the {container} overlap at {at:#x}")]
     Overlap {
@@ -213,10 +207,6 @@ pub enum Error {
         /// First byte of the virtual disk that differs, or the size if that differs.
         at: u64,
     },
-
-    /// The device takes no writes.
-    #[error("the disk was opened for reading only")]
-    ReadOnly,
 
     /// The VHD belongs to a machine that sleeps.
     #[error("the VHD belongs to a machine in saved state")]
@@ -437,7 +427,16 @@ pub enum Error {
 
 impl From<OutOfBounds> for Error {
     fn from(cut: OutOfBounds) -> Self {
-        Self::OutOfRange { at: cut.at as u64, length: cut.length as u64, size: cut.available as u64 }
+        Self::Device(cut.into())
+    }
+}
+
+impl From<Error> for device::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Device(error) => error,
+            own => Self::failed(own),
+        }
     }
 }
 
@@ -544,9 +543,9 @@ impl Failure for Error {
             | Self::TooLarge { .. }
             | Self::Unknown { .. } => Kind::Unsupported,
             Self::NoUndo { .. } => Kind::NotFound,
+            Self::Device(error) => error.kind(),
             Self::File(error) => error.kind(),
             Self::Field { .. }
-            | Self::OutOfRange { .. }
             | Self::Overlap { .. }
             | Self::Signature { .. }
             | Self::Truncated { .. }
@@ -558,7 +557,7 @@ impl Failure for Error {
             | Self::VhdFooterCopies { .. }
             | Self::VhdOverlap { .. }
             | Self::VhdTruncated { .. } => Kind::Corrupt,
-            Self::ReadBack { .. } | Self::ReadOnly => Kind::Io,
+            Self::ReadBack { .. } => Kind::Io,
             Self::VhdFull { .. } | Self::VhdxFragments => Kind::Limit,
         }
     }
@@ -609,7 +608,8 @@ impl Failure for Error {
             | Self::VhdFooterCopies { .. }
             | Self::VhdOverlap { .. }
             | Self::VhdTruncated { .. } => Some("E-VHD-CORRUPT"),
-            Self::OutOfRange { .. } | Self::ReadBack { .. } | Self::ReadOnly => None,
+            Self::Device(error) => error.code(),
+            Self::ReadBack { .. } => None,
         }
     }
 
@@ -700,10 +700,7 @@ impl Failure for Error {
                      that is only named .vhd, read it with `--input-format raw`",
             ),
             Self::VhdFull { .. } => Some("convert the image to a fixed VHD or a raw disk first"),
-            Self::OutOfRange { .. } => {
-                Some("the image or its file system is damaged, or was changed meanwhile: make it again")
-            }
-            Self::ReadOnly => Some("this is a defect of the program: please report it"),
+            Self::Device(error) => error.hint(),
         }
     }
 }

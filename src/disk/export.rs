@@ -18,7 +18,8 @@ use super::digest::is_zero;
 use super::emit::{self, Sink, Traits};
 use super::parent::Lineage;
 use super::plan::Step;
-use super::{BlockDevice, Error, Format, Image, Overlay, Raw, Result, linear};
+use super::{Error, Format, Image, Overlay, Raw, Result, linear};
+use crate::base::ReadAt;
 use crate::base::interrupt::Passing;
 use crate::base::progress::Progress;
 use crate::base::{Extent, fs, read, temporary};
@@ -231,7 +232,7 @@ fn windows_path(folder: &Path, file: &Path) -> Result<String> {
 /// Compares the changed ranges of what was written with what they should hold.
 pub(super) fn compare(
     overlay: &Overlay<&Image>,
-    written: &dyn BlockDevice,
+    written: &dyn ReadAt,
     changed: &[Extent],
     buf: &mut [u8],
 ) -> Result<()> {
@@ -410,6 +411,7 @@ mod tests {
     use super::super::vhd::sample::{self, BLOCK};
     use super::*;
     use crate::base::Failure as _;
+    use crate::base::WriteAt as _;
     use crate::base::progress::Silent;
 
     struct Place {
@@ -434,7 +436,7 @@ mod tests {
         }
     }
 
-    fn contents(image: &dyn BlockDevice) -> Vec<u8> {
+    fn contents(image: &dyn ReadAt) -> Vec<u8> {
         let mut bytes = vec![0; image.len() as usize];
         image.read_at(0, &mut bytes).unwrap();
         bytes

@@ -17,8 +17,10 @@ use super::signature::Handled;
 use super::vhd::{Footer, Vhd};
 use super::vhdx::Vhdx;
 use super::vmdk::Vmdk;
-use super::{BlockDevice, Error, Raw, Result, in_place, ovf, signature};
+use super::{Error, Raw, Result, in_place, ovf, signature};
 use crate::base::Extent;
+use crate::base::ReadAt;
+use crate::base::device;
 
 /// A format of disk images that is read and written.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -333,7 +335,7 @@ impl Image {
         in_place::refuse_finished(self.path())
     }
 
-    fn device(&self) -> &dyn BlockDevice {
+    fn device(&self) -> &dyn ReadAt {
         match &self.container {
             Container::Raw(raw) => raw,
             Container::Vhd(vhd) => vhd.device(),
@@ -358,28 +360,20 @@ pub struct Health {
     pub notes: Vec<String>,
 }
 
-impl BlockDevice for Image {
+impl ReadAt for Image {
     fn len(&self) -> u64 {
         self.device().len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.device().read_at(at, buf)
-    }
-
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
     }
 
     fn sector_bytes(&self) -> Option<u32> {
         self.vhdx().map(|vhdx| vhdx.sectors().0)
     }
 
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         self.device().next_data(from)
     }
 }

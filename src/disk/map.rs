@@ -13,7 +13,9 @@ use std::ops::Deref;
 
 use memmap2::{Advice, Mmap, MmapOptions};
 
-use super::{BlockDevice as _, Raw, check_range};
+use super::Raw;
+use crate::base::ReadAt as _;
+use crate::base::device::check_range;
 
 /// A piece of a file in the address space of the process.
 #[derive(Debug)]

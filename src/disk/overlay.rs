@@ -4,7 +4,11 @@
 
 use std::collections::BTreeMap;
 
-use super::{BlockDevice, Result, check_range};
+use super::Result;
+use crate::base::ReadAt;
+use crate::base::WriteAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::{Extent, offset, read};
 
 /// Written bytes are kept in pieces of this many bytes, aligned to them.
@@ -20,7 +24,7 @@ pub struct Overlay<B> {
     pages: BTreeMap<u64, Box<Page>>,
 }
 
-impl<B: BlockDevice> Overlay<B> {
+impl<B: ReadAt> Overlay<B> {
     /// Lays an empty overlay over a device.
     pub fn new(base: B) -> Self {
         Self { base, pages: BTreeMap::new() }
@@ -87,12 +91,12 @@ fn pages(extent: Extent) -> std::ops::Range<u64> {
     extent.offset / PAGE_BYTES..extent.end().div_ceil(PAGE_BYTES)
 }
 
-impl<B: BlockDevice> BlockDevice for Overlay<B> {
+impl<B: ReadAt> ReadAt for Overlay<B> {
     fn len(&self) -> u64 {
         self.base.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
         self.base.read_at(at, buf)?;
         let extent = Extent::new(at, buf.len() as u64);
@@ -104,7 +108,29 @@ impl<B: BlockDevice> BlockDevice for Overlay<B> {
         Ok(())
     }
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> Result<()> {
+    fn sector_bytes(&self) -> Option<u32> {
+        self.base.sector_bytes()
+    }
+
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
+        if from >= self.len() {
+            return Ok(None);
+        }
+        let below = self.base.next_data(from)?;
+        let above = self.pages.range(from / PAGE_BYTES..).next().map(|(index, _)| {
+            let page = self.page(*index);
+            let start = page.offset.max(from);
+            Extent::new(start, page.end().saturating_sub(start))
+        });
+        Ok(match (above, below) {
+            (Some(above), Some(below)) if above.offset < below.offset => Some(above),
+            (above, below) => below.or(above),
+        })
+    }
+}
+
+impl<B: ReadAt> WriteAt for Overlay<B> {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
         let extent = Extent::new(at, buf.len() as u64);
         // All pages are read before the first is changed, so that a failed write changes nothing.
@@ -128,36 +154,17 @@ impl<B: BlockDevice> BlockDevice for Overlay<B> {
         Ok(())
     }
 
-    fn flush(&mut self) -> Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
-    }
-
-    fn sector_bytes(&self) -> Option<u32> {
-        self.base.sector_bytes()
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
-        if from >= self.len() {
-            return Ok(None);
-        }
-        let below = self.base.next_data(from)?;
-        let above = self.pages.range(from / PAGE_BYTES..).next().map(|(index, _)| {
-            let page = self.page(*index);
-            let start = page.offset.max(from);
-            Extent::new(start, page.end().saturating_sub(start))
-        });
-        Ok(match (above, below) {
-            (Some(above), Some(below)) if above.offset < below.offset => Some(above),
-            (above, below) => below.or(above),
-        })
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
-    use super::super::{Error, Memory};
+
     use super::*;
+    use crate::base::device::Memory;
 
     /// A disk of zeros that owns nothing, and calls its last bytes data.
     struct Zeros(u64);
@@ -165,22 +172,17 @@ mod tests {
     /// The bytes that are called data.
     const TAIL: u64 = 100;
 
-    impl BlockDevice for Zeros {
+    impl ReadAt for Zeros {
         fn len(&self) -> u64 {
             self.0
         }
-        fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+        fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
             check_range(at, buf.len(), self.0)?;
             buf.fill(0);
             Ok(())
         }
-        fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-            Err(Error::ReadOnly)
-        }
-        fn flush(&mut self) -> Result<()> {
-            Ok(())
-        }
-        fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+
+        fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
             let start = (self.0 - TAIL).max(from);
             Ok((from < self.0).then(|| Extent::new(start, self.0 - start)))
         }
@@ -197,7 +199,7 @@ mod tests {
         overlay.write_at(4095, &[0xff]).unwrap();
         overlay.write_at(9_999, &[0]).unwrap();
         assert_eq!(overlay.changed().unwrap(), [Extent::new(4098, 1), Extent::new(9_999, 1)]);
-        assert!(matches!(overlay.write_at(9_999, &[0; 2]), Err(Error::OutOfRange { .. })));
+        assert!(matches!(overlay.write_at(9_999, &[0; 2]), Err(device::Error::OutOfRange { .. })));
         let base = overlay.into_base();
         assert!(base.0.iter().enumerate().all(|(i, byte)| *byte == i as u8));
     }

@@ -7,7 +7,8 @@ use quick_xml::events::{BytesStart, Event};
 use quick_xml::name::ResolveResult;
 use quick_xml::reader::NsReader;
 
-use super::{BlockDevice as _, Raw, Result};
+use super::{Raw, Result};
+use crate::base::ReadAt as _;
 use crate::base::utf16;
 
 /// Descriptors have some tens of kilobytes.

@@ -8,7 +8,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::image::Image;
-use super::{BlockDevice as _, Error, Raw, Result};
+use super::{Error, Raw, Result};
+use crate::base::ReadAt;
 use crate::base::{Extent, fs};
 
 /// Longer chains are somebody's mistake.
@@ -73,12 +74,12 @@ fn file_name(path: &str) -> Option<&str> {
 
 /// Reads from a parent that may be missing, which makes everything zero, or shorter than its child, whose rest is zero.
 pub(super) fn read(parent: Option<&Image>, at: u64, buf: &mut [u8]) -> Result<()> {
-    let length = parent.map_or(0, super::BlockDevice::len).saturating_sub(at);
+    let length = parent.map_or(0, ReadAt::len).saturating_sub(at);
     let inside = usize::try_from(length).unwrap_or(usize::MAX).min(buf.len());
     let (stored, behind) = buf.split_at_mut(inside);
     behind.fill(0);
     match parent {
-        Some(parent) if !stored.is_empty() => parent.read_at(at, stored),
+        Some(parent) if !stored.is_empty() => Ok(parent.read_at(at, stored)?),
         _ => Ok(()),
     }
 }

@@ -16,7 +16,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::{BlockDevice, Error, Result, check_range, device, in_place, lock};
+use super::{Error, Result, block_device, in_place, lock};
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::{Extent, fs};
 
 /// A file of bytes, opened for reading.
@@ -38,9 +41,9 @@ struct Stamp {
 
 impl Stamp {
     fn of(metadata: &Metadata, length: u64) -> Self {
-        if device::is_device(metadata) {
+        if block_device::is_device(metadata) {
             // The time of a device's name says nothing; the count of sectors that were written to it does.
-            return Self { length, seconds: device::sectors_written(metadata), nanoseconds: 0 };
+            return Self { length, seconds: block_device::sectors_written(metadata), nanoseconds: 0 };
         }
         Self { length, seconds: metadata.mtime(), nanoseconds: metadata.mtime_nsec() }
     }
@@ -57,7 +60,7 @@ impl Raw {
         // Asked before opening, because opening a pipe would wait for its writer.
         let metadata = path.metadata().map_err(fs::failed("open", path))?;
         check_kind(&metadata, path)?;
-        let file = if device::is_device(&metadata) { device::open(path, false)? } else { fs::open(path)? };
+        let file = if block_device::is_device(&metadata) { block_device::open(path, false)? } else { fs::open(path)? };
         check_kind(&file.metadata().map_err(fs::failed("examine", path))?, path)?;
         lock::share(&file, path)?;
         in_place::refuse_unfinished(path)?;
@@ -67,7 +70,7 @@ impl Raw {
     /// Takes a file that is open and locked already.
     pub(super) fn of_file(file: File, path: &Path) -> Result<Self> {
         let metadata = file.metadata().map_err(fs::failed("examine", path))?;
-        let length = device::length(&file, &metadata, path)?;
+        let length = block_device::length(&file, &metadata, path)?;
         if length == 0 {
             return Err(Error::Empty { path: path.to_owned() });
         }
@@ -86,7 +89,7 @@ impl Raw {
     /// [`Error::SourceChanged`] if not, otherwise the operating system's.
     pub fn unchanged(&self) -> Result<()> {
         let metadata = self.metadata()?;
-        let length = device::length(&self.file, &metadata, &self.path)?;
+        let length = block_device::length(&self.file, &metadata, &self.path)?;
         if Stamp::of(&metadata, length) == self.stamp { Ok(()) } else { Err(self.changed()) }
     }
 
@@ -101,7 +104,7 @@ impl Raw {
 
     /// Tells whether the file is a block device.
     pub(super) fn is_device(&self) -> Result<bool> {
-        Ok(device::is_device(&self.metadata()?))
+        Ok(block_device::is_device(&self.metadata()?))
     }
 
     pub(super) fn changed(&self) -> Error {
@@ -142,28 +145,20 @@ fn check_kind(metadata: &Metadata, path: &Path) -> Result<()> {
     Err(Error::NotAFile { path: path.to_owned(), what })
 }
 
-impl BlockDevice for Raw {
+impl ReadAt for Raw {
     fn len(&self) -> u64 {
         self.length
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.length)?;
         self.file.read_exact_at(buf, at).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => self.changed(),
-            _ => fs::failed("read", &self.path)(error).into(),
+            ErrorKind::UnexpectedEof => self.changed().into(),
+            _ => device::Error::failed(fs::failed("read", &self.path)(error)),
         })
     }
 
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         if from >= self.length {
             return Ok(None);
         }
@@ -250,7 +245,7 @@ mod tests {
         let mut byte = [0];
         raw.read_at(4 << 20, &mut byte).unwrap();
         assert_eq!(byte, [7]);
-        assert!(matches!(raw.read_at(9 << 20, &mut byte), Err(Error::OutOfRange { .. })));
-        assert!(matches!(raw.read_at(u64::MAX, &mut byte), Err(Error::OutOfRange { .. })));
+        assert!(matches!(raw.read_at(9 << 20, &mut byte), Err(device::Error::OutOfRange { .. })));
+        assert!(matches!(raw.read_at(u64::MAX, &mut byte), Err(device::Error::OutOfRange { .. })));
     }
 }

@@ -3,7 +3,8 @@
 //! A signature is a reason to look closer and never a proof: the floor that reads the format checks everything else.
 //! Sources: the formats' own documents; boot sectors of the volumes that Windows, mkntfs and mkfs.fat make.
 
-use super::{BlockDevice, Result};
+use super::Result;
+use crate::base::ReadAt;
 use crate::base::read;
 
 /// A container format that is recognised by its first bytes.
@@ -160,7 +161,7 @@ fn is_fat(sector: &[u8]) -> std::result::Result<bool, read::OutOfBounds> {
 ///
 /// # Errors
 /// What reading the disk answers.
-pub(super) fn is_disk(device: &dyn BlockDevice) -> Result<bool> {
+pub(super) fn is_disk(device: &dyn ReadAt) -> Result<bool> {
     let size = device.len();
     let mut sector = [0; 512];
     if size < sector.len() as u64 {
@@ -186,7 +187,7 @@ pub(super) fn is_disk(device: &dyn BlockDevice) -> Result<bool> {
 ///
 /// # Errors
 /// What reading the disk answers.
-pub(super) fn is_whole_disk(device: &dyn BlockDevice) -> Result<bool> {
+pub(super) fn is_whole_disk(device: &dyn ReadAt) -> Result<bool> {
     let size = device.len();
     let mut sector = [0; 512];
     if size < sector.len() as u64 || !size.is_multiple_of(512) || !is_disk(device)? {
@@ -276,8 +277,8 @@ fn has(bytes: &[u8], at: usize, magic: &[u8]) -> bool {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
-    use super::super::Memory;
     use super::*;
+    use crate::base::device::Memory;
 
     fn sector(pieces: &[(usize, &[u8])]) -> Vec<u8> {
         let mut sector = vec![0; 4096];

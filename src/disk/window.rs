@@ -1,6 +1,9 @@
 //! A range of a device as a device of its own: a partition as a volume sees it.
 
-use super::{BlockDevice, Error, Result, check_range};
+use crate::base::ReadAt;
+use crate::base::WriteAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::{Extent, ImageOffset};
 
 /// A range of another device.
@@ -11,16 +14,16 @@ pub struct Window<D> {
     length: u64,
 }
 
-impl<D: BlockDevice> Window<D> {
+impl<D: ReadAt> Window<D> {
     /// Opens the `length` bytes of `device` that begin at `start`.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if they do not lie inside the device.
-    pub fn open(device: D, start: ImageOffset, length: u64) -> Result<Self> {
+    /// [`device::Error::OutOfRange`] if they do not lie inside the device.
+    pub fn open(device: D, start: ImageOffset, length: u64) -> device::Result<Self> {
         let size = device.len();
         match start.0.checked_add(length) {
             Some(end) if end <= size => Ok(Self { device, start: start.0, length }),
-            _ => Err(Error::OutOfRange { at: start.0, length, size }),
+            _ => Err(device::Error::OutOfRange { at: start.0, length, size }),
         }
     }
 
@@ -39,36 +42,27 @@ impl<D: BlockDevice> Window<D> {
         &self.device
     }
 
-    fn place(&self, at: u64, length: usize) -> Result<u64> {
+    fn place(&self, at: u64, length: usize) -> device::Result<u64> {
         check_range(at, length, self.length)?;
-        let outside = Error::OutOfRange { at, length: length as u64, size: self.length };
+        let outside = device::Error::OutOfRange { at, length: length as u64, size: self.length };
         self.start.checked_add(at).ok_or(outside)
     }
 }
 
-impl<D: BlockDevice> BlockDevice for Window<D> {
+impl<D: ReadAt> ReadAt for Window<D> {
     fn len(&self) -> u64 {
         self.length
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.device.read_at(self.place(at, buf.len())?, buf)
-    }
-
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> Result<()> {
-        let at = self.place(at, buf.len())?;
-        self.device.write_at(at, buf)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        self.device.flush()
     }
 
     fn sector_bytes(&self) -> Option<u32> {
         self.device.sector_bytes()
     }
 
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         if from >= self.length {
             return Ok(None);
         }
@@ -77,5 +71,16 @@ impl<D: BlockDevice> BlockDevice for Window<D> {
         Ok(found.filter(|extent| extent.offset < end).map(|extent| {
             Extent::new(extent.offset.saturating_sub(self.start), extent.end().min(end).saturating_sub(extent.offset))
         }))
+    }
+}
+
+impl<D: WriteAt> WriteAt for Window<D> {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
+        let at = self.place(at, buf.len())?;
+        self.device.write_at(at, buf)
+    }
+
+    fn flush(&mut self) -> device::Result<()> {
+        self.device.flush()
     }
 }

@@ -1,7 +1,7 @@
 //! What can be wrong with a FAT volume.
 
+use crate::base::device;
 use crate::base::{Failure, Kind};
-use crate::disk;
 
 /// The code of everything that `chkdsk` has to repair.
 const CORRUPT: &str = "E-FAT-CORRUPT";
@@ -69,7 +69,7 @@ pub enum Error {
 
     /// The disk below cannot be read.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Device(#[from] device::Error),
 
     /// A directory is asked for its bytes.
     #[error("{name:?} is a directory")]
@@ -120,7 +120,7 @@ pub enum Error {
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Disk(error) => error.kind(),
+            Self::Device(error) => error.kind(),
             Self::NotFat => Kind::Unsupported,
             Self::TooLarge { .. } => Kind::Limit,
             Self::IsDirectory { .. } | Self::NotADirectory { .. } => Kind::Usage,
@@ -137,7 +137,7 @@ impl Failure for Error {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Disk(error) => error.code(),
+            Self::Device(error) => error.code(),
             Self::NotFat => Some("E-NOT-FAT"),
             Self::TooLarge { .. } => Some("E-FAT-TOO-LARGE"),
             Self::IsDirectory { .. } | Self::NotADirectory { .. } => None,
@@ -147,7 +147,7 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Disk(error) => error.hint(),
+            Self::Device(error) => error.hint(),
             Self::NotFat => Some(
                 "format the EFI system partition and write its files with `bcdboot C:\\Windows /s S: /f UEFI` in Windows",
             ),

@@ -28,7 +28,7 @@ pub use boot::Width;
 pub use directory::Entry;
 pub use error::Error;
 
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 use boot::Geometry;
 
 /// The answer of every function of this floor.
@@ -44,7 +44,7 @@ pub struct Volume<D> {
     geometry: Geometry,
 }
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Opens the volume whose boot sector is the device's first.
     ///
     /// # Errors

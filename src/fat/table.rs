@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::boot::{Geometry, Width};
 use super::{Error, Result};
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 
 /// How many bytes of the table are held at once.
 const PAGE_BYTES: u64 = 4096;
@@ -25,7 +25,7 @@ enum Next {
 ///
 /// # Errors
 /// [`Error::Link`], [`Error::CopiesDiffer`]; [`Error::ChainCircle`]; [`Error::ChainLong`] for a chain that is longer.
-pub(super) fn chain(device: &dyn BlockDevice, geometry: &Geometry, first: u32, limit: u64) -> Result<Vec<u32>> {
+pub(super) fn chain(device: &dyn ReadAt, geometry: &Geometry, first: u32, limit: u64) -> Result<Vec<u32>> {
     let limit = limit.min(geometry.clusters);
     let mut table = Table { device, geometry, page: None };
     let mut seen = BTreeSet::new();
@@ -53,7 +53,7 @@ pub(super) fn chain(device: &dyn BlockDevice, geometry: &Geometry, first: u32, l
 
 /// A table with the page of each copy that was read last.
 struct Table<'t> {
-    device: &'t dyn BlockDevice,
+    device: &'t dyn ReadAt,
     geometry: &'t Geometry,
     page: Option<(u64, Vec<Vec<u8>>)>,
 }

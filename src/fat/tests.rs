@@ -4,7 +4,7 @@
 use super::sample::{self, Maker, Shape, entry};
 use super::*;
 use crate::base::Failure as _;
-use crate::disk::Memory;
+use crate::base::device::Memory;
 
 const PATH: &str = r"\efi\MICROSOFT\Boot\BootMgFw.efi";
 const LIMIT: u64 = 1 << 24;

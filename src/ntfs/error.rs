@@ -4,9 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::base::device;
 use crate::base::read::OutOfBounds;
 use crate::base::{Failure, FileOffset, Kind, Lcn, Vcn, VolumeOffset};
-use crate::disk;
 
 /// Where among a volume's structures something is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -193,7 +193,7 @@ pub enum Error {
 
     /// The virtual disk failed.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Device(#[from] device::Error),
 
     /// A file's data is encrypted by EFS.
     #[error("the data of file {record:#x} is encrypted")]
@@ -529,7 +529,7 @@ pub enum Error {
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Disk(error) => error.kind(),
+            Self::Device(error) => error.kind(),
             Self::Compressed { .. }
             | Self::Encrypted { .. }
             | Self::ReparsePoint { .. }
@@ -585,7 +585,7 @@ impl Failure for Error {
             Self::CaseSensitive { .. } => Some("E-DIRECTORY-CASE"),
             Self::Compressed { .. } => Some("E-FILE-COMPRESSED"),
             Self::DirectoryNotEmpty { .. } => Some("E-DIRECTORY-NOT-EMPTY"),
-            Self::Disk(error) => error.code(),
+            Self::Device(error) => error.code(),
             Self::Encrypted { .. } => Some("E-FILE-ENCRYPTED"),
             Self::IndexFull { .. } => Some("E-INDEX-FULL"),
             Self::MftFragmented => Some("E-MFT-FRAGMENTED"),
@@ -617,7 +617,7 @@ impl Failure for Error {
             Self::Compressed { .. } => Some("decompress the file in Windows with `compact /u`"),
             Self::Descriptor { .. } => Some("give a self-relative security descriptor"),
             Self::DirectoryNotEmpty { .. } => Some("delete what the directory holds first"),
-            Self::Disk(error) => error.hint(),
+            Self::Device(error) => error.hint(),
             Self::Encrypted { .. } => Some("decrypt the file in Windows with `cipher /d`"),
             Self::IndexFull { .. } => Some("make the change in a running Windows"),
             Self::MftFragmented => Some("defragment $MFT in Windows with `defrag /x`, or with `contig -a $mft`"),

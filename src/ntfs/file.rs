@@ -9,9 +9,9 @@ use super::record::Reference;
 use super::segments::Segments;
 use super::stream::{Content, Stream};
 use super::{Error, Result, Volume, fixup};
+use crate::base::ReadAt;
 use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset};
-use crate::disk::BlockDevice;
 
 /// A file or directory of a volume: what its records said when it was looked up.
 ///
@@ -122,7 +122,7 @@ impl File {
     }
 }
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Returns the file or directory that a reference leads to.
     ///
     /// # Errors

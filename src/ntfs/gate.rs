@@ -8,8 +8,8 @@ use super::error::{CORRUPT, Place, REPAIR};
 use super::layout::{FileRecordHeader, system, view};
 use super::record::Record;
 use super::{Result, Volume, fixup};
+use crate::base::ReadAt;
 use crate::base::{Failure, FileOffset, Kind, Refusal, read};
-use crate::disk::BlockDevice;
 
 /// How many records the mirror must repeat: Windows keeps only the first four current, also in a longer mirror.
 const MIRRORED_RECORDS: u64 = 4;
@@ -23,7 +23,7 @@ pub(crate) fn is_shadow_store(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(SHADOW_COPY)
 }
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Returns every reason not to write the volume; none means that it may be written.
     ///
     /// | code | reason |

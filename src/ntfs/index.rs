@@ -13,8 +13,8 @@ use super::segments::Segments;
 use super::stream::Stream;
 use super::upcase::Upcase;
 use super::{Error, Result, Volume, fixup};
+use crate::base::ReadAt;
 use crate::base::{Vcn, read, utf16};
-use crate::disk::BlockDevice;
 
 /// An entry of a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,7 +63,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::MissingAttribute`] if there is none, [`Error::Field`] if it is not an index of names.
-    pub fn open<D: BlockDevice>(volume: &Volume<D>, directory: &Segments) -> Result<Self> {
+    pub fn open<D: ReadAt>(volume: &Volume<D>, directory: &Segments) -> Result<Self> {
         let number = directory.base.number();
         let root = volume.stream(directory, kind::INDEX_ROOT, I30)?;
         let root = root.ok_or(Error::MissingAttribute { record: number, kind: kind::INDEX_ROOT })?;
@@ -92,7 +92,7 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with a block, its entries or their order; the device's.
-    pub fn list<D: BlockDevice>(&self, volume: &Volume<D>) -> Result<Vec<Entry>> {
+    pub fn list<D: ReadAt>(&self, volume: &Volume<D>) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         let mut seen = HashSet::new();
         let mut last: Option<Vec<u16>> = None;
@@ -122,7 +122,7 @@ impl Index {
     ///
     /// # Errors
     /// As [`Index::list`], and [`Error::AmbiguousName`] if several files fit.
-    pub fn find<D: BlockDevice>(&self, volume: &Volume<D>, name: &[u16]) -> Result<Option<Entry>> {
+    pub fn find<D: ReadAt>(&self, volume: &Volume<D>, name: &[u16]) -> Result<Option<Entry>> {
         let mut found: Option<Entry> = None;
         let mut seen = HashSet::new();
         let mut node = self.root_node()?;
@@ -178,7 +178,7 @@ impl Index {
     }
 
     /// Reads the block at `vcn`, which must not have been `seen` before.
-    fn block<D: BlockDevice>(&self, volume: &Volume<D>, vcn: Vcn, seen: &mut HashSet<Vcn>) -> Result<Node> {
+    fn block<D: ReadAt>(&self, volume: &Volume<D>, vcn: Vcn, seen: &mut HashSet<Vcn>) -> Result<Node> {
         let directory = self.directory.record();
         if !seen.insert(vcn) {
             return Err(Error::IndexLoop { directory, vcn });

@@ -8,8 +8,8 @@ use super::error::Place;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
 use super::{Error, Result, Volume, fixup};
+use crate::base::ReadAt;
 use crate::base::{FileOffset, Refusal, read};
-use crate::disk::BlockDevice;
 
 /// What a restart page tells.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -57,7 +57,7 @@ pub(super) struct State {
 /// How much of an unused log is looked at in one read.
 const CHUNK_BYTES: u64 = 1 << 20;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Returns what the log says against writing.
     ///
     /// # Errors

@@ -8,8 +8,8 @@
 use super::error::Place;
 use super::layout::{STRIDE_BYTES, VolumeInformation, kind, system};
 use super::{Error, Result, Volume};
+use crate::base::ReadAt;
 use crate::base::{VolumeOffset, read};
-use crate::disk::BlockDevice;
 
 /// Bit 0 of the flags: `chkdsk` is to look at the volume.
 const DIRTY: u8 = 1;
@@ -17,7 +17,7 @@ const DIRTY: u8 = 1;
 /// Where the flags lie in the attribute's value.
 const FLAGS_AT: usize = core::mem::offset_of!(VolumeInformation, flags);
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Returns the bytes that call the volume dirty, each with its place: in `$Volume` and in its copy in `$MFTMirr`.
     ///
     /// # Errors

@@ -11,12 +11,12 @@ use super::runs::Run;
 use super::stream::{Content, Stream};
 use super::{Error, Result, Volume, fixup};
 use crate::base::{Extent, FileOffset, Lcn, offset, read};
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 
 /// How much is zeroed or checked at once.
 const CHUNK_BYTES: u64 = 1 << 16;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Overwrites the bytes of a file that begin at `at`, and returns the extents of the volume that were written, in
     /// ascending order.
     ///
@@ -46,14 +46,6 @@ impl<D: BlockDevice> Volume<D> {
         };
         self.device.flush()?;
         Ok(offset::normalize(touched))
-    }
-
-    /// Checks that the bytes of a file could be overwritten, without doing so.
-    ///
-    /// # Errors
-    /// As [`Volume::overwrite`] before it writes.
-    pub fn check_overwritable(&self, file: &File) -> Result<()> {
-        self.writable(file).map(|_| ())
     }
 
     fn overwrite_resident(&mut self, data: &Stream, offset: usize, at: u64, bytes: &[u8]) -> Result<Vec<Extent>> {
@@ -106,6 +98,16 @@ impl<D: BlockDevice> Volume<D> {
             touched.extend(mirror.write(&mut self.device, &self.geometry, start, &bytes)?);
         }
         Ok(touched)
+    }
+}
+
+impl<D: ReadAt> Volume<D> {
+    /// Checks that the bytes of a file could be overwritten, without doing so.
+    ///
+    /// # Errors
+    /// As [`Volume::overwrite`] before it writes.
+    pub fn check_overwritable(&self, file: &File) -> Result<()> {
+        self.writable(file).map(|_| ())
     }
 
     /// Returns the content of a file, if it may be overwritten.

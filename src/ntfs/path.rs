@@ -4,9 +4,9 @@ use super::file::File;
 use super::index::Index;
 use super::layout::system;
 use super::{Error, Result, Volume};
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Finds the file or directory at `path`.
     ///
     /// Names are separated by `\`, a leading one may be left out, and the empty path is the root directory. The case of

@@ -10,8 +10,8 @@ use super::layout::{
 };
 use super::segments::Segments;
 use super::{Error, Result, Volume, fixup};
+use crate::base::ReadAt;
 use crate::base::{Vcn, read};
-use crate::disk::BlockDevice;
 
 /// The name of the stream of descriptors, in UTF-16LE.
 pub(super) const SDS: &[u8] = b"$\0S\0D\0S\0";
@@ -29,7 +29,7 @@ const MOST_DEPTH: usize = 30;
 /// Where STANDARD_INFORMATION of version 3 has the security id.
 pub(super) const SECURITY_ID_OFFSET: usize = 0x34;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Returns the self-relative security descriptor of a file or directory; `None` if it has none.
     ///
     /// # Errors

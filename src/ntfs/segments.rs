@@ -6,7 +6,7 @@ use super::layout::kind;
 use super::record::Record;
 use super::stream::Stream;
 use super::{Error, Result, Volume};
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 
 /// A base record and its attribute list.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Segments {
     pub list: Option<Vec<Entry>>,
 }
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Reads the attribute list of a base record.
     ///
     /// # Errors

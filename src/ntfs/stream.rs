@@ -10,7 +10,7 @@ use super::layout::attribute_flag;
 use super::runs::{Pairs, Run};
 use super::{Error, Result, lznt1};
 use crate::base::{Extent, FileOffset, Vcn, VolumeOffset, read};
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 
 /// The content of an attribute.
 #[derive(Clone, Debug)]
@@ -154,7 +154,7 @@ impl Stream {
     /// # Errors
     /// [`Error::ShortStream`]; [`Error::Encrypted`]; of a compressed stream [`Error::Compressed`] if it is no LZNT1 in
     /// units of 16 clusters, and [`Error::CompressedUnit`]; the device's.
-    pub fn read<D: BlockDevice>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
+    pub fn read<D: ReadAt>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
         self.check_range(at, buf.len() as u64)?;
         if self.is_encrypted() {
             return Err(Error::Encrypted { record: self.file });
@@ -185,7 +185,7 @@ impl Stream {
     }
 
     /// Fills `buf` with decompressed bytes, unit by unit.
-    fn read_compressed<D: BlockDevice>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_compressed<D: ReadAt>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
         const LZNT1: u16 = 1;
         const UNIT_POWER: u8 = 4;
         if self.flags & attribute_flag::COMPRESSION_MASK != LZNT1 || self.unit != UNIT_POWER {
@@ -216,7 +216,7 @@ impl Stream {
     }
 
     /// Returns the bytes of the compression unit at `start`: plain if it has all its clusters, zeros if it has none.
-    fn unit_at<D: BlockDevice>(&self, device: &D, geometry: &Geometry, start: u64, unit_bytes: u64) -> Result<Vec<u8>> {
+    fn unit_at<D: ReadAt>(&self, device: &D, geometry: &Geometry, start: u64, unit_bytes: u64) -> Result<Vec<u8>> {
         let damaged = || Error::CompressedUnit { record: self.file, at: FileOffset(start) };
         let length = unit_bytes.min(self.mapped(geometry).saturating_sub(start));
         let small = |length| usize::try_from(length).map_err(|_| damaged());
@@ -247,7 +247,7 @@ impl Stream {
     ///
     /// # Errors
     /// As [`Stream::read`], and [`Error::TooLarge`].
-    pub fn read_all<D: BlockDevice>(&self, device: &D, geometry: &Geometry, limit: u64) -> Result<Vec<u8>> {
+    pub fn read_all<D: ReadAt>(&self, device: &D, geometry: &Geometry, limit: u64) -> Result<Vec<u8>> {
         let too_large = Error::TooLarge { record: self.file, size: self.size, limit };
         let length = usize::try_from(self.size).ok().filter(|_| self.size <= limit).ok_or(too_large)?;
         let mut buf = vec![0; length];
@@ -261,13 +261,7 @@ impl Stream {
     ///
     /// # Errors
     /// [`Error::ShortStream`], [`Error::Sparse`] if there is a hole; the device's, and then a part may be written.
-    pub fn write<D: BlockDevice>(
-        &self,
-        device: &mut D,
-        geometry: &Geometry,
-        at: u64,
-        bytes: &[u8],
-    ) -> Result<Vec<Extent>> {
+    pub fn write<D: WriteAt>(&self, device: &mut D, geometry: &Geometry, at: u64, bytes: &[u8]) -> Result<Vec<Extent>> {
         let places = self.places(geometry, at, bytes.len() as u64)?;
         let mut rest = bytes;
         for place in &places {
@@ -347,7 +341,7 @@ impl Stream {
 mod tests {
     use super::*;
     use crate::base::Lcn;
-    use crate::disk::Memory;
+    use crate::base::device::Memory;
 
     fn geometry() -> Geometry {
         Geometry {

@@ -10,8 +10,8 @@ use super::stream::Stream;
 use super::upcase::{UPCASE_BYTES, Upcase};
 use super::write::Space;
 use super::{Error, Result};
+use crate::base::ReadAt;
 use crate::base::{Extent, utf16};
-use crate::disk::BlockDevice;
 
 /// An NTFS volume on a device, which is usually a window on a disk.
 ///
@@ -39,7 +39,7 @@ pub struct Information {
     pub flags: u16,
 }
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Opens the volume whose boot sector is the device's first.
     ///
     /// A volume that must not be written opens as well: see [`Volume::refusals`].

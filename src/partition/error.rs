@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
+use crate::base::device;
 use crate::base::{Failure, ImageOffset, Kind};
-use crate::disk;
 
 /// A failure of this floor.
 #[derive(Debug, Error)]
@@ -27,7 +27,7 @@ pub enum Error {
 
     /// The disk failed.
     #[error(transparent)]
-    Disk(#[from] disk::Error),
+    Device(#[from] device::Error),
 
     /// The master boot record announces a GUID partition table, and neither copy of it is sound.
     #[error("neither GUID partition table is sound: {primary} in the first copy, {backup} in the last")]
@@ -120,7 +120,7 @@ pub enum Defect {
 impl Failure for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Disk(error) => error.kind(),
+            Self::Device(error) => error.kind(),
             Self::NoTable => Kind::NotFound,
             Self::ChainEndless { .. } => Kind::Limit,
             Self::Chain { .. }
@@ -134,7 +134,7 @@ impl Failure for Error {
 
     fn code(&self) -> Option<&'static str> {
         match self {
-            Self::Disk(error) => error.code(),
+            Self::Device(error) => error.code(),
             Self::NoTable => Some("E-NO-PARTITION-TABLE"),
             Self::Chain { .. }
             | Self::ChainEndless { .. }
@@ -148,7 +148,7 @@ impl Failure for Error {
 
     fn hint(&self) -> Option<&'static str> {
         match self {
-            Self::Disk(error) => error.hint(),
+            Self::Device(error) => error.hint(),
             Self::NoTable => Some("check that this is the image of a whole Windows disk or of an NTFS volume"),
             Self::Outside { .. } => Some("check that the image is complete, and repair its partition table if it is"),
             _ => Some("repair the partition table, for example with `gdisk` or `testdisk`, on a copy of the image"),

@@ -10,15 +10,15 @@ use zerocopy::FromBytes as _;
 
 use super::layout::{GPT_ENTRY_BYTES, GptEntry, GptHeader};
 use super::{Defect, DiskId, Error, Kind, Partition, Result, Scheme, Table, check_overlap, refusal, signature};
+use crate::base::ReadAt;
 use crate::base::guid::Guid;
 use crate::base::{ImageOffset, Refusal, read, utf16};
-use crate::disk::BlockDevice;
 
 /// The sizes of a sector that are tried, in this order, where the container does not tell it.
 const SECTOR_SIZES: [u32; 2] = [512, 4096];
 
 /// Returns the sizes that a disk's sectors can have.
-fn sector_sizes(device: &dyn BlockDevice) -> impl Iterator<Item = u32> + use<> {
+fn sector_sizes(device: &dyn ReadAt) -> impl Iterator<Item = u32> + use<> {
     let told = device.sector_bytes();
     SECTOR_SIZES.into_iter().filter(move |size| told.is_none_or(|told| told == *size))
 }
@@ -67,7 +67,7 @@ struct Copy {
 ///
 /// # Errors
 /// What reading the disk answers.
-pub fn find(device: &dyn BlockDevice) -> Result<Option<Tables>> {
+pub fn find(device: &dyn ReadAt) -> Result<Option<Tables>> {
     let mut found = Vec::new();
     for sector_bytes in sector_sizes(device) {
         found.extend(Copy::read(device, sector_bytes, 1)?.ok());
@@ -96,7 +96,7 @@ pub fn find(device: &dyn BlockDevice) -> Result<Option<Tables>> {
 ///
 /// # Errors
 /// [`Error::GptUnsound`] if the last copy is not sound either; what reading the disk answers.
-pub fn find_backup(device: &dyn BlockDevice) -> Result<Tables> {
+pub fn find_backup(device: &dyn ReadAt) -> Result<Tables> {
     let mut worst = (Defect::Absent, Defect::Absent);
     for sector_bytes in sector_sizes(device) {
         let primary = Copy::read(device, sector_bytes, 1)?.err().unwrap_or(Defect::Absent);
@@ -115,7 +115,7 @@ pub fn find_backup(device: &dyn BlockDevice) -> Result<Tables> {
     Err(Error::GptUnsound { primary: worst.0, backup: worst.1 })
 }
 
-fn last_lba(device: &dyn BlockDevice, sector_bytes: u32) -> Option<u64> {
+fn last_lba(device: &dyn ReadAt, sector_bytes: u32) -> Option<u64> {
     device.len().checked_div(sector_bytes.into())?.checked_sub(1)
 }
 
@@ -124,7 +124,7 @@ impl Tables {
     ///
     /// # Errors
     /// [`Error::Outside`] and [`Error::Overlap`]; what reading the disk answers.
-    pub fn read(self, device: &dyn BlockDevice) -> Result<Table> {
+    pub fn read(self, device: &dyn ReadAt) -> Result<Table> {
         let Self { used, refusals, notes } = self;
         let partitions = used.partitions(device)?;
         check_overlap(partitions.iter().map(|p| (p.number, p.start.0, p.length_bytes)).collect())?;
@@ -141,7 +141,7 @@ impl Tables {
 
 impl Copy {
     /// Reads the copy whose header lies in a sector, and checks everything but the partitions.
-    fn read(device: &dyn BlockDevice, sector_bytes: u32, lba: u64) -> Result<std::result::Result<Self, Defect>> {
+    fn read(device: &dyn ReadAt, sector_bytes: u32, lba: u64) -> Result<std::result::Result<Self, Defect>> {
         let size = device.len();
         let length = read::size(sector_bytes);
         let at = lba
@@ -176,7 +176,7 @@ impl Copy {
         lba.saturating_mul(self.sector_bytes.into())
     }
 
-    fn partitions(&self, device: &dyn BlockDevice) -> Result<Vec<Partition>> {
+    fn partitions(&self, device: &dyn ReadAt) -> Result<Vec<Partition>> {
         let from = self.byte_of(self.header.first_usable_lba.get());
         let to = self.byte_of(self.header.last_usable_lba.get().saturating_add(1)).min(device.len());
         let entry_bytes = read::size(self.header.size_of_partition_entry.get());
@@ -265,7 +265,7 @@ fn check_header(
 mod tests {
     use super::super::{layout, scan, tests::codes};
     use super::*;
-    use crate::disk::Memory;
+    use crate::base::device::Memory;
 
     const BASIC: Guid = Guid::new(0xebd0_a0a2, 0xb9e5, 0x4433, [0x87, 0xc0, 0x68, 0xb6, 0xb7, 0x26, 0x99, 0xc7]);
     const SECTORS: u64 = 256;

@@ -6,7 +6,7 @@
 use super::layout::{self, MasterBootRecord, MbrEntry, SECTOR_BYTES};
 use super::{DiskId, Error, Kind, Partition, Result, Scheme, Signature, Table, check_overlap, signature};
 use crate::base::ImageOffset;
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 
 /// Windows gives no more letters than 24; no sane chain has more logical partitions than this.
 const CHAIN_STEPS_MAX: usize = 128;
@@ -25,7 +25,7 @@ pub fn is_plausible(record: &MasterBootRecord, size: u64) -> bool {
 ///
 /// # Errors
 /// [`Error::NoTable`] if no entry is used; what contradicts itself; what reading the disk answers.
-pub fn read(device: &dyn BlockDevice, record: &MasterBootRecord) -> Result<Table> {
+pub fn read(device: &dyn ReadAt, record: &MasterBootRecord) -> Result<Table> {
     let mut partitions = Vec::new();
     let mut extended = None;
     for (number, entry) in (1u32..).zip(&record.entries) {
@@ -62,7 +62,7 @@ pub fn read(device: &dyn BlockDevice, record: &MasterBootRecord) -> Result<Table
 /// Follows the chain of logical partitions through the extended partition that begins at `start`.
 ///
 /// A logical partition's first sector counts from its own link, the next link's from the extended partition.
-fn follow(device: &dyn BlockDevice, start: u64, length: u64) -> Result<Vec<Partition>> {
+fn follow(device: &dyn ReadAt, start: u64, length: u64) -> Result<Vec<Partition>> {
     let space = Space { from: start, to: start.saturating_add(length) };
     let mut logical: Vec<Partition> = Vec::new();
     let mut links: Vec<u64> = Vec::new();
@@ -118,7 +118,7 @@ struct Space {
 
 impl Space {
     /// Returns the partition of an entry whose sectors count from `base`.
-    fn place(&self, device: &dyn BlockDevice, number: u32, base: u64, entry: &MbrEntry) -> Result<Partition> {
+    fn place(&self, device: &dyn ReadAt, number: u32, base: u64, entry: &MbrEntry) -> Result<Partition> {
         let start = base.saturating_add(bytes(entry.first_sector.get()));
         let length_bytes = bytes(entry.sectors.get());
         let end = start.saturating_add(length_bytes);
@@ -149,7 +149,7 @@ impl Space {
 mod tests {
     use super::super::{scan, tests::codes};
     use super::*;
-    use crate::disk::Memory;
+    use crate::base::device::Memory;
 
     struct Disk(Vec<u8>);
 

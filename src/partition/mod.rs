@@ -21,9 +21,9 @@ pub use gpt::Note;
 
 use std::fmt;
 
+use crate::base::ReadAt;
 use crate::base::guid::Guid;
 use crate::base::{ImageOffset, Refusal};
-use crate::disk::BlockDevice;
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -135,7 +135,7 @@ impl Partition {
 /// # Errors
 /// [`Error::NoTable`] if there is neither; otherwise what contradicts itself in the table, or what reading the disk
 /// answers.
-pub fn scan(device: &dyn BlockDevice) -> Result<Table> {
+pub fn scan(device: &dyn ReadAt) -> Result<Table> {
     let mut sector = [0; layout::SECTOR_BYTES];
     if device.len() < sector.len() as u64 {
         return Err(Error::NoTable);
@@ -193,7 +193,7 @@ pub fn scan(device: &dyn BlockDevice) -> Result<Table> {
     Ok(table)
 }
 
-fn bare(device: &dyn BlockDevice, signature: Signature) -> Table {
+fn bare(device: &dyn ReadAt, signature: Signature) -> Table {
     let whole = Partition {
         number: 0,
         start: ImageOffset(0),
@@ -217,7 +217,7 @@ fn bare(device: &dyn BlockDevice, signature: Signature) -> Table {
 }
 
 /// Reads what a partition's first sector says.
-fn signature(device: &dyn BlockDevice, start: u64, length_bytes: u64) -> Result<Signature> {
+fn signature(device: &dyn ReadAt, start: u64, length_bytes: u64) -> Result<Signature> {
     let mut sector = [0; layout::SECTOR_BYTES];
     if length_bytes < sector.len() as u64 {
         return Ok(Signature::Unknown);
@@ -242,7 +242,7 @@ fn check_overlap(mut ranges: Vec<(u32, u64, u64)>) -> Result<()> {
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::disk::Memory;
+    use crate::base::device::Memory;
 
     pub(super) fn codes(table: &Table) -> Vec<&'static str> {
         table.refusals.iter().map(|refusal| refusal.code).collect()

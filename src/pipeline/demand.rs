@@ -9,9 +9,10 @@ use super::component::{Component, Desk, Fault, Flaw, Position, Scripts, StepTold
 use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
+use crate::base::ReadAt;
 use crate::base::time::Moment;
 use crate::base::{digest, zip};
-use crate::disk::{BlockDevice, Format};
+use crate::disk::Format;
 use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
     self, Assessment, Benchmark, Catalog, Check, FirstBoot, Held, HoldBack, HoldBackChoice, Level, LocalGpo, Plan,
@@ -144,7 +145,7 @@ impl Resolved {
         plan: Plan,
         assessment: &Assessment,
         machine: &dyn Readings,
-        disk: &dyn BlockDevice,
+        disk: &dyn ReadAt,
     ) -> Result<Plan> {
         if self.fixes.is_empty() {
             return Ok(plan);

@@ -8,6 +8,7 @@ use super::component::{Fault, Flaw};
 use super::folder::PipelineFault;
 use super::recipe;
 use crate::aws::preflight::{Route, UnknownFix};
+use crate::base::device;
 use crate::base::{Failure, Kind, confined, fs, reg_file};
 use crate::report::{Format, Unreadable};
 use crate::{audit, disk, ntfs, policy, regf, windows};
@@ -232,6 +233,12 @@ pub enum Error {
         /// The member.
         member: &'static str,
     },
+}
+
+impl From<device::Error> for Error {
+    fn from(error: device::Error) -> Self {
+        Self::Disk(error.into())
+    }
 }
 
 impl Failure for Error {

@@ -7,7 +7,8 @@ use super::{Error, Result};
 use crate::base::progress::Progress;
 use crate::base::time::FileTime;
 use crate::base::{Extent, Failure as _, Kind, inherit};
-use crate::disk::{BlockDevice, Format, Image, Overlay, Window};
+use crate::base::{ReadAt, WriteAt};
+use crate::disk::{Format, Image, Overlay, Window};
 use crate::ntfs::verify::Check;
 use crate::ntfs::{self, Changes, File, Security, Volume, is_shadow_store};
 use crate::partition::Partition;
@@ -100,7 +101,7 @@ pub fn edit_files(
 }
 
 impl FileStep {
-    fn apply<D: BlockDevice>(&self, volume: &mut Volume<D>, now: FileTime, changes: &mut Changes) -> Result<()> {
+    fn apply<D: WriteAt>(&self, volume: &mut Volume<D>, now: FileTime, changes: &mut Changes) -> Result<()> {
         match self {
             Self::Put { path, content } => {
                 let failed = |source| Error::Path { path: path.clone(), source };
@@ -125,7 +126,7 @@ impl FileStep {
     }
 }
 
-fn make_directory<D: BlockDevice>(
+fn make_directory<D: WriteAt>(
     volume: &mut Volume<D>,
     path: &str,
     parents: bool,
@@ -151,7 +152,7 @@ fn make_directory<D: BlockDevice>(
     Ok(())
 }
 
-fn remove<D: BlockDevice>(
+fn remove<D: WriteAt>(
     volume: &mut Volume<D>,
     path: &str,
     recursive: bool,
@@ -175,7 +176,7 @@ fn remove<D: BlockDevice>(
 }
 
 /// Returns the directory that a path lies in, and its last name.
-fn parent_of<'p, D: BlockDevice>(volume: &Volume<D>, path: &'p str) -> Result<(File, &'p str)> {
+fn parent_of<'p, D: ReadAt>(volume: &Volume<D>, path: &'p str) -> Result<(File, &'p str)> {
     let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let above = if above.is_empty() { r"\" } else { above };
     let failed = |source| Error::Path { path: above.to_owned(), source };
@@ -184,7 +185,7 @@ fn parent_of<'p, D: BlockDevice>(volume: &Volume<D>, path: &'p str) -> Result<(F
 }
 
 /// Returns the descriptor that a directory passes on to a new file or directory in it.
-fn passed_on<D: BlockDevice>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
+fn passed_on<D: ReadAt>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
     let failed = |source| Error::Path { path: path.to_owned(), source };
     let unknown = || Error::Inheritance { path: path.to_owned() };
     let above = volume.security(parent).map_err(failed)?.ok_or_else(unknown)?;

@@ -22,11 +22,12 @@ use crate::audit::{
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::base::Extent;
+use crate::base::ReadAt;
 use crate::base::digest::Digest;
 use crate::base::interrupt::Whole;
 use crate::base::progress::{Progress, Silent};
 use crate::base::time::Moment;
-use crate::disk::{self, BlockDevice, Blocks, Format, Image, Overlay, Target, UndoJournal};
+use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::report::Results;
 use crate::windows::setting::{Identity, Readings, Setting};
@@ -238,7 +239,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
     let staging = job.output.as_deref().map(|output| Staging::begin(output, &name)).transpose()?;
 
     progress.start("reading", 0);
-    let judge = |container: Container, device: &dyn BlockDevice| {
+    let judge = |container: Container, device: &dyn ReadAt| {
         let evidence = Evidence::of(device);
         Report::of(&Facts::new(container, &evidence, job.aws.route, true))
     };
@@ -653,6 +654,7 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::WriteAt as _;
 
     fn fixture() -> Image {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ws2022.vhd");

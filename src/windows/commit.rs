@@ -13,7 +13,8 @@ use crate::base::offset::normalize;
 use crate::base::progress::Silent;
 use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, ImageOffset, read};
-use crate::disk::{BlockDevice, Window};
+use crate::base::{ReadAt, WriteAt};
+use crate::disk::Window;
 use crate::ntfs::verify::{Check, Report};
 use crate::ntfs::{self, Changes, Volume, WriteStep};
 
@@ -80,7 +81,7 @@ pub struct UnknownCheck;
 ///
 /// # Errors
 /// [`Error::VolumeCorrupt`] if it contradicts itself.
-pub(super) fn check<D: BlockDevice>(
+pub(super) fn check<D: ReadAt>(
     volume: &Volume<Window<D>>,
     partition: u32,
     hives: &[HiveFile],
@@ -94,7 +95,7 @@ pub(super) fn check<D: BlockDevice>(
     }
 }
 
-fn look_over<D: BlockDevice>(
+fn look_over<D: ReadAt>(
     volume: &Volume<Window<D>>,
     partition: u32,
     hives: &[HiveFile],
@@ -117,7 +118,7 @@ fn look_over<D: BlockDevice>(
 /// # Errors
 /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. [`Error::VolumeWorse`] if the
 /// volume has findings that it did not have `before`. Errors of the volume.
-pub(super) fn commit<D: BlockDevice>(
+pub(super) fn commit<D: WriteAt>(
     volume: &mut Volume<Window<D>>,
     partition: u32,
     hives: &mut [HiveFile],
@@ -178,7 +179,7 @@ pub(super) fn commit<D: BlockDevice>(
 }
 
 /// Writes a file's new content, of which these ranges changed, and returns what was written of the volume.
-fn write<D: BlockDevice>(
+fn write<D: WriteAt>(
     volume: &mut Volume<Window<D>>,
     path: &str,
     file: &ntfs::File,
@@ -206,15 +207,12 @@ fn write<D: BlockDevice>(
     Ok(Changes::of_content(normalize(extents)))
 }
 
-pub(super) fn steps_on_disk<D: BlockDevice>(
-    volume: &Volume<Window<D>>,
-    changes: &Changes,
-) -> Vec<(WriteStep, Vec<Extent>)> {
+pub(super) fn steps_on_disk<D: ReadAt>(volume: &Volume<Window<D>>, changes: &Changes) -> Vec<(WriteStep, Vec<Extent>)> {
     changes.steps().iter().map(|(step, extents)| (*step, on_disk(volume, extents.clone()))).collect()
 }
 
 /// Turns extents of the volume into extents of the disk.
-pub(super) fn on_disk<D: BlockDevice>(volume: &Volume<Window<D>>, extents: Vec<Extent>) -> Vec<Extent> {
+pub(super) fn on_disk<D: ReadAt>(volume: &Volume<Window<D>>, extents: Vec<Extent>) -> Vec<Extent> {
     let ImageOffset(start) = volume.device().start();
     normalize(extents.into_iter().map(|e| Extent::new(start.saturating_add(e.offset), e.length)).collect())
 }

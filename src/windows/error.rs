@@ -6,6 +6,7 @@ use super::Unusable;
 use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
 use crate::base::descriptor::Malformed;
+use crate::base::device;
 use crate::base::sddl;
 use crate::base::{CellOffset, Failure, Kind, Refusal};
 use crate::{disk, fat, ntfs, partition, regf};
@@ -223,6 +224,12 @@ pub enum Error {
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
     Refused(Refusal),
+}
+
+impl From<device::Error> for Error {
+    fn from(error: device::Error) -> Self {
+        Self::Disk(error.into())
+    }
 }
 
 impl Failure for Error {

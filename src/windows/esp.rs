@@ -4,8 +4,9 @@ use std::fmt;
 
 use super::boot::BootStore;
 use super::{Error, Result};
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::{BlockDevice, Window};
+use crate::disk::Window;
 use crate::fat::{self, Volume};
 use crate::partition::Partition;
 use crate::regf;
@@ -100,7 +101,7 @@ impl fmt::Display for Processor {
 /// # Errors
 /// What is wrong with its file system.
 pub(super) fn look(
-    device: &dyn BlockDevice,
+    device: &dyn ReadAt,
     partition: &Partition,
     processor: Option<Processor>,
 ) -> Result<SystemPartition> {
@@ -140,7 +141,7 @@ pub(super) fn look(
 ///
 /// # Errors
 /// What is wrong with the file system or the store.
-pub(super) fn store(device: &dyn BlockDevice, partition: &Partition) -> Result<Option<BootStore>> {
+pub(super) fn store(device: &dyn ReadAt, partition: &Partition) -> Result<Option<BootStore>> {
     let failed = |source| Error::SystemPartition { partition: partition.number, source };
     let volume = open(device, partition)?;
     let file = |path: &str| -> Result<Option<Vec<u8>>> {
@@ -162,7 +163,7 @@ pub(super) fn store(device: &dyn BlockDevice, partition: &Partition) -> Result<O
     Ok(Some(BootStore::read(&recovered.hive).map_err(failed)?))
 }
 
-fn open<'d>(device: &'d dyn BlockDevice, partition: &Partition) -> Result<Volume<Window<&'d dyn BlockDevice>>> {
+fn open<'d>(device: &'d dyn ReadAt, partition: &Partition) -> Result<Volume<Window<&'d dyn ReadAt>>> {
     let window = Window::open(device, partition.start, partition.length_bytes)?;
     Volume::open(window).map_err(|source| Error::SystemPartition { partition: partition.number, source })
 }

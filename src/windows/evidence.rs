@@ -18,9 +18,10 @@ use super::security::user_rights;
 use super::setting::{Data, Identity, SetupState, ValueType};
 use super::setup_state;
 use super::{Error, Result};
+use crate::base::ReadAt;
 use crate::base::sid::Sid;
 use crate::base::{FileOffset, Refusal};
-use crate::disk::{BlockDevice, Window};
+use crate::disk::Window;
 use crate::fat;
 use crate::ntfs::Volume;
 use crate::regf::{self, Accept, Lookup};
@@ -52,7 +53,7 @@ pub struct Person {
 
 /// What is known of a disk and of the Windows on it.
 pub struct Evidence<'d> {
-    device: &'d dyn BlockDevice,
+    device: &'d dyn ReadAt,
     survey: Answer<Survey>,
     installed: Answer<Installed<'d>>,
 }
@@ -60,7 +61,7 @@ pub struct Evidence<'d> {
 /// The Windows.
 struct Installed<'d> {
     partition: u32,
-    volume: Volume<Window<&'d dyn BlockDevice>>,
+    volume: Volume<Window<&'d dyn ReadAt>>,
     /// In the order of [`HIVES`].
     hives: Vec<Answer<HiveFile>>,
     sets: Answer<ControlSets>,
@@ -68,7 +69,7 @@ struct Installed<'d> {
 
 impl<'d> Evidence<'d> {
     /// Looks at a disk. What cannot be looked at answers by its reason when it is asked.
-    pub fn of(device: &'d dyn BlockDevice) -> Self {
+    pub fn of(device: &'d dyn ReadAt) -> Self {
         let survey = Survey::of(device, Depth::Volumes).map_err(|error| locate::as_refusal(&error));
         let installed = match &survey {
             Ok(survey) => Installed::open(device, survey).map_err(|error| match survey.refusals().into_iter().next() {
@@ -390,7 +391,7 @@ impl<'d> Evidence<'d> {
 }
 
 impl<'d> Installed<'d> {
-    fn open(device: &'d dyn BlockDevice, survey: &Survey) -> Result<Self> {
+    fn open(device: &'d dyn ReadAt, survey: &Survey) -> Result<Self> {
         let site = survey.windows()?;
         let partition = site.partition.number;
         let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
@@ -415,7 +416,7 @@ impl<'d> Installed<'d> {
 ///
 /// # Errors
 /// If there is no Windows, or its volume cannot be read.
-pub fn hive_bytes(device: &dyn BlockDevice) -> Result<u64> {
+pub fn hive_bytes(device: &dyn ReadAt) -> Result<u64> {
     let survey = Survey::of(device, Depth::Volumes)?;
     let site = survey.windows()?;
     let partition = site.partition.number;

@@ -13,7 +13,8 @@ use super::{Error, Result, acl, hives};
 use crate::base::digest::Digest;
 use crate::base::inherit;
 use crate::base::time::FileTime;
-use crate::disk::{BlockDevice, Window};
+use crate::base::{ReadAt, WriteAt};
+use crate::disk::Window;
 use crate::ntfs::{self, Changes, File, Security, Volume};
 
 /// No file of local group policy, and no registry of one, is longer.
@@ -36,7 +37,7 @@ pub(super) trait Files: Send + Sync {
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>>;
 }
 
-impl<D: BlockDevice> Files for Volume<D> {
+impl<D: ReadAt> Files for Volume<D> {
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let Some(file) = self.find(path).map_err(failed)? else { return Ok(None) };
@@ -246,7 +247,7 @@ impl Staged {
     /// # Errors
     /// [`Error::File`], [`Error::Inheritance`] for a new file in a folder whose descriptor passes on what is not
     /// understood, [`Error::LocalPolicy`].
-    pub(super) fn write<D: BlockDevice>(
+    pub(super) fn write<D: WriteAt>(
         &mut self,
         volume: &mut Volume<Window<D>>,
         now: FileTime,
@@ -331,12 +332,7 @@ fn text(path: &str, content: &[u8]) -> Result<String> {
 }
 
 /// Gives a file this content, and makes it, and the folders above it, where they are not there.
-fn put<D: BlockDevice>(
-    volume: &mut Volume<Window<D>>,
-    path: &str,
-    content: &[u8],
-    now: FileTime,
-) -> Result<FileChange> {
+fn put<D: WriteAt>(volume: &mut Volume<Window<D>>, path: &str, content: &[u8], now: FileTime) -> Result<FileChange> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let after = (content.len() as u64, Digest::of(content));
     if let Some(file) = volume.find(path).map_err(failed)? {
@@ -355,7 +351,7 @@ fn put<D: BlockDevice>(
 }
 
 /// Deletes a file or an empty folder.
-fn take_away<D: BlockDevice>(volume: &mut Volume<Window<D>>, path: &str, now: FileTime) -> Result<FileChange> {
+fn take_away<D: WriteAt>(volume: &mut Volume<Window<D>>, path: &str, now: FileTime) -> Result<FileChange> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let parent = volume.find(if above.is_empty() { r"\" } else { above }).map_err(failed)?;
@@ -373,7 +369,7 @@ fn take_away<D: BlockDevice>(volume: &mut Volume<Window<D>>, path: &str, now: Fi
 }
 
 /// Returns a folder, which is made where it is not there.
-fn folder<D: BlockDevice>(
+fn folder<D: WriteAt>(
     volume: &mut Volume<Window<D>>,
     path: &str,
     now: FileTime,
@@ -394,7 +390,7 @@ fn folder<D: BlockDevice>(
 }
 
 /// Returns the descriptor that a folder passes on to what is new in it.
-fn passed_on<D: BlockDevice>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
+fn passed_on<D: ReadAt>(volume: &Volume<D>, parent: &File, path: &str, is_folder: bool) -> Result<Vec<u8>> {
     let unknown = || Error::Inheritance { path: path.to_owned() };
     let above = volume.security(parent).map_err(|source| Error::File { path: path.to_owned(), source })?;
     inherit::inherited(&above.ok_or_else(unknown)?, is_folder).ok().flatten().ok_or_else(unknown)
@@ -405,7 +401,7 @@ fn rooted(path: &str) -> String {
     if path.starts_with('\\') { path.to_owned() } else { format!(r"\{path}") }
 }
 
-fn told<D: BlockDevice>(
+fn told<D: ReadAt>(
     volume: &Volume<Window<D>>,
     path: &str,
     (bytes_before, before): (u64, Digest),

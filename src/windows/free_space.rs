@@ -7,16 +7,17 @@
 
 use super::locate::{Depth, Site, Survey};
 use crate::base::Extent;
+use crate::base::ReadAt;
 use crate::base::offset::normalize;
 use crate::base::progress::Silent;
-use crate::disk::{BlockDevice, Window};
+use crate::disk::Window;
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Check;
 
 /// Returns the ranges of a disk that are certainly free, at least `least` bytes each, in ascending order.
 ///
 /// What cannot be read has no free ranges.
-pub fn free_extents(device: &dyn BlockDevice, least: u64) -> Vec<Extent> {
+pub fn free_extents(device: &dyn ReadAt, least: u64) -> Vec<Extent> {
     let Ok(survey) = Survey::of(device, Depth::Volumes) else { return Vec::new() };
     if !survey.table.refusals.is_empty() {
         return Vec::new();
@@ -25,7 +26,7 @@ pub fn free_extents(device: &dyn BlockDevice, least: u64) -> Vec<Extent> {
 }
 
 /// Returns the free ranges of a partition, in the address space of the disk; `None` where nothing is certain.
-fn of_site(device: &dyn BlockDevice, site: &Site, least: u64) -> Option<Vec<Extent>> {
+fn of_site(device: &dyn ReadAt, site: &Site, least: u64) -> Option<Vec<Extent>> {
     let Site { partition, volume } = site;
     let report = volume.as_ref().ok()?.as_ref()?;
     let is_uncertain = partition.refusal.is_some() || partition.is_extended() || !report.refusals.is_empty();

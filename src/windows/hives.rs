@@ -10,9 +10,9 @@ use super::identity::CURRENT;
 use super::setting::{Data, Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl};
 use super::{policies, profiles};
+use crate::base::ReadAt;
 use crate::base::digest::Digest;
 use crate::base::{CellOffset, Failure as _, FileOffset};
-use crate::disk::BlockDevice;
 use crate::regf::Accept;
 use crate::{ntfs, regf};
 
@@ -84,7 +84,7 @@ impl LogFile {
 }
 
 /// Reads a file of the volume that is no larger than a hive can be; `None` if there is no such file.
-pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str) -> Result<Option<(ntfs::File, Vec<u8>)>> {
+pub(super) fn read<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str) -> Result<Option<(ntfs::File, Vec<u8>)>> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let Some(file) = volume.find(path).map_err(failed)? else { return Ok(None) };
     let bytes = volume.read(&file, HIVE_LIMIT_BYTES).map_err(failed)?;
@@ -93,7 +93,7 @@ pub(super) fn read<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str) -> Resu
 
 /// Opens the hive at a path, recovered from its logs if it is dirty; `None` if there is no such file. What of a damaged hive
 /// is taken all the same is set right in memory.
-pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str, accept: Accept) -> Result<Option<HiveFile>> {
+pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Accept) -> Result<Option<HiveFile>> {
     let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
@@ -131,7 +131,7 @@ pub(super) fn open<D: BlockDevice>(volume: &ntfs::Volume<D>, path: &str, accept:
 
 /// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered
 /// as [`open`] does, and verified; `None` if there is no such file.
-pub(super) fn look_into<D: BlockDevice + 'static>(
+pub(super) fn look_into<D: ReadAt + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
     path: &str,
     accept: Accept,
@@ -168,7 +168,7 @@ struct Content<D> {
     file: ntfs::File,
 }
 
-impl<D: BlockDevice> regf::Source for Content<D> {
+impl<D: ReadAt> regf::Source for Content<D> {
     fn read_at(&self, at: FileOffset, buf: &mut [u8]) -> io::Result<()> {
         self.volume.read_at(&self.file, at, buf).map_err(io::Error::other)
     }
@@ -311,7 +311,7 @@ pub struct HiveState {
 }
 
 /// Looks at the hives of the configuration folder; those that are not there are left out.
-pub(super) fn look<D: BlockDevice>(volume: &ntfs::Volume<D>) -> Vec<HiveState> {
+pub(super) fn look<D: ReadAt>(volume: &ntfs::Volume<D>) -> Vec<HiveState> {
     let mut states = Vec::new();
     for name in ["SYSTEM", "SOFTWARE", "SAM", "SECURITY", "DEFAULT"] {
         let path = in_config(name);

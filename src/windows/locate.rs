@@ -10,9 +10,10 @@ use serde::Serialize;
 
 use super::hives::{self, CONFIG, HiveState};
 use super::{Error, Result};
+use crate::base::ReadAt;
 use crate::base::guid::Guid;
 use crate::base::{Failure as _, Refusal};
-use crate::disk::{BlockDevice, Window};
+use crate::disk::Window;
 use crate::ntfs::Volume;
 use crate::partition::{self, Kind, Partition, Scheme, Table};
 
@@ -94,7 +95,7 @@ impl Survey {
     /// # Errors
     /// [`Error::Partition`] or [`Error::Disk`] if the table itself cannot be read; what is wrong with one partition
     /// stands at its [`Site`].
-    pub fn of(device: &dyn BlockDevice, depth: Depth) -> Result<Self> {
+    pub fn of(device: &dyn ReadAt, depth: Depth) -> Result<Self> {
         let table = partition::scan(device)?;
         let sites = table
             .partitions
@@ -179,7 +180,7 @@ pub(super) struct Entered<D> {
 ///
 /// # Errors
 /// Every refusal that applies to the disk or the volume.
-pub(super) fn enter<D: BlockDevice>(device: D) -> Result<Entered<D>> {
+pub(super) fn enter<D: ReadAt>(device: D) -> Result<Entered<D>> {
     let survey = Survey::of(&device, Depth::Volumes)?;
     if let Some(refusal) = survey.refusals().into_iter().next() {
         return Err(Error::Refused(refusal));
@@ -209,7 +210,7 @@ pub fn as_refusal(error: &Error) -> Refusal {
     Refusal { code: error.code().unwrap_or("E-UNREADABLE"), reason, hint }
 }
 
-fn look(device: &dyn BlockDevice, partition: &Partition, depth: Depth) -> Result<Option<VolumeReport>> {
+fn look(device: &dyn ReadAt, partition: &Partition, depth: Depth) -> Result<Option<VolumeReport>> {
     if partition.signature != partition::Signature::Ntfs {
         return Ok(None);
     }

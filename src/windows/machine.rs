@@ -22,7 +22,8 @@ use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use crate::base::time::FileTime;
 use crate::base::{Extent, FileOffset, Refusal};
-use crate::disk::{BlockDevice, Window};
+use crate::base::{ReadAt, WriteAt};
+use crate::disk::Window;
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
 use crate::regf::{self, Accept, Edit, Hive};
@@ -60,7 +61,7 @@ pub struct Machine<D> {
     files: Staged,
 }
 
-impl<D: BlockDevice> Machine<D> {
+impl<D: ReadAt> Machine<D> {
     /// Finds the one Windows on a disk, opens its hives, recovered from their logs where they are dirty, and runs the
     /// strict verifiers over each of them and over the volume, in parallel: what cannot be trusted to be written cannot be trusted to be read.
     ///
@@ -198,7 +199,10 @@ impl<D: BlockDevice> Machine<D> {
     /// # Errors
     /// [`Error::HiveCorrupt`] if an edited hive fails its verifier: nothing was written then. [`Error::VolumeWorse`] if
     /// the volume has a finding that it had not when it was opened. Errors of the volume.
-    pub fn commit(&mut self) -> Result<Vec<FileChange>> {
+    pub fn commit(&mut self) -> Result<Vec<FileChange>>
+    where
+        D: WriteAt,
+    {
         let before = (self.report.as_ref(), self.check);
         commit::commit(&mut self.volume, self.partition, &mut self.hives, Some(&mut self.files), self.now, before)
     }
@@ -221,7 +225,7 @@ impl<D: BlockDevice> Machine<D> {
 /// The answer to a request for a change.
 type Answer = std::result::Result<Option<Change>, SettingError>;
 
-impl<D: BlockDevice> Readings for Machine<D> {
+impl<D: ReadAt> Readings for Machine<D> {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -264,7 +268,7 @@ impl<D: BlockDevice> Readings for Machine<D> {
     }
 }
 
-impl<D: BlockDevice> Settings for Machine<D> {
+impl<D: WriteAt> Settings for Machine<D> {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Answer {
         let staged = self.files.set(&self.volume, setting, to).map_err(|source| unchanged(setting, source))?;
         if let Some(answer) = staged {

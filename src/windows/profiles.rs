@@ -8,9 +8,9 @@ use std::collections::BTreeSet;
 
 use super::setting::Setting;
 use super::{Error, Result, hives};
+use crate::base::ReadAt;
 use crate::base::sid::Sid;
 use crate::base::utf16;
-use crate::disk::BlockDevice;
 use crate::ntfs::Volume;
 use crate::regf::{self, Lookup};
 
@@ -71,7 +71,7 @@ pub fn user_hives(software: &dyn Lookup) -> regf::Result<Vec<UserHive>> {
 ///
 /// # Errors
 /// [`Error::Hive`] for what contradicts the format in SOFTWARE.
-pub(super) fn present<D: BlockDevice>(volume: &Volume<D>, software: &dyn Lookup) -> Result<Vec<UserHive>> {
+pub(super) fn present<D: ReadAt>(volume: &Volume<D>, software: &dyn Lookup) -> Result<Vec<UserHive>> {
     let failed = |source| Error::Hive { path: hives::in_config(hives::ROOTS[hives::SOFTWARE].1), source };
     let mut records = BTreeSet::new();
     let mut hives = user_hives(software).map_err(failed)?;

@@ -6,7 +6,8 @@ use super::identity::{CURRENT, ControlSets};
 use super::locate::{self, Entered};
 use super::{Error, Opening, Result};
 use crate::base::Extent;
-use crate::disk::{BlockDevice, Window};
+use crate::base::{ReadAt, WriteAt};
+use crate::disk::Window;
 use crate::ntfs::Volume;
 use crate::ntfs::verify::Report;
 use crate::regf::Hive;
@@ -37,7 +38,7 @@ pub struct Registry<D> {
     hives: Vec<HiveFile>,
 }
 
-impl<D: BlockDevice> Registry<D> {
+impl<D: ReadAt> Registry<D> {
     /// Finds the one Windows on a disk.
     ///
     /// # Errors
@@ -128,7 +129,10 @@ impl<D: BlockDevice> Registry<D> {
     ///
     /// # Errors
     /// As [`super::Machine::commit`].
-    pub fn commit(&mut self) -> Result<Vec<FileChange>> {
+    pub fn commit(&mut self) -> Result<Vec<FileChange>>
+    where
+        D: WriteAt,
+    {
         let before = (self.report.as_ref(), self.opening.check);
         commit::commit(&mut self.volume, self.partition, &mut self.hives, None, self.opening.now, before)
     }

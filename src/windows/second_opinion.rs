@@ -12,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use super::hives;
 use super::setting::{Setting, Value, ValueType};
 use crate::base::Extent;
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 
 /// The readers, as the audit log names them.
 pub const READERS: [&str; 2] = ["ntfs 0.4", "nt-hive 0.3"];
@@ -30,7 +30,7 @@ pub struct Opinion {
 
 /// Reads each concrete registry setting, of which its file is named, from the volume at `volume` and compares it with
 /// what it should be.
-pub fn ask(device: &dyn BlockDevice, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> Opinion {
+pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> Opinion {
     let mut opinion = Opinion::default();
     let mut files: BTreeMap<&str, Result<Vec<u8>, String>> = BTreeMap::new();
     for (path, setting, value) in expected {
@@ -93,7 +93,7 @@ fn read_value(hive: &[u8], key: &str, name: &str) -> Result<Option<Value>, nt_hi
     Ok(Some(Value::data(kind, data)))
 }
 
-fn read_file(device: &dyn BlockDevice, volume: Extent, path: &str) -> Result<Vec<u8>, String> {
+fn read_file(device: &dyn ReadAt, volume: Extent, path: &str) -> Result<Vec<u8>, String> {
     let mut reader = BufReader::new(Cursor { device, volume, at: 0 });
     let said = |error: ::ntfs::NtfsError| error.to_string();
     let mut ntfs = ::ntfs::Ntfs::new(&mut reader).map_err(said)?;
@@ -121,7 +121,7 @@ fn read_file(device: &dyn BlockDevice, volume: Extent, path: &str) -> Result<Vec
 
 /// A volume as `Read + Seek`.
 struct Cursor<'a> {
-    device: &'a dyn BlockDevice,
+    device: &'a dyn ReadAt,
     volume: Extent,
     at: u64,
 }

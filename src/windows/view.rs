@@ -12,8 +12,8 @@ use super::profiles::{self, UserHive};
 use super::setting::{Data, Entry, Found, Identity, Readings, Setting, SettingError};
 use super::stored;
 use super::{Error, Opening, Result, features};
+use crate::base::ReadAt;
 use crate::base::Refusal;
-use crate::disk::BlockDevice;
 
 /// A Windows in an image that is only looked at.
 ///
@@ -39,7 +39,7 @@ impl View {
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume, or the head of a hive.
-    pub fn open<D: BlockDevice + 'static>(device: D, opening: Opening) -> Result<Self> {
+    pub fn open<D: ReadAt + 'static>(device: D, opening: Opening) -> Result<Self> {
         let Entered { volume, partition, mut warnings, .. } = locate::enter(device)?;
         let volume = Arc::new(volume);
         let look_at = |path: String| {

@@ -958,7 +958,7 @@ fn set_all_and_read_back(image: &Path) {
         assert!(written.iter().any(|file| file.file.ends_with(&format!(r"\config\{name}"))), "{name}");
     }
     let disk = machine.into_device();
-    let mut again = Machine::open(&disk, opening).unwrap();
+    let mut again = Machine::open(Overlay::new(&disk), opening).unwrap();
     for (setting, to) in &steps {
         assert_eq!(again.get(setting).unwrap().value, *to, "{setting}");
         assert!(again.get(setting).unwrap().file.contains("config"));

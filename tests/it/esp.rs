@@ -5,7 +5,7 @@ use std::io::Cursor;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use coldforge::fat;
 
 use crate::support::{ask, coldforge, cut_volume, fixture, oracle, text, to_raw};

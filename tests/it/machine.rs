@@ -1,7 +1,9 @@
 //! The machine in an image: control sets, recovery of dirty hives, and what must never be made out of nothing.
 
+use coldforge::base::ReadAt;
+use coldforge::base::device::Memory;
 use coldforge::base::{Failure as _, time::Moment};
-use coldforge::disk::{BlockDevice, Image, Memory, Overlay};
+use coldforge::disk::{Image, Overlay};
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::{Machine, Opening, View};
 
@@ -215,7 +217,7 @@ fn a_user_hive_that_cannot_be_used_is_the_refusal_of_its_own_settings() {
 }
 
 /// Returns every byte of a disk.
-fn whole(device: &dyn BlockDevice) -> Vec<u8> {
+fn whole(device: &dyn ReadAt) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(device.len()).unwrap()];
     device.read_at(0, &mut bytes).unwrap();
     bytes

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use coldforge::base::Failure as _;
-use coldforge::disk::{BlockDevice, Format, Image, Memory};
+use coldforge::base::ReadAt;
+use coldforge::base::device::Memory;
+use coldforge::disk::{Format, Image};
 use coldforge::partition::{DiskId, Kind, Scheme, Signature, Table, scan};
 use serde_json::Value;
 

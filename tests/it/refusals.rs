@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use coldforge::disk::{BlockDevice as _, Image};
+use coldforge::base::ReadAt as _;
+use coldforge::disk::Image;
 
 use crate::support::{Mounted, coldforge, copy_of, cut_volume, fixture, oracle, text};
 

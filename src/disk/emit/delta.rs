@@ -3,12 +3,13 @@
 use super::super::vhd::{Footer, Locators};
 use super::super::vhdx::Locator;
 use super::super::vhdx::layout::HAS_PARENT;
-use super::super::{BlockDevice, Error, Format, Image, Overlay, Result};
+use super::super::{Error, Format, Image, Overlay, Result};
 use super::vhd::Blocks;
 use super::vhdx::Frame;
 use super::walk::Walked;
 use super::{Emitted, Progress, Sink, Traits, fresh, id};
 use crate::base::Extent;
+use crate::base::ReadAt;
 use crate::base::digest::Digest;
 use crate::base::offset::normalize;
 

@@ -15,7 +15,8 @@ pub(super) use delta::emit_delta;
 
 use super::digest::is_zero;
 use super::vhd::fresh;
-use super::{BlockDevice, Error, Format, Image, Result};
+use super::{Error, Format, Image, Result};
+use crate::base::ReadAt;
 use crate::base::digest::Digest;
 use crate::base::guid::Guid;
 use crate::base::progress::Progress;
@@ -90,7 +91,7 @@ impl Emitted {
 /// [`Error::TooLarge`], [`Error::OddSize`] and [`Error::SectorSize`] for a disk that the format cannot hold, otherwise
 /// what the disk and the sink answer.
 pub(super) fn emit(
-    device: &dyn BlockDevice,
+    device: &dyn ReadAt,
     format: Format,
     traits: Traits,
     sink: &dyn Sink,

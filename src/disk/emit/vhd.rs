@@ -1,9 +1,10 @@
 //! VHD: fixed, the sectors and a footer; dynamic, footer copy, header, block table, blocks and footer.
 
 use super::super::vhd::Footer;
-use super::super::{BlockDevice, Error, Result};
+use super::super::{Error, Result};
 use super::walk::walk;
 use super::{Emitted, Progress, Sink, fresh, id, put_runs};
+use crate::base::ReadAt;
 
 /// The data of a block begin at a multiple of this, as Windows lets them.
 const DATA_ALIGNMENT: u64 = 4096;
@@ -11,7 +12,7 @@ const DATA_ALIGNMENT: u64 = 4096;
 const BITMAP_BYTES: u64 = size_of::<[u8; 512]>() as u64;
 const SECTOR: u64 = 512;
 
-pub(super) fn fixed(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
+pub(super) fn fixed(device: &dyn ReadAt, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
     let size = device.len();
     fresh::check_size(size)?;
     let file_bytes = size.saturating_add(Footer::BYTES as u64);
@@ -21,7 +22,7 @@ pub(super) fn fixed(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Pr
     Ok(Emitted::new(file_bytes, walked))
 }
 
-pub(super) fn dynamic(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
+pub(super) fn dynamic(device: &dyn ReadAt, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
     let size = device.len();
     fresh::check_size(size)?;
     let mut blocks = Blocks::new(size, fresh::TABLE_AT)?;

@@ -4,9 +4,10 @@ use super::super::vhdx::Shape;
 use super::super::vhdx::layout::{
     FILE_SIGNATURE, FIXED, HEADERS_AT, Header, LARGEST_DISK_BYTES, MIB, Metadata, REGION_TABLES_AT, Regions,
 };
-use super::super::{BlockDevice, Error, Result};
+use super::super::{Error, Result};
 use super::walk::{PIECE_BYTES, Walked, walk};
 use super::{Emitted, Progress, Sink, Traits, id, put_runs, put_table};
+use crate::base::ReadAt;
 use crate::base::guid::Guid;
 use crate::base::{Extent, read, utf16};
 
@@ -24,7 +25,7 @@ const _: () = assert!(BLOCK_BYTES.is_multiple_of(PIECE_BYTES) && LARGE_BLOCK_BYT
 pub(super) const PRESENT: u64 = 6;
 
 pub(super) fn emit(
-    device: &dyn BlockDevice,
+    device: &dyn ReadAt,
     fixed: bool,
     traits: Traits,
     sink: &dyn Sink,

@@ -4,10 +4,11 @@ use super::super::digest::is_zero;
 use super::super::vmdk::layout::{
     AT_END, COMPRESSED, DEFLATE, Header, MARKERS, Marker, NEWLINE_TEST, NEWLINES, SECTOR, TABLE_ENTRIES, marker,
 };
-use super::super::{BlockDevice, Error, Result};
+use super::super::{Error, Result};
 use super::deflate::deflate;
 use super::walk::walk;
 use super::{Emitted, Progress, Sink, id};
+use crate::base::ReadAt;
 use crate::base::read;
 
 const GRAIN_SECTORS: u64 = 128;
@@ -21,7 +22,7 @@ const OVERHEAD: u64 = 128;
 /// Tables and grains are found by 32-bit sector numbers.
 const LARGEST_DISK_BYTES: u64 = 2 << 40;
 
-pub(super) fn emit(device: &dyn BlockDevice, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
+pub(super) fn emit(device: &dyn ReadAt, sink: &dyn Sink, progress: &dyn Progress) -> Result<Emitted> {
     let size = device.len();
     if size > LARGEST_DISK_BYTES {
         return Err(Error::TooLarge { container: "VMDK", size, limit: LARGEST_DISK_BYTES });

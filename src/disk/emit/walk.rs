@@ -9,8 +9,9 @@ use std::sync::Mutex;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
+use super::super::Result;
 use super::super::digest::{EBS_BLOCK_BYTES, hash_block, is_zero};
-use super::super::{BlockDevice, Result};
+use crate::base::ReadAt;
 use crate::base::digest::{Digest, base64};
 use crate::base::progress::Progress;
 use crate::base::read;
@@ -55,7 +56,7 @@ pub(super) type Pack = fn(&[u8]) -> Vec<(usize, Vec<u8>)>;
 
 /// Gives every piece that is not all zero to `each`, in order.
 pub(super) fn walk(
-    device: &dyn BlockDevice,
+    device: &dyn ReadAt,
     pack: Option<Pack>,
     progress: &dyn Progress,
     mut each: impl FnMut(&Piece) -> Result<()>,
@@ -106,7 +107,7 @@ pub(super) fn walk(
 
 /// The places of pieces that may hold data.
 struct Places<'a> {
-    device: &'a dyn BlockDevice,
+    device: &'a dyn ReadAt,
     at: u64,
     at_once: usize,
 }
@@ -126,12 +127,7 @@ impl Places<'_> {
 }
 
 /// Reads a piece; `None` if it is all zero. Memory of pieces that are written is in `spare`, and is used again.
-fn read_piece(
-    device: &dyn BlockDevice,
-    at: u64,
-    pack: Option<Pack>,
-    spare: &Mutex<Vec<Vec<u8>>>,
-) -> Result<Option<Piece>> {
+fn read_piece(device: &dyn ReadAt, at: u64, pack: Option<Pack>, spare: &Mutex<Vec<Vec<u8>>>) -> Result<Option<Piece>> {
     let length = device.len().saturating_sub(at).min(PIECE_BYTES);
     let mut bytes = spare.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default();
     bytes.resize(read::size(length), 0);

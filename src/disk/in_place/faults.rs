@@ -2,16 +2,18 @@
 //! so that what was not flushed is lost in part and in any order.
 #![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
+use crate::base::WriteAt as _;
 use std::cell::{Cell, RefCell};
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 
+use super::super::Format;
 use super::super::vhd::sample::{self, BLOCK};
-use super::super::{Format, Memory};
 use super::undo::roll_back;
 use super::*;
 use crate::base::Failure as _;
+use crate::base::device::Memory;
 use crate::base::progress::Silent;
 
 /// What happens at the chosen deed.

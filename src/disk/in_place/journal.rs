@@ -29,7 +29,7 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
 
-use super::super::{Error, Result, device};
+use super::super::{Error, Result, block_device};
 use super::files::Files;
 use super::table::{self, Table};
 use crate::base::crc32c::{crc32c, crc32c_of};
@@ -106,8 +106,8 @@ pub(super) fn path_of(image: &Path) -> Result<PathBuf> {
 /// Returns where the journal of an image lies, and makes the folder for a block device's.
 pub(super) fn place_of(image: &Path, make: bool) -> Result<PathBuf> {
     let metadata = image.metadata().map_err(fs::failed("open", image))?;
-    let mut path = if device::is_device(&metadata) {
-        device::journal(image, &metadata, make)?.into_os_string()
+    let mut path = if block_device::is_device(&metadata) {
+        block_device::journal(image, &metadata, make)?.into_os_string()
     } else {
         image.canonicalize().map_err(fs::failed("open", image))?.into_os_string()
     };

@@ -29,7 +29,8 @@ use std::path::{Path, PathBuf};
 
 use super::export::{compare, for_each_piece};
 use super::plan::Step;
-use super::{BlockDevice, Error, Format, Image, Overlay, Result};
+use super::{Error, Format, Image, Overlay, Result};
+use crate::base::ReadAt;
 use crate::base::interrupt::{self, Whole};
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
@@ -268,7 +269,7 @@ fn write(
         UndoJournal::Remove => None,
         UndoJournal::Keep | UndoJournal::KeepUnsettled => {
             progress.start("digest", length_before);
-            let data = |at| raw.next_data(at);
+            let data = |at| Ok(raw.next_data(at)?);
             Some(Table::of(length_before, data, |at, buf: &mut [u8]| {
                 raw.read_at(at, buf)?;
                 progress.advance(buf.len() as u64);
@@ -362,7 +363,7 @@ struct Marks {
 
 impl Marks {
     /// Takes marks in if none of them lies in the sectors of the disk that change.
-    fn beside(changed: &[Extent], marks: &[Mark], disk: &dyn BlockDevice) -> Result<Self> {
+    fn beside(changed: &[Extent], marks: &[Mark], disk: &dyn ReadAt) -> Result<Self> {
         let places: Vec<Extent> = marks.iter().map(|mark| Extent::new(mark.at, 1)).collect();
         let meets = |mark: &Mark| changed.iter().any(|extent| extent.offset <= mark.at && mark.at < extent.end());
         if marks.iter().any(|mark| mark.at >= disk.len() || meets(mark)) {

@@ -5,7 +5,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::super::parent::Lineage;
-use super::super::{Error, Format, Image, Raw, Result, device, lock};
+use super::super::{Error, Format, Image, Raw, Result, block_device, lock};
 use super::SECTOR;
 use super::files::Files;
 use super::journal::{Entry, Journal};
@@ -40,8 +40,8 @@ impl Target {
 
     fn open_file(path: &Path) -> Result<Self> {
         let metadata = path.metadata().map_err(fs::failed("open", path))?;
-        if device::is_device(&metadata) {
-            return Ok(Self { file: device::open(path, true)?, path: path.to_owned() });
+        if block_device::is_device(&metadata) {
+            return Ok(Self { file: block_device::open(path, true)?, path: path.to_owned() });
         }
         if !metadata.is_file() {
             return Err(Error::NotAFile { path: path.to_owned(), what: "no plain file" });
@@ -59,7 +59,7 @@ impl Target {
     }
 
     pub fn length(&self) -> Result<u64> {
-        device::length(&self.file, &self.metadata()?, &self.path)
+        block_device::length(&self.file, &self.metadata()?, &self.path)
     }
 
     /// Returns when the file was written to last: seconds and nanoseconds since 1970.

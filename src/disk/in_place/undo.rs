@@ -13,10 +13,11 @@ use super::table::{Table, digest_of};
 use super::target::Target;
 use super::{Pending, Undone};
 use crate::base::Extent;
+use crate::base::ReadAt as _;
 use crate::base::interrupt::{self, Whole};
 use crate::base::offset::normalize;
 use crate::base::progress::Progress;
-use crate::disk::{BlockDevice as _, Error, Raw, Result};
+use crate::disk::{Error, Raw, Result};
 
 /// Brings an image back to what it was before the run of its journal.
 ///
@@ -88,7 +89,7 @@ fn is_restored(target: &Target, journal: &Journal, progress: &dyn Progress) -> R
     let raw = Raw::of_file(again, &target.path)?;
     let now = Table::of(
         length,
-        |at| raw.next_data(at),
+        |at| Ok(raw.next_data(at)?),
         |at, buf: &mut [u8]| {
             raw.read_at(at, buf)?;
             progress.advance(buf.len() as u64);

@@ -5,11 +5,14 @@
 //! parent's time stamp zero in what it makes, so that times are not compared.
 
 use super::super::parent::{self, Lineage};
-use super::super::{BlockDevice, Error, Image, Raw, Result, check_range};
+use super::super::{Error, Image, Raw, Result};
 use super::dynamic::{Dynamic, is_set};
 use super::layout::SECTOR;
 use super::locator::Locators;
 use crate::base::Extent;
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 
 /// A differencing VHD, opened for reading.
 #[derive(Debug)]
@@ -46,12 +49,12 @@ impl Differencing {
     }
 }
 
-impl BlockDevice for Differencing {
+impl ReadAt for Differencing {
     fn len(&self) -> u64 {
         self.child.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
         let (mut at, mut rest) = (at, buf);
         while !rest.is_empty() {
@@ -68,15 +71,7 @@ impl BlockDevice for Differencing {
         Ok(())
     }
 
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let mut at = from;
         // Each round passes a block, and there are at most four million.
         while at < self.len() {

@@ -1,8 +1,11 @@
 //! A fixed VHD: the disk's sectors in order, then the footer.
 
-use super::super::{BlockDevice, Error, Raw, Result, check_range};
+use super::super::{Error, Raw, Result};
 use super::{Footer, footer_bytes};
 use crate::base::Extent;
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 
 /// A fixed VHD, opened for reading.
 #[derive(Debug)]
@@ -39,25 +42,17 @@ impl Fixed {
     }
 }
 
-impl BlockDevice for Fixed {
+impl ReadAt for Fixed {
     fn len(&self) -> u64 {
         self.size
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.size)?;
         self.raw.read_at(at, buf)
     }
 
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let found = self.raw.next_data(from)?.filter(|extent| extent.offset < self.size);
         Ok(found.map(|e| Extent::new(e.offset, e.end().min(self.size).saturating_sub(e.offset))))
     }
@@ -85,7 +80,7 @@ mod tests {
         let mut read = vec![0; 4096];
         fixed.read_at(0, &mut read).unwrap();
         assert_eq!(read, disk);
-        assert!(matches!(fixed.read_at(4095, &mut [0; 2]), Err(Error::OutOfRange { size: 4096, .. })));
+        assert!(matches!(fixed.read_at(4095, &mut [0; 2]), Err(device::Error::OutOfRange { size: 4096, .. })));
         assert_eq!(fixed.next_data(0).unwrap().unwrap().end(), 4096);
         assert_eq!(fixed.next_data(4096).unwrap(), None);
     }

@@ -1,7 +1,8 @@
 //! How a differencing VHD names its parent: id, time, name, and paths in "parent locator entries".
 
-use super::super::{BlockDevice as _, Raw, Result};
+use super::super::{Raw, Result};
 use super::layout::DynamicHeader;
+use crate::base::ReadAt as _;
 use crate::base::{read, utf16};
 
 /// Longer paths are nobody's.

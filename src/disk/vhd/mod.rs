@@ -21,7 +21,8 @@ pub use layout::Footer;
 pub(super) use locator::Locators;
 
 use super::parent::Lineage;
-use super::{BlockDevice, Error, Raw, Result};
+use super::{Error, Raw, Result};
+use crate::base::ReadAt;
 use layout::SECTOR;
 
 /// The largest disk: 2040 GiB, the limit of Windows and of qemu.
@@ -63,7 +64,7 @@ impl Vhd {
     }
 
     /// Returns the disk.
-    pub(super) fn device(&self) -> &dyn BlockDevice {
+    pub(super) fn device(&self) -> &dyn ReadAt {
         match self {
             Self::Fixed(fixed) => fixed,
             Self::Dynamic(dynamic) => dynamic,

@@ -5,9 +5,11 @@
 //! so that it still equals its copy in front.
 
 use super::super::plan::{Plan, Step};
-use super::super::{BlockDevice as _, Error, Result};
+use super::super::{Error, Result};
 use super::dynamic::{Dynamic, bit, is_set};
 use super::layout::{Footer, SECTOR, UNALLOCATED};
+use crate::base::ReadAt as _;
+use crate::base::device;
 use crate::base::{Extent, read};
 
 /// Windows lets the data of a block begin at a multiple of this.
@@ -17,14 +19,14 @@ impl Dynamic {
     /// Returns the writes that bring `changed` extents of the disk, which are normalized, into a copy of this file.
     ///
     /// # Errors
-    /// [`Error::OutOfRange`] if an extent leaves the disk, [`Error::VhdFull`] if the table cannot address a new block,
+    /// [`device::Error::OutOfRange`] if an extent leaves the disk, [`Error::VhdFull`] if the table cannot address a new block,
     /// otherwise what reading a bitmap answers.
     pub(in super::super) fn plan(&self, changed: &[Extent]) -> Result<Plan> {
         let mut planner = Planner { disk: self, steps: Vec::new(), current: None, behind: None, added: 0 };
         for extent in changed {
             let (at, length, size) = (extent.offset, extent.length, self.len());
             if at.checked_add(length).is_none_or(|end| end > size) {
-                return Err(Error::OutOfRange { at, length, size });
+                return Err(device::Error::OutOfRange { at, length, size }.into());
             }
             let mut at = at;
             // Ends with the extent: each round passes the rest of a block.

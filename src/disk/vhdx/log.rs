@@ -6,8 +6,10 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{BlockDevice as _, Error, Raw, Result, check_range};
+use super::super::{Error, Raw, Result};
 use super::layout::{Header, MIB, REGION_TABLES_AT, checksum};
+use crate::base::ReadAt as _;
+use crate::base::device::check_range;
 use crate::base::guid::Guid;
 use crate::base::offset::normalize;
 use crate::base::{Extent, read};

@@ -13,7 +13,10 @@ mod table;
 pub(super) use table::Shape;
 
 use super::parent::{self, Lineage};
-use super::{BlockDevice, Error, Image, Raw, Result, check_range};
+use super::{Error, Image, Raw, Result};
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::guid::Guid;
 use crate::base::{Extent, read, utf16};
 use layout::{FILE_SIGNATURE, FIXED, HEADER_BYTES, HEADERS_AT, Header, METADATA_TABLE_BYTES, MIB};
@@ -193,12 +196,12 @@ impl Vhdx {
     }
 }
 
-impl BlockDevice for Vhdx {
+impl ReadAt for Vhdx {
     fn len(&self) -> u64 {
         self.metadata.disk_bytes
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
         let (mut at, mut rest) = (at, buf);
         while !rest.is_empty() {
@@ -217,15 +220,7 @@ impl BlockDevice for Vhdx {
         Ok(())
     }
 
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let size = self.len();
         let mut at = from;
         // Each round passes a run of blocks, of which there are at most as many as blocks.

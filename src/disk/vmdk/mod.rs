@@ -11,7 +11,10 @@ mod sparse;
 
 use std::path::Path;
 
-use super::{BlockDevice, Error, Raw, Result, check_range};
+use super::{Error, Raw, Result};
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::{Extent, fs, read};
 use descriptor::{BYTES_MAX, Descriptor, Listed};
 use layout::{DESCRIPTOR_MAGIC, MAGIC, SECTOR};
@@ -192,7 +195,7 @@ impl Source {
                 buf.fill(0);
                 Ok(())
             }
-            Self::Flat(raw, from) => raw.read_at(from.saturating_add(at), buf),
+            Self::Flat(raw, from) => Ok(raw.read_at(from.saturating_add(at), buf)?),
             Self::Sparse(sparse) => sparse.read_at(at, buf),
         }
     }
@@ -209,12 +212,12 @@ impl Source {
     }
 }
 
-impl BlockDevice for Vmdk {
+impl ReadAt for Vmdk {
     fn len(&self) -> u64 {
         self.size
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.size)?;
         let (mut at, mut rest) = (at, buf);
         let first = self.parts.partition_point(|part| part.extent.end() <= at);
@@ -231,15 +234,7 @@ impl BlockDevice for Vmdk {
         Ok(())
     }
 
-    fn write_at(&mut self, _: u64, _: &[u8]) -> Result<()> {
-        Err(Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> Result<()> {
-        Ok(())
-    }
-
-    fn next_data(&self, from: u64) -> Result<Option<Extent>> {
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let first = self.parts.partition_point(|part| part.extent.end() <= from);
         for part in self.parts.iter().skip(first) {
             let within = from.saturating_sub(part.extent.offset);

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
-use super::super::{BlockDevice as _, Error, Raw, Result};
+use super::super::{Error, Raw, Result};
 use super::layout::{AT_END, COMPRESSED, DEFLATE, Header, NEWLINE_TEST, NEWLINES, SECTOR, SECTOR_BYTES};
 use super::layout::{TABLE_BYTES, TABLE_ENTRIES, ZEROED_GRAINS};
 use super::{LARGEST_DISK_BYTES, NAME, field};
+use crate::base::ReadAt as _;
 use crate::base::{Extent, read};
 
 /// Grains of 4 KiB to 1 MiB; 64 KiB is what everybody makes.

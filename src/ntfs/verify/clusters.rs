@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
 use super::table::Owned;
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::system;
 use crate::ntfs::stream::Stream;
 use crate::ntfs::{Result, Volume};
@@ -17,7 +17,7 @@ use crate::ntfs::{Result, Volume};
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// Checks that no cluster belongs to two streams, and leaves in `owned` the joined clusters in their order.
-pub(super) fn check_shared<D: BlockDevice>(volume: &Volume<D>, owned: &mut Vec<Owned>, findings: &mut Findings) {
+pub(super) fn check_shared<D: ReadAt>(volume: &Volume<D>, owned: &mut Vec<Owned>, findings: &mut Findings) {
     owned.par_sort_unstable();
     let mut told = BTreeSet::new();
     let mut joined: Vec<Owned> = Vec::with_capacity(owned.len());
@@ -47,7 +47,7 @@ const MOST_PAIRS: usize = 2000;
 ///
 /// # Errors
 /// What is wrong with `$Bitmap`.
-pub(super) fn check_bitmap<D: BlockDevice>(
+pub(super) fn check_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     owned: &[Owned],
     scope: Scope,
@@ -140,7 +140,7 @@ struct Compared<'a, D> {
     range: Option<Range>,
 }
 
-impl<D: BlockDevice> Compared<'_, D> {
+impl<D: ReadAt> Compared<'_, D> {
     fn piece(&mut self, first: u64, actual: &[u8], expected: &[u8], owned: &[Owned], findings: &mut Findings) {
         // Whole stretches are mostly equal, and comparing them is fast.
         const STRETCH: usize = 4096;

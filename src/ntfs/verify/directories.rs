@@ -10,8 +10,8 @@ use super::files;
 use super::finding::{About, Finding, Findings, Rule};
 use super::index::{Index, Row};
 use super::table::{Node, Table};
+use crate::base::ReadAt;
 use crate::base::{VolumeOffset, read};
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{self, COLLATION_FILE_NAME, DUP_FILE_NAME_INDEX_PRESENT, kind, system};
 use crate::ntfs::record::Reference;
 use crate::ntfs::upcase::Upcase;
@@ -42,7 +42,7 @@ pub(super) enum Scope {
 }
 
 /// Walks the index of names of a directory.
-pub(super) fn walk<D: BlockDevice>(
+pub(super) fn walk<D: ReadAt>(
     index: &Index<'_, D>,
     directory: &Node,
     table: &Table,

@@ -8,8 +8,8 @@ use std::sync::atomic::{self, AtomicU64};
 
 use super::finding::{About, Findings, Rule};
 use super::records;
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{
     self, INDEX_BLOCK_HEADER, INDEX_ROOT_HEADER, IndexHeader, STRIDE_BYTES, entry_flag, kind, view,
 };
@@ -68,7 +68,7 @@ pub(super) struct Index<'a, D> {
     budget: &'a Budget,
 }
 
-impl<'a, D: BlockDevice> Index<'a, D> {
+impl<'a, D: ReadAt> Index<'a, D> {
     /// Reads the streams of the index `name` of a file; what is wrong with the root's own fields is a finding.
     ///
     /// # Errors
@@ -368,7 +368,7 @@ enum Step {
 }
 
 impl Walk {
-    fn of<D: BlockDevice>(index: &Index<'_, D>, node: Node, findings: &mut Findings) -> Self {
+    fn of<D: ReadAt>(index: &Index<'_, D>, node: Node, findings: &mut Findings) -> Self {
         let (header, about) = (node.header, index.about(node.vcn));
         let at = node.at.saturating_add(header as u64);
         let mut walk = Self { is_leaf: false, next: None, end: 0, waiting: None, node };
@@ -390,7 +390,7 @@ impl Walk {
     }
 
     /// Returns the next child or key; an entry's child comes before its key.
-    fn next<D: BlockDevice>(&mut self, index: &Index<'_, D>, findings: &mut Findings) -> Option<Step> {
+    fn next<D: ReadAt>(&mut self, index: &Index<'_, D>, findings: &mut Findings) -> Option<Step> {
         if let Some(step) = self.waiting.take() {
             return Some(step);
         }

@@ -7,8 +7,8 @@ use super::finding::{About, Findings, Rule};
 use super::index::Budget;
 use super::records::{self, Attribute, Context, Parsed};
 use super::table::{Node, Table};
+use crate::base::ReadAt;
 use crate::base::utf16;
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{STRIDE_BYTES, kind};
 use crate::ntfs::upcase::Upcase;
 use crate::ntfs::{Result, Volume, attribute_list};
@@ -16,7 +16,7 @@ use crate::ntfs::{Result, Volume, attribute_list};
 /// Reads the records of a file that has an attribute list, and checks them as one.
 ///
 /// `extensions` are the numbers of the records that say that they continue this one.
-pub(super) fn check<D: BlockDevice>(
+pub(super) fn check<D: ReadAt>(
     volume: &Volume<D>,
     base: &Node,
     extensions: &[u64],
@@ -57,14 +57,14 @@ pub(super) fn check<D: BlockDevice>(
 }
 
 /// Reads a record and puts its protected bytes back.
-pub(super) fn plain_record<D: BlockDevice>(volume: &Volume<D>, number: u64) -> Option<Vec<u8>> {
+pub(super) fn plain_record<D: ReadAt>(volume: &Volume<D>, number: u64) -> Option<Vec<u8>> {
     let mut bytes = volume.raw_record(number).ok()?;
     records::unprotect(&mut bytes)?;
     Some(bytes)
 }
 
 /// Returns the entries of the attribute list of a file.
-fn list_of<D: BlockDevice>(volume: &Volume<D>, number: u64) -> Result<Vec<attribute_list::Entry>> {
+fn list_of<D: ReadAt>(volume: &Volume<D>, number: u64) -> Result<Vec<attribute_list::Entry>> {
     volume.segments(volume.record(number)?).map(|segments| segments.list.unwrap_or_default())
 }
 

@@ -46,9 +46,9 @@ use self::table::{Node, Owned, Part, Table};
 use super::layout::{self, kind, record_flag};
 use super::record::Reference;
 use super::{Result, Volume};
+use crate::base::ReadAt;
 use crate::base::progress::Progress;
 use crate::base::{Failure as _, Kind, read};
-use crate::disk::BlockDevice;
 
 /// How much of a volume is verified.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -108,7 +108,7 @@ impl Report {
 /// Bytes of `$MFT` that one task reads.
 const PIECE_BYTES: u64 = 1 << 20;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: ReadAt> Volume<D> {
     /// Checks every rule that ties the structures of the volume together.
     ///
     /// # Errors

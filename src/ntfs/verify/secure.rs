@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{About, Findings, Rule};
 use super::index::{Budget, Index};
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::security::{
     ENTRY_HEADER_BYTES, EntryHeader, SDS, SDS_BLOCK_BYTES, hash_of, name_of_index, sdh_key, sii_key,
@@ -30,7 +30,7 @@ struct Indexed {
 }
 
 /// Checks `$Secure` and returns the ids that `$SII` knows.
-pub(super) fn check<D: BlockDevice>(volume: &Volume<D>, budget: &Budget, findings: &mut Findings) -> BTreeSet<u32> {
+pub(super) fn check<D: ReadAt>(volume: &Volume<D>, budget: &Budget, findings: &mut Findings) -> BTreeSet<u32> {
     let at = volume.record_place(system::SECURE);
     match check_streams(volume, budget, at, findings) {
         Ok(Some(ids)) => ids,
@@ -41,7 +41,7 @@ pub(super) fn check<D: BlockDevice>(volume: &Volume<D>, budget: &Budget, finding
     }
 }
 
-fn check_streams<D: BlockDevice>(
+fn check_streams<D: ReadAt>(
     volume: &Volume<D>,
     budget: &Budget,
     record_at: u64,
@@ -94,7 +94,7 @@ fn check_streams<D: BlockDevice>(
 }
 
 /// Reads the entries of `$SDS` by their offsets, and compares each with its copy.
-fn read_entries<D: BlockDevice>(
+fn read_entries<D: ReadAt>(
     volume: &Volume<D>,
     stream: &Stream,
     marks: &BTreeSet<u64>,
@@ -125,7 +125,7 @@ struct Block {
 }
 
 impl Block {
-    fn read<D: BlockDevice>(volume: &Volume<D>, stream: &Stream, start: u64, record_at: u64) -> Result<Self> {
+    fn read<D: ReadAt>(volume: &Volume<D>, stream: &Stream, start: u64, record_at: u64) -> Result<Self> {
         let part = |at: u64| -> Result<(Vec<u8>, u64)> {
             let length = stream.size.saturating_sub(at).min(SDS_BLOCK_BYTES);
             let mut bytes = vec![0; read::size(length)];

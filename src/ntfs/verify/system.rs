@@ -9,8 +9,8 @@ use super::finding::{About, Findings, Rule};
 use super::records;
 use super::streams::BAD;
 use super::table::Table;
+use crate::base::ReadAt;
 use crate::base::{VolumeOffset, read, utf16};
-use crate::disk::BlockDevice;
 use crate::ntfs::boot::BOOT_SECTOR_BYTES;
 use crate::ntfs::layout::{FileRecordHeader, kind, system, view};
 use crate::ntfs::log_file::State;
@@ -26,7 +26,7 @@ const MOST_MIRROR_BYTES: u64 = 0x20_0000;
 ///
 /// # Errors
 /// The device's.
-pub(super) fn check_boot<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
+pub(super) fn check_boot<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let record = system::BOOT;
     let (mut boot, mut copy) = ([0; BOOT_SECTOR_BYTES], [0; BOOT_SECTOR_BYTES]);
     volume.device.read_at(0, &mut boot)?;
@@ -62,7 +62,7 @@ pub(super) fn check_boot<D: BlockDevice>(volume: &Volume<D>, findings: &mut Find
 ///
 /// # Errors
 /// What is wrong with `$MFTMirr`.
-pub(super) fn check_mirror<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
+pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let mirror = volume.system_data(system::MFT_MIRROR)?;
     let at = volume.record_place(system::MFT_MIRROR);
     let begins = |stream: &Stream| stream.runs().first().and_then(|run| run.lcn);
@@ -117,7 +117,7 @@ fn same_but_usn(record: &[u8], copy: &[u8]) -> bool {
 ///
 /// # Errors
 /// What is wrong with the bitmap's stream.
-pub(super) fn check_mft_bitmap<D: BlockDevice>(
+pub(super) fn check_mft_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     table: &Table,
     records: u64,
@@ -162,7 +162,7 @@ pub(super) fn check_mft_bitmap<D: BlockDevice>(
 const RESERVED: std::ops::Range<u64> = 16..24;
 
 /// Checks the records and contents of NTFS's own files.
-pub(super) fn check_files<D: BlockDevice>(volume: &Volume<D>, table: &Table, findings: &mut Findings) {
+pub(super) fn check_files<D: ReadAt>(volume: &Volume<D>, table: &Table, findings: &mut Findings) {
     for number in 0..=system::EXTEND {
         let at = volume.record_place(number);
         let Some(node) = table.node(number).filter(|node| node.is_base()) else {
@@ -200,7 +200,7 @@ pub(super) fn check_files<D: BlockDevice>(volume: &Volume<D>, table: &Table, fin
 }
 
 /// Tells whether `$AttrDef` begins with the definition of $STANDARD_INFORMATION.
-fn has_definitions<D: BlockDevice>(volume: &Volume<D>) -> Result<bool> {
+fn has_definitions<D: ReadAt>(volume: &Volume<D>) -> Result<bool> {
     const LEAST_BYTES: u64 = 2560;
     let stream = volume.system_data(system::ATTRIBUTE_DEFINITIONS)?;
     if stream.size < LEAST_BYTES {
@@ -211,7 +211,7 @@ fn has_definitions<D: BlockDevice>(volume: &Volume<D>) -> Result<bool> {
     Ok(utf16::decode(&label) == "$STANDARD_INFORMATION")
 }
 
-fn check_volume_file<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) {
+fn check_volume_file<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) {
     const DIRTY: u16 = 0x0001;
     // Windows sets it on every volume; what it means is not published.
     const USUAL: u16 = 0x0080;
@@ -232,7 +232,7 @@ fn check_volume_file<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings
 }
 
 /// Checks that `$UpCase` is what some version of Windows has, which all differ little from Unicode.
-fn check_upcase<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) {
+fn check_upcase<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) {
     const MOST_DIFFERENT: usize = 2000;
     let unicode = |unit: u16| {
         let mut upper = char::from_u32(unit.into()).map(char::to_uppercase)?;
@@ -250,7 +250,7 @@ fn check_upcase<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) {
 ///
 /// # Errors
 /// What is wrong with its stream.
-pub(super) fn check_log<D: BlockDevice>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
+pub(super) fn check_log<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let (record, at) = (system::LOG_FILE, volume.record_place(system::LOG_FILE));
     let State { damaged, unused_but_written, newest } = volume.log_state()?;
     for place in damaged {

@@ -9,8 +9,8 @@ use std::ops::Range;
 
 use super::layout::{BAD_CLUSTERS, SECURE};
 use super::records::Records;
+use crate::base::ReadAt;
 use crate::base::{Extent, FileOffset, Lcn, Vcn, offset, read, utf16};
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::runs::{MOST_RUNS, Run, push};
 use crate::ntfs::stream::Stream;
@@ -58,7 +58,7 @@ impl Space {
     ///
     /// # Errors
     /// What is wrong with `$Bitmap`, `$MFT:$BITMAP` or the runs of NTFS's own files.
-    pub fn open<D: BlockDevice>(volume: &Volume<D>) -> Result<Self> {
+    pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
         let clusters = volume.geometry.clusters;
         let mut own = Vec::new();
         for number in system::MFT..=SECURE {
@@ -104,7 +104,7 @@ impl Space {
     ///
     /// # Errors
     /// What is wrong with `$Bitmap`.
-    pub fn free_runs<D: BlockDevice>(&self, volume: &Volume<D>, least: u64) -> Result<Vec<Extent>> {
+    pub fn free_runs<D: ReadAt>(&self, volume: &Volume<D>, least: u64) -> Result<Vec<Extent>> {
         let bitmap = volume.system_data(system::BITMAP)?;
         let mut found = Vec::new();
         let mut open = Extent::new(0, 0);
@@ -137,7 +137,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::VolumeFull`]; [`Error::TooFragmented`]; what is wrong with `$Bitmap`.
-    pub fn take<D: BlockDevice>(
+    pub fn take<D: ReadAt>(
         &mut self,
         volume: &Volume<D>,
         file: u64,
@@ -198,7 +198,7 @@ impl Space {
     ///
     /// # Errors
     /// [`Error::FreeCluster`] if one is free, [`Error::Overlap`] if one is NTFS's own, of another file, or freed.
-    pub fn check<D: BlockDevice>(&self, volume: &Volume<D>, file: u64, runs: &[Run]) -> Result<()> {
+    pub fn check<D: ReadAt>(&self, volume: &Volume<D>, file: u64, runs: &[Run]) -> Result<()> {
         let bitmap = volume.system_data(system::BITMAP)?;
         for run in runs.iter().filter_map(located) {
             // NTFS's own files are asked about their own clusters as well.
@@ -225,7 +225,7 @@ impl Space {
     ///
     /// # Errors
     /// As [`Space::check`].
-    pub fn free<D: BlockDevice>(&mut self, volume: &Volume<D>, file: u64, runs: &[Run]) -> Result<()> {
+    pub fn free<D: ReadAt>(&mut self, volume: &Volume<D>, file: u64, runs: &[Run]) -> Result<()> {
         for run in runs {
             self.check(volume, file, std::slice::from_ref(run))?;
             let Some(extent) = located(run) else { continue };
@@ -256,7 +256,7 @@ impl Space {
     ///
     /// # Errors
     /// What is wrong with `$Bitmap`.
-    pub fn settle<D: BlockDevice>(&mut self, volume: &Volume<D>) -> Result<()> {
+    pub fn settle<D: ReadAt>(&mut self, volume: &Volume<D>) -> Result<()> {
         self.taken.clear();
         self.owners.clear();
         self.unsettled.extend(self.freed.drain(..).flat_map(chunks));
@@ -274,18 +274,12 @@ impl Space {
     }
 
     /// Returns the room that is left to `$MFT`.
-    fn zone<D: BlockDevice>(&self, volume: &Volume<D>) -> Range<u64> {
+    fn zone<D: ReadAt>(&self, volume: &Volume<D>) -> Range<u64> {
         let start = volume.geometry.mft.0;
         start..start.saturating_add(self.clusters / 8).min(self.clusters)
     }
 
-    fn mark_taken<D: BlockDevice>(
-        &mut self,
-        volume: &Volume<D>,
-        bitmap: &Stream,
-        file: u64,
-        extent: Extent,
-    ) -> Result<()> {
+    fn mark_taken<D: ReadAt>(&mut self, volume: &Volume<D>, bitmap: &Stream, file: u64, extent: Extent) -> Result<()> {
         insert(&mut self.taken, extent);
         self.owners.insert(extent.offset, file);
         self.unsettled.extend(chunks(extent));
@@ -295,7 +289,7 @@ impl Space {
         Ok(())
     }
 
-    fn sum_again<D: BlockDevice>(&mut self, volume: &Volume<D>, bitmap: &Stream, chunk: u64) -> Result<()> {
+    fn sum_again<D: ReadAt>(&mut self, volume: &Volume<D>, bitmap: &Stream, chunk: u64) -> Result<()> {
         let summary = sum(&self.load(volume, bitmap, chunk)?);
         let slot = usize::try_from(chunk).ok().and_then(|chunk| self.summaries.get_mut(chunk));
         *slot.ok_or(Error::OutsideFile {
@@ -308,7 +302,7 @@ impl Space {
     }
 
     /// Returns the bits of a chunk: those of clusters that can be taken are clear.
-    fn load<D: BlockDevice>(&self, volume: &Volume<D>, bitmap: &Stream, chunk: u64) -> Result<Bits> {
+    fn load<D: ReadAt>(&self, volume: &Volume<D>, bitmap: &Stream, chunk: u64) -> Result<Bits> {
         let start = chunk.saturating_mul(CHUNK_BITS);
         let end = start.saturating_add(CHUNK_BITS).min(self.clusters);
         let bytes = end.saturating_sub(start).div_ceil(8);
@@ -328,7 +322,7 @@ impl Space {
     }
 
     /// Returns how many clusters at `lcn` are free, `most` at most.
-    fn free_at<D: BlockDevice>(&self, volume: &Volume<D>, bitmap: &Stream, lcn: Lcn, most: u64) -> Result<u64> {
+    fn free_at<D: ReadAt>(&self, volume: &Volume<D>, bitmap: &Stream, lcn: Lcn, most: u64) -> Result<u64> {
         let mut free = 0u64;
         // Each turn looks at another chunk of the volume.
         while free < most {
@@ -348,7 +342,7 @@ impl Space {
     }
 
     /// Returns where the first `clusters` free clusters side by side lie in a range.
-    fn first_run<D: BlockDevice>(
+    fn first_run<D: ReadAt>(
         &self,
         volume: &Volume<D>,
         bitmap: &Stream,
@@ -394,7 +388,7 @@ impl Space {
     }
 
     /// Returns the longest free runs, as many as hold `clusters`, in the order of the disk.
-    fn longest_runs<D: BlockDevice>(&self, volume: &Volume<D>, bitmap: &Stream, clusters: u64) -> Result<Vec<Extent>> {
+    fn longest_runs<D: ReadAt>(&self, volume: &Volume<D>, bitmap: &Stream, clusters: u64) -> Result<Vec<Extent>> {
         let mut all: Vec<Extent> = Vec::new();
         for (chunk, summary) in (0u64..).zip(&self.summaries) {
             if summary.free == 0 {
@@ -425,7 +419,7 @@ impl Space {
         Ok(chosen)
     }
 
-    fn first_free<D: BlockDevice>(&self, volume: &Volume<D>, bitmap: &Stream, run: Extent) -> Result<Option<Lcn>> {
+    fn first_free<D: ReadAt>(&self, volume: &Volume<D>, bitmap: &Stream, run: Extent) -> Result<Option<Lcn>> {
         for chunk in chunks(run) {
             let mut bits = self.load(volume, bitmap, chunk)?;
             bits.set(0, run.offset);

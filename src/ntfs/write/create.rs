@@ -14,7 +14,7 @@ use super::replace::information;
 use super::secure::Security;
 use crate::base::read;
 use crate::base::time::FileTime;
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 use crate::ntfs::file::File;
 use crate::ntfs::layout::{
     COLLATION_FILE_NAME, DUP_FILE_NAME_INDEX_PRESENT, INDEX_ROOT_HEADER, STRIDE_BYTES, kind, system,
@@ -25,7 +25,7 @@ use crate::ntfs::{Error, Result, Volume, index};
 /// The attribute of a file that changed since it was saved: every new file has it.
 const ARCHIVE: u32 = 0x20;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Creates a file in a directory, and returns it and what was written.
     ///
     /// `name` is as Windows allows it; it gets no 8.3 twin. All times become `now`.
@@ -106,7 +106,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 }
 
-impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
+impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     fn create(
         &mut self,
         parent: Reference,

@@ -12,7 +12,7 @@ use super::layout;
 use super::names::parts;
 use super::order::{Changes, Rank};
 use crate::base::time::FileTime;
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 use crate::ntfs::attribute::Form;
 use crate::ntfs::file::File;
 use crate::ntfs::layout::kind;
@@ -24,7 +24,7 @@ const WIN32: u8 = 1;
 /// A name's namespace if it is the 8.3 twin of a long one.
 const DOS: u8 = 2;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Deletes a name of a file from a directory, and the file if that was its last one, or an empty directory.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 }
 
-impl<D: BlockDevice> Edit<'_, '_, D> {
+impl<D: ReadAt> Edit<'_, '_, D> {
     fn unlink(&mut self, parent: Reference, file: Reference, name: &[u16]) -> Result<()> {
         self.is_removing = true;
         let names = self.names(file)?;

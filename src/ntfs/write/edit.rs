@@ -7,9 +7,10 @@ use super::layout::SECURE;
 use super::order::{Changes, Rank};
 use super::record::Editor;
 use super::stage::{Stage, Write};
+use crate::base::device::check_range;
 use crate::base::time::FileTime;
 use crate::base::{Extent, Lcn, Vcn, read};
-use crate::disk::{BlockDevice, check_range};
+use crate::base::{ReadAt, WriteAt};
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::runs::Run;
@@ -37,7 +38,7 @@ pub(super) struct Edit<'a, 'c, D> {
 const BITMAP_PART_BYTES: u64 = 512;
 const BITMAP_PART_BITS: u64 = BITMAP_PART_BYTES * 8;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Plans a change, and writes it if the whole plan holds.
     ///
     /// # Errors
@@ -101,7 +102,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 }
 
-impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
+impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Reads a record to change it.
     ///
     /// # Errors

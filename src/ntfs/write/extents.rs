@@ -8,8 +8,8 @@ use super::edit::{Content, Edit};
 use super::layout::attribute_at;
 use super::order::Rank;
 use super::record::Editor;
+use crate::base::ReadAt;
 use crate::base::{Lcn, Vcn, read, utf16};
-use crate::disk::BlockDevice;
 use crate::ntfs::attribute::Attribute;
 use crate::ntfs::attribute_list::Entry;
 use crate::ntfs::layout::{self, kind, system};
@@ -41,7 +41,7 @@ impl Spot {
 /// How much of a stream is moved at once.
 const CHUNK_BYTES: u64 = 1 << 16;
 
-impl<'c, D: BlockDevice> Edit<'_, 'c, D> {
+impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Returns where the extents of an attribute stand, in their order.
     ///
     /// # Errors

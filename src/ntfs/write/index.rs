@@ -14,8 +14,8 @@ use super::layout::{SECURE, name_at};
 use super::node::{Item, Node};
 use super::order::Rank;
 use super::record::Editor;
+use crate::base::ReadAt;
 use crate::base::{Vcn, read, utf16};
-use crate::disk::BlockDevice;
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{self, INDEX_BLOCK_HEADER, INDEX_ROOT_HEADER, STRIDE_BYTES, kind, view};
 use crate::ntfs::record::Reference;
@@ -111,7 +111,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::MissingAttribute`], [`Error::Field`] if it is another kind of index; what is wrong with its root.
-    pub fn open<D: BlockDevice>(edit: &Edit<'_, '_, D>, file: Reference, name: &'static [u8]) -> Result<Self> {
+    pub fn open<D: ReadAt>(edit: &Edit<'_, '_, D>, file: Reference, name: &'static [u8]) -> Result<Self> {
         let volume = &edit.view;
         let number = file.record();
         let segments = volume.referenced(file)?;
@@ -162,7 +162,7 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with a block; [`Error::IndexLoop`].
-    pub fn descend<D: BlockDevice>(&mut self, edit: &Edit<'_, '_, D>, key: &[u8]) -> Result<(Path, bool)> {
+    pub fn descend<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, key: &[u8]) -> Result<(Path, bool)> {
         let mut path = Path::new();
         let mut id = Id::Root;
         loop {
@@ -201,7 +201,7 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with a block; [`Error::IndexLoop`].
-    pub fn items<D: BlockDevice>(&mut self, edit: &Edit<'_, '_, D>) -> Result<Vec<Item>> {
+    pub fn items<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut seen = BTreeSet::new();
         let mut path: Path = vec![(Id::Root, 0)];
@@ -234,7 +234,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::NameMissing`] if there is no such entry.
-    pub fn patch<D: BlockDevice>(
+    pub fn patch<D: ReadAt>(
         &mut self,
         edit: &Edit<'_, '_, D>,
         key: &[u8],
@@ -257,7 +257,7 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with the block.
-    pub(super) fn node<D: BlockDevice>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<&Node> {
+    pub(super) fn node<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<&Node> {
         if let Id::Block(vcn) = id
             && !self.nodes.contains_key(&id)
         {
@@ -293,7 +293,7 @@ impl Index {
         Error::Field { place, field: "the tree of the index", actual: self.nodes.len() as u64 }
     }
 
-    fn read<D: BlockDevice>(&self, edit: &Edit<'_, '_, D>, vcn: Vcn) -> Result<Node> {
+    fn read<D: ReadAt>(&self, edit: &Edit<'_, '_, D>, vcn: Vcn) -> Result<Node> {
         let volume = &edit.view;
         let number = self.file.record();
         let place = Place::IndexBlock { directory: number, vcn, byte: 0 };
@@ -318,7 +318,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::VolumeFull`], [`Error::RecordFull`].
-    pub(super) fn take_block<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<Vcn> {
+    pub(super) fn take_block<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<Vcn> {
         let free = (0..self.blocks).find(|block| !self.is_used(*block));
         let block = match free {
             Some(block) => block,
@@ -349,7 +349,7 @@ impl Index {
         self.bitmap.is_some()
     }
 
-    fn lengthen<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
+    fn lengthen<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let blocks = self.blocks.saturating_add(1);
         let size = blocks.saturating_mul(self.block_bytes as u64);
         let rank = edit.upper();
@@ -374,7 +374,7 @@ impl Index {
     /// Returns the place of a used block in the order: `$Secure` is there before a record that needs it.
     fn block_rank<D>(&self, edit: &Edit<'_, '_, D>, id: Id) -> Rank
     where
-        D: BlockDevice,
+        D: ReadAt,
     {
         match self.nodes.get(&id) {
             _ if self.file.record() == SECURE => Rank::SecurityBlocks,
@@ -406,7 +406,7 @@ impl Index {
     ///
     /// # Errors
     /// What is wrong with the record.
-    pub(super) fn fits<D: BlockDevice>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<bool> {
+    pub(super) fn fits<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<bool> {
         let reserve = if self.is_large() { ROOT_RESERVE_BYTES } else { 0 };
         let (block_bytes, number) = (self.block_bytes, self.file.record());
         let node = self.node(edit, id)?;
@@ -423,7 +423,7 @@ impl Index {
     }
 
     /// Returns the record of the root with another root; `None` if that does not fit.
-    fn with_root<D: BlockDevice>(&self, edit: &Edit<'_, '_, D>, value: &[u8]) -> Result<Option<Editor>> {
+    fn with_root<D: ReadAt>(&self, edit: &Edit<'_, '_, D>, value: &[u8]) -> Result<Option<Editor>> {
         let segments = edit.view.referenced(self.file)?;
         let spots = edit.spots(&segments, kind::INDEX_ROOT, self.name)?;
         let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::INDEX_ROOT };
@@ -437,7 +437,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::RecordFull`].
-    pub(super) fn put_root<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<bool> {
+    pub(super) fn put_root<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<bool> {
         let number = self.file.record();
         let value = self.node(edit, Id::Root)?.to_root(number)?;
         match self.with_root(edit, &value)? {
@@ -453,7 +453,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::VolumeFull`], [`Error::RecordFull`]; what is wrong with the file's records.
-    pub fn put<D: BlockDevice>(mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
+    pub fn put<D: ReadAt>(mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         if self.changed.contains(&Id::Root) {
             // A root that does not fit beside the longer runs goes into a block of its own; the second time it fits.
             for attempt in 0..2 {
@@ -491,7 +491,7 @@ impl Index {
         Ok(())
     }
 
-    fn put_bitmap<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
+    fn put_bitmap<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let bitmap = self.bitmap.take().unwrap_or_default();
         let segments = edit.view.referenced(self.file)?;
         let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::BITMAP };

@@ -7,8 +7,8 @@ use super::edit::Edit;
 use super::layout::record_at;
 use super::order::Rank;
 use super::record::Editor;
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 use crate::ntfs::error::Place;
 use crate::ntfs::layout::{kind, record_flag, system};
 use crate::ntfs::record::{Record, Reference};
@@ -21,7 +21,7 @@ const GROWTH_RECORDS: u64 = 16;
 /// The most records that are formatted at a time, should `$MFT` be longer than it is initialized.
 const MOST_RECORDS: u64 = 4096;
 
-impl<D: BlockDevice> Edit<'_, '_, D> {
+impl<D: ReadAt> Edit<'_, '_, D> {
     /// Takes a free record, empty and not yet marked as used.
     ///
     /// # Errors

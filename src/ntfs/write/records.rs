@@ -4,8 +4,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::base::ReadAt;
 use crate::base::read;
-use crate::disk::BlockDevice;
 use crate::ntfs::layout::{kind, system};
 use crate::ntfs::{Error, Result, Volume};
 
@@ -25,7 +25,7 @@ pub(super) struct Records {
 }
 
 impl Records {
-    pub fn open<D: BlockDevice>(volume: &Volume<D>) -> Result<Self> {
+    pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
         let mft = volume.segments(volume.record(system::MFT)?)?;
         let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
         let bitmap = volume.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;

@@ -9,7 +9,7 @@ use super::layout::{information_at, name_at};
 use super::order::{Changes, Rank};
 use crate::base::read;
 use crate::base::time::FileTime;
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 use crate::ntfs::attribute::Form;
 use crate::ntfs::error::Place;
 use crate::ntfs::file::File;
@@ -17,7 +17,7 @@ use crate::ntfs::layout::{DUP_FILE_NAME_INDEX_PRESENT, FileName, kind, system, v
 use crate::ntfs::record::{Record, Reference};
 use crate::ntfs::{Error, Result, Volume};
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Replaces the whole content of a file, and returns what was written.
     ///
     /// Content that fits goes into the file record; other content into free clusters, side by side if there are so
@@ -78,7 +78,7 @@ impl Duplicated {
     }
 }
 
-impl<D: BlockDevice> Edit<'_, '_, D> {
+impl<D: ReadAt> Edit<'_, '_, D> {
     /// Sets the times of modification and of change of a file to the moment of the edit.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use super::node::Item;
 use super::order::{Changes, Rank};
 use crate::base::read;
 use crate::base::time::FileTime;
-use crate::disk::BlockDevice;
+use crate::base::{ReadAt, WriteAt};
 use crate::ntfs::error::Place;
 use crate::ntfs::file::File;
 use crate::ntfs::layout::{kind, system};
@@ -43,7 +43,7 @@ const MOST_DESCRIPTOR_BYTES: u64 = 0x2_0000;
 /// The first id of a descriptor.
 const FIRST_ID: u32 = 0x100;
 
-impl<D: BlockDevice> Volume<D> {
+impl<D: WriteAt> Volume<D> {
     /// Gives a file or directory a security descriptor, and returns what was written: nothing if it has it already.
     ///
     /// `descriptor` is self-relative. An id of `$Secure` that stands for the same bytes is used again, else a new one is
@@ -66,7 +66,7 @@ impl<D: BlockDevice> Volume<D> {
     }
 }
 
-impl<D: BlockDevice> Edit<'_, '_, D> {
+impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns the id of a descriptor, a new one if need be.
     ///
     /// # Errors

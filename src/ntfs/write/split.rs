@@ -7,8 +7,8 @@
 use super::edit::Edit;
 use super::index::{Id, Index, Path};
 use super::node::{Item, Node};
+use crate::base::ReadAt;
 use crate::base::Vcn;
-use crate::disk::BlockDevice;
 use crate::ntfs::{Error, Result};
 
 /// The most turns that one entry can cause: each level is split at most three times.
@@ -22,7 +22,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::NameTaken`] if the key is there; [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::IndexFull`].
-    pub fn insert<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>, item: Item) -> Result<()> {
+    pub fn insert<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, item: Item) -> Result<()> {
         if self.is_large()
             && self.node(edit, Id::Root)?.keys() > 0
             && edit.editor(self.file.record())?.room() < LEAST_ROOM_BYTES
@@ -46,7 +46,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::NameMissing`] if there is none; [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::IndexFull`].
-    pub fn remove<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>, key: &[u8]) -> Result<Item> {
+    pub fn remove<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, key: &[u8]) -> Result<Item> {
         let (mut path, is_found) = self.descend(edit, key)?;
         let missing = Error::NameMissing { directory: self.file.record() };
         let Some((id, at)) = path.last().copied().filter(|_| is_found) else { return Err(missing) };
@@ -81,7 +81,7 @@ impl Index {
     }
 
     /// Splits what is too large, from the end of a way upwards.
-    fn settle<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
+    fn settle<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
         for _ in 0..MOST_TURNS {
             let Some((id, _)) = path.pop() else { return Ok(()) };
             if self.fits(edit, id)? {
@@ -107,7 +107,7 @@ impl Index {
     ///
     /// # Errors
     /// [`Error::VolumeFull`], [`Error::RecordFull`].
-    pub(super) fn promote<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<bool> {
+    pub(super) fn promote<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<bool> {
         if self.node(edit, Id::Root)?.keys() == 0 {
             return Ok(false);
         }
@@ -122,7 +122,7 @@ impl Index {
         Ok(true)
     }
 
-    fn split<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>, vcn: Vcn, parent: Id, at: usize) -> Result<()> {
+    fn split<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, vcn: Vcn, parent: Id, at: usize) -> Result<()> {
         let full = Error::IndexFull { record: self.file.record() };
         let middle = middle(self.node(edit, Id::Block(vcn))?).ok_or(full)?;
         let new = self.take_block(edit)?;
@@ -146,7 +146,7 @@ impl Index {
     }
 
     /// Drops the node at the end of a way if it has no key, and puts the item of its parent elsewhere.
-    fn drop_empty<D: BlockDevice>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
+    fn drop_empty<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
         let Some((mut id, _)) = path.pop() else { return Ok(()) };
         if self.node(edit, id)?.keys() > 0 {
             return Ok(());

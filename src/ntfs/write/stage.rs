@@ -6,8 +6,10 @@
 use std::collections::BTreeMap;
 
 use super::order::Rank;
+use crate::base::ReadAt;
+use crate::base::device;
+use crate::base::device::check_range;
 use crate::base::{Extent, read};
-use crate::disk::{self, BlockDevice, check_range};
 
 const SECTOR_BYTES: u64 = 512;
 
@@ -29,13 +31,13 @@ pub(super) struct Write {
     pub bytes: Vec<u8>,
 }
 
-impl<'a, D: BlockDevice> Stage<'a, D> {
+impl<'a, D: ReadAt> Stage<'a, D> {
     pub fn new(base: &'a D) -> Self {
         Self { base, sectors: BTreeMap::new() }
     }
 
     /// Keeps bytes; a sector that was kept before keeps the later of both places in the order.
-    pub fn put(&mut self, rank: Rank, at: u64, bytes: &[u8]) -> disk::Result<()> {
+    pub fn put(&mut self, rank: Rank, at: u64, bytes: &[u8]) -> device::Result<()> {
         check_range(at, bytes.len(), self.len())?;
         let (mut at, mut rest) = (at, bytes);
         // Each turn takes at least a byte of `bytes`.
@@ -83,12 +85,12 @@ impl<'a, D: BlockDevice> Stage<'a, D> {
     }
 }
 
-impl<D: BlockDevice> BlockDevice for Stage<'_, D> {
+impl<D: ReadAt> ReadAt for Stage<'_, D> {
     fn len(&self) -> u64 {
         self.base.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.base.read_at(at, buf)?;
         let extent = Extent::new(at, buf.len() as u64);
         let first = at.saturating_sub(at % SECTOR_BYTES);
@@ -102,21 +104,13 @@ impl<D: BlockDevice> BlockDevice for Stage<'_, D> {
         }
         Ok(())
     }
-
-    fn write_at(&mut self, _: u64, _: &[u8]) -> disk::Result<()> {
-        Err(disk::Error::ReadOnly)
-    }
-
-    fn flush(&mut self) -> disk::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
     use super::*;
-    use crate::disk::Memory;
+    use crate::base::device::Memory;
 
     #[test]
     fn what_was_kept_is_read_back_and_the_device_is_untouched() {

@@ -2,7 +2,7 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::disk::BlockDevice;
+use crate::base::ReadAt;
 use crate::windows::hive_bytes;
 
 /// What an image takes beside its hives.
@@ -29,7 +29,7 @@ impl Budget {
     }
 
     /// Waits until an image's share is free. One that is larger than all there is works alone.
-    pub(super) fn take(&self, image: &dyn BlockDevice) -> Share<'_> {
+    pub(super) fn take(&self, image: &dyn ReadAt) -> Share<'_> {
         // What cannot be looked at is refused a moment later, with its reason.
         let hives = hive_bytes(image).unwrap_or(0);
         self.take_bytes(hives.saturating_mul(COPIES).saturating_add(BASE_BYTES))

@@ -4,12 +4,14 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::target::{HiveFile, is_hive, logs_beside, resolve};
+use crate::base::ReadAt as _;
+use crate::base::WriteAt as _;
 use crate::base::digest::Digest;
 use crate::base::progress::Progress;
 use crate::base::reg_file::Section;
 use crate::base::time::FileTime;
 use crate::base::{Extent, fs, read};
-use crate::disk::{self, BlockDevice as _, Format, Image, Overlay, UndoJournal};
+use crate::disk::{self, Format, Image, Overlay, UndoJournal};
 use crate::pipeline::output::{Edited, order};
 use crate::pipeline::{Error, Output, Result};
 use crate::regf::{self, Accept, Hive, LogReport, Replay, Severity};

@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use coldforge::base::digest::Digest;
 use coldforge::base::progress::Silent;
 use coldforge::base::{Extent, Failure as _};
-use coldforge::disk::{BlockDevice, EBS_BLOCK_BYTES, Format, Image, Overlay, digest, export};
+use coldforge::base::{ReadAt, WriteAt};
+use coldforge::disk::{EBS_BLOCK_BYTES, Format, Image, Overlay, digest, export};
 
 use crate::support::{Seeded, ask, corpus, oracle, shared};
 
@@ -78,14 +79,14 @@ impl Made {
     }
 }
 
-fn contents(device: &dyn BlockDevice) -> Vec<u8> {
+fn contents(device: &dyn ReadAt) -> Vec<u8> {
     let mut bytes = vec![0; usize::try_from(device.len()).unwrap()];
     device.read_at(0, &mut bytes).unwrap();
     bytes
 }
 
 /// Writes a disk as a raw file through `next_data` alone, so that a wrong hole is a wrong byte.
-fn write_raw(device: &dyn BlockDevice, path: &Path) {
+fn write_raw(device: &dyn ReadAt, path: &Path) {
     let file = File::create(path).unwrap();
     file.set_len(device.len()).unwrap();
     let mut at = 0;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use coldforge::base::ImageOffset;
+use coldforge::base::ReadAt as _;
 use coldforge::base::digest::Digest;
-use coldforge::disk::{BlockDevice as _, Window};
+use coldforge::disk::Window;
 use coldforge::ntfs::{Geometry, Volume};
 
 use super::made::{OnFile, walk};

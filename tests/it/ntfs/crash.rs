@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::fs;
 
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
+use coldforge::base::device::Memory;
 use coldforge::base::{Failure as _, Kind};
-use coldforge::disk::{self, BlockDevice, Memory};
 use coldforge::ntfs::{Error, Result, Security, Volume};
 
 use super::made::{Made, SHAPES, Shape, make, noise, one_of_each, walk};
@@ -28,22 +31,24 @@ struct Unlucky {
     writes: usize,
 }
 
-impl BlockDevice for Unlucky {
+impl ReadAt for Unlucky {
     fn len(&self) -> u64 {
         self.memory.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.memory.read_at(at, buf)
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
+impl WriteAt for Unlucky {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
         self.writes += 1;
         if self.writes <= self.left {
             return self.memory.write_at(at, buf);
         }
         match self.accident {
-            Accident::Fails => Err(disk::Error::ReadOnly),
+            Accident::Fails => Err(device::Error::OutOfRange { at: 0, length: 0, size: 0 }),
             Accident::Torn if self.writes == self.left + 1 => {
                 // Every other sector gets through.
                 for (index, part) in buf.chunks(512).enumerate().filter(|(index, _)| index % 2 == 0) {
@@ -55,7 +60,7 @@ impl BlockDevice for Unlucky {
         }
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
     }
 }

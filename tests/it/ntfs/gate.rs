@@ -5,7 +5,7 @@ use std::path::Path;
 
 use coldforge::base::Failure as _;
 use coldforge::base::FileOffset;
-use coldforge::disk::Memory;
+use coldforge::base::device::Memory;
 use coldforge::ntfs::Volume;
 
 use super::made::{Made, Planter, SHAPES, Shape, attribute, in_pieces, make, noise, read_at};

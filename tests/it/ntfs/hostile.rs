@@ -5,8 +5,11 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
+use coldforge::base::device::Memory;
 use coldforge::base::{Failure as _, FileOffset, Kind};
-use coldforge::disk::{self, BlockDevice, Memory};
 use coldforge::ntfs::{Error, Result, Volume};
 
 use super::made::{Planter, SHAPES, Shape, in_pieces, make, one_of_each};
@@ -25,22 +28,24 @@ impl<'a> Sieve<'a> {
     }
 }
 
-impl BlockDevice for Sieve<'_> {
+impl ReadAt for Sieve<'_> {
     fn len(&self) -> u64 {
         self.length
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
-        disk::check_range(at, buf.len(), self.length)?;
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
+        device::check_range(at, buf.len(), self.length)?;
         self.read.fetch_add(buf.len() as u64, Ordering::Relaxed);
         self.memory.read_at(at, buf)
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
-        disk::check_range(at, buf.len(), self.length)
+impl WriteAt for Sieve<'_> {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
+        device::check_range(at, buf.len(), self.length)
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
     }
 }

@@ -3,8 +3,8 @@
 use std::fs;
 use std::time::Instant;
 
+use coldforge::base::device::Memory;
 use coldforge::base::{Failure as _, Kind};
-use coldforge::disk::Memory;
 use coldforge::ntfs::{File, Result, Security, Volume};
 
 use super::made::{SHAPES, Shape, make, noise, one_of_each};

@@ -8,7 +8,9 @@ use std::process::Command;
 use std::time::Duration;
 
 use coldforge::base::FileOffset;
-use coldforge::disk::{self, BlockDevice};
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
 use coldforge::ntfs::{Reference, Volume};
 
 use crate::support::{Seeded, ask, oracle};
@@ -29,24 +31,26 @@ impl OnFile {
     }
 }
 
-impl BlockDevice for OnFile {
+impl ReadAt for OnFile {
     fn len(&self) -> u64 {
         self.length
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
-        disk::check_range(at, buf.len(), self.length)?;
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
+        device::check_range(at, buf.len(), self.length)?;
         self.file.read_exact_at(buf, at).unwrap();
         Ok(())
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
-        disk::check_range(at, buf.len(), self.length)?;
+impl WriteAt for OnFile {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
+        device::check_range(at, buf.len(), self.length)?;
         self.file.write_all_at(buf, at).unwrap();
         Ok(())
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
     }
 }
@@ -281,7 +285,7 @@ impl Made {
 }
 
 /// Reads every file below the root, NTFS's own apart, as path -> content or the code of its refusal.
-pub fn walk<D: BlockDevice>(volume: &Volume<D>) -> BTreeMap<String, Result<Vec<u8>, &'static str>> {
+pub fn walk<D: ReadAt>(volume: &Volume<D>) -> BTreeMap<String, Result<Vec<u8>, &'static str>> {
     use coldforge::base::Failure as _;
     let mut found = BTreeMap::new();
     let mut todo = vec![(String::new(), Reference::new(5, 5))];
@@ -309,7 +313,7 @@ pub fn walk<D: BlockDevice>(volume: &Volume<D>) -> BTreeMap<String, Result<Vec<u
 }
 
 /// Checks that the bytes at a file's extents are its content, where it is plain, without holes, and initialized.
-fn assert_extents_hold<D: BlockDevice>(volume: &Volume<D>, file: &coldforge::ntfs::File, content: &[u8], path: &str) {
+fn assert_extents_hold<D: ReadAt>(volume: &Volume<D>, file: &coldforge::ntfs::File, content: &[u8], path: &str) {
     if file.is_sparse() || file.is_compressed() || file.initialized() < file.size() {
         return;
     }

@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::Path;
 
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
+use coldforge::base::device::Memory;
 use coldforge::base::offset::normalize;
 use coldforge::base::{Extent, Failure as _, FileOffset};
-use coldforge::disk::{self, BlockDevice, Memory};
 use coldforge::ntfs::{Error, Volume};
 
 use super::made::{Made, OnFile, Planter, SHAPES, Shape, Tree, attribute, in_pieces, make, noise, one_of_each, walk};
@@ -327,34 +330,36 @@ struct Unlucky {
     writes: usize,
 }
 
-impl BlockDevice for Unlucky {
+impl ReadAt for Unlucky {
     fn len(&self) -> u64 {
         self.memory.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.memory.read_at(at, buf)
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
+impl WriteAt for Unlucky {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
         self.writes += 1;
         if self.writes <= self.left {
             return self.memory.write_at(at, buf);
         }
         match self.accident {
-            Accident::Fails => Err(disk::Error::ReadOnly),
+            Accident::Fails => Err(device::Error::OutOfRange { at: 0, length: 0, size: 0 }),
             Accident::Torn if self.writes == self.left + 1 => self.write_every_other_sector(at, buf),
             Accident::Dropped | Accident::Torn => Ok(()),
         }
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
     }
 }
 
 impl Unlucky {
-    fn write_every_other_sector(&mut self, mut at: u64, mut rest: &[u8]) -> disk::Result<()> {
+    fn write_every_other_sector(&mut self, mut at: u64, mut rest: &[u8]) -> device::Result<()> {
         let mut take = true;
         while !rest.is_empty() {
             let (part, tail) = rest.split_at(rest.len().min(512 - (at % 512) as usize));

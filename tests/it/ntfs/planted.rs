@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+use coldforge::base::device::Memory;
 use coldforge::base::progress::Silent;
-use coldforge::disk::Memory;
 use coldforge::ntfs::Volume;
 use coldforge::ntfs::verify::{Check, Report, Severity};
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use coldforge::base::ImageOffset;
+use coldforge::base::ReadAt;
 use coldforge::base::descriptor::Descriptor;
-use coldforge::disk::{BlockDevice, Window};
+use coldforge::disk::Window;
 use coldforge::ntfs::{Reference, Volume};
 
 use super::made::{OnFile, SHAPES, make, one_of_each};
@@ -19,7 +20,7 @@ fn through_mount(path: &Path) -> Vec<u8> {
 }
 
 /// Compares the descriptor of every file below the root with that of a mount; returns how many there were.
-fn compare<D: BlockDevice>(volume: &Volume<D>, place: impl Fn(&str) -> std::path::PathBuf) -> usize {
+fn compare<D: ReadAt>(volume: &Volume<D>, place: impl Fn(&str) -> std::path::PathBuf) -> usize {
     let mut compared = 0;
     let mut todo = vec![(String::new(), Reference::new(5, 5))];
     while let Some((path, reference)) = todo.pop() {

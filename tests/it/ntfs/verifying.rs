@@ -6,9 +6,13 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
+use coldforge::base::device::Memory;
 use coldforge::base::progress::Silent;
 use coldforge::base::{Failure as _, ImageOffset, Kind};
-use coldforge::disk::{self, BlockDevice, Format, Image, Memory, Window};
+use coldforge::disk::{Format, Image, Window};
 use coldforge::ntfs::Volume;
 use coldforge::ntfs::verify::{Check, Finding, Report, Rule};
 use coldforge::partition;
@@ -16,7 +20,7 @@ use coldforge::partition;
 use super::made::{OnFile, Planter, SHAPES, Shape, attribute, in_pieces, make, one_of_each};
 use crate::support::{Seeded, ask, corpus, fixture, oracle, shared, text};
 
-fn verified<D: BlockDevice>(volume: &Volume<D>) -> Report {
+fn verified<D: ReadAt>(volume: &Volume<D>) -> Report {
     volume.verify(Check::Full, &Silent).unwrap()
 }
 
@@ -205,21 +209,23 @@ fn each_planted_fault_is_told_by_its_rule_and_an_unchanged_volume_does_not_grow_
 /// A view of a volume that counts what is read.
 struct Counting<'a>(&'a Memory, AtomicU64);
 
-impl BlockDevice for Counting<'_> {
+impl ReadAt for Counting<'_> {
     fn len(&self) -> u64 {
         self.0.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.1.fetch_add(buf.len() as u64, Ordering::Relaxed);
         self.0.read_at(at, buf)
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
-        disk::check_range(at, buf.len(), self.len())
+impl WriteAt for Counting<'_> {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
+        device::check_range(at, buf.len(), self.len())
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         Ok(())
     }
 }

@@ -6,9 +6,11 @@ use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use coldforge::base::Failure as _;
+use coldforge::base::ReadAt;
+use coldforge::base::WriteAt;
+use coldforge::base::device;
 use coldforge::base::digest::Digest;
 use coldforge::base::time::FileTime;
-use coldforge::disk::{self, BlockDevice};
 use coldforge::ntfs::{Error, File, Security, Volume, WriteStep};
 
 use super::made::{Made, OnFile, SHAPES, Shape, make, noise, one_of_each, walk};
@@ -354,21 +356,23 @@ fn a_folder_of_thousands_of_files_grows_and_shrinks_again() {
 /// A device that counts what is read.
 struct Counted(OnFile, AtomicU64);
 
-impl BlockDevice for Counted {
+impl ReadAt for Counted {
     fn len(&self) -> u64 {
         self.0.len()
     }
 
-    fn read_at(&self, at: u64, buf: &mut [u8]) -> disk::Result<()> {
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         self.1.fetch_add(buf.len() as u64, Ordering::Relaxed);
         self.0.read_at(at, buf)
     }
+}
 
-    fn write_at(&mut self, at: u64, buf: &[u8]) -> disk::Result<()> {
+impl WriteAt for Counted {
+    fn write_at(&mut self, at: u64, buf: &[u8]) -> device::Result<()> {
         self.0.write_at(at, buf)
     }
 
-    fn flush(&mut self) -> disk::Result<()> {
+    fn flush(&mut self) -> device::Result<()> {
         self.0.flush()
     }
 }
