@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkGroup, Criterion, criterion_group, criterion_main, measurement::WallTime};
 
-use coldforge::base::WriteAt as _;
-use coldforge::base::progress::Silent;
-use coldforge::disk::{Format, Image, Overlay, UndoJournal, convert, digest, export, undo, write_in_place};
+use coldforge_base::WriteAt as _;
+use coldforge_base::progress::Silent;
+use coldforge_disk::{Format, Image, Overlay, UndoJournal, convert, digest, export, undo, write_in_place};
 
 const GIB: u64 = 1 << 30;
 

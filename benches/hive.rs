@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 use criterion::measurement::WallTime;
 use criterion::{BatchSize, BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
 
-use coldforge::base::time::FileTime;
-use coldforge::regf::{Error, Hive, Key, Reader};
+use coldforge_base::time::FileTime;
+use coldforge_regf::{Error, Hive, Key, Reader};
 
 const NOW: FileTime = FileTime(134_116_992_000_000_000);
 const LOOKUPS: usize = 200;

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use coldforge::base::progress::Silent;
-use coldforge::base::time::Moment;
-use coldforge::disk::{Image, Overlay, Target};
 use coldforge::pipeline::{Demand, Emission, Harden, harden};
-use coldforge::regf::Hive;
 use coldforge::windows::{Machine, Opening};
+use coldforge_base::progress::Silent;
+use coldforge_base::time::Moment;
+use coldforge_disk::{Image, Overlay, Target};
+use coldforge_regf::Hive;
 
 const NOW: Moment = Moment(1_767_225_600);
 
@@ -31,7 +31,7 @@ fn software(path: &Path) -> Vec<u8> {
 }
 
 fn walk(hive: &Hive) -> (usize, usize) {
-    fn visit(key: &coldforge::regf::Key<'_>, count: &mut (usize, usize)) {
+    fn visit(key: &coldforge_regf::Key<'_>, count: &mut (usize, usize)) {
         count.0 += 1;
         count.1 += key.values().unwrap().count();
         for child in key.subkeys().unwrap() {

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use coldforge::base::progress::Silent;
-use coldforge::base::time::FileTime;
-use coldforge::disk::{Format, Image, Overlay, Window};
-use coldforge::ntfs::Volume;
-use coldforge::ntfs::verify::Check;
-use coldforge::partition::{self, Partition};
+use coldforge_base::progress::Silent;
+use coldforge_base::time::FileTime;
+use coldforge_disk::partition::{self, Partition};
+use coldforge_disk::{Format, Image, Overlay, Window};
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::Check;
 
 fn verify(criterion: &mut Criterion) {
     let Some(path) = std::env::var_os("COLDFORGE_BENCH_VOLUME") else {

@@ -4,33 +4,36 @@
 //! STIG, proves the result, and emits a hardened image with a checksummed audit log. No virtual machine, no root, no mount,
 //! no network.
 //!
-//! # Floors
-//! The crate is a house: each module is a floor and imports only lower ones, siblings never meet, and a test holds it so.
+//! # Rooms
+//! Four crates know disks, volumes and hives, and nothing of a STIG: anybody can use them alone. Above them each module of
+//! this crate is a room that imports only what stands below it; a test holds it so.
 //!
 //! ```text
-//! cli         one verb, one file; the only floor that prints
+//! cli         one verb, one file; the only room that prints
 //! pipeline    the jobs: scan, harden, verify, recipes, and hands-on work on registry and files
 //! report  aws  checklists, results and a page, made of the evidence  |  the files that `aws ec2 import-image` reads
 //! audit       the evidence: records, hash chain, bundle
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`
 //! windows     an installed Windows: which volume, which hives, who it is; reads and changes settings
-//! partition  ntfs  fat  regf  MBR and GPT  |  a volume  |  an EFI system partition  |  a hive, bytes in and bytes out
-//! disk        bytes of a virtual disk: raw, VHD, VHDX, VMDK, window, copy-on-write overlay, export, undo journal, digest
-//! base        checked byte cuts, address newtypes, failures, digests, times, SIDs and descriptors, `.reg` text, progress
+//! formats     `.reg`, Registry.pol, security templates, `audit.csv`, firewall rules, ZIP; text that nobody obeys
+//!
+//! coldforge-ntfs   a volume: read, verify, write         coldforge-regf   a hive: read, verify, edit, replay its logs
+//! coldforge-disk   raw, VHD, VHDX, VMDK, MBR and GPT, window, copy-on-write overlay, export, undo journal, digests
+//! coldforge-base   checked byte cuts, addresses, devices, failures, digests, times, SIDs and descriptors, progress
 //! ```
 //!
 //! # The walk of one rule
 //! `LmCompatibilityLevel = 5`: a row of the [catalog](policy::Catalog) is a [`policy::Rule`]. [`policy::assess`] asks
 //! [`Readings::get`](windows::setting::Readings::get); [`windows::Machine`] turns `HKLM\SYSTEM\CurrentControlSet` into
-//! `ControlSet001` by `Select\Default`, and [`regf::Hive`] finds the value. It is not 5: a finding is open.
+//! `ControlSet001` by `Select\Default`, and [`coldforge_regf::Hive`] finds the value. It is not 5: a finding is open.
 //! [`policy::plan`] makes a step of it, [`policy::apply`] calls `Settings::set`, which edits four bytes of the hive and
 //! returns what was touched. [`windows::Machine::commit`] seals the hive, verifies it, and writes the touched bytes
-//! through [`ntfs::Volume`] into the [`disk::Overlay`]. The machine is opened again through the overlay and assessed
-//! again: the finding must be closed. [`disk::export`] writes the new image; it is opened, assessed, and read by crates
+//! through [`coldforge_ntfs::Volume`] into the [`coldforge_disk::Overlay`]. The machine is opened again through the overlay and assessed
+//! again: the finding must be closed. [`coldforge_disk::export`] writes the new image; it is opened, assessed, and read by crates
 //! that this project did not write. One audit line tells rule, setting, before, after, file, cell and image bytes.
 //!
 //! # One address language
-//! cell -> file offset -> cluster -> volume -> image, each a type of its own ([`base::CellOffset`] and its siblings);
+//! cell -> file offset -> cluster -> volume -> image, each a type of its own ([`coldforge_base::CellOffset`] and its siblings);
 //! the same types stand in errors and in audit lines.
 //!
 //! # Overlay first
@@ -39,8 +42,8 @@
 //!
 //! # Example
 //! ```
-//! use coldforge::base::time::Moment;
-//! use coldforge::disk::{Image, Overlay};
+//! use coldforge_base::time::Moment;
+//! use coldforge_disk::{Image, Overlay};
 //! use coldforge::windows::{Machine, Opening};
 //! use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 //!
@@ -63,14 +66,9 @@
 
 pub mod audit;
 pub mod aws;
-pub mod base;
 pub mod cli;
-pub mod disk;
-pub mod fat;
-pub mod ntfs;
-pub mod partition;
+pub mod formats;
 pub mod pipeline;
 pub mod policy;
-pub mod regf;
 pub mod report;
 pub mod windows;

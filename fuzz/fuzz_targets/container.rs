@@ -4,10 +4,10 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use coldforge::base::crc32c::crc32c;
-use coldforge::base::progress::Silent;
-use coldforge::base::ReadAt as _;
-use coldforge::disk::{Format, Image, convert};
+use coldforge_base::crc32c::crc32c;
+use coldforge_base::progress::Silent;
+use coldforge_base::ReadAt as _;
+use coldforge_disk::{Format, Image, convert};
 
 /// A file in memory where there is such a folder.
 pub struct Scratch {

@@ -2,8 +2,8 @@
 //! would else never get past.
 #![no_main]
 
-use coldforge::base::device::Memory;
-use coldforge::fat::{Entry, Volume};
+use coldforge_base::device::Memory;
+use coldforge::windows::fat::{Entry, Volume};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

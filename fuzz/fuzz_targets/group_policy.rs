@@ -1,11 +1,11 @@
 //! Read the files of group policy, and security descriptors as text. Input: the file; its first byte chooses the kind.
 #![no_main]
 
-use coldforge::base::audit_csv::{AuditCsv, Audited, Subcategory};
-use coldforge::base::descriptor::Descriptor;
-use coldforge::base::registry_pol::{Effect, RegistryPol};
-use coldforge::base::sddl;
-use coldforge::base::security_template::SecurityTemplate;
+use coldforge::formats::audit_csv::{AuditCsv, Audited, Subcategory};
+use coldforge_base::descriptor::Descriptor;
+use coldforge::formats::registry_pol::{Effect, RegistryPol};
+use coldforge_base::sddl;
+use coldforge::formats::security_template::SecurityTemplate;
 use coldforge::windows::local_policy::gpt_ini::GptIni;
 use coldforge::windows::setting::PolicyScope;
 use libfuzzer_sys::fuzz_target;

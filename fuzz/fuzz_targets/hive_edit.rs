@@ -5,8 +5,8 @@
 
 mod guard;
 
-use coldforge::base::time::FileTime;
-use coldforge::regf::{Hive, Severity};
+use coldforge_base::time::FileTime;
+use coldforge_regf::{Hive, Severity};
 use libfuzzer_sys::fuzz_target;
 
 const EDIT_LEN: usize = 8;

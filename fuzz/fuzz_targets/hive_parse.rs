@@ -3,7 +3,7 @@
 
 mod guard;
 
-use coldforge::regf::{Error, Hive};
+use coldforge_regf::{Error, Hive};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

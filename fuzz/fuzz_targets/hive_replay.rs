@@ -5,7 +5,7 @@
 
 mod guard;
 
-use coldforge::regf::{Hive, Log};
+use coldforge_regf::{Hive, Log};
 use libfuzzer_sys::fuzz_target;
 
 const SECTOR_LEN: usize = 512;

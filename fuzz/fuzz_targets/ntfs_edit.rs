@@ -6,10 +6,10 @@
 
 mod marks;
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{Failure as _, Kind};
-use coldforge::base::device::Memory;
-use coldforge::ntfs::{File, Security, Volume};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Failure as _, Kind};
+use coldforge_base::device::Memory;
+use coldforge_ntfs::{File, Security, Volume};
 use libfuzzer_sys::fuzz_target;
 
 const CHANGE_BYTES: usize = 6;

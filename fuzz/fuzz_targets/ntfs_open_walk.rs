@@ -7,9 +7,9 @@ mod marks;
 
 use std::collections::HashSet;
 
-use coldforge::base::FileOffset;
-use coldforge::base::device::Memory;
-use coldforge::ntfs::Volume;
+use coldforge_base::FileOffset;
+use coldforge_base::device::Memory;
+use coldforge_ntfs::Volume;
 use libfuzzer_sys::fuzz_target;
 
 /// The most of a file that is read.

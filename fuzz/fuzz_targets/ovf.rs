@@ -5,7 +5,7 @@ mod container;
 
 use std::sync::LazyLock;
 
-use coldforge::disk::Image;
+use coldforge_disk::Image;
 use container::Scratch;
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,7 @@
 //! Read a partition table. Input: the disk; a GPT header at either sector size gets its checksums.
 #![no_main]
 
-use coldforge::base::device::Memory;
+use coldforge_base::device::Memory;
 use libfuzzer_sys::fuzz_target;
 
 /// CRC-32 as GPT has it: polynomial 0x04C11DB7, reflected.
@@ -29,7 +29,7 @@ fuzz_target!(|input: &[u8]| {
     }
     let size = disk.len() as u64;
     let memory = Memory(disk);
-    if let Ok(table) = coldforge::partition::scan(&memory) {
+    if let Ok(table) = coldforge_disk::partition::scan(&memory) {
         for partition in &table.partitions {
             assert!(partition.start.0.checked_add(partition.length_bytes).is_some_and(|end| end <= size));
         }

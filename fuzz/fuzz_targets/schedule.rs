@@ -1,7 +1,7 @@
 //! Read schedules: what is one can be told, and be written for others or refused. Input: the text.
 #![no_main]
 
-use coldforge::base::time::Moment;
+use coldforge_base::time::Moment;
 use coldforge::pipeline::Schedule;
 use libfuzzer_sys::fuzz_target;
 

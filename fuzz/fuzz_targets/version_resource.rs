@@ -1,7 +1,7 @@
 //! Read the version of an executable file. Input: the file.
 #![no_main]
 
-use coldforge::base::version_resource;
+use coldforge::formats::version_resource;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

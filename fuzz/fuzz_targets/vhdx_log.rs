@@ -6,7 +6,7 @@ mod container;
 use std::os::unix::fs::FileExt as _;
 use std::sync::LazyLock;
 
-use coldforge::disk::Format;
+use coldforge_disk::Format;
 use container::{Scratch, seal, survey};
 use libfuzzer_sys::fuzz_target;
 

@@ -5,7 +5,7 @@ mod container;
 
 use std::sync::LazyLock;
 
-use coldforge::disk::Format;
+use coldforge_disk::Format;
 use container::{Scratch, survey};
 use libfuzzer_sys::fuzz_target;
 

@@ -1,7 +1,8 @@
 //! Read a benchmark, alone or in an archive, and make a catalog of it. Input: the file.
 #![no_main]
 
-use coldforge::base::{Failure as _, zip};
+use coldforge_base::Failure as _;
+use coldforge::formats::zip;
 use coldforge::policy::xccdf::{self, Imported};
 use libfuzzer_sys::fuzz_target;
 

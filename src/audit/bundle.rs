@@ -13,12 +13,12 @@ use sha2::{Digest as _, Sha256};
 use super::record::LinearChecksum;
 use super::signature::{PublicKey, SecretKey, Signature};
 use super::{Error, Result};
-use crate::base::digest::Digest;
-use crate::base::fs;
-use crate::base::interrupt::{self, Whole};
-use crate::base::json;
-use crate::base::temporary::Folder;
-use crate::base::time::Moment;
+use crate::formats::json;
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_base::interrupt::{self, Whole};
+use coldforge_base::temporary::Folder;
+use coldforge_base::time::Moment;
 
 const SCHEMA: &str = "coldforge/manifest/1";
 /// The list of files with digests and lengths.

@@ -5,8 +5,8 @@ use std::fmt;
 use serde::Serialize;
 
 use super::record::Record;
-use crate::base::digest::Digest;
-use crate::base::json;
+use crate::formats::json;
+use coldforge_base::digest::Digest;
 
 /// What stands between a line's content and its hash.
 const HASH_MARK: &str = ",\"hash\":\"";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use thiserror::Error;
 
 use super::signature::KeyFault;
-use crate::base::{Failure, Kind, fs};
+use coldforge_base::{Failure, Kind, fs};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::digest::Digest;
-use crate::base::time::Moment;
-use crate::base::{CellOffset, Extent};
 use crate::policy::{Held, Summary};
 use crate::windows::setting::{Content, Identity, Setting, Value};
+use coldforge_base::digest::Digest;
+use coldforge_base::time::Moment;
+use coldforge_base::{CellOffset, Extent};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
 #[derive(Debug, Deserialize, Serialize)]

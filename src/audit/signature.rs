@@ -10,9 +10,9 @@ use blake2::{Blake2b256, Blake2b512, Digest as _};
 use ed25519_dalek::{Signature as Ed25519, Signer as _, SigningKey, VerifyingKey};
 
 use super::{Error, Result};
-use crate::base::digest::{base64, from_base64};
-use crate::base::read;
-use crate::base::time::Moment;
+use coldforge_base::digest::{base64, from_base64};
+use coldforge_base::read;
+use coldforge_base::time::Moment;
 
 /// What stands before the first comment.
 const COMMENT: &str = "untrusted comment: ";

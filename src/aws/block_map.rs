@@ -14,9 +14,9 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 
 use super::Import;
-use crate::base::Extent;
-use crate::base::digest::{Digest, base64};
-use crate::disk::EBS_BLOCK_BYTES;
+use coldforge_base::Extent;
+use coldforge_base::digest::{Digest, base64};
+use coldforge_disk::EBS_BLOCK_BYTES;
 
 const GIB: u64 = 1 << 30;
 

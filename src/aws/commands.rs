@@ -6,7 +6,7 @@ use super::import_image::ROOT_DEVICE;
 use super::options::Key;
 use super::policies::statements;
 use super::{Import, NO_BUCKET};
-use crate::base::digest::Digest;
+use coldforge_base::digest::Digest;
 
 /// Puts a text between single quotes, so that a shell takes it as it is.
 fn quoted(text: &str) -> String {

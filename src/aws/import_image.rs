@@ -6,11 +6,11 @@
 use serde_json::{Value, json};
 
 use super::Options;
-use crate::base::Extent;
-use crate::base::digest::Digest;
-use crate::disk::{self, Format};
 use crate::windows::BootMode;
 use crate::windows::setting::Identity;
+use coldforge_base::Extent;
+use coldforge_base::digest::Digest;
+use coldforge_disk::{self as disk, Format};
 
 /// What stands for a snapshot until there is one.
 pub(super) const NO_SNAPSHOT: &str = "snap-00000000000000000";

@@ -18,7 +18,7 @@ pub use options::{BadOption, NO_BUCKET, Options};
 pub use policies::{role_policy, trust_policy};
 pub use readme::readme;
 
-use crate::base::json;
+use crate::formats::json;
 
 /// The path of the options, which the other files are made of.
 pub const OPTIONS: &str = "aws/options.json";

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::preflight::Route;
-use crate::base::{Failure, Kind};
+use coldforge_base::{Failure, Kind};
 
 /// The bucket that stands in the files until somebody names one.
 pub const NO_BUCKET: &str = "YOUR-BUCKET";

@@ -2,7 +2,7 @@
 
 use super::preflight::{Report, Route, Verdict};
 use super::{Import, NO_BUCKET};
-use crate::base::markdown::{escaped, with_code};
+use crate::formats::markdown::{escaped, with_code};
 
 /// Returns the text.
 pub fn readme(import: &Import<'_>, report: &Report) -> String {

@@ -10,8 +10,8 @@ use super::options::{self, Parent};
 use super::ui::Ui;
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
-use crate::base::progress::Progress as _;
-use crate::base::{Failure, FileOffset, Kind, fs};
+use coldforge_base::progress::Progress as _;
+use coldforge_base::{Failure, FileOffset, Kind, fs};
 
 /// Print the content of a file of the Windows volume
 ///

@@ -7,10 +7,10 @@ use super::options::Parent;
 use super::ui::Ui;
 use super::volume::{self, Error, Place};
 use super::{Result, Verdict, boxed};
-use crate::base::progress::Progress as _;
-use crate::base::{Failure as _, Kind};
-use crate::ntfs::verify::{Check, Finding, Report, Severity};
-use crate::partition::Partition;
+use coldforge_base::progress::Progress as _;
+use coldforge_base::{Failure as _, Kind};
+use coldforge_disk::partition::Partition;
+use coldforge_ntfs::verify::{Check, Finding, Report, Severity};
 
 /// Check the NTFS volumes of an image: every record, name, index, cluster and descriptor against all others
 ///

@@ -8,9 +8,9 @@ use serde_json::json;
 
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::fs;
 use crate::pipeline::component::{Component, Scripts};
 use crate::pipeline::{Demand, Error};
+use coldforge_base::fs;
 
 /// A document of a component is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;

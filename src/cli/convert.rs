@@ -8,9 +8,8 @@ use serde_json::json;
 use super::options::{self, Parent, Source};
 use super::ui::{Ui, bytes, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::ReadAt as _;
-use crate::base::{Failure, Kind};
-use crate::disk::{self, Format};
+use coldforge_base::{Failure, Kind, ReadAt as _};
+use coldforge_disk::{self as disk, Format};
 
 /// Write the disk of an image as a new image of another container
 ///

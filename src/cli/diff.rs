@@ -8,8 +8,8 @@ use serde_json::json;
 use super::options::warn_unsettled;
 use super::ui::{Ui, bytes, columns};
 use super::{Result, Verdict, boxed};
-use crate::base::ReadAt as _;
-use crate::disk::{self, Image};
+use coldforge_base::ReadAt as _;
+use coldforge_disk::{self as disk, Image};
 
 /// Lines of text that are printed; JSON has all of them.
 const LINES_MAX: usize = 1_000;

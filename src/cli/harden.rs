@@ -14,12 +14,12 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::aws;
 use crate::aws::preflight::Route;
-use crate::base::shell;
-use crate::disk::{Format, Target};
+use crate::formats::shell;
 use crate::pipeline::component::{StepStatus, StepTold};
 use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
 use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
+use coldforge_disk::{Format, Target};
 
 /// Apply a STIG to an image and write a bundle: hardened image, audit log, import files
 ///

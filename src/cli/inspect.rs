@@ -6,12 +6,11 @@ use serde_json::{Value, json};
 use super::options::{Parent, Source};
 use super::ui::{Ui, bytes, columns, plain};
 use super::{Result, Verdict, boxed, scan};
-use crate::base::ReadAt as _;
-use crate::base::{Failure, Refusal};
 use crate::pipeline;
 use crate::policy::Catalog;
 use crate::windows::setting::Readings as _;
 use crate::windows::{Depth, Machine, Opening, Site, Survey};
+use coldforge_base::{Failure, ReadAt as _, Refusal};
 
 /// Show what an image holds: container, partitions, Windows, hives, and what would stand against editing it
 ///

@@ -7,8 +7,8 @@ use super::options::{LAST_MOMENT, Parent};
 use super::ui::{Ui, columns, plain};
 use super::volume::{self, Opened, Place};
 use super::{Result, Verdict, boxed};
-use crate::base::descriptor::Descriptor;
-use crate::ntfs::File;
+use coldforge_base::descriptor::Descriptor;
+use coldforge_ntfs::File;
 
 /// List a folder of the Windows volume, or show one file
 ///

@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::base::{Failure, Kind};
+use coldforge_base::{Failure, Kind};
 use ui::Ui;
 
 /// Harden Windows disk images without booting them

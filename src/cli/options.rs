@@ -10,14 +10,14 @@ use thiserror::Error;
 use super::ui::{Ui, plain};
 use super::{Result, boxed};
 use crate::audit;
-use crate::base::time::Moment;
-use crate::base::{Failure, Kind, fs};
-use crate::disk::{self, Format, Image};
 use crate::pipeline::Demand;
 use crate::policy::source;
 use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
 use crate::report::Results;
 use crate::windows::certificates::input;
+use coldforge_base::time::Moment;
+use coldforge_base::{Failure, Kind, fs};
+use coldforge_disk::{self as disk, Format, Image};
 
 /// A values file is small text.
 const VALUES_LIMIT_BYTES: u64 = 1 << 20;
@@ -68,7 +68,7 @@ pub(super) fn warn_unsettled(image: &Path, ui: &Ui) {
 }
 
 pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
-    text.parse().map_err(|unknown: crate::disk::UnknownFormat| unknown.to_string())
+    text.parse().map_err(|unknown: coldforge_disk::UnknownFormat| unknown.to_string())
 }
 
 /// What is demanded of the machine.

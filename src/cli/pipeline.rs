@@ -10,9 +10,9 @@ use super::options;
 use super::recipe::{Share, tell};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::{Failure as _, Kind, confined, fs};
 use crate::pipeline::recipe::{self, Heading, Options, Recipe};
 use crate::pipeline::{self, Broken, Ci, History, Pipelines, Retention, Run};
+use coldforge_base::{Failure as _, Kind, confined, fs};
 
 /// A unit is a few lines.
 const UNIT_LIMIT_BYTES: u64 = 64 << 10;

@@ -9,8 +9,8 @@ use super::options::{Parent, Source, warn_unsettled};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::aws::preflight::{self, Report, Route};
-use crate::base::progress::Progress as _;
 use crate::pipeline;
+use coldforge_base::progress::Progress as _;
 
 /// Tell from the image alone whether AWS would take it, whether it would start there, and whether anybody could log on
 ///

@@ -9,9 +9,9 @@ use super::options;
 use super::ui::{Ui, plain};
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
-use crate::base::fs;
-use crate::disk::Image;
 use crate::pipeline::{self, FileStep, Output};
+use coldforge_base::fs;
+use coldforge_disk::Image;
 
 /// Content is held in memory, twice while it is written.
 const CONTENT_LIMIT_BYTES: u64 = 2 << 30;

@@ -9,9 +9,9 @@ use serde_json::{Value as Json, json};
 use super::options;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::{Failure as _, Kind, fs};
 use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
 use crate::pipeline::{notify, shell_word};
+use coldforge_base::{Failure as _, Kind, fs};
 
 /// Begin, judge and review recipes: which images are hardened how, tested and released
 #[derive(Args, Debug)]

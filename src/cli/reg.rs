@@ -9,8 +9,8 @@ use clap::{Args, Subcommand};
 
 use super::ui::Ui;
 use super::{Result, Verdict};
-use crate::disk::Format;
-use crate::regf::Accept;
+use coldforge_disk::Format;
+use coldforge_regf::Accept;
 
 /// Read and edit a hive file, or the registry inside an image
 ///

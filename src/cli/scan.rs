@@ -7,10 +7,10 @@ use clap::Args;
 use super::options::{self, Parent, Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::base::progress::Progress as _;
 use crate::pipeline::{self, Document};
 use crate::policy::{Assessment, Finding, Held, Severity, Status, Summary};
 use crate::windows::setting::{Identity, Value};
+use coldforge_base::progress::Progress as _;
 
 /// Assess an image against a STIG, changing nothing
 ///

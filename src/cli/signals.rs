@@ -4,7 +4,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use super::ui::plain;
-use crate::base::interrupt;
+use coldforge_base::interrupt;
 
 /// Waits for a signal to stop, on a thread of its own. A run that is writing into an image is brought to its end first, and
 /// what stands for good is said.

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{Result, boxed};
 use crate::audit::{PublicKey, SecretKey};
-use crate::base::{Failure, Kind, fs};
+use coldforge_base::{Failure, Kind, fs};
 
 /// The variable that holds a secret key's password.
 const PASSWORD: &str = "COLDFORGE_SIGN_PASSWORD";

@@ -9,9 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 use thiserror::Error;
 
-use crate::base::json::{self, is_obeyed};
-use crate::base::progress::Progress;
-use crate::base::{Failure, Kind};
+use crate::formats::json::{self, is_obeyed};
+use coldforge_base::progress::Progress;
+use coldforge_base::{Failure, Kind};
 
 /// Work that is done sooner shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);

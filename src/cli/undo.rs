@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::ui::{Ui, bytes};
 use super::{Result, Verdict, boxed};
-use crate::base::Extent;
-use crate::disk::{self, Pending};
+use coldforge_base::Extent;
+use coldforge_disk::{self as disk, Pending};
 
 /// Take back what a run wrote into an image: from the undo journal beside it
 ///

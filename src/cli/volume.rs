@@ -5,11 +5,10 @@ use thiserror::Error;
 
 use super::options::Source;
 use super::{Result, boxed};
-use crate::base::ReadAt;
-use crate::base::{Failure, Kind, Refusal};
-use crate::disk::{Image, Window};
-use crate::ntfs::{self, File, Volume};
-use crate::partition::{self, Partition, Signature};
+use coldforge_base::{Failure, Kind, ReadAt, Refusal};
+use coldforge_disk::partition::{self, Partition, Signature};
+use coldforge_disk::{Image, Window};
+use coldforge_ntfs::{self as ntfs, File, Volume};
 
 /// The image, and a partition of it.
 #[derive(Args, Debug)]

@@ -9,7 +9,7 @@ use std::str::FromStr;
 
 use super::folder::{Broken, PipelineFault};
 use super::recipe::Heading;
-use crate::base::json::is_obeyed;
+use crate::formats::json::is_obeyed;
 
 /// A CI system.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

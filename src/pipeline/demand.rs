@@ -9,19 +9,19 @@ use super::component::{Component, Desk, Fault, Flaw, Position, Scripts, StepTold
 use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
-use crate::base::ReadAt;
-use crate::base::time::Moment;
-use crate::base::{digest, zip};
-use crate::disk::Format;
+use crate::formats::zip;
 use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
     self, Assessment, Benchmark, Catalog, Check, FirstBoot, Held, HoldBack, HoldBackChoice, Level, LocalGpo, Plan,
     Remedy, Requirement, RoleChoice, Selection, Step, Values, Waivers,
 };
-use crate::regf::Accept;
 use crate::windows::certificates::Certificate;
 use crate::windows::setting::{self, Identity, Readings, Setting};
 use crate::windows::{Evidence, Opening, VolumeCheck};
+use coldforge_base::time::Moment;
+use coldforge_base::{ReadAt, digest};
+use coldforge_disk::Format;
+use coldforge_regf::Accept;
 
 /// Where a bundle holds the user's own benchmark file: as XML, or in a zip.
 pub(super) const BENCHMARKS: [&str; 2] = ["policy/benchmark.xml", "policy/benchmark.zip"];

@@ -8,10 +8,13 @@ use super::component::{Fault, Flaw};
 use super::folder::PipelineFault;
 use super::recipe;
 use crate::aws::preflight::{Route, UnknownFix};
-use crate::base::device;
-use crate::base::{Failure, Kind, confined, fs, reg_file};
+use crate::formats::reg_file;
 use crate::report::{Format, Unreadable};
-use crate::{audit, disk, ntfs, policy, regf, windows};
+use crate::{audit, policy, windows};
+use coldforge_base::{Failure, Kind, confined, device, fs};
+use coldforge_disk as disk;
+use coldforge_ntfs as ntfs;
+use coldforge_regf as regf;
 
 /// A failure of a job.
 #[derive(Debug, Error)]

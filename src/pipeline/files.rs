@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 
 use super::output::{Edited, Output};
 use super::{Error, Result};
-use crate::base::progress::Progress;
-use crate::base::time::FileTime;
-use crate::base::{Extent, Failure as _, Kind, inherit};
-use crate::base::{ReadAt, WriteAt};
-use crate::disk::{Format, Image, Overlay, Window};
-use crate::ntfs::verify::Check;
-use crate::ntfs::{self, Changes, File, Security, Volume, is_shadow_store};
-use crate::partition::Partition;
 use crate::windows;
+use coldforge_base::progress::Progress;
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, Failure as _, Kind, ReadAt, WriteAt, inherit};
+use coldforge_disk::partition::Partition;
+use coldforge_disk::{Format, Image, Overlay, Window};
+use coldforge_ntfs::verify::Check;
+use coldforge_ntfs::{self as ntfs, Changes, File, Security, Volume, is_shadow_store};
 
 /// One change of a volume; paths have backslashes and begin with one.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::Result;
 use super::recipe::Heading;
-use crate::base::{Failure, Kind, fs};
+use coldforge_base::{Failure, Kind, fs};
 
 /// A folder of pipelines has no more recipes: each is read at once.
 const MOST_RECIPES: usize = 1000;

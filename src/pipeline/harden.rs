@@ -21,17 +21,16 @@ use crate::audit::{
 };
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
-use crate::base::Extent;
-use crate::base::ReadAt;
-use crate::base::digest::Digest;
-use crate::base::interrupt::Whole;
-use crate::base::progress::{Progress, Silent};
-use crate::base::time::Moment;
-use crate::disk::{self, Blocks, Format, Image, Overlay, Target, UndoJournal};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::report::Results;
 use crate::windows::setting::{Identity, Readings, Setting};
 use crate::windows::{self, BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
+use coldforge_base::digest::Digest;
+use coldforge_base::interrupt::Whole;
+use coldforge_base::progress::{Progress, Silent};
+use coldforge_base::time::Moment;
+use coldforge_base::{Extent, ReadAt};
+use coldforge_disk::{self as disk, Blocks, Format, Image, Overlay, Target, UndoJournal};
 
 /// A hardening job.
 #[derive(Clone, Debug)]
@@ -654,7 +653,7 @@ fn milliseconds(time: Duration) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::WriteAt as _;
+    use coldforge_base::WriteAt as _;
 
     fn fixture() -> Image {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/ws2022.vhd");

@@ -13,8 +13,8 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::recipe::{Recipe, Summary};
-use crate::base::time::Moment;
-use crate::base::{Failure, Kind, fs};
+use coldforge_base::time::Moment;
+use coldforge_base::{Failure, Kind, fs};
 
 /// The version of the tables.
 const VERSION: i64 = 1;

@@ -17,8 +17,9 @@ use serde_json::{Value as Json, json};
 
 use super::recipe::sentence;
 use super::webhook;
-use crate::base::confined::{self, Folder};
-use crate::base::{interrupt, json as text};
+use crate::formats::json as text;
+use coldforge_base::confined::{self, Folder};
+use coldforge_base::interrupt;
 
 /// A command that takes longer is ended.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
-use crate::base::interrupt::Whole;
-use crate::base::progress::{Progress, Silent};
-use crate::base::{Extent, ImageOffset};
-use crate::disk::{self, Format, Image, Mark, Overlay, Target, UndoJournal, Window};
-use crate::ntfs::{Volume, WriteStep};
 use crate::windows;
+use coldforge_base::interrupt::Whole;
+use coldforge_base::progress::{Progress, Silent};
+use coldforge_base::{Extent, ImageOffset};
+use coldforge_disk::{self as disk, Format, Image, Mark, Overlay, Target, UndoJournal, Window};
+use coldforge_ntfs::{Volume, WriteStep};
 
 /// Where the result of hands-on work goes.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -4,9 +4,9 @@ use std::path::Path;
 
 use super::Result;
 use crate::aws::preflight::{Container, Facts, Report, Route};
-use crate::base::{Failure as _, Kind};
-use crate::disk::{Format, Image};
 use crate::windows::Evidence;
+use coldforge_base::{Failure as _, Kind};
+use coldforge_disk::{Format, Image};
 
 /// Checks the image at `path`. What stands against reading it is a part of the answer: a container that cannot be opened
 /// fails the check that is about it, and leaves the others unknown.

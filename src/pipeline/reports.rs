@@ -8,10 +8,10 @@ use super::demand::{BENCHMARKS, policies_of};
 use super::{Error, Result};
 use crate::audit::{self, Bundle, Staging};
 use crate::aws;
-use crate::base::digest::Digest;
-use crate::base::fs;
 use crate::policy::Catalog;
 use crate::report::{Evidence, Format, Results};
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
 
 /// The assessment document of a bundle.
 pub(super) const ASSESSMENT: &str = "reports/assessment.json";

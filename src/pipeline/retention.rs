@@ -12,10 +12,10 @@ use super::history::{History, HistoryError, Place, absolute, is_below};
 use super::recipe::{Heading, added_to, sentence, sums_of};
 use super::{Given, verify};
 use crate::audit::{Bundle, Holds, digest_file};
-use crate::base::digest::Digest;
-use crate::base::fs;
-use crate::base::progress::Silent;
-use crate::base::time::Moment;
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_base::progress::Silent;
+use coldforge_base::time::Moment;
 
 /// A list of sums is small.
 const LIST_LIMIT_BYTES: u64 = 16 << 20;
@@ -210,7 +210,7 @@ fn take(aside: &Path) -> Result<(), String> {
     let names = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name);
     for name in names.chain(["SHA256SUMS.minisig", SUMS]) {
         // The list was verified; all the same nothing outside is touched.
-        if crate::base::confined::parts(Path::new(name)).is_none() {
+        if coldforge_base::confined::parts(Path::new(name)).is_none() {
             continue;
         }
         let file = aside.join(name);

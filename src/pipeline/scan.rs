@@ -6,12 +6,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::{Demand, Result, scope};
-use crate::base::json;
-use crate::base::time::Moment;
-use crate::disk::Image;
+use crate::formats::json;
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{Machine, Opening, View, VolumeCheck};
+use coldforge_base::time::Moment;
+use coldforge_disk::Image;
 
 /// What a scan found.
 #[derive(Debug)]

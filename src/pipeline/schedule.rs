@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use croner::Cron;
 use croner::parser::CronParser;
 
-use crate::base::time::Moment;
+use coldforge_base::time::Moment;
 
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 const MONTHS: [&str; 12] = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];

@@ -15,16 +15,15 @@ use super::{Demand, Document, Emission, Error, Result, reports, scope};
 use crate::audit::{self, Bundle, Holds, Line, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
-use crate::base::ReadAt as _;
-use crate::base::digest::Digest;
-use crate::base::offset::normalize;
-use crate::base::progress::{Progress, Silent};
-use crate::base::time::Moment;
-use crate::base::{Extent, fs};
-use crate::disk::{self, Blocks, Format, Image, Overlay};
 use crate::policy::Assessment;
 use crate::windows::setting::{Readings as _, Setting, Value};
 use crate::windows::{BootMode, Evidence, Machine};
+use coldforge_base::digest::Digest;
+use coldforge_base::offset::normalize;
+use coldforge_base::progress::{Progress, Silent};
+use coldforge_base::time::Moment;
+use coldforge_base::{Extent, ReadAt as _, fs};
+use coldforge_disk::{self as disk, Blocks, Format, Image, Overlay};
 
 /// A log is text, a few hundred bytes a change; a stranger's must not fill our memory.
 const LOG_LIMIT_BYTES: u64 = 256 << 20;

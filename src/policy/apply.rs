@@ -47,8 +47,8 @@ mod tests {
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;
-    use crate::base::Failure as _;
     use crate::windows::setting::{Data, Entry, Form, Found, Identity, Readings, SettingError, ValueType};
+    use coldforge_base::Failure as _;
 
     /// The rules of the registry: for them every value that is wrong can be told.
     static REGISTRY: LazyLock<Catalog> = LazyLock::new(|| {
@@ -177,7 +177,7 @@ mod tests {
         machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET001\\CONTROL\\SESSION MANAGER".into());
         let error = apply(&plan, &mut machine).unwrap_err();
         assert_eq!(error.to_string(), "the step for WN22-SO-000370 failed");
-        assert_eq!((error.code(), error.kind()), (Some("E-PAPER"), crate::base::Kind::Corrupt));
+        assert_eq!((error.code(), error.kind()), (Some("E-PAPER"), coldforge_base::Kind::Corrupt));
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.starts_with("cannot change HKLM\\SYSTEM\\ControlSet001\\Control\\Session Manager!"), "{cause}");
     }

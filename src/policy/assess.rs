@@ -15,8 +15,8 @@ use super::require::{Requirement, Shortfall};
 use super::rule::{Check, Gate, Remedy, Rule};
 use super::selection::Selection;
 use super::values::{Demand, Values};
-use crate::base::sid::Sid;
 use crate::windows::setting::{Identity, Readings, Role, Setting, SettingError, Value};
+use coldforge_base::sid::Sid;
 
 /// Assesses the selected rules of a catalog on a machine.
 ///

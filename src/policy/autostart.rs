@@ -5,7 +5,7 @@
 //! programs, an empty text or a zero starts nothing. What is known here follows Microsoft's documentation and what
 //! Sysinternals Autoruns lists.
 
-use crate::base::pattern;
+use crate::formats::pattern;
 use crate::windows::setting::{Setting, Value};
 
 /// Files by their path on the Windows volume in upper case: `*` stands for any part of one name, `**` for any names.

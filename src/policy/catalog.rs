@@ -11,8 +11,8 @@ use super::finding::Benchmark;
 use super::nearest::nearest;
 use super::rule::Rule;
 use super::xccdf;
-use crate::base::digest::Digest;
 use crate::windows::setting::{Identity, Role};
+use coldforge_base::digest::Digest;
 
 /// A benchmark.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -246,7 +246,7 @@ mod tests {
     use super::super::paper;
     use super::super::rule::{RuleKind, Severity};
     use super::*;
-    use crate::base::Failure as _;
+    use coldforge_base::Failure as _;
 
     #[test]
     fn the_counts_are_those_of_the_benchmark() {

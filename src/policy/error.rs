@@ -2,8 +2,8 @@
 
 use thiserror::Error;
 
-use crate::base::{Failure, Kind};
 use crate::windows::setting::{Setting, SettingError};
+use coldforge_base::{Failure, Kind};
 
 /// A failure of this floor.
 #[derive(Debug, Error)]

@@ -8,9 +8,9 @@ use super::catalog::Catalog;
 use super::require::Requirement;
 use super::rule::{ImportRisk, RuleKind, Severity};
 use super::waivers::{Waiver, Waivers};
-use crate::base::CellOffset;
-use crate::base::digest::Digest;
 use crate::windows::setting::{Form, Role, Setting, Value};
+use coldforge_base::CellOffset;
+use coldforge_base::digest::Digest;
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]

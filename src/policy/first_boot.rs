@@ -17,11 +17,11 @@ use super::error::Error;
 use super::finding::{Assessment, Status};
 use super::plan::{Held, Plan, Step, folded};
 use super::selection::UnknownWord;
-use crate::base::audit_csv::Subcategory;
-use crate::base::sid::Sid;
+use crate::formats::audit_csv::Subcategory;
 use crate::windows::setting::{
     AccountPolicyField, AccountProperty, AuditFlags, Readings, SecurityOption, Setting, SetupState, Value,
 };
+use coldforge_base::sid::Sid;
 
 /// What Windows runs when setup has ended, as SYSTEM and once.
 pub const SETUP_COMPLETE: &str = r"Windows\Setup\Scripts\SetupComplete.cmd";
@@ -325,7 +325,7 @@ fn account(rid: u32, property: AccountProperty, to: &Value) -> Option<(&'static 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::security_template::SecurityTemplate;
+    use crate::formats::security_template::SecurityTemplate;
 
     fn script(settings: &[(Setting, Option<Value>)]) -> Script {
         let mut script = Script::default();

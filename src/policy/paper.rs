@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::base::{CellOffset, Failure, Kind};
 use crate::windows::setting::{
     Change, Data, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
 };
+use coldforge_base::{CellOffset, Failure, Kind};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 

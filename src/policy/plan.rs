@@ -286,9 +286,9 @@ mod tests {
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;
-    use crate::base::Failure as _;
-    use crate::base::sid::Sid;
     use crate::windows::setting::{AccountProperty, AuditFlags};
+    use coldforge_base::Failure as _;
+    use coldforge_base::sid::Sid;
 
     fn assessed(catalog: &Catalog, machine: &Paper) -> Assessment {
         assess(catalog, &Selection::default(), &Values::default(), machine)

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::sid::Sid;
 use crate::windows::setting::Identity;
+use coldforge_base::sid::Sid;
 
 /// A user or group.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]

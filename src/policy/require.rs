@@ -16,11 +16,11 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use super::principal::Principal;
-use crate::base::access::{self, Comparison, Excess};
-use crate::base::descriptor::Descriptor;
-use crate::base::sid::Sid;
-use crate::base::{sddl, utf16};
 use crate::windows::setting::{AuditFlags, Form, Identity, Value, ValueType};
+use coldforge_base::access::{self, Comparison, Excess};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::sid::Sid;
+use coldforge_base::{sddl, utf16};
 
 /// A number or a text, as catalogs and values files write it.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use super::finding::{Assessment, Finding, Status};
 use super::rule::Severity;
-use crate::base::{Failure, Kind};
+use coldforge_base::{Failure, Kind};
 
 /// How many rules may have which status.
 #[derive(Clone, Debug, PartialEq)]

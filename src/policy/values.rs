@@ -123,8 +123,8 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::base::Failure as _;
     use crate::windows::setting::Value;
+    use coldforge_base::Failure as _;
 
     fn read(values: &str) -> Result<Values, Error> {
         Values::parse(&format!("schema = \"coldforge/values/1\"\n[values]\n{values}\n"), Catalog::ws2022())

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use super::catalog::Catalog;
 use super::error::{Error, WaiverFault};
-use crate::base::time::Moment;
+use coldforge_base::time::Moment;
 
 const SCHEMA: &str = "coldforge/waivers/1";
 const DOCUMENT: &str = "waivers file";
@@ -145,7 +145,7 @@ mod tests {
     use std::error::Error as _;
 
     use super::*;
-    use crate::base::Failure as _;
+    use coldforge_base::Failure as _;
 
     fn moment(text: &str) -> Moment {
         Moment::parse(text).unwrap()

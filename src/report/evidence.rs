@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 
 use super::text::{line, plain, uuid};
 use crate::audit;
-use crate::base::digest::Digest;
 pub use crate::policy::Status;
 use crate::policy::{Benchmark, Catalog, Official, Severity, Waiver};
 use crate::windows::setting::Setting;
+use coldforge_base::digest::Digest;
 
 /// Everything that a report tells.
 #[derive(Clone, Debug)]

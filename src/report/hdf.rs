@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::controls::controls;
 use super::evidence::{Evidence, Finding, Status};
 use super::text::{line, plain};
-use crate::base::digest::Digest;
 use crate::policy::Severity;
+use coldforge_base::digest::Digest;
 
 /// Returns the document.
 pub(super) fn document(evidence: &Evidence) -> Value {

@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use super::Format;
 use super::evidence::{Evidence, Finding, Image, Preflight, PreflightCheck, Run, Status};
 use super::text::plain;
-use crate::base::digest::{Digest, base64};
 use crate::policy::Severity;
+use coldforge_base::digest::{Digest, base64};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");

@@ -2,7 +2,7 @@
 
 use super::evidence::{Evidence, Finding, PreflightCheck, Status};
 use super::text::line;
-use crate::base::markdown::{escaped, with_code};
+use crate::formats::markdown::{escaped, with_code};
 use crate::policy::Severity;
 
 /// Returns the summary.

@@ -23,7 +23,7 @@ mod xml;
 use std::fmt;
 use std::str::FromStr;
 
-use crate::base::json;
+use crate::formats::json;
 
 pub use evidence::{Change, Evidence, Finding, Held, Status, Unreadable};
 

@@ -2,8 +2,8 @@
 
 use sha1::{Digest as _, Sha1};
 
-use crate::base::digest;
-use crate::base::json::is_obeyed;
+use crate::formats::json::is_obeyed;
+use coldforge_base::digest;
 
 /// The longest text of an image that a report shows, in characters; the audit log holds it whole.
 const LONGEST_CHARS: usize = 4000;

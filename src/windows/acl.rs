@@ -3,10 +3,10 @@
 
 use super::setting::Value;
 use super::{Error, Result};
-use crate::base::descriptor::{Descriptor, List};
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, sddl};
-use crate::regf::{Edit, Hive, Lookup};
+use coldforge_base::descriptor::{Descriptor, List};
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, sddl};
+use coldforge_regf::{Edit, Hive, Lookup};
 
 /// The control bits that belong to the list of what is granted (present, protected, inherited automatically), and to
 /// that of what is audited.

@@ -4,8 +4,8 @@
 //! system partition ([`super::STORE`]), on the others in `\Boot\BCD` of the active one. Only looked at: a wrong byte here
 //! does not boot.
 
-use crate::base::{read, utf16};
-use crate::regf::{self, Lookup};
+use coldforge_base::{read, utf16};
+use coldforge_regf::{self as regf, Lookup};
 
 /// The boot manager's object.
 const MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";

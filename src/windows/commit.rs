@@ -8,15 +8,14 @@ use rayon::prelude::*;
 use super::files::Staged;
 use super::hives::{self, HiveFile};
 use super::{Error, Result};
-use crate::base::digest::Digest;
-use crate::base::offset::normalize;
-use crate::base::progress::Silent;
-use crate::base::time::FileTime;
-use crate::base::{Extent, FileOffset, ImageOffset, read};
-use crate::base::{ReadAt, WriteAt};
-use crate::disk::Window;
-use crate::ntfs::verify::{Check, Report};
-use crate::ntfs::{self, Changes, Volume, WriteStep};
+use coldforge_base::digest::Digest;
+use coldforge_base::offset::normalize;
+use coldforge_base::progress::Silent;
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, FileOffset, ImageOffset, ReadAt, WriteAt, read};
+use coldforge_disk::Window;
+use coldforge_ntfs::verify::{Check, Report};
+use coldforge_ntfs::{self as ntfs, Changes, Volume, WriteStep};
 
 /// A file of the volume whose content was replaced.
 #[derive(Clone, Debug, Eq, PartialEq)]

@@ -5,11 +5,13 @@ use thiserror::Error;
 use super::Unusable;
 use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
-use crate::base::descriptor::Malformed;
-use crate::base::device;
-use crate::base::sddl;
-use crate::base::{CellOffset, Failure, Kind, Refusal};
-use crate::{disk, fat, ntfs, partition, regf};
+use crate::windows::fat;
+use coldforge_base::descriptor::Malformed;
+use coldforge_base::{CellOffset, Failure, Kind, Refusal, device, sddl};
+use coldforge_disk as disk;
+use coldforge_disk::partition;
+use coldforge_ntfs as ntfs;
+use coldforge_regf as regf;
 
 /// A failure of this floor.
 #[derive(Debug, Error)]

@@ -4,12 +4,11 @@ use std::fmt;
 
 use super::boot::BootStore;
 use super::{Error, Result};
-use crate::base::ReadAt;
-use crate::base::read;
-use crate::disk::Window;
-use crate::fat::{self, Volume};
-use crate::partition::Partition;
-use crate::regf;
+use crate::windows::fat::{self, Volume};
+use coldforge_base::{ReadAt, read};
+use coldforge_disk::Window;
+use coldforge_disk::partition::Partition;
+use coldforge_regf as regf;
 
 /// Windows's boot manager, which an entry in the firmware's memory names.
 pub const BOOT_MANAGER: &str = r"\EFI\Microsoft\Boot\bootmgfw.efi";

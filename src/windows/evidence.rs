@@ -18,13 +18,12 @@ use super::security::user_rights;
 use super::setting::{Data, Identity, SetupState, ValueType};
 use super::setup_state;
 use super::{Error, Result};
-use crate::base::ReadAt;
-use crate::base::sid::Sid;
-use crate::base::{FileOffset, Refusal};
-use crate::disk::Window;
-use crate::fat;
-use crate::ntfs::Volume;
-use crate::regf::{self, Accept, Lookup};
+use crate::windows::fat;
+use coldforge_base::sid::Sid;
+use coldforge_base::{FileOffset, ReadAt, Refusal};
+use coldforge_disk::Window;
+use coldforge_ntfs::Volume;
+use coldforge_regf::{self as regf, Accept, Lookup};
 
 /// An answer, or the reason why there is none.
 pub type Answer<T> = std::result::Result<T, Refusal>;
@@ -435,6 +434,6 @@ fn broken(path: &str, source: regf::Error) -> Refusal {
     locate::as_refusal(&Error::Hive { path: path.to_owned(), source })
 }
 
-fn unreadable(path: &str, source: crate::ntfs::Error) -> Refusal {
+fn unreadable(path: &str, source: coldforge_ntfs::Error) -> Refusal {
     locate::as_refusal(&Error::File { path: path.to_owned(), source })
 }

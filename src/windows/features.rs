@@ -8,8 +8,8 @@
 use super::files::Files;
 use super::setting::{Found, Value};
 use super::{Error, Result};
-use crate::base::{read, utf16};
-use crate::regf::{self, Lookup};
+use coldforge_base::{read, utf16};
+use coldforge_regf::{self as regf, Lookup};
 
 const SERVICING: &str = r"Microsoft\Windows\CurrentVersion\Component Based Servicing";
 const WINNERS: &str = r"Microsoft\Windows\CurrentVersion\SideBySide\Winners";

@@ -10,12 +10,11 @@ use super::commit::{FileChange, on_disk, steps_on_disk};
 use super::local_policy::{self, LocalPolicy, PolicyFile};
 use super::setting::{Change, Content, Data, Entry, EntryKind, Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl, hives};
-use crate::base::digest::Digest;
-use crate::base::inherit;
-use crate::base::time::FileTime;
-use crate::base::{ReadAt, WriteAt};
-use crate::disk::Window;
-use crate::ntfs::{self, Changes, File, Security, Volume};
+use coldforge_base::digest::Digest;
+use coldforge_base::time::FileTime;
+use coldforge_base::{ReadAt, WriteAt, inherit};
+use coldforge_disk::Window;
+use coldforge_ntfs::{self as ntfs, Changes, File, Security, Volume};
 
 /// No file of local group policy, and no registry of one, is longer.
 const MOST_POLICY_BYTES: u64 = 64 << 20;

@@ -6,13 +6,12 @@
 //! shadow copy reads what lay in clusters before they were freed, so that a volume with one has no free range either.
 
 use super::locate::{Depth, Site, Survey};
-use crate::base::Extent;
-use crate::base::ReadAt;
-use crate::base::offset::normalize;
-use crate::base::progress::Silent;
-use crate::disk::Window;
-use crate::ntfs::Volume;
-use crate::ntfs::verify::Check;
+use coldforge_base::offset::normalize;
+use coldforge_base::progress::Silent;
+use coldforge_base::{Extent, ReadAt};
+use coldforge_disk::Window;
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::Check;
 
 /// Returns the ranges of a disk that are certainly free, at least `least` bytes each, in ascending order.
 ///

@@ -10,11 +10,11 @@ use super::identity::CURRENT;
 use super::setting::{Data, Found, Setting, SettingError, Value, ValueType};
 use super::{Error, Result, acl};
 use super::{policies, profiles};
-use crate::base::ReadAt;
-use crate::base::digest::Digest;
-use crate::base::{CellOffset, Failure as _, FileOffset};
-use crate::regf::Accept;
-use crate::{ntfs, regf};
+use coldforge_base::digest::Digest;
+use coldforge_base::{CellOffset, Failure as _, FileOffset, ReadAt};
+use coldforge_ntfs as ntfs;
+use coldforge_regf as regf;
+use coldforge_regf::Accept;
 
 /// No real hive is larger; the registry's own limit for a hive of the system is 2 GiB, and SOFTWARE stays below 300 MB.
 pub(super) const HIVE_LIMIT_BYTES: u64 = 1 << 30;

@@ -7,10 +7,9 @@
 
 use super::setting::{Data, Identity, Role, Setting, SetupState, ValueType};
 use super::{Error, Result, setup_state};
-use crate::base::read;
-use crate::base::sid::Sid;
-use crate::base::utf16;
-use crate::regf::Lookup;
+use coldforge_base::sid::Sid;
+use coldforge_base::{read, utf16};
+use coldforge_regf::Lookup;
 
 /// The prefix that stands for the control sets.
 pub(super) const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";

@@ -10,12 +10,11 @@ use serde::Serialize;
 
 use super::hives::{self, CONFIG, HiveState};
 use super::{Error, Result};
-use crate::base::ReadAt;
-use crate::base::guid::Guid;
-use crate::base::{Failure as _, Refusal};
-use crate::disk::Window;
-use crate::ntfs::Volume;
-use crate::partition::{self, Kind, Partition, Scheme, Table};
+use coldforge_base::guid::Guid;
+use coldforge_base::{Failure as _, ReadAt, Refusal};
+use coldforge_disk::Window;
+use coldforge_disk::partition::{self, Kind, Partition, Scheme, Table};
+use coldforge_ntfs::Volume;
 
 /// The type of an EFI system partition in a GUID partition table.
 const ESP: Guid = Guid::new(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b]);

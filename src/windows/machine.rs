@@ -20,13 +20,12 @@ use super::setting::{
 };
 use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
-use crate::base::time::FileTime;
-use crate::base::{Extent, FileOffset, Refusal};
-use crate::base::{ReadAt, WriteAt};
-use crate::disk::Window;
-use crate::ntfs::Volume;
-use crate::ntfs::verify::Report;
-use crate::regf::{self, Accept, Edit, Hive};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, FileOffset, ReadAt, Refusal, WriteAt};
+use coldforge_disk::Window;
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::Report;
+use coldforge_regf::{self as regf, Accept, Edit, Hive};
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]

@@ -12,6 +12,7 @@ mod commit;
 mod error;
 mod esp;
 mod evidence;
+pub mod fat;
 pub mod features;
 mod files;
 mod free_space;

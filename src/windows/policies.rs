@@ -6,9 +6,9 @@ use super::security::{audit_policy, lsa, user_rights};
 use super::setting::{AccountPolicyField, AccountProperty, SecurityOption, Setting, Value};
 use super::stored::{self, Written};
 use super::{Error, Result, Unusable};
-use crate::base::CellOffset;
-use crate::base::time::FileTime;
-use crate::regf::{Hive, Lookup};
+use coldforge_base::CellOffset;
+use coldforge_base::time::FileTime;
+use coldforge_regf::{Hive, Lookup};
 
 /// The hives that hold them, as files of the configuration folder.
 pub(super) const HIVES: [&str; 2] = ["SAM", "SECURITY"];

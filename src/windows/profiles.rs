@@ -8,11 +8,10 @@ use std::collections::BTreeSet;
 
 use super::setting::Setting;
 use super::{Error, Result, hives};
-use crate::base::ReadAt;
-use crate::base::sid::Sid;
-use crate::base::utf16;
-use crate::ntfs::Volume;
-use crate::regf::{self, Lookup};
+use coldforge_base::sid::Sid;
+use coldforge_base::{ReadAt, utf16};
+use coldforge_ntfs::Volume;
+use coldforge_regf::{self as regf, Lookup};
 
 const LIST: &str = r"Microsoft\Windows NT\CurrentVersion\ProfileList";
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";

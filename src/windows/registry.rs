@@ -5,12 +5,11 @@ use super::hives::{self, HiveFile};
 use super::identity::{CURRENT, ControlSets};
 use super::locate::{self, Entered};
 use super::{Error, Opening, Result};
-use crate::base::Extent;
-use crate::base::{ReadAt, WriteAt};
-use crate::disk::Window;
-use crate::ntfs::Volume;
-use crate::ntfs::verify::Report;
-use crate::regf::Hive;
+use coldforge_base::{Extent, ReadAt, WriteAt};
+use coldforge_disk::Window;
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::Report;
+use coldforge_regf::Hive;
 
 /// The parts of the registry that lie in files of the configuration folder.
 const ROOTS: [(&str, &str); 5] = [

@@ -11,8 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::hives;
 use super::setting::{Setting, Value, ValueType};
-use crate::base::Extent;
-use crate::base::ReadAt;
+use coldforge_base::{Extent, ReadAt};
 
 /// The readers, as the audit log names them.
 pub const READERS: [&str; 2] = ["ntfs 0.4", "nt-hive 0.3"];

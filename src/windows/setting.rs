@@ -11,10 +11,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::base::digest::Digest;
-use crate::base::sid::Sid;
-use crate::base::{CellOffset, Extent, Failure, Kind, digest};
 use crate::windows::security::user_rights::Right;
+use coldforge_base::digest::Digest;
+use coldforge_base::sid::Sid;
+use coldforge_base::{CellOffset, Extent, Failure, Kind, digest};
 
 pub use data::{Data, ValueType};
 

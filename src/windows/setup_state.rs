@@ -5,8 +5,8 @@
 //! first start makes a new machine SID and applies Windows's own templates.
 
 use super::setting::SetupState;
-use crate::base::{read, utf16};
-use crate::regf::{self, Lookup};
+use coldforge_base::{read, utf16};
+use coldforge_regf::{self as regf, Lookup};
 
 /// Reads it from SOFTWARE and SYSTEM.
 ///

@@ -1,9 +1,9 @@
 //! Values of SAM and SECURITY where they lie: read with their cell, written with what was touched, several as one.
 
 use super::{Error, Result, Unusable};
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, Extent, offset};
-use crate::regf::{self, Edit, Hive, Key, Lookup};
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, Extent, offset};
+use coldforge_regf::{self as regf, Edit, Hive, Key, Lookup};
 
 /// The hive of accounts and groups, as a path on the volume.
 pub(super) const SAM: &str = r"\Windows\System32\config\SAM";

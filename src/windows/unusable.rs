@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::base::Kind;
+use coldforge_base::Kind;
 
 /// What is wrong with a value of SAM or SECURITY, or with what it should become.
 #[derive(Clone, Debug, Eq, Error, PartialEq)]

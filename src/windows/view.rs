@@ -12,8 +12,7 @@ use super::profiles::{self, UserHive};
 use super::setting::{Data, Entry, Found, Identity, Readings, Setting, SettingError};
 use super::stored;
 use super::{Error, Opening, Result, features};
-use crate::base::ReadAt;
-use crate::base::Refusal;
+use coldforge_base::{ReadAt, Refusal};
 
 /// A Windows in an image that is only looked at.
 ///

@@ -4,12 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use coldforge::base::Failure as _;
-use coldforge::base::sid::Sid;
-use coldforge::base::time::FileTime;
-use coldforge::base::time::Moment;
-use coldforge::disk::{Image, Overlay};
-use coldforge::regf::{Accept, Hive};
 use coldforge::windows::sam::accounts::Flag;
 use coldforge::windows::sam::groups::Domain;
 use coldforge::windows::sam::user_f::Control;
@@ -22,6 +16,12 @@ use coldforge::windows::setting::{
     Settings as _, Value,
 };
 use coldforge::windows::{Error, Machine, Opening, View};
+use coldforge_base::Failure as _;
+use coldforge_base::sid::Sid;
+use coldforge_base::time::FileTime;
+use coldforge_base::time::Moment;
+use coldforge_disk::{Image, Overlay};
+use coldforge_regf::{Accept, Hive};
 use serde_json::Value as Json;
 
 use crate::support::{self, Seeded, ask, fixture, oracle, real_image, text};
@@ -81,7 +81,7 @@ impl Judges {
         let path = self.show(hive);
         let done = ask("python3", &[text(&self.checks.join("regf_check.py")), text(&path)]);
         assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stdout));
-        assert!(hive.verify().iter().all(|finding| finding.severity != coldforge::regf::Severity::Error));
+        assert!(hive.verify().iter().all(|finding| finding.severity != coldforge_regf::Severity::Error));
     }
 
     /// Asks a plugin of RegRipper.
@@ -814,7 +814,7 @@ fn no_damage_of_a_value_makes_a_reader_panic_or_a_writer_change_another_value() 
             ];
             let most = if std::ptr::eq(good, &raw const sam) { 5 } else { 3 };
             assert!(changed(&damaged, &hive).len() <= most, "{key} {writes:?}");
-            assert!(hive.verify().iter().all(|finding| finding.severity != coldforge::regf::Severity::Error));
+            assert!(hive.verify().iter().all(|finding| finding.severity != coldforge_regf::Severity::Error));
         }
     }
 }

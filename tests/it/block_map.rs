@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use coldforge::base::digest::{Digest, base64};
+use coldforge_base::digest::{Digest, base64};
 
 use crate::support::{Mounted, Seeded, ask, coldforge, cut_volume, fixture, oracle, sha256, text, to_raw};
 

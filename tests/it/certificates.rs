@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use coldforge::base::Failure as _;
-use coldforge::base::registry_pol::RegistryPol;
-use coldforge::base::time::Moment;
-use coldforge::disk::{Image, Overlay};
-use coldforge::regf::Hive;
+use coldforge::formats::registry_pol::RegistryPol;
 use coldforge::windows::certificates::blob::{self, Blob};
 use coldforge::windows::certificates::{Certificate, find, input, install, list, remove};
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::{Machine, Opening};
+use coldforge_base::Failure as _;
+use coldforge_base::time::Moment;
+use coldforge_disk::{Image, Overlay};
+use coldforge_regf::Hive;
 
 use crate::support::{Seeded, ask, corpus, fixture, oracle, shared, text};
 

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use coldforge::base::progress::Silent;
-use coldforge::disk::{Format, Image, convert};
+use coldforge_base::progress::Silent;
+use coldforge_disk::{Format, Image, convert};
 use serde_json::Value;
 
 use crate::support::{EPOCH, Seeded, ask, coldforge, copy_of, fixture, oracle, real_image, sha256, text};

@@ -5,8 +5,8 @@ use std::io::Cursor;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use coldforge::base::device::Memory;
-use coldforge::fat;
+use coldforge::windows::fat;
+use coldforge_base::device::Memory;
 
 use crate::support::{ask, coldforge, cut_volume, fixture, oracle, text, to_raw};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use coldforge::base::security_template::SecurityTemplate;
+use coldforge::formats::security_template::SecurityTemplate;
 
 use crate::support::{coldforge, copy_of, text};
 

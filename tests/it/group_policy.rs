@@ -2,14 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use coldforge::base::audit_csv::AuditCsv;
-use coldforge::base::descriptor::Descriptor;
-use coldforge::base::registry_pol::{Effect, RegistryPol};
-use coldforge::base::security_template::SecurityTemplate;
-use coldforge::base::time::Moment;
-use coldforge::base::{access, sddl};
-use coldforge::disk::{Image, Overlay};
-use coldforge::regf::Hive;
+use coldforge::formats::audit_csv::AuditCsv;
+use coldforge::formats::registry_pol::{Effect, RegistryPol};
+use coldforge::formats::security_template::SecurityTemplate;
 use coldforge::windows::boot::{BootStore, Nx};
 use coldforge::windows::features::Servicing;
 use coldforge::windows::profiles::user_hives;
@@ -17,6 +12,11 @@ use coldforge::windows::setting::SetupState;
 use coldforge::windows::setting::{AuditFlags, PolicyScope, Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::setup_state;
 use coldforge::windows::{Machine, Opening, View};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::time::Moment;
+use coldforge_base::{access, sddl};
+use coldforge_disk::{Image, Overlay};
+use coldforge_regf::Hive;
 
 use crate::support::{Seeded, ask, corpus, fixture, shared, text};
 
@@ -132,7 +132,7 @@ fn local_policy_of_an_image_is_written_once_and_read_again() {
     assert!(machine.set(&audit, Some(&flags)).unwrap().is_some());
     assert_eq!(machine.get(&audit).unwrap().value, Some(flags.clone()));
     let misfit = machine.set(&entry, Some(&Value::Flag(true))).unwrap_err();
-    assert_eq!(coldforge::base::Failure::code(&misfit), Some("E-SETTING-UNSUPPORTED"));
+    assert_eq!(coldforge_base::Failure::code(&misfit), Some("E-SETTING-UNSUPPORTED"));
     let written = machine.commit().unwrap();
     let files: Vec<(&str, u64)> = written.iter().map(|change| (change.file.as_str(), change.bytes_before)).collect();
     assert_eq!(
@@ -178,7 +178,7 @@ fn permissions_of_keys_and_files_are_set_and_read_again() {
         assert!(now.ends_with(wanted), "{now}");
     }
     let error = machine.set(&file, Some(&Value::Sddl("D:(".to_owned()))).unwrap_err();
-    assert_eq!(coldforge::base::Failure::code(&error), Some("E-SDDL"));
+    assert_eq!(coldforge_base::Failure::code(&error), Some("E-SDDL"));
     machine.commit().unwrap();
     let disk = machine.into_device();
     let again = Machine::open(&disk, opening()).unwrap();

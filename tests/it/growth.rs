@@ -2,12 +2,12 @@
 
 use std::path::Path;
 
-use coldforge::base::time::{FileTime, Moment};
-use coldforge::disk::{Image, Overlay, Window, export};
-use coldforge::ntfs::Volume;
-use coldforge::regf::{Error, Hive};
 use coldforge::windows::setting::{Setting, Settings as _, Value, ValueType};
 use coldforge::windows::{Machine, Opening};
+use coldforge_base::time::{FileTime, Moment};
+use coldforge_disk::{Image, Overlay, Window, export};
+use coldforge_ntfs::Volume;
+use coldforge_regf::{Error, Hive};
 
 use crate::support::{
     Mounted, RealImage, ask, coldforge, copy_of, cut_volume, oracle, real_image, sha256, shared, text, to_raw,
@@ -63,13 +63,13 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     let tight = home.path().join("no-slack.raw");
     {
         let source = Image::open(&image.path, None).unwrap();
-        let start = coldforge::base::ImageOffset(image.offset);
+        let start = coldforge_base::ImageOffset(image.offset);
         let window = Window::open(Overlay::new(&source), start, image.length).unwrap();
         let mut volume = Volume::open(window).unwrap();
         let file = volume.find(SOFTWARE).unwrap().unwrap();
         let bytes = without_slack(volume.read(&file, 1 << 30).unwrap());
         volume.replace_stream(&file, &bytes, NOW).unwrap();
-        export(&volume.into_device().into_inner(), &tight, &coldforge::base::progress::Silent).unwrap();
+        export(&volume.into_device().into_inner(), &tight, &coldforge_base::progress::Silent).unwrap();
     }
     std::fs::remove_file(&image.path).unwrap();
     let grown = home.path().join("grown.raw");
@@ -88,7 +88,7 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     let software = changes.iter().find(|change| change.file == SOFTWARE).unwrap();
     assert!(software.bytes > software.bytes_before + (5 << 20), "{} {}", software.bytes_before, software.bytes);
     assert!(software.bytes.is_multiple_of(256 << 10));
-    export(&machine.into_device(), &grown, &coldforge::base::progress::Silent).unwrap();
+    export(&machine.into_device(), &grown, &coldforge_base::progress::Silent).unwrap();
 
     volume_stays_sound(&tight, &grown, &image, home.path());
     let volume = home.path().join("volume");

@@ -4,10 +4,10 @@
 
 use std::path::Path;
 
-use coldforge::base::time::Moment;
-use coldforge::disk::Image;
 use coldforge::pipeline::{Demand, scan};
 use coldforge::windows::{Depth, Survey};
+use coldforge_base::time::Moment;
+use coldforge_disk::Image;
 
 use crate::support::{Seeded, coldforge, fixture, text};
 

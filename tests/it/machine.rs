@@ -1,11 +1,10 @@
 //! The machine in an image: control sets, recovery of dirty hives, and what must never be made out of nothing.
 
-use coldforge::base::ReadAt;
-use coldforge::base::device::Memory;
-use coldforge::base::{Failure as _, time::Moment};
-use coldforge::disk::{Image, Overlay};
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::{Machine, Opening, View};
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, ReadAt, time::Moment};
+use coldforge_disk::{Image, Overlay};
 
 use crate::support::{ask, coldforge, fixture, real_image, shared, text};
 

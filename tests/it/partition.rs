@@ -5,11 +5,10 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use coldforge::base::Failure as _;
-use coldforge::base::ReadAt;
-use coldforge::base::device::Memory;
-use coldforge::disk::{Format, Image};
-use coldforge::partition::{DiskId, Kind, Scheme, Signature, Table, scan};
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, ReadAt};
+use coldforge_disk::partition::{DiskId, Kind, Scheme, Signature, Table, scan};
+use coldforge_disk::{Format, Image};
 use serde_json::Value;
 
 use crate::support::{Seeded, ask, corpus, oracle};

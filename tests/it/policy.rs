@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use coldforge::base::access::{self, Comparison};
-use coldforge::base::descriptor::Descriptor;
-use coldforge::base::sddl;
 use coldforge::policy::{
     Catalog, Check, Condition, Principal, Remedy, Requirement, Rule, RuleKind, RuleScope, Values, catalogs,
 };
 use coldforge::windows::setting::{Form, Setting, Value, ValueType};
+use coldforge_base::access::{self, Comparison};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::sddl;
 
 use crate::benchmarks::DIFFERENCES;
 use crate::support::{self, Seeded};

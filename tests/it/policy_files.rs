@@ -4,7 +4,7 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
-use coldforge::base::registry_pol::{Entry, RegistryPol};
+use coldforge::formats::registry_pol::{Entry, RegistryPol};
 use coldforge::policy::source::{self, File, SCHEMA, Source};
 use coldforge::policy::{Catalog, Remedy, Requirement};
 use coldforge::windows::setting::{Setting, Value};

@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use coldforge::regf::Hive;
+use coldforge_regf::Hive;
 
 use crate::support::{ask, coldforge, copy_of, corpus, fixture, oracle, real_image, sha256, shared, text};
 
@@ -382,7 +382,7 @@ fn a_name_that_text_cannot_carry_ends_no_export() {
     let home = tempfile::tempdir().unwrap();
     let hive = home.path().join("odd");
     let mut odd = Hive::parse(std::fs::read(fixture("hives/minimal-1.5")).unwrap()).unwrap();
-    let now = coldforge::base::time::FileTime(1);
+    let now = coldforge_base::time::FileTime(1);
     odd.growing(|hive| {
         hive.set_value("Odd\nkey\\Below", "inside", 4, &[1, 0, 0, 0], now)?;
         hive.set_value("Even", "odd\rvalue", 4, &[1, 0, 0, 0], now)?;

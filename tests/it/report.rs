@@ -348,7 +348,7 @@ fn a_report_that_was_changed_is_found() {
     let page = out.join("reports/summary.md");
     let (old, lie) = (read(&page), read(&page).replace("| **all** | ", "| **all** | 1"));
     std::fs::write(&page, &lie).unwrap();
-    let digest = |text: &str| coldforge::base::digest::Digest::of(text.as_bytes()).to_string();
+    let digest = |text: &str| coldforge_base::digest::Digest::of(text.as_bytes()).to_string();
     let manifest = read(&out.join("manifest.json"));
     let resealed = manifest
         .replace(&digest(&old), &digest(&lie))

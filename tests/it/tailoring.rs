@@ -5,10 +5,10 @@ use std::path::Path;
 
 use serde_json::Value as Json;
 
-use coldforge::disk::Image;
 use coldforge::policy::{Plan, Step, keep_an_administrator};
 use coldforge::windows::setting::{AccountProperty, Readings as _, Setting, Value};
 use coldforge::windows::{Machine, Opening};
+use coldforge_disk::Image;
 
 use crate::support::{coldforge, fixture, text};
 

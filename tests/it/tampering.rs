@@ -4,9 +4,9 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use coldforge::audit::PublicKey;
-use coldforge::base::digest::Digest;
-use coldforge::base::progress::Silent;
 use coldforge::pipeline::{Given, verify};
+use coldforge_base::digest::Digest;
+use coldforge_base::progress::Silent;
 use serde_json::Value;
 
 use crate::support::{Seeded, ask, coldforge, coldforge_with, fixture, text};

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use coldforge::base::registry_pol::RegistryPol;
-use coldforge::base::time::Moment;
-use coldforge::disk::{Image, Overlay};
+use coldforge::formats::registry_pol::RegistryPol;
 use coldforge::windows::setting::{PolicyScope, Setting, Settings as _, Value};
 use coldforge::windows::{Machine, Opening};
+use coldforge_base::time::Moment;
+use coldforge_disk::{Image, Overlay};
 use serde_json::Value as Json;
 
 use crate::support::{Mounted, ask, coldforge, copy_of, cut_volume, fixture, oracle, real_image, shared, text};
@@ -185,11 +185,11 @@ fn an_entry_of_local_policy_that_turns_a_value_back_is_open_until_it_is_changed(
     machine.set(&entry, Some(&Value::dword(1))).unwrap();
     machine.commit().unwrap();
     let raw = home.path().join("entry.vhd");
-    coldforge::disk::export_as(
+    coldforge_disk::export_as(
         &machine.into_device(),
         &raw,
-        coldforge::disk::Target::Same,
-        &coldforge::base::progress::Silent,
+        coldforge_disk::Target::Same,
+        &coldforge_base::progress::Silent,
     )
     .unwrap();
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, Route, Verdict, fail, pass, unknown, warn, worst};
-use crate::base::Refusal;
-use crate::base::firewall_rule::FirewallRule;
+use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::Person;
 use crate::windows::sam::accounts::Flag;
 use crate::windows::setting::Role;
+use coldforge_base::Refusal;
 
 /// Where the rules and profiles of the local firewall lie.
 pub(super) const FIREWALL: &str = r"Services\SharedAccess\Parameters\FirewallPolicy";
@@ -213,7 +213,7 @@ fn firewall(facts: &Facts<'_>) -> Answer {
 }
 
 /// Returns the SIDs that an account has in its token when it logs on from far away, as far as the image tells.
-fn token(person: &Person, machine: &crate::base::sid::Sid) -> BTreeSet<String> {
+fn token(person: &Person, machine: &coldforge_base::sid::Sid) -> BTreeSet<String> {
     let mut sids: BTreeSet<String> =
         ["S-1-1-0", "S-1-5-11", "S-1-5-14", "S-1-5-4", "S-1-2-0", "S-1-5-113"].map(str::to_owned).into();
     sids.extend(machine.child(person.account.rid).map(|sid| sid.to_string()));

@@ -3,9 +3,9 @@
 use super::disk;
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, warn, worst};
-use crate::base::Refusal;
 use crate::windows::boot::BootStore;
 use crate::windows::{BootMode, STORE};
+use coldforge_base::Refusal;
 
 pub(super) const CHECKS: &[Check] = &[
     Check {

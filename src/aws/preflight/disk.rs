@@ -2,10 +2,10 @@
 
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, Verdict, fail, pass, unknown, warn, worst};
-use crate::base::Refusal;
-use crate::disk::{Format, Signature};
-use crate::partition::{Kind, Scheme};
 use crate::windows::{BOOT_MANAGER, BootFile, BootMode, Processor, STORE, SystemPartition, VolumeReport};
+use coldforge_base::Refusal;
+use coldforge_disk::partition::{Kind, Scheme};
+use coldforge_disk::{Format, Signature};
 
 const GIB: u64 = 1 << 30;
 const TIB: u64 = 1 << 40;

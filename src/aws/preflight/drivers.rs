@@ -2,7 +2,7 @@
 
 use super::facts::{Facts, unproven};
 use super::{Answer, Check, Route, fail, pass, unknown, warn, worst};
-use crate::base::Refusal;
+use coldforge_base::Refusal;
 
 const DRIVERS: &str = r"\Windows\System32\drivers";
 /// The drivers between the firmware and the volume: each must be loaded by the boot loader.

@@ -1,10 +1,10 @@
 //! What the checks ask: a container, and the evidence of its disk.
 
 use super::{Fix, Judgement, Route, unknown};
-use crate::base::Refusal;
-use crate::disk::{Format, Image};
 use crate::windows::Evidence;
 use crate::windows::setting::{Data, Setting, Value};
+use coldforge_base::Refusal;
+use coldforge_disk::{Format, Image};
 
 /// The root of the keys of the control set that the next boot loads.
 const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";

@@ -7,9 +7,9 @@ use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFIL
 use super::facts::Facts;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
 use super::{Check, Verdict, checks};
-use crate::base::firewall_rule::FirewallRule;
-use crate::base::{Failure, Kind, Refusal, utf16};
+use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
+use coldforge_base::{Failure, Kind, Refusal, utf16};
 
 /// What a fix sets.
 #[derive(Clone, Debug, Eq, PartialEq)]

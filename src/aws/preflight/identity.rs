@@ -2,10 +2,10 @@
 
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
-use crate::base::read;
-use crate::partition::DiskId;
 use crate::windows::Processor;
 use crate::windows::setting::Role;
+use coldforge_base::read;
+use coldforge_disk::partition::DiskId;
 
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 const WINLOGON: &str = r"Microsoft\Windows NT\CurrentVersion\Winlogon";

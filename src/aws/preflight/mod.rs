@@ -22,7 +22,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::base::{Refusal, shell};
+use crate::formats::shell;
+use coldforge_base::Refusal;
 pub use facts::{Container, Facts};
 pub use fix::{Fix, UnknownFix, check_words, fixes};
 

@@ -2,8 +2,8 @@
 
 use super::facts::Facts;
 use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
-use crate::base::utf16;
 use crate::windows::setting::SetupState;
+use coldforge_base::utf16;
 
 const SERVICING: &str = r"Microsoft\Windows\CurrentVersion\Component Based Servicing";
 const STATE_FILE: &str = r"\Windows\Setup\State\State.ini";

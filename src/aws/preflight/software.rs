@@ -3,8 +3,8 @@
 
 use super::facts::Facts;
 use super::{Answer, Check, Route, fail, pass, unknown, warn, worst};
-use crate::base::Refusal;
 use crate::windows::setting::Role;
+use coldforge_base::Refusal;
 
 const UNINSTALL: [&str; 2] =
     [r"Microsoft\Windows\CurrentVersion\Uninstall", r"Wow6432Node\Microsoft\Windows\CurrentVersion\Uninstall"];

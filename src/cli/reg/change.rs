@@ -8,14 +8,15 @@ use thiserror::Error;
 
 use super::Source;
 use super::look::warn;
-use crate::base::{Failure, Kind, fs, reg_file, utf16};
 use crate::cli::options;
 use crate::cli::ui::{Ui, plain};
 use crate::cli::{Result, Verdict, boxed};
+use crate::formats::reg_file;
 use crate::pipeline::Output;
 use crate::pipeline::registry::{self, Step, Written};
 use crate::windows::Opening;
 use crate::windows::setting::ValueType;
+use coldforge_base::{Failure, Kind, fs, utf16};
 
 /// The text of a whole SOFTWARE hive has 200 MB.
 const TEXT_LIMIT_BYTES: u64 = 1 << 30;

@@ -6,17 +6,17 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Reading, Source};
-use crate::base::reg_file::{self, Writer};
-use crate::base::time::FileTime;
-use crate::base::{Failure as _, digest, fs, utf16};
 use crate::cli::options::{self, warn_unsettled};
 use crate::cli::ui::{Ui, columns, plain};
 use crate::cli::{Result, Verdict, boxed};
+use crate::formats::reg_file::{self, Writer};
 use crate::pipeline::Error;
 use crate::pipeline::registry::{self, Difference, Target, Unprintable};
-use crate::regf::{Key, Severity};
 use crate::windows;
 use crate::windows::setting::{Data, ValueType};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Failure as _, digest, fs, utf16};
+use coldforge_regf::{Key, Severity};
 
 /// Show a key with its values and subkeys, or one value
 ///
@@ -44,7 +44,7 @@ struct Shown {
 }
 
 impl Shown {
-    fn of(key: Key<'_>) -> crate::regf::Result<Self> {
+    fn of(key: Key<'_>) -> coldforge_regf::Result<Self> {
         let values = key.values()?.map(|value| {
             let value = value?;
             Ok((value.name().to_string(), Data { kind: ValueType(value.kind()), data: value.data()?.into_owned() }))
@@ -52,8 +52,8 @@ impl Shown {
         Ok(Self {
             written: key.last_written(),
             class: key.class()?,
-            values: values.collect::<crate::regf::Result<_>>()?,
-            subkeys: key.subkeys()?.map(|key| Ok(key?.name().to_string())).collect::<crate::regf::Result<_>>()?,
+            values: values.collect::<coldforge_regf::Result<_>>()?,
+            subkeys: key.subkeys()?.map(|key| Ok(key?.name().to_string())).collect::<coldforge_regf::Result<_>>()?,
         })
     }
 }

@@ -7,8 +7,8 @@ use std::path::{Component as Part, Path};
 
 use super::document::Document;
 use super::fault::{Fault, Flaw, Position};
-use crate::base::fs;
 use crate::windows::setting::Content;
+use coldforge_base::fs;
 
 /// No document brings more files.
 const MOST_FILES: usize = 4096;

@@ -5,7 +5,7 @@
 
 use super::fault::{Fault, Flaw, Position};
 use super::yaml::Node;
-use crate::base::digest;
+use coldforge_base::digest;
 
 /// Logical operators in each other.
 const MOST_DEPTH: usize = 4;

@@ -6,14 +6,13 @@ use super::fault::{Fault, Flaw, Position};
 use super::path;
 use super::powershell::Scripts;
 use super::staged::{self, Script};
-use crate::base::access;
-use crate::base::descriptor::Descriptor;
-use crate::base::pattern;
-use crate::base::sddl;
-use crate::base::sid::Sid;
-use crate::base::time::Moment;
+use crate::formats::pattern;
 use crate::policy::{Step, autostart};
 use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::sid::Sid;
+use coldforge_base::time::Moment;
+use coldforge_base::{access, sddl};
 
 /// A longer text is told by its digest.
 const MOST_TEXT_BYTES: usize = 1 << 20;

@@ -39,12 +39,12 @@ use yaml::Node;
 
 use super::{Error, Result};
 use crate::audit::ComponentRecord;
-use crate::base::digest::Digest;
-use crate::base::fs;
-use crate::base::time::Moment;
 use crate::policy::source::Source;
 use crate::policy::{Held, Level};
 use crate::windows::setting::{Content, Readings};
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_base::time::Moment;
 
 /// A document is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;

@@ -17,7 +17,7 @@ use super::registry::{self, setting as registry_setting, value as registry_value
 use super::staged::Script;
 use super::yaml::Node;
 use super::{Component, StepStatus, StepTold};
-use crate::base::pattern;
+use crate::formats::pattern;
 use crate::pipeline::Result as JobResult;
 use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{AuditFlags, Content, Setting, Value};

@@ -3,8 +3,8 @@
 use super::desk::Desk;
 use super::fault::{Fault, Flaw};
 use super::yaml::{Node, Value as Yaml};
-use crate::base::utf16;
 use crate::windows::setting::{Setting, Value, ValueType};
+use coldforge_base::utf16;
 
 type Result<T> = std::result::Result<T, Fault>;
 

@@ -3,13 +3,13 @@
 use serde::Deserialize;
 use toml::Value as Toml;
 
-use crate::base::access::{self, Comparison};
-use crate::base::descriptor::Descriptor;
-use crate::base::digest::Digest;
-use crate::base::sddl;
-use crate::base::version_resource::{self, FileVersion};
+use crate::formats::version_resource::{self, FileVersion};
 use crate::windows::Evidence;
 use crate::windows::setting::{AccountProperty, Data, Readings, Setting, Value};
+use coldforge_base::access::{self, Comparison};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::digest::Digest;
+use coldforge_base::sddl;
 
 /// A larger file is not digested: it would have to lie in memory.
 const FILE_LIMIT_BYTES: u64 = 256 << 20;

@@ -2,8 +2,8 @@
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
-use crate::base::ReadAt;
 use crate::windows::hive_bytes;
+use coldforge_base::ReadAt;
 
 /// What an image takes beside its hives.
 const BASE_BYTES: u64 = 64 << 20;

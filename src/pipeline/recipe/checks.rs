@@ -5,11 +5,11 @@ use std::path::Path;
 use super::super::{Given, Outcome, Result, verify};
 use super::assertion::Judgement;
 use crate::aws::preflight::{Container, Facts, Report, Route, Verdict};
-use crate::base::progress::Silent;
-use crate::disk;
 use crate::policy::{Severity, Status};
 use crate::windows::Evidence;
 use crate::windows::setting::Setting;
+use coldforge_base::progress::Silent;
+use coldforge_disk as disk;
 
 /// The words.
 pub(super) const WORDS: &str = "stig-closed, boots-plausibly, import-ready, unchanged-elsewhere or services-kept";

@@ -12,10 +12,10 @@ use super::super::{Result, notify};
 use super::document::{Document, SCHEMA};
 use super::{Fault, LIMIT_BYTES, checks, images};
 use crate::aws::{self, preflight};
-use crate::base::fs;
-use crate::disk::{Format, Target};
 use crate::policy::{FirstBoot, HoldBackChoice, Level, LocalGpo, RoleChoice, Severity};
 use crate::windows::{BootMode, VolumeCheck};
+use coldforge_base::fs;
+use coldforge_disk::{Format, Target};
 
 /// What a name of a recipe or a bundle is made of.
 const PLAIN: &str = "letters, digits, dots, hyphens and underscores, a letter, a digit or an underscore first";

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use crate::base::{Failure, Kind};
+use coldforge_base::{Failure, Kind};
 
 /// A fault of a recipe.
 #[derive(Debug, Error)]

@@ -4,9 +4,10 @@ use std::path::{Path, PathBuf};
 
 use super::super::Result;
 use super::{Fault, document, unknown};
-use crate::base::digest::Digest;
-use crate::base::{fs, pattern};
-use crate::disk::Format;
+use crate::formats::pattern;
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_disk::Format;
 
 /// An image that a recipe names.
 #[derive(Clone, Debug)]

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::super::{Given, Result, verify};
 use super::Fault;
 use crate::audit::{Bundle, Holds};
-use crate::base::digest::Digest;
-use crate::base::progress::Silent;
-use crate::base::{confined, fs};
+use coldforge_base::digest::Digest;
+use coldforge_base::progress::Silent;
+use coldforge_base::{confined, fs};
 
 const SCHEMA: &str = "coldforge/recipe-lock/1";
 const LIMIT_BYTES: u64 = 16 << 20;

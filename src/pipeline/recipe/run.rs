@@ -19,14 +19,14 @@ use super::draft::bundle_name;
 use super::images::Image;
 use super::lock::{Entry, Lock, added_to, sums_of};
 use super::{Fault, Recipe, checks};
-use crate::base::digest::Digest;
-use crate::base::fs;
-use crate::base::progress::{Progress, Silent};
-use crate::base::time::Moment;
-use crate::disk;
 use crate::policy::Summary as Totals;
 use crate::report;
 use crate::windows::{Evidence, Machine, Opening, VolumeCheck};
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_base::progress::{Progress, Silent};
+use coldforge_base::time::Moment;
+use coldforge_disk as disk;
 
 /// Where bundles are made, inside the folder of the output.
 const WORK: &str = ".coldforge-run";

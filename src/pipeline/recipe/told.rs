@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{Built, Summary};
-use crate::base::Failure as _;
+use coldforge_base::Failure as _;
 
 impl Built {
     /// Returns what became of the image, in one word.

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::pipeline::Result;
-use crate::regf::{self, Key};
+use coldforge_regf::{self as regf, Key};
 
 /// A type number and data.
 type Content = (u32, Vec<u8>);

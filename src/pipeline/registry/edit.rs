@@ -4,18 +4,16 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::target::{HiveFile, is_hive, logs_beside, resolve};
-use crate::base::ReadAt as _;
-use crate::base::WriteAt as _;
-use crate::base::digest::Digest;
-use crate::base::progress::Progress;
-use crate::base::reg_file::Section;
-use crate::base::time::FileTime;
-use crate::base::{Extent, fs, read};
-use crate::disk::{self, Format, Image, Overlay, UndoJournal};
+use crate::formats::reg_file::Section;
 use crate::pipeline::output::{Edited, order};
 use crate::pipeline::{Error, Output, Result};
-use crate::regf::{self, Accept, Hive, LogReport, Replay, Severity};
 use crate::windows::{Opening, Registry};
+use coldforge_base::digest::Digest;
+use coldforge_base::progress::Progress;
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, ReadAt as _, WriteAt as _, fs, read};
+use coldforge_disk::{self as disk, Format, Image, Overlay, UndoJournal};
+use coldforge_regf::{self as regf, Accept, Hive, LogReport, Replay, Severity};
 
 /// One change.
 #[derive(Clone, Debug, Eq, PartialEq)]

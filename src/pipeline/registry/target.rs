@@ -4,12 +4,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::base::digest::Digest;
-use crate::base::fs;
-use crate::disk::{self, Format, Image, Pending};
 use crate::pipeline::{Error, Result};
-use crate::regf::{self, Accept, Hive, Log, LogReport, Lookup, Reader, Replay};
 use crate::windows::{self, Opening, Registry};
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
+use coldforge_disk::{self as disk, Format, Image, Pending};
+use coldforge_regf::{self as regf, Accept, Hive, Log, LogReport, Lookup, Reader, Replay};
 
 /// No hive of Windows is larger.
 const HIVE_LIMIT_BYTES: u64 = 1 << 31;

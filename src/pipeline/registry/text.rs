@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::base::reg_file::{Style, Writer, escaped, is_printable};
+use crate::formats::reg_file::{Style, Writer, escaped, is_printable};
 use crate::pipeline::{Error, Result};
-use crate::regf::{self, Hive, Key};
+use coldforge_regf::{self as regf, Hive, Key};
 
 /// Keys and values as text.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::Catalog;
-use crate::base::digest::{self, Digest};
-use crate::base::{access, sddl, utf16};
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, Gate, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
 use crate::windows::setting::{AccountProperty, AuditFlags, Data, Form, Setting, Value, ValueType};
+use coldforge_base::digest::{self, Digest};
+use coldforge_base::{access, sddl, utf16};
 
 const SCHEMA: &str = "coldforge/catalog/1";
 const DOCUMENT: &str = "rule catalog";

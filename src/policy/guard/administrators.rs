@@ -9,10 +9,10 @@
 
 use std::collections::BTreeSet;
 
-use crate::base::sid::Sid;
 use crate::policy::error::Error;
 use crate::policy::plan::Plan;
 use crate::windows::setting::{AccountProperty, Readings, Role, Setting, Value};
+use coldforge_base::sid::Sid;
 
 const ADMINISTRATORS_RID: u32 = 544;
 
@@ -202,10 +202,10 @@ fn may_log_on(who: &Administrator, way: Way, plan: Option<&Plan>, machine: &dyn 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Failure as _;
     use crate::policy::paper::{self, Paper};
     use crate::policy::plan::Step;
     use crate::windows::setting::Identity;
+    use coldforge_base::Failure as _;
 
     const MACHINE: &str = "S-1-5-21-1-2-3";
 

@@ -7,12 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use super::Harm;
-use crate::base::sid::Sid;
 use crate::policy::catalog::catalogs;
 use crate::policy::finding::{Amend, Assessment, CheckResult, Status};
 use crate::policy::plan::{Step, folded};
 use crate::policy::rule::{Advice, Check, ImportRisk};
 use crate::windows::setting::{AccountPolicyField, Readings, Setting, Value, ValueType};
+use coldforge_base::sid::Sid;
 
 /// Administrators, without whom a list of those who may log on locks everybody out.
 const ADMINISTRATORS: &str = "S-1-5-32-544";

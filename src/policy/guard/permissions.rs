@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::{Harm, services};
-use crate::base::access::{self, Kind};
-use crate::base::descriptor::{Descriptor, List};
-use crate::base::sddl;
-use crate::base::sid::Sid;
 use crate::windows::setting::Value;
+use coldforge_base::access::{self, Kind};
+use coldforge_base::descriptor::{Descriptor, List};
+use coldforge_base::sddl;
+use coldforge_base::sid::Sid;
 
 const SERVICE: &str = "S-1-5-6";
 const LOCAL_SERVICE: &str = "S-1-5-19";

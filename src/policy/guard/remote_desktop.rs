@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::HeldStep;
 use super::planned::{Planned, effective};
-use crate::base::firewall_rule::FirewallRule;
+use crate::formats::firewall_rule::FirewallRule;
 use crate::policy::plan::Step;
 use crate::windows::setting::{Data, Readings, Setting, Value};
 

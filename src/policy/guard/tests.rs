@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::base::{Failure as _, utf16};
 use crate::policy::assess::assess;
 use crate::policy::catalog::Catalog;
 use crate::policy::paper::{self, Paper, setting};
 use crate::policy::selection::Selection;
 use crate::policy::values::Values;
 use crate::windows::setting::{AccountPolicyField, Identity, PolicyScope, ValueType};
+use coldforge_base::{Failure as _, utf16};
 
 const SERVICES: &str = r"HKLM\SYSTEM\CurrentControlSet\Services";
 const CONTROL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control";
@@ -97,7 +97,7 @@ fn judged(machine: &Paper, setting: Setting, to: Option<Value>) -> String {
     let free = guarded(machine, &changes, HoldBackChoice::Nothing);
     match guarded(machine, &changes, HoldBackChoice::ImportRisk) {
         Err(error) => {
-            assert_eq!((error.code(), error.kind()), (Some("E-UNSAFE-CHANGE"), crate::base::Kind::Refused));
+            assert_eq!((error.code(), error.kind()), (Some("E-UNSAFE-CHANGE"), coldforge_base::Kind::Refused));
             assert!(error.hint().is_some());
             assert!(free.is_err(), "nothing lets a fatal change through");
             format!("refused: {error}")

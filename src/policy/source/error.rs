@@ -2,8 +2,9 @@
 
 use thiserror::Error;
 
-use crate::base::{Failure, Kind, audit_csv, fs, reg_file, registry_pol, security_template, zip};
+use crate::formats::{audit_csv, reg_file, registry_pol, security_template, zip};
 use crate::policy::error::RuleFault;
+use coldforge_base::{Failure, Kind, fs};
 
 /// Why a policy cannot be used.
 #[derive(Debug, Error)]

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use super::error::Fault;
 use super::import::Import;
 use super::{File, slug};
-use crate::base::audit_csv::AuditCsv;
-use crate::base::registry_pol::RegistryPol;
-use crate::base::security_template::SecurityTemplate;
+use crate::formats::audit_csv::AuditCsv;
+use crate::formats::registry_pol::RegistryPol;
+use crate::formats::security_template::SecurityTemplate;
 
 /// Where the object itself lies in a backup.
 const OBJECT: &str = "domainsysvol/gpo/";
@@ -150,7 +150,7 @@ pub(super) fn import(files: &[File], import: &mut Import) -> Result<(), Fault> {
 /// Returns the text of a small XML document.
 fn text(bytes: &[u8]) -> String {
     match bytes {
-        [0xff, 0xfe, rest @ ..] => crate::base::utf16::decode(rest),
+        [0xff, 0xfe, rest @ ..] => coldforge_base::utf16::decode(rest),
         _ => String::from_utf8_lossy(bytes).into_owned(),
     }
 }

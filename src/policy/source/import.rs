@@ -7,12 +7,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::error::Fault;
-use crate::base::audit_csv::{AuditCsv, Subcategory};
-use crate::base::digest::Digest;
-use crate::base::reg_file::Section;
-use crate::base::registry_pol::{Effect, RegistryPol};
-use crate::base::security_template::{self, Named, SecurityTemplate};
-use crate::base::utf16;
+use crate::formats::audit_csv::{AuditCsv, Subcategory};
+use crate::formats::reg_file::Section;
+use crate::formats::registry_pol::{Effect, RegistryPol};
+use crate::formats::security_template::{self, Named, SecurityTemplate};
 use crate::policy::catalog::Catalog;
 use crate::policy::principal::Principal;
 use crate::policy::require::Requirement;
@@ -20,6 +18,8 @@ use crate::policy::rule::{Check, Remedy, Rule, RuleKind, RuleScope, Severity};
 use crate::windows::setting::{
     AccountPolicyField as Field, AccountProperty, AuditFlags, Data, Form, SecurityOption, Setting, Value, ValueType,
 };
+use coldforge_base::digest::Digest;
+use coldforge_base::utf16;
 
 /// A baseline has some hundred entries; each is compared with all others of its file.
 const MOST_ENTRIES: usize = 5_000;

@@ -26,12 +26,13 @@ use super::plan::folded;
 use super::principal::Principal;
 use super::require::Requirement;
 use super::rule::{Check, Remedy, Rule, RuleScope};
-use crate::base::audit_csv::AuditCsv;
-use crate::base::digest::Digest;
-use crate::base::registry_pol::RegistryPol;
-use crate::base::security_template::SecurityTemplate;
-use crate::base::{fs, reg_file, zip};
+use crate::formats::audit_csv::AuditCsv;
+use crate::formats::registry_pol::RegistryPol;
+use crate::formats::security_template::SecurityTemplate;
+use crate::formats::{reg_file, zip};
 use crate::windows::setting::{AuditFlags, Setting, Value};
+use coldforge_base::digest::Digest;
+use coldforge_base::fs;
 
 /// A policy is text and some dozen kilobytes of a `Registry.pol`.
 const FILE_LIMIT_BYTES: u64 = 8 << 20;

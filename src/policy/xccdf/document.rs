@@ -12,8 +12,8 @@ use quick_xml::reader::NsReader;
 use serde::Serialize;
 
 use super::error::Error;
-use crate::base::digest::Digest;
 use crate::policy::rule::Severity;
+use coldforge_base::digest::Digest;
 
 const NAMESPACES: [(&str, Revision); 2] = [
     ("http://checklists.nist.gov/xccdf/1.1", Revision::V1_1),
@@ -459,7 +459,7 @@ fn released(text: &str) -> Option<(u32, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::Failure as _;
+    use coldforge_base::Failure as _;
 
     const RULE: &str = r#"<Group id="V-1"><title>SRG-1</title><Rule id="SV-1r2_rule" severity="high" weight="10.0">
 <version>T-01</version><title>A &amp; B</title>

@@ -2,7 +2,8 @@
 
 use thiserror::Error;
 
-use crate::base::{Failure, Kind, zip};
+use crate::formats::zip;
+use coldforge_base::{Failure, Kind};
 
 /// What can be wrong with a benchmark file.
 #[derive(Debug, Error)]

@@ -17,8 +17,8 @@ pub use prose::{
 };
 pub use rules::{Imported, Origin};
 
-use crate::base::digest::Digest;
-use crate::base::zip;
+use crate::formats::zip;
+use coldforge_base::digest::Digest;
 
 /// The largest file that is read, and the largest document in an archive. The largest that DISA publishes has 3 MB.
 pub const LIMIT_BYTES: u64 = 100_000_000;

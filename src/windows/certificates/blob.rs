@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use crate::base::{Failure, Kind, read};
+use coldforge_base::{Failure, Kind, read};
 
 /// The SHA-1 of the certificate (CERT_SHA1_HASH_PROP_ID).
 pub const SHA1: u32 = 3;

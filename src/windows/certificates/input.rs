@@ -5,8 +5,8 @@ use std::path::Path;
 
 use super::der::{Elements, INTEGER, OBJECT_IDENTIFIER, SEQUENCE, SET, only};
 use super::{Certificate, Error};
-use crate::base::digest::from_base64;
-use crate::base::fs;
+use coldforge_base::digest::from_base64;
+use coldforge_base::fs;
 
 /// The bundles that the DoD publishes hold some 70 certificates in 130 KB.
 const MOST_FILE_BYTES: u64 = 16 << 20;
@@ -100,7 +100,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::digest;
+    use coldforge_base::digest;
 
     #[test]
     fn base64_is_read_as_it_is_written() {

@@ -16,9 +16,9 @@ use thiserror::Error;
 pub use x509::Certificate;
 
 use self::blob::{Blob, Malformed};
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, Extent, Failure, Kind, fs};
-use crate::regf::{self, Edit, Hive, Lookup};
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, Extent, Failure, Kind, fs};
+use coldforge_regf::{self as regf, Edit, Hive, Lookup};
 
 /// Where the stores lie in SOFTWARE: the machine's own, and those of group policy.
 const STORES: [&str; 2] = [r"Microsoft\SystemCertificates", r"Policies\Microsoft\SystemCertificates"];
@@ -210,7 +210,7 @@ pub fn remove(software: &mut Hive, store: &str, thumbprint: &str, now: FileTime)
             Some(done) => (done.before, done.cell),
             None => (before.as_ref().map(|(kind, data, _)| (*kind, data.clone())), edit.cell),
         };
-        done = Some(Edit { before, cell, touched: crate::base::offset::normalize(touched) });
+        done = Some(Edit { before, cell, touched: coldforge_base::offset::normalize(touched) });
     }
     Ok(done)
 }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256, Sha384, Sha512};
 use super::Error;
 use super::blob::{self, Blob};
 use super::der::{BIT_STRING, Elements, INTEGER, OBJECT_IDENTIFIER, OCTET_STRING, SEQUENCE, SET, only};
-use crate::base::utf16;
+use coldforge_base::utf16;
 
 /// A certificate.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -86,7 +86,7 @@ impl Certificate {
 
 /// Returns the SHA-1 of bytes in upper-case hex digits.
 pub(super) fn thumbprint(bytes: &[u8]) -> String {
-    crate::base::digest::hex(&Sha1::digest(bytes)).to_uppercase()
+    coldforge_base::digest::hex(&Sha1::digest(bytes)).to_uppercase()
 }
 
 fn parts(der: &[u8]) -> Option<Parts> {

@@ -6,9 +6,9 @@
 
 use thiserror::Error;
 
-use crate::base::guid::Guid;
-use crate::base::{Failure, Kind};
 use crate::windows::setting::PolicyScope;
+use coldforge_base::guid::Guid;
+use coldforge_base::{Failure, Kind};
 
 const VERSION: &str = "Version";
 

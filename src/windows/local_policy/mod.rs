@@ -14,9 +14,9 @@ use thiserror::Error;
 
 use self::gpt_ini::{AUDIT, GptIni, REGISTRY_MACHINE, REGISTRY_USER};
 use super::setting::{AuditFlags, PolicyScope};
-use crate::base::audit_csv::{self, AuditCsv, Audited, Subcategory};
-use crate::base::registry_pol::{self, Effect, RegistryPol};
-use crate::base::{Failure, Kind};
+use crate::formats::audit_csv::{self, AuditCsv, Audited, Subcategory};
+use crate::formats::registry_pol::{self, Effect, RegistryPol};
+use coldforge_base::{Failure, Kind};
 
 /// The folder of local group policy on the Windows volume.
 pub const FOLDER: &str = r"\Windows\System32\GroupPolicy";

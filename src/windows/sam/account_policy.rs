@@ -15,9 +15,9 @@ use super::super::stored::{self, SAM, Written};
 use super::super::unusable::Structure;
 use super::super::{Error, Result, Unusable};
 use super::ACCOUNT;
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, read};
-use crate::regf::{Hive, Lookup};
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, read};
+use coldforge_regf::{Hive, Lookup};
 
 /// 100 ns in a day and in a minute.
 const DAY: u64 = 864_000_000_000;

@@ -10,9 +10,9 @@ use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use super::user_f::{Control, UserF};
 use super::user_v::UserV;
-use crate::base::CellOffset;
-use crate::base::time::FileTime;
-use crate::regf::{Hive, Key, Lookup};
+use coldforge_base::CellOffset;
+use coldforge_base::time::FileTime;
+use coldforge_regf::{Hive, Key, Lookup};
 
 /// The key above those of all accounts.
 const USERS: &str = r"SAM\Domains\Account\Users";

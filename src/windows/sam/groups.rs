@@ -10,9 +10,9 @@ use std::collections::BTreeSet;
 use super::super::stored::{self, SAM};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
-use crate::base::sid::Sid;
-use crate::base::{CellOffset, read};
-use crate::regf::Lookup;
+use coldforge_base::sid::Sid;
+use coldforge_base::{CellOffset, read};
+use coldforge_regf::Lookup;
 
 /// The bytes of the identifier and the table, from whose end places count.
 const TABLE_BYTES: usize = 0x34;

@@ -15,8 +15,8 @@ use std::collections::BTreeSet;
 use super::stored::{self, SAM};
 use super::unusable::Structure;
 use super::{Result, Unusable};
-use crate::base::sid::Sid;
-use crate::regf::{Key, Lookup};
+use coldforge_base::sid::Sid;
+use coldforge_regf::{Key, Lookup};
 
 /// The key of the machine's own domain.
 pub(super) const ACCOUNT: &str = r"SAM\Domains\Account";

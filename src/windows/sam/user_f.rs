@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 use super::super::Unusable;
 use super::super::unusable::Structure;
-use crate::base::time::FileTime;
+use coldforge_base::time::FileTime;
 
 const REVISIONS: [u32; 2] = [0x0001_0002, 0x0001_0003];
 

@@ -8,7 +8,7 @@
 
 use super::super::Unusable;
 use super::super::unusable::Structure;
-use crate::base::{read, utf16};
+use coldforge_base::{read, utf16};
 
 /// The number of slots.
 const SLOTS: usize = 17;

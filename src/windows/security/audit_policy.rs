@@ -13,10 +13,10 @@ use super::super::setting::AuditFlags;
 use super::super::stored::{self, SECURITY, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
-use crate::base::guid::Guid;
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, read};
-use crate::regf::{Hive, Lookup};
+use coldforge_base::guid::Guid;
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, read};
+use coldforge_regf::{Hive, Lookup};
 
 /// The key whose unnamed value holds the audit policy.
 pub const KEY: &str = r"Policy\PolAdtEv";

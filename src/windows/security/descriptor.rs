@@ -9,8 +9,8 @@
 
 use super::super::Unusable;
 use super::super::unusable::Structure;
-use crate::base::read;
-use crate::base::sid::Sid;
+use coldforge_base::read;
+use coldforge_base::sid::Sid;
 
 /// POLICY_LOOKUP_NAMES.
 const LOOKUP_NAMES: u32 = 0x0800;
@@ -232,7 +232,7 @@ fn entries(bytes: &[u8], at: usize) -> Result<Vec<Entry>, Unusable> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::descriptor::Descriptor;
+    use coldforge_base::descriptor::Descriptor;
 
     fn entry(kind: u8, flags: u8, mask: u32, sid: &Sid) -> Vec<u8> {
         let sid = sid.to_bytes();

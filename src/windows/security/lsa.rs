@@ -6,10 +6,10 @@ use super::super::stored::{self, SECURITY, Stored, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use super::descriptor::PolicyDescriptor;
-use crate::base::sid::Sid;
-use crate::base::time::FileTime;
-use crate::base::{CellOffset, read};
-use crate::regf::{Hive, Lookup};
+use coldforge_base::sid::Sid;
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, read};
+use coldforge_regf::{Hive, Lookup};
 
 /// The key whose unnamed value says who may do what with the LSA's policy.
 const DESCRIPTOR_KEY: &str = r"Policy\SecDesc";

@@ -5,7 +5,7 @@
 
 use super::super::Unusable;
 use super::super::unusable::Structure;
-use crate::base::read;
+use coldforge_base::read;
 
 /// The bytes before the first privilege.
 const HEAD_BYTES: usize = 8;

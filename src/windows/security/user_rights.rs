@@ -13,10 +13,10 @@ use super::super::stored::{self, SECURITY, Touched, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable, sam};
 use super::privilege_set::PrivilegeSet;
-use crate::base::read;
-use crate::base::sid::Sid;
-use crate::base::time::FileTime;
-use crate::regf::{Hive, Key, Lookup};
+use coldforge_base::read;
+use coldforge_base::sid::Sid;
+use coldforge_base::time::FileTime;
+use coldforge_regf::{Hive, Key, Lookup};
 
 /// The key above those of all accounts.
 const ACCOUNTS: &str = r"Policy\Accounts";
@@ -361,7 +361,7 @@ static RIGHTS: [Right; 45] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::descriptor::Descriptor;
+    use coldforge_base::descriptor::Descriptor;
 
     #[test]
     fn every_right_has_a_name_and_a_place_of_its_own() {

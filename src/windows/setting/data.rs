@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::base::{digest, read, utf16};
+use coldforge_base::{digest, read, utf16};
 
 /// The type of a registry value, by its number: types outside the named ones are legal and kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

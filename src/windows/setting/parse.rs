@@ -6,8 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value as Json;
 
 use super::{AuditFlags, Content, Data, Value, ValueType};
-use crate::base::digest;
-use crate::base::utf16;
+use coldforge_base::{digest, utf16};
 
 /// The members of a serialized value.
 #[derive(serde::Deserialize)]

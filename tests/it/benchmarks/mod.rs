@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use coldforge::base::Failure as _;
 use coldforge::policy::xccdf::{self, Document, Imported, Origin};
 use coldforge::policy::{Catalog, RuleKind};
+use coldforge_base::Failure as _;
 
 use crate::support::{self, Seeded, text};
 

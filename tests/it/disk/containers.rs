@@ -1,7 +1,7 @@
 //! VHDX, differencing disks and conversions, against qemu-img, the shared second reader, and files that Windows made.
 
-use coldforge::base::WriteAt as _;
-use coldforge::disk::{Target, convert, export_as};
+use coldforge_base::WriteAt as _;
+use coldforge_disk::{Target, convert, export_as};
 
 use super::*;
 

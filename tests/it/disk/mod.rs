@@ -6,11 +6,10 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use coldforge::base::digest::Digest;
-use coldforge::base::progress::Silent;
-use coldforge::base::{Extent, Failure as _};
-use coldforge::base::{ReadAt, WriteAt};
-use coldforge::disk::{EBS_BLOCK_BYTES, Format, Image, Overlay, digest, export};
+use coldforge_base::digest::Digest;
+use coldforge_base::progress::Silent;
+use coldforge_base::{Extent, Failure as _, ReadAt, WriteAt};
+use coldforge_disk::{EBS_BLOCK_BYTES, Format, Image, Overlay, digest, export};
 
 use crate::support::{Seeded, ask, corpus, oracle, shared};
 
@@ -309,7 +308,7 @@ fn a_disk_that_windows_made_grows_as_windows_would_let_it() {
 }
 
 /// Opens a file and reads all that its extents name; whatever happens must be an answer.
-fn survey(path: &Path, format: Option<Format>) -> Result<u64, coldforge::disk::Error> {
+fn survey(path: &Path, format: Option<Format>) -> Result<u64, coldforge_disk::Error> {
     let image = Image::open(path, format)?;
     let mut at = 0;
     let mut sum = 0;

@@ -3,7 +3,7 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 
-use coldforge::disk::{UndoJournal, write_in_place};
+use coldforge_disk::{UndoJournal, write_in_place};
 
 use super::*;
 use crate::support::{coldforge, copy_of, sha256};

@@ -1,6 +1,6 @@
 //! Images that are written here, read by libvhdi, libvmdk, libfsntfs and dissect.target.
 
-use coldforge::disk::{Target, convert, export_as};
+use coldforge_disk::{Target, convert, export_as};
 
 use super::*;
 use crate::support::{coldforge, copy_of, python_with};

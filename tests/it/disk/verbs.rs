@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use coldforge::disk::{UndoJournal, write_in_place};
+use coldforge_disk::{UndoJournal, write_in_place};
 
 use super::*;
 use crate::support::{coldforge, copy_of};

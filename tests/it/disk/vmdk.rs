@@ -1,7 +1,7 @@
 //! VMDK against qemu-img and the shared second reader: every kind that is read, the one that is written, and hostile
 //! ones.
 
-use coldforge::disk::convert;
+use coldforge_disk::convert;
 
 use super::*;
 
@@ -134,7 +134,7 @@ fn no_cut_flip_or_bomb_of_a_streamed_disk_panics_or_passes_unseen() {
     let whole = std::fs::read(&path).unwrap();
     let file = File::options().write(true).open(&path).unwrap();
     let mut random = Seeded(11);
-    let read = || -> Result<Vec<u8>, coldforge::disk::Error> {
+    let read = || -> Result<Vec<u8>, coldforge_disk::Error> {
         let image = Image::open(&path, None)?;
         let mut bytes = vec![0; usize::try_from(image.len().min(64 * MIB)).unwrap()];
         image.read_at(0, &mut bytes)?;

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use coldforge::base::ImageOffset;
-use coldforge::base::ReadAt as _;
-use coldforge::base::digest::Digest;
-use coldforge::disk::Window;
-use coldforge::ntfs::{Geometry, Volume};
+use coldforge_base::digest::Digest;
+use coldforge_base::{ImageOffset, ReadAt as _};
+use coldforge_disk::Window;
+use coldforge_ntfs::{Geometry, Volume};
 
 use super::made::{OnFile, walk};
 use crate::support::{ask, corpus, shared};

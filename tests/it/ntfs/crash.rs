@@ -4,12 +4,9 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::base::device::Memory;
-use coldforge::base::{Failure as _, Kind};
-use coldforge::ntfs::{Error, Result, Security, Volume};
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, Kind, ReadAt, WriteAt, device};
+use coldforge_ntfs::{Error, Result, Security, Volume};
 
 use super::made::{Made, SHAPES, Shape, make, noise, one_of_each, walk};
 use super::oracles::findings;

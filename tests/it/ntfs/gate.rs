@@ -3,10 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use coldforge::base::Failure as _;
-use coldforge::base::FileOffset;
-use coldforge::base::device::Memory;
-use coldforge::ntfs::Volume;
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, FileOffset};
+use coldforge_ntfs::Volume;
 
 use super::made::{Made, Planter, SHAPES, Shape, attribute, in_pieces, make, noise, read_at};
 use crate::support::{ask, shared};
@@ -324,7 +323,7 @@ fn plant(script: &Path, image: &Path, case: &str, out: &Path) {
 }
 
 /// Lists every directory and reads every file.
-fn everything(volume: &Volume<Memory>) -> coldforge::ntfs::Result<()> {
+fn everything(volume: &Volume<Memory>) -> coldforge_ntfs::Result<()> {
     let mut todo = vec![volume.find("")?.unwrap()];
     while let Some(folder) = todo.pop() {
         for entry in volume.list(&folder)?.into_iter().filter(|entry| entry.reference.record() >= 24) {

@@ -5,12 +5,9 @@ use std::fs;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::base::device::Memory;
-use coldforge::base::{Failure as _, FileOffset, Kind};
-use coldforge::ntfs::{Error, Result, Volume};
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, FileOffset, Kind, ReadAt, WriteAt, device};
+use coldforge_ntfs::{Error, Result, Volume};
 
 use super::made::{Planter, SHAPES, Shape, in_pieces, make, one_of_each};
 use crate::support::Seeded;

@@ -3,9 +3,9 @@
 use std::fs;
 use std::time::Instant;
 
-use coldforge::base::device::Memory;
-use coldforge::base::{Failure as _, Kind};
-use coldforge::ntfs::{File, Result, Security, Volume};
+use coldforge_base::device::Memory;
+use coldforge_base::{Failure as _, Kind};
+use coldforge_ntfs::{File, Result, Security, Volume};
 
 use super::made::{SHAPES, Shape, make, noise, one_of_each};
 use super::writing::NOW;

@@ -7,11 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use coldforge::base::FileOffset;
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::ntfs::{Reference, Volume};
+use coldforge_base::{FileOffset, ReadAt, WriteAt, device};
+use coldforge_ntfs::{Reference, Volume};
 
 use crate::support::{Seeded, ask, oracle};
 
@@ -286,7 +283,7 @@ impl Made {
 
 /// Reads every file below the root, NTFS's own apart, as path -> content or the code of its refusal.
 pub fn walk<D: ReadAt>(volume: &Volume<D>) -> BTreeMap<String, Result<Vec<u8>, &'static str>> {
-    use coldforge::base::Failure as _;
+    use coldforge_base::Failure as _;
     let mut found = BTreeMap::new();
     let mut todo = vec![(String::new(), Reference::new(5, 5))];
     while let Some((path, reference)) = todo.pop() {
@@ -313,7 +310,7 @@ pub fn walk<D: ReadAt>(volume: &Volume<D>) -> BTreeMap<String, Result<Vec<u8>, &
 }
 
 /// Checks that the bytes at a file's extents are its content, where it is plain, without holes, and initialized.
-fn assert_extents_hold<D: ReadAt>(volume: &Volume<D>, file: &coldforge::ntfs::File, content: &[u8], path: &str) {
+fn assert_extents_hold<D: ReadAt>(volume: &Volume<D>, file: &coldforge_ntfs::File, content: &[u8], path: &str) {
     if file.is_sparse() || file.is_compressed() || file.initialized() < file.size() {
         return;
     }

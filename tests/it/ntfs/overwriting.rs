@@ -3,13 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::base::device::Memory;
-use coldforge::base::offset::normalize;
-use coldforge::base::{Extent, Failure as _, FileOffset};
-use coldforge::ntfs::{Error, Volume};
+use coldforge_base::device::Memory;
+use coldforge_base::offset::normalize;
+use coldforge_base::{Extent, Failure as _, FileOffset, ReadAt, WriteAt, device};
+use coldforge_ntfs::{Error, Volume};
 
 use super::made::{Made, OnFile, Planter, SHAPES, Shape, Tree, attribute, in_pieces, make, noise, one_of_each, walk};
 use crate::support::{ask, oracle, shared};
@@ -302,8 +299,8 @@ fn clusters_that_are_free_or_anothers_are_found_before_anything_is_written() {
 fn assert_refused(made: &Made, record: u64, what: &str) {
     let before = fs::read(&made.path).unwrap();
     let mut volume = made.volume();
-    let sequence = (1..9).find(|sequence| volume.file(coldforge::ntfs::Reference::new(record, *sequence)).is_ok());
-    let file = volume.file(coldforge::ntfs::Reference::new(record, sequence.unwrap())).unwrap();
+    let sequence = (1..9).find(|sequence| volume.file(coldforge_ntfs::Reference::new(record, *sequence)).is_ok());
+    let file = volume.file(coldforge_ntfs::Reference::new(record, sequence.unwrap())).unwrap();
     let error = volume.overwrite(&file, FileOffset(0), b"x").unwrap_err();
     assert_eq!(error.code(), Some("E-VOLUME-CORRUPT"), "{error}");
     assert!(error.to_string().contains(what), "{error}");

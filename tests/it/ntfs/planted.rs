@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use coldforge::base::device::Memory;
-use coldforge::base::progress::Silent;
-use coldforge::ntfs::Volume;
-use coldforge::ntfs::verify::{Check, Report, Severity};
+use coldforge_base::device::Memory;
+use coldforge_base::progress::Silent;
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::{Check, Report, Severity};
 
 use crate::support::{ask, oracle, shared, text};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use coldforge::base::{Failure as _, FileOffset};
-use coldforge::ntfs::Error;
+use coldforge_base::{Failure as _, FileOffset};
+use coldforge_ntfs::Error;
 
 use super::made::{SHAPES, in_pieces, make, noise, one_of_each, walk};
 use crate::support::{Seeded, ask, oracle};

@@ -2,11 +2,10 @@
 
 use std::path::Path;
 
-use coldforge::base::ImageOffset;
-use coldforge::base::ReadAt;
-use coldforge::base::descriptor::Descriptor;
-use coldforge::disk::Window;
-use coldforge::ntfs::{Reference, Volume};
+use coldforge_base::descriptor::Descriptor;
+use coldforge_base::{ImageOffset, ReadAt};
+use coldforge_disk::Window;
+use coldforge_ntfs::{Reference, Volume};
 
 use super::made::{OnFile, SHAPES, make, one_of_each};
 use crate::support::{Mounted, corpus, cut_volume, fixture, oracle, to_raw};

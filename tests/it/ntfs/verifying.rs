@@ -6,16 +6,12 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::base::device::Memory;
-use coldforge::base::progress::Silent;
-use coldforge::base::{Failure as _, ImageOffset, Kind};
-use coldforge::disk::{Format, Image, Window};
-use coldforge::ntfs::Volume;
-use coldforge::ntfs::verify::{Check, Finding, Report, Rule};
-use coldforge::partition;
+use coldforge_base::device::Memory;
+use coldforge_base::progress::Silent;
+use coldforge_base::{Failure as _, ImageOffset, Kind, ReadAt, WriteAt, device};
+use coldforge_disk::{Format, Image, Window, partition};
+use coldforge_ntfs::Volume;
+use coldforge_ntfs::verify::{Check, Finding, Report, Rule};
 
 use super::made::{OnFile, Planter, SHAPES, Shape, attribute, in_pieces, make, one_of_each};
 use crate::support::{Seeded, ask, corpus, fixture, oracle, shared, text};

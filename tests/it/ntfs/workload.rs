@@ -5,13 +5,10 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coldforge::base::Failure as _;
-use coldforge::base::ReadAt;
-use coldforge::base::WriteAt;
-use coldforge::base::device;
-use coldforge::base::digest::Digest;
-use coldforge::base::time::FileTime;
-use coldforge::ntfs::{Error, File, Security, Volume, WriteStep};
+use coldforge_base::digest::Digest;
+use coldforge_base::time::FileTime;
+use coldforge_base::{Failure as _, ReadAt, WriteAt, device};
+use coldforge_ntfs::{Error, File, Security, Volume, WriteStep};
 
 use super::made::{Made, OnFile, SHAPES, Shape, make, noise, one_of_each, walk};
 use super::oracles::{agree, seen_through_a_mount};

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{Extent, Failure as _};
-use coldforge::ntfs::{Changes, Error, Security, WriteStep};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, Failure as _};
+use coldforge_ntfs::{Changes, Error, Security, WriteStep};
 
 use super::made::{Made, Planter, SHAPES, Shape, attribute, in_pieces, make, noise, one_of_each, walk};
 use super::oracles::{agree_with, findings};
@@ -230,7 +230,7 @@ fn what_is_not_understood_is_refused_by_name_and_nothing_is_written() {
     assert_eq!(code(volume.delete(&root, "$Volume", NOW)), "E-FILE-SYSTEM");
     assert_eq!(code(volume.delete(&root, "windows", NOW)), "E-DIRECTORY-NOT-EMPTY");
     let extend = volume.find(r"\$Extend").unwrap().unwrap();
-    let mut create = |folder: &coldforge::ntfs::File, name: &str| {
+    let mut create = |folder: &coldforge_ntfs::File, name: &str| {
         let answer = volume.create_file(folder, name, b"", Security::SameAs(&root), NOW);
         answer.map(|(_, changes)| changes)
     };

@@ -1,9 +1,9 @@
 //! Hostile hives, each kind by its name: a good hive with one thing wrong is refused, or the verifier tells what is
 //! wrong; reading ends with an answer; an edit that cannot be right fails and changes nothing.
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{CellOffset, Failure as _};
-use coldforge::regf::{Error, Hive, Rule};
+use coldforge_base::time::FileTime;
+use coldforge_base::{CellOffset, Failure as _};
+use coldforge_regf::{Error, Hive, Rule};
 
 use super::{cleaned, parse};
 use crate::support::fixture;

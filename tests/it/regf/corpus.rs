@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use coldforge::base::Failure as _;
-use coldforge::regf::Hive;
+use coldforge_base::Failure as _;
+use coldforge_regf::Hive;
 
 use super::{cleaned, hives, judge, keys, own_findings, parse, real};
 use crate::support::{Seeded, ask, oracle};
@@ -133,7 +133,7 @@ fn the_upper_case_of_names_is_the_checkers() {
     let mut asked = 0;
     for (code, upper) in codes.into_iter().zip(upper).filter(|(code, upper)| code != upper && code % 7 == 0) {
         let name = |code| format!("n{}", char::from_u32(code).unwrap());
-        hive.create_key(&name(upper), coldforge::base::time::FileTime(1)).unwrap();
+        hive.create_key(&name(upper), coldforge_base::time::FileTime(1)).unwrap();
         assert!(hive.key(&name(code)).unwrap().is_some(), "{code:#x} and {upper:#x}");
         asked += 1;
     }

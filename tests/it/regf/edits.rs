@@ -1,8 +1,8 @@
 //! Edits on real hives of both minor versions, judged by the independent checker and read by foreign readers.
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{Extent, Failure as _};
-use coldforge::regf::{Error, Hive};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, Failure as _};
+use coldforge_regf::{Error, Hive};
 
 use super::{cleaned, judge_bytes, keys, own_findings, parse, real};
 use crate::support::{Seeded, ask, oracle};

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use coldforge::base::time::FileTime;
-use coldforge::regf::Hive;
+use coldforge_base::time::FileTime;
+use coldforge_regf::Hive;
 use rayon::prelude::*;
 
 use super::real;

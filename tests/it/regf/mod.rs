@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use coldforge::regf::{Hive, Key};
+use coldforge_regf::{Hive, Key};
 use serde_json::Value as Json;
 
 use crate::support::{self, ask, oracle};

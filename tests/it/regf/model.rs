@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{Extent, Failure as _};
-use coldforge::regf::{Error, Hive, Key};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, Failure as _};
+use coldforge_regf::{Error, Hive, Key};
 use proptest::prelude::*;
 
 use super::corpus::{exported, lines};
@@ -42,7 +42,7 @@ fn upper(name: &str) -> Vec<u16> {
 impl Node {
     /// Reads a hive's key and all below it.
     fn read(key: &Key<'_>) -> Self {
-        let value = |value: coldforge::regf::Value<'_>| {
+        let value = |value: coldforge_regf::Value<'_>| {
             (value.name().to_string(), value.kind(), value.data().unwrap().into_owned())
         };
         let children = key.subkeys().unwrap().map(|child| Self::read(&child.unwrap()));

@@ -4,8 +4,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use coldforge::base::{Failure as _, FileOffset, Kind};
-use coldforge::regf::{Error, Hive, Key, Reader, Source};
+use coldforge_base::{Failure as _, FileOffset, Kind};
+use coldforge_regf::{Error, Hive, Key, Reader, Source};
 
 use crate::support::{Seeded, fixture};
 

@@ -2,9 +2,9 @@
 
 use std::path::Path;
 
-use coldforge::base::time::FileTime;
-use coldforge::base::{Extent, Failure as _, Kind};
-use coldforge::regf::{End, Error, Hive, Ignored, Log, LogReport, Outcome, Recovered};
+use coldforge_base::time::FileTime;
+use coldforge_base::{Extent, Failure as _, Kind};
+use coldforge_regf::{End, Error, Hive, Ignored, Log, LogReport, Outcome, Recovered};
 
 use super::{hives, own_findings};
 use crate::support::{Seeded, ask, fixture, oracle, shared};

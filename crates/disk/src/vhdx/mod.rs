@@ -1,0 +1,389 @@
+//! VHDX: disks of Hyper-V since Windows Server 2012, fixed, dynamic and differencing.
+//!
+//! A file that its last writer left with a log is read as it would be after a replay, which happens in memory. A block
+//! that is not stored is zero, or the parent's if the disk is differencing. Nothing here writes into a file; new ones
+//! are made by the floor's `emit` from the structures in [`layout`].
+
+#[cfg(test)]
+mod hostile;
+pub(super) mod layout;
+mod log;
+mod table;
+
+pub(super) use table::Shape;
+
+use super::parent::{self, Lineage};
+use super::{Error, Image, Raw, Result};
+use coldforge_base::device::check_range;
+use coldforge_base::guid::Guid;
+use coldforge_base::{Extent, ReadAt, device, read, utf16};
+use layout::{FILE_SIGNATURE, FIXED, HEADER_BYTES, HEADERS_AT, Header, METADATA_TABLE_BYTES, MIB};
+use layout::{Metadata, REGION_TABLE_BYTES, REGION_TABLES_AT, Regions, VHDX_LOCATOR};
+use log::Patched;
+use table::{Block, Table};
+
+/// The container's name in errors.
+const NAME: &str = "VHDX";
+
+/// A VHDX, opened for reading.
+#[derive(Debug)]
+pub struct Vhdx {
+    file: Patched,
+    header: Header,
+    metadata: Metadata,
+    table: Table,
+    shape: Shape,
+    parent: Option<Box<Image>>,
+    /// Whether the first region table was damaged, so that the second was used.
+    second_table: bool,
+}
+
+impl Vhdx {
+    /// Opens a file that begins with a VHDX's signature.
+    ///
+    /// # Errors
+    /// [`Error::Signature`], [`Error::Checksum`], [`Error::Field`], [`Error::Overlap`], [`Error::Unknown`],
+    /// [`Error::VhdxLog`], [`Error::VhdxFragments`] for what contradicts the format; the `Parent...` errors for a
+    /// differencing disk; otherwise the operating system's.
+    pub(super) fn open(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Self> {
+        let mut signature = [0; 8];
+        if raw.len() < MIB {
+            let (structure, at, size) = ("header section", 0, raw.len());
+            return Err(Error::Truncated { container: NAME, structure, at, length: MIB, size });
+        }
+        raw.read_at(0, &mut signature)?;
+        if signature != FILE_SIGNATURE {
+            return Err(Error::Signature { container: NAME, structure: "file identifier", at: 0 });
+        }
+        let header = open_header(&raw)?;
+        let file = Patched::open(raw, &header)?;
+        let (regions, second_table) = open_regions(&file)?;
+        let region = |region: Option<Extent>, name| {
+            let region = region.ok_or_else(|| field("region table", REGION_TABLES_AT[0], name, 0))?;
+            if region.end() <= file.len() { Ok(region) } else { Err(truncated(name, region, file.len())) }
+        };
+        let bat = region(regions.bat, "missing block table region,")?;
+        let metadata_region = region(regions.metadata, "missing metadata region,")?;
+        let mut taken = vec![Extent::new(0, MIB), bat, metadata_region];
+        taken.extend(regions.others);
+        if header.log_length > 0 {
+            let log = header.log_extent();
+            if !log.offset.is_multiple_of(MIB) || !log.length.is_multiple_of(MIB) || log.offset < MIB {
+                return Err(field("header", HEADERS_AT[0], "log offset or length", log.offset));
+            }
+            taken.push(log);
+        }
+        if let Some(at) = overlap(taken.clone()) {
+            return Err(Error::Overlap { container: NAME, at });
+        }
+        let mut table = vec![0; METADATA_TABLE_BYTES];
+        file.read_at(metadata_region.offset, &mut table)?;
+        let metadata = Metadata::parse(&table, metadata_region, |at, length| {
+            let mut bytes = vec![0; length];
+            file.read_at(metadata_region.offset.saturating_add(at), &mut bytes)?;
+            Ok(bytes)
+        })?;
+        let shape = Shape::of(&metadata);
+        let table = Table::open(&file, bat, &metadata, taken)?;
+        if let Some(block) = table.without_bitmap(shape.chunk_ratio) {
+            return Err(field("block table", bat.offset, "missing bitmap for block", block));
+        }
+        let parent = match &metadata.locator {
+            None => None,
+            Some(locator) => Some(Box::new(open_parent(file.raw(), locator, &metadata, lineage)?)),
+        };
+        Ok(Self { file, header, metadata, table, shape, parent, second_table })
+    }
+
+    /// Tells whether all blocks are meant to be stored.
+    pub(super) fn is_fixed(&self) -> bool {
+        self.metadata.flags & FIXED != 0
+    }
+
+    /// Returns the parent, if the disk is differencing.
+    pub(super) fn parent(&self) -> Option<&Image> {
+        self.parent.as_deref()
+    }
+
+    /// Returns the container file.
+    pub(super) fn raw(&self) -> &Raw {
+        self.file.raw()
+    }
+
+    /// Returns the bytes of a logical sector and of a physical one.
+    pub(super) fn sectors(&self) -> (u32, u32) {
+        (self.metadata.logical_sector, self.metadata.physical_sector)
+    }
+
+    /// Returns what identifies the disk to its machine, as page 83 of its SCSI inquiry data.
+    pub(super) fn disk_id(&self) -> Guid {
+        self.metadata.disk_id
+    }
+
+    /// Returns what identifies the state of the disk's contents to children.
+    pub(super) fn data_write(&self) -> Guid {
+        self.header.data_write
+    }
+
+    /// Returns the bytes of a block, and how many blocks are stored.
+    pub(super) fn blocks(&self) -> (u64, u64) {
+        (self.metadata.block_bytes, self.table.stored())
+    }
+
+    /// Returns what is noteworthy about the container's health.
+    pub(super) fn notes(&self) -> Vec<String> {
+        let mut notes = Vec::new();
+        if self.has_log() {
+            notes.push(format!("the log is not empty: {} entries are replayed in memory", self.file.replayed()));
+        }
+        if self.second_table {
+            notes.push("the first region table is damaged; the second one is used".to_owned());
+        }
+        notes
+    }
+
+    /// Tells whether the file's log is not empty.
+    pub(super) fn has_log(&self) -> bool {
+        self.header.log != Guid::NIL
+    }
+
+    fn split(&self, at: u64) -> (u64, u64) {
+        let block = self.metadata.block_bytes.max(1);
+        (at.checked_div(block).unwrap_or(0), at.checked_rem(block).unwrap_or(0))
+    }
+
+    /// Reads a range of a partially present block: its own sectors from the file, the others from the parent.
+    fn read_partial(&self, at: u64, file_at: u64, buf: &mut [u8]) -> Result<()> {
+        let sector_bytes = u64::from(self.metadata.logical_sector);
+        let chunk_bytes = self.shape.chunk_ratio.saturating_mul(self.metadata.block_bytes);
+        let chunk = at.checked_div(chunk_bytes).unwrap_or(0);
+        let bitmap_at = self.table.bitmap(chunk);
+        let bitmap_at = bitmap_at.ok_or_else(|| field("block table", 0, "missing bitmap of chunk", chunk))?;
+        let sector_of = |at: u64| at.checked_rem(chunk_bytes).unwrap_or(0).checked_div(sector_bytes).unwrap_or(0);
+        let last = at.saturating_add(buf.len() as u64).saturating_sub(1);
+        let (first_byte, last_byte) = (sector_of(at) / 8, sector_of(last) / 8);
+        // A block of 256 MiB has 64 KiB of bits.
+        let length = last_byte.saturating_sub(first_byte).saturating_add(1);
+        let mut bits = vec![0; read::size(length)];
+        self.file.read_at(bitmap_at.saturating_add(first_byte), &mut bits)?;
+        let is_own = |at: u64| {
+            let sector = sector_of(at).saturating_sub(first_byte.saturating_mul(8));
+            let byte = usize::try_from(sector / 8).ok().and_then(|byte| bits.get(byte).copied()).unwrap_or(0);
+            byte >> (sector % 8) & 1 == 1
+        };
+        let (mut place, mut rest) = (at, buf);
+        // Each round passes at least a sector, or what is left of one.
+        while !rest.is_empty() {
+            let own = is_own(place);
+            let whole = place.checked_rem(sector_bytes).unwrap_or(0);
+            let mut end = place.saturating_add(sector_bytes.saturating_sub(whole));
+            while end <= last && is_own(end) == own {
+                end = end.saturating_add(sector_bytes);
+            }
+            let length = usize::try_from(end.saturating_sub(place)).unwrap_or(usize::MAX).min(rest.len());
+            let (piece, behind) = rest.split_at_mut(length);
+            if own {
+                self.file.read_at(file_at.saturating_add(place.saturating_sub(at)), piece)?;
+            } else {
+                parent::read(self.parent(), place, piece)?;
+            }
+            place = place.saturating_add(length as u64);
+            rest = behind;
+        }
+        Ok(())
+    }
+}
+
+impl ReadAt for Vhdx {
+    fn len(&self) -> u64 {
+        self.metadata.disk_bytes
+    }
+
+    fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
+        check_range(at, buf.len(), self.len())?;
+        let (mut at, mut rest) = (at, buf);
+        while !rest.is_empty() {
+            let (index, within) = self.split(at);
+            let left = usize::try_from(self.metadata.block_bytes.saturating_sub(within)).unwrap_or(usize::MAX);
+            let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
+            match self.table.block(index).0 {
+                Block::Absent => parent::read(self.parent(), at, piece)?,
+                Block::Zero => piece.fill(0),
+                Block::Present(block_at) => self.file.read_at(block_at.saturating_add(within), piece)?,
+                Block::Partial(block_at) => self.read_partial(at, block_at.saturating_add(within), piece)?,
+            }
+            at = at.saturating_add(piece.len() as u64);
+            rest = behind;
+        }
+        Ok(())
+    }
+
+    fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
+        let size = self.len();
+        let mut at = from;
+        // Each round passes a run of blocks, of which there are at most as many as blocks.
+        while at < size {
+            let (index, within) = self.split(at);
+            let (block, count) = self.table.block(index);
+            let run_bytes = count.saturating_mul(self.metadata.block_bytes).saturating_sub(within);
+            let end = at.saturating_add(run_bytes.max(1)).min(size);
+            let found = match block {
+                Block::Absent => parent::next_data(self.parent(), at, end)?,
+                Block::Zero => None,
+                Block::Present(block_at) => {
+                    let file_at = block_at.saturating_add(within);
+                    let file_end = file_at.saturating_add(end.saturating_sub(at));
+                    self.file
+                        .next_data(file_at, file_end)?
+                        .map(|data| Extent::new(at.saturating_add(data.offset.saturating_sub(file_at)), data.length))
+                }
+                Block::Partial(_) => Some(Extent::new(at, end.saturating_sub(at))),
+            };
+            if found.is_some() {
+                return Ok(found);
+            }
+            at = end;
+        }
+        Ok(None)
+    }
+}
+
+/// Returns the current one of the two headers.
+fn open_header(raw: &Raw) -> Result<Header> {
+    let read = |at| {
+        let mut bytes = vec![0; HEADER_BYTES];
+        raw.read_at(at, &mut bytes)?;
+        Ok::<_, Error>(Header::parse(&bytes).map(|header| (header, bytes)))
+    };
+    let [first, second] = HEADERS_AT;
+    let header = match (read(first)?, read(second)?) {
+        (None, None) => {
+            return Err(Error::Signature { container: NAME, structure: "valid header", at: first });
+        }
+        (Some((header, _)), None) | (None, Some((header, _))) => header,
+        (Some((one, a)), Some((other, b))) => {
+            if one.sequence == other.sequence && a != b {
+                return Err(field("second header, unlike the first, with the same", second, "sequence", one.sequence));
+            }
+            if one.sequence > other.sequence { one } else { other }
+        }
+    };
+    if header.version != 1 {
+        return Err(field("header", first, "version", header.version.into()));
+    }
+    Ok(header)
+}
+
+/// Returns the regions, and whether the first table was damaged.
+fn open_regions(file: &Patched) -> Result<(Regions, bool)> {
+    let read = |at| {
+        let mut bytes = vec![0; REGION_TABLE_BYTES];
+        file.read_at(at, &mut bytes)?;
+        Regions::parse(&bytes, at)
+    };
+    let [first, second] = REGION_TABLES_AT;
+    match (read(first)?, read(second)?) {
+        (Some(one), Some(other)) if one != other => {
+            Err(field("second region table, unlike the first,", second, "place", second))
+        }
+        (Some(regions), _) => Ok((regions, false)),
+        (None, Some(regions)) => Ok((regions, true)),
+        (None, None) => Err(Error::Signature { container: NAME, structure: "valid region table", at: first }),
+    }
+}
+
+/// Finds the parent by what the locator says, and checks that it is the one that the child was made from.
+fn open_parent(raw: &Raw, locator: &[u8], metadata: &Metadata, lineage: &mut Lineage<'_>) -> Result<Image> {
+    let locator = Locator::parse(locator).ok_or_else(|| field("parent locator", 0, "layout", 0))?;
+    let names = ["relative_path", "volume_path", "absolute_win32_path"];
+    let names: Vec<String> = names.iter().filter_map(|key| locator.get(key)).map(str::to_owned).collect();
+    let parent = lineage.open(raw, &names)?;
+    let wrong = || Error::ParentChanged { path: parent.path().to_owned() };
+    let vhdx = parent.vhdx().ok_or_else(wrong)?;
+    let id = format!("{{{}}}", vhdx.data_write());
+    let linked = [locator.get("parent_linkage"), locator.get("parent_linkage2")];
+    if !linked.into_iter().flatten().any(|linkage| linkage.eq_ignore_ascii_case(&id)) {
+        return Err(wrong());
+    }
+    if vhdx.metadata.logical_sector != metadata.logical_sector {
+        return Err(wrong());
+    }
+    Ok(parent)
+}
+
+/// The keys and values of a "Parent Locator" (MS-VHDX 2.6.2.6).
+pub(super) struct Locator(Vec<(String, String)>);
+
+impl Locator {
+    /// Reads a locator; `None` if it is of another kind, or if a key or a value lies outside.
+    pub fn parse(bytes: &[u8]) -> Option<Self> {
+        if read::array(bytes, 0).ok()? != VHDX_LOCATOR.0 {
+            return None;
+        }
+        let count = read::u16_le(bytes, 18).ok()?;
+        let mut pairs = Vec::new();
+        // Each entry takes twelve bytes of an item of at most 1 MiB; the sum of the texts is bounded, too.
+        let mut text_bytes = 0usize;
+        for i in 0..usize::from(count) {
+            let entry = read::slice(bytes, i.checked_mul(12)?.checked_add(20)?, 12).ok()?;
+            let mut text = |at: usize, length_at: usize| {
+                let at = usize::try_from(read::u32_le(entry, at).ok()?).ok()?;
+                let length = usize::from(read::u16_le(entry, length_at).ok()?);
+                text_bytes = text_bytes.checked_add(length).filter(|sum| *sum <= 1 << 20)?;
+                let bytes = read::slice(bytes, at, length).ok().filter(|bytes| bytes.len().is_multiple_of(2))?;
+                Some(utf16::decode(bytes))
+            };
+            pairs.push((text(0, 8)?, text(4, 10)?));
+        }
+        Some(Self(pairs))
+    }
+
+    /// Returns the value of a key.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns the bytes of a locator with these keys and values.
+    pub fn to_bytes(pairs: &[(&str, String)]) -> Vec<u8> {
+        let mut head = [&VHDX_LOCATOR.0[..], &[0; 2], &[u8::try_from(pairs.len()).expect("a few pairs"), 0]].concat();
+        let mut text = Vec::new();
+        let texts_at = pairs.len().saturating_mul(12).saturating_add(20);
+        let mut lengths = Vec::new();
+        for (key, value) in pairs {
+            let places = [utf16::encode(key), utf16::encode(value)].map(|bytes| {
+                let at = u32::try_from(texts_at.saturating_add(text.len())).expect("paths are short");
+                text.extend_from_slice(&bytes);
+                (at, u16::try_from(bytes.len()).expect("paths are short"))
+            });
+            lengths.push(places);
+        }
+        for [(key_at, key_bytes), (value_at, value_bytes)] in lengths {
+            head.extend_from_slice(&key_at.to_le_bytes());
+            head.extend_from_slice(&value_at.to_le_bytes());
+            head.extend_from_slice(&key_bytes.to_le_bytes());
+            head.extend_from_slice(&value_bytes.to_le_bytes());
+        }
+        head.extend_from_slice(&text);
+        head
+    }
+}
+
+fn field(structure: &'static str, at: u64, field: &'static str, actual: u64) -> Error {
+    Error::Field { container: NAME, structure, at, field, actual }
+}
+
+fn truncated(structure: &'static str, extent: Extent, size: u64) -> Error {
+    Error::Truncated { container: NAME, structure, at: extent.offset, length: extent.length, size }
+}
+
+fn unknown(structure: &'static str, id: Guid) -> Error {
+    Error::Unknown { container: NAME, structure, id }
+}
+
+/// Returns the first byte that two of the ranges share.
+fn overlap(mut taken: Vec<Extent>) -> Option<u64> {
+    taken.retain(|extent| extent.length > 0);
+    taken.sort_unstable();
+    let shared = taken.iter().zip(taken.iter().skip(1)).find(|(one, next)| one.end() > next.offset);
+    shared.map(|(_, next)| next.offset)
+}

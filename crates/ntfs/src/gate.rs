@@ -1,0 +1,229 @@
+//! Every reason not to write a volume, found by reading alone.
+//!
+//! Who writes asks first, and writes only if nothing is refused. All checks run, so that the user sees every reason at
+//! once. The comparison of `$Bitmap` with the runs of all files is not among them.
+
+use super::boot::BOOT_SECTOR_BYTES;
+use super::error::{CORRUPT, Place, REPAIR};
+use super::layout::{FileRecordHeader, system, view};
+use super::record::Record;
+use super::{Result, Volume, fixup};
+use coldforge_base::{Failure, FileOffset, Kind, ReadAt, Refusal, read};
+
+/// How many records the mirror must repeat: Windows keeps only the first four current, also in a longer mirror.
+const MIRRORED_RECORDS: u64 = 4;
+
+/// What ends the names of a shadow copy's files in `\System Volume Information`.
+const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
+
+/// Tells whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one. The
+/// boot area points at their clusters, whatever becomes of the files.
+pub fn is_shadow_store(name: &str) -> bool {
+    name.to_ascii_lowercase().ends_with(SHADOW_COPY)
+}
+
+impl<D: ReadAt> Volume<D> {
+    /// Returns every reason not to write the volume; none means that it may be written.
+    ///
+    /// | code | reason |
+    /// |---|---|
+    /// | `E-VOLUME-SIZE` | the volume is larger than its device |
+    /// | `E-BACKUP-BOOT` | the copy of the boot sector behind the volume differs |
+    /// | `E-VOLUME-VERSION` | NTFS is not version 3.1 |
+    /// | `E-VOLUME-DIRTY` | the dirty flag is set |
+    /// | `E-VOLUME-CHKDSK` | `chkdsk` left its marks |
+    /// | `E-VOLUME-FLAGS` | Windows has an operation under way, or a flag is unknown |
+    /// | `E-MFTMIRR` | `$MFTMirr` does not repeat the first four records of `$MFT` |
+    /// | `E-LOGFILE-UNCLEAN` | `$LogFile` is damaged or has open transactions |
+    /// | `E-LOGFILE-VERSION` | `$LogFile` has an unknown version |
+    /// | `E-FAST-STARTUP` | `$LogFile` has version 2.0 |
+    /// | `E-HIBERNATED` | `\hiberfil.sys` holds a sleeping Windows |
+    /// | `E-VOLUME-CORRUPT` | something that a check needs cannot be read |
+    ///
+    /// # Errors
+    /// Only the operating system's; what is wrong with the volume is a refusal.
+    pub fn refusals(&self) -> Result<Vec<Refusal>> {
+        let checks = [
+            self.size_refusals(),
+            self.backup_boot_refusals(),
+            self.version_refusals(),
+            self.flag_refusals(),
+            self.mirror_refusals(),
+            self.log_refusals(),
+            self.hibernation_refusals(),
+        ];
+        let mut refusals = Vec::new();
+        for check in checks {
+            match check {
+                Ok(found) => refusals.extend(found),
+                Err(error) if error.kind() == Kind::Io => return Err(error),
+                Err(error) => refusals.push(Refusal {
+                    code: error.code().unwrap_or(CORRUPT),
+                    reason: error.to_string(),
+                    hint: error.hint().unwrap_or(REPAIR),
+                }),
+            }
+        }
+        Ok(refusals)
+    }
+
+    /// Returns what a write cannot keep whole, and whoever writes should know.
+    ///
+    /// | code | reason |
+    /// |---|---|
+    /// | `W-SHADOW-COPIES` | shadow copies do not see the write, and no longer hold what the volume was |
+    ///
+    /// # Errors
+    /// What is wrong with `\System Volume Information`.
+    pub fn warnings(&self) -> Result<Vec<Refusal>> {
+        let Some(folder) = self.find(r"\System Volume Information")?.filter(|file| file.is_directory()) else {
+            return Ok(Vec::new());
+        };
+        let is_copy = |name: &str| name.len() > SHADOW_COPY.len() && is_shadow_store(name);
+        let copies = self.list(&folder)?.iter().filter(|entry| is_copy(&entry.name)).count();
+        if copies == 0 {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Refusal {
+            code: "W-SHADOW-COPIES",
+            reason: format!(
+                r"\System Volume Information holds {copies} shadow copies, which will not know what was written"
+            ),
+            hint: "delete the shadow copies in Windows with `vssadmin delete shadows /all` before making the image",
+        }])
+    }
+
+    fn size_refusals(&self) -> Result<Vec<Refusal>> {
+        let (end, device) = (self.geometry.backup_boot_sector().0, self.device.len());
+        if end <= device {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Refusal {
+            code: "E-VOLUME-SIZE",
+            reason: format!("the boot sector at 0x0 tells of {end:#x} bytes, but the device has {device:#x}"),
+            hint: "check that the image is complete and that the partition was not made smaller than its volume",
+        }])
+    }
+
+    fn backup_boot_refusals(&self) -> Result<Vec<Refusal>> {
+        let (mut boot, mut copy) = ([0; BOOT_SECTOR_BYTES], [0; BOOT_SECTOR_BYTES]);
+        self.device.read_at(0, &mut boot)?;
+        let place = self.geometry.backup_boot_sector();
+        let end = place.0.saturating_add(copy.len() as u64);
+        let reason = if end > self.device.len() {
+            format!("the copy of the boot sector at {place} lies behind the end of the device")
+        } else {
+            self.device.read_at(place.0, &mut copy)?;
+            // Tools that renew the boot code leave the copy alone; what a volume is mounted by must be the same.
+            if boot_parameters(&copy) == boot_parameters(&boot) {
+                return Ok(Vec::new());
+            }
+            format!("the copy of the boot sector at {place} differs from the boot sector at 0x0")
+        };
+        Ok(vec![Refusal { code: "E-BACKUP-BOOT", reason, hint: REPAIR }])
+    }
+
+    fn version_refusals(&self) -> Result<Vec<Refusal>> {
+        let (major, minor) = self.information().version;
+        if (major, minor) == (3, 1) {
+            return Ok(Vec::new());
+        }
+        Ok(vec![Refusal {
+            code: "E-VOLUME-VERSION",
+            reason: format!("$Volume (file 0x3) tells of NTFS version {major}.{minor}, not 3.1"),
+            hint: "use an image of Windows XP or later",
+        }])
+    }
+
+    fn flag_refusals(&self) -> Result<Vec<Refusal>> {
+        const DIRTY: u16 = 0x0001;
+        const CHKDSK: u16 = 0xc000;
+        // Windows sets it on every volume; what it means is not published.
+        const USUAL: u16 = 0x0080;
+        let flags = self.information().flags;
+        let refusal = |code, what| {
+            let reason = format!("the flags {flags:#06x} of $Volume (file 0x3) say that {what}");
+            Refusal { code, reason, hint: REPAIR }
+        };
+        let mut refusals = Vec::new();
+        if flags & DIRTY != 0 {
+            refusals.push(refusal("E-VOLUME-DIRTY", "the volume is dirty"));
+        }
+        if flags & CHKDSK != 0 {
+            refusals.push(refusal("E-VOLUME-CHKDSK", "chkdsk has not finished with the volume"));
+        }
+        if flags & !(DIRTY | CHKDSK | USUAL) != 0 {
+            refusals.push(refusal("E-VOLUME-FLAGS", "an operation is under way"));
+        }
+        Ok(refusals)
+    }
+
+    fn mirror_refusals(&self) -> Result<Vec<Refusal>> {
+        let refusal = |reason| Refusal { code: "E-MFTMIRR", reason, hint: REPAIR };
+        let mirror = self.system_data(system::MFT_MIRROR)?;
+        let record_bytes = self.geometry.record_bytes as u64;
+        let place = self.geometry.mft_mirror;
+        let start = mirror.runs().first().and_then(|run| run.lcn);
+        if start != Some(place) || mirror.size < record_bytes.saturating_mul(MIRRORED_RECORDS) {
+            return Ok(vec![refusal(format!(
+                "$MFTMirr (file 0x1) does not begin at cluster {place}, or is too short"
+            ))]);
+        }
+        let mut refusals = Vec::new();
+        for number in 0..MIRRORED_RECORDS {
+            let mut copy = vec![0; self.geometry.record_bytes];
+            mirror.read(&self.device, &self.geometry, number.saturating_mul(record_bytes), &mut copy)?;
+            let copy_place = Place::Mirror { record: number, byte: 0 };
+            if let Err(error) = fixup::undo(&mut copy, Record::SIGNATURE, copy_place) {
+                refusals.push(refusal(error.to_string()));
+            } else if let Some(byte) = first_difference(self.record(number)?.bytes(), &copy, number)? {
+                let place = Place::Mirror { record: number, byte };
+                refusals.push(refusal(format!("the {place} differs from the record in $MFT")));
+            }
+        }
+        Ok(refusals)
+    }
+
+    fn hibernation_refusals(&self) -> Result<Vec<Refusal>> {
+        const HEADER_BYTES: u64 = 4096;
+        let Some(file) = self.find(r"\hiberfil.sys")?.filter(|file| !file.is_directory()) else {
+            return Ok(Vec::new());
+        };
+        let number = file.reference().record();
+        let reason = if file.size() < HEADER_BYTES {
+            // What Windows leaves on a data volume when it hibernates.
+            format!(r"\hiberfil.sys (file {number:#x}) has only {:#x} bytes", file.size())
+        } else {
+            let mut signature = [0; 4];
+            self.read_at(&file, FileOffset(0), &mut signature)?;
+            match &signature.map(|byte| byte.to_ascii_lowercase()) {
+                b"hibr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `hibr`: Windows hibernates"),
+                b"rstr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `rstr`: Windows was about to wake"),
+                _ => return Ok(Vec::new()),
+            }
+        };
+        Ok(vec![Refusal {
+            code: "E-HIBERNATED",
+            reason,
+            hint: "start Windows, turn hibernation off with `powercfg /h off`, shut it down, and make a new image",
+        }])
+    }
+}
+
+/// Returns the first used byte in which two records differ, their update sequence arrays apart.
+fn first_difference(record: &[u8], copy: &[u8], number: u64) -> Result<Option<usize>> {
+    let place = Place::Record { record: number, byte: 0 };
+    let header: &FileRecordHeader = view(record, 0).map_err(place.cut())?;
+    let used = (header.bytes_used.get() as usize).min(record.len());
+    let array = fixup::array_offset(record, place)?;
+    let count = usize::from(header.multi_sector.usa_count.get());
+    let skipped = array..array.saturating_add(count.saturating_mul(2));
+    let record = read::slice(record, 0, used).map_err(place.cut())?;
+    let differs = |(at, (a, b)): (usize, (&u8, &u8))| (a != b && !skipped.contains(&at)).then_some(at);
+    Ok(record.iter().zip(copy).enumerate().find_map(differs))
+}
+
+/// Returns what a boot sector says of the volume: from the OEM id to the serial number.
+fn boot_parameters(sector: &[u8; BOOT_SECTOR_BYTES]) -> Option<&[u8]> {
+    sector.get(3..0x50)
+}

@@ -1,0 +1,186 @@
+//! `$LogFile`: whether Windows left the volume in order.
+//!
+//! Facts: LFS_RESTART_PAGE_HEADER and LFS_RESTART_AREA, of which there are two copies in the first two pages; the one
+//! with the higher LSN counts. Version 2.0 has one copy alone, and records behind it. A log of 0xFF bytes was never
+//! used. Records of the log are not read.
+
+use super::error::Place;
+use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
+use super::stream::Stream;
+use super::{Error, Result, Volume, fixup};
+use coldforge_base::{FileOffset, ReadAt, Refusal, read};
+
+/// What a restart page tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Restart {
+    at: FileOffset,
+    lsn: u64,
+    pub version: (u16, u16),
+    client_in_use: u16,
+    flags: u16,
+}
+
+impl Restart {
+    fn parse(mut page: Vec<u8>, at: FileOffset) -> Result<Self> {
+        let place = Place::LogFile { at };
+        fixup::undo(&mut page, *b"RSTR", place)?;
+        let header: &RestartPage = view(&page, 0).map_err(place.cut())?;
+        let area: &RestartArea = view(&page, usize::from(header.restart_offset.get())).map_err(place.cut())?;
+        Ok(Self {
+            at,
+            lsn: area.current_lsn.get(),
+            version: (header.major_version.get(), header.minor_version.get()),
+            client_in_use: area.client_in_use_list.get(),
+            flags: area.flags.get(),
+        })
+    }
+
+    /// Tells whether no transaction was open: no client, or the mark of a clean dismount.
+    pub fn is_clean(&self) -> bool {
+        const CLEAN_DISMOUNT: u16 = 2;
+        self.client_in_use == u16::MAX || self.flags & CLEAN_DISMOUNT != 0
+    }
+}
+
+/// The state of the log, for who judges it otherwise than the refusals do.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub(super) struct State {
+    /// The restart pages that cannot be read.
+    pub damaged: Vec<FileOffset>,
+    /// Whether the log begins as if unused and is not, or has no restart page at all.
+    pub unused_but_written: bool,
+    /// The newest restart page that can be read.
+    pub newest: Option<Restart>,
+}
+
+/// How much of an unused log is looked at in one read.
+const CHUNK_BYTES: u64 = 1 << 20;
+
+impl<D: ReadAt> Volume<D> {
+    /// Returns what the log says against writing.
+    ///
+    /// # Errors
+    /// What is wrong with the log's runs; the device's. A damaged restart page is a refusal.
+    pub(super) fn log_refusals(&self) -> Result<Vec<Refusal>> {
+        let log = self.system_data(system::LOG_FILE)?;
+        let mut signature = [0; 4];
+        log.read(&self.device, &self.geometry, 0, &mut signature)?;
+        if signature == [0xff; 4] {
+            return Ok(match self.first_used_byte(&log)? {
+                None => Vec::new(),
+                Some(at) => vec![unclean(format!("$LogFile begins as if unused, but byte {at} is not 0xff"))],
+            });
+        }
+        let mut refusals = Vec::new();
+        let mut newest: Option<Restart> = None;
+        let mut damage = Vec::new();
+        for page in self.restarts(&log)? {
+            match page {
+                Ok(restart) if newest.is_none_or(|newest| newest.lsn < restart.lsn) => newest = Some(restart),
+                Ok(_) => {}
+                Err(error) => damage.push(unclean(format!("$LogFile is damaged: {error}"))),
+            }
+        }
+        let Some(newest) = newest else { return Ok(damage) };
+        let at = newest.at;
+        match newest.version {
+            (1, 0 | 1) => refusals.extend(damage),
+            (2, 0) => refusals.push(Refusal {
+                code: "E-FAST-STARTUP",
+                reason: format!("$LogFile has version 2.0 at byte {at}: Windows may keep metadata in memory"),
+                hint: "shut Windows down with `shutdown /s /t 0` with fast startup off, and make a new image",
+            }),
+            (major, minor) => refusals.push(Refusal {
+                code: "E-LOGFILE-VERSION",
+                reason: format!("$LogFile has the unknown version {major}.{minor} at byte {at}"),
+                hint: "mount the volume in Windows 10 or later, shut it down, and make a new image",
+            }),
+        }
+        if !newest.is_clean() {
+            refusals.push(unclean(format!("$LogFile has open transactions by its restart page at byte {at}")));
+        }
+        Ok(refusals)
+    }
+
+    /// Returns the state of the log.
+    ///
+    /// A page without the signature of a restart page is none, and not damage: a log of version 2.0 has one alone.
+    ///
+    /// # Errors
+    /// What is wrong with the log's runs; the device's.
+    pub(super) fn log_state(&self) -> Result<State> {
+        let log = self.system_data(system::LOG_FILE)?;
+        let mut signature = [0; 4];
+        log.read(&self.device, &self.geometry, 0, &mut signature)?;
+        if signature == [0xff; 4] {
+            let unused_but_written = self.first_used_byte(&log)?.is_some();
+            return Ok(State { unused_but_written, ..State::default() });
+        }
+        let mut state = State::default();
+        for page in self.restarts(&log)? {
+            match page {
+                Ok(restart) if state.newest.is_none_or(|newest| newest.lsn < restart.lsn) => {
+                    state.newest = Some(restart);
+                }
+                Ok(_) | Err(Error::Signature { .. }) => {}
+                Err(
+                    Error::Torn { place: Place::LogFile { at }, .. }
+                    | Error::Field { place: Place::LogFile { at }, .. },
+                ) => {
+                    state.damaged.push(at);
+                }
+                Err(Error::Cut { .. }) => state.damaged.push(FileOffset(0)),
+                Err(error) => return Err(error),
+            }
+        }
+        // Neither unused nor with a restart page: what chkdsk leaves is such a log.
+        state.unused_but_written = state.newest.is_none() && state.damaged.is_empty();
+        Ok(state)
+    }
+
+    /// Reads both restart pages, of which each can be damaged.
+    fn restarts(&self, log: &Stream) -> Result<Vec<Result<Restart>>> {
+        let mut head = [0; STRIDE_BYTES];
+        log.read(&self.device, &self.geometry, 0, &mut head)?;
+        let place = Place::LogFile { at: FileOffset(0) };
+        let header: &RestartPage = view(&head, 0).map_err(place.cut())?;
+        let page_bytes = header.system_page_bytes.get() as usize;
+        let page_bytes = match &header.multi_sector.signature {
+            b"RSTR" if page_bytes.is_power_of_two() && (STRIDE_BYTES..=0x1_0000).contains(&page_bytes) => page_bytes,
+            // The page size stands in the page that is damaged: the usual one serves to look for the other.
+            _ => 4096,
+        };
+        let mut pages = Vec::new();
+        for at in [0, page_bytes as u64] {
+            let mut page = vec![0; page_bytes];
+            log.read(&self.device, &self.geometry, at, &mut page)?;
+            pages.push(Restart::parse(page, FileOffset(at)));
+        }
+        Ok(pages)
+    }
+
+    /// Returns the first byte of an unused log that is not 0xFF.
+    fn first_used_byte(&self, log: &Stream) -> Result<Option<FileOffset>> {
+        let mut at = 0u64;
+        // Each turn moves on through the log, whose clusters lie in the volume; holes of a sparse log read as zeros,
+        // which are not 0xFF and end the loop.
+        while at < log.size {
+            let length = CHUNK_BYTES.min(log.size.saturating_sub(at));
+            let mut chunk = vec![0; read::size(length)];
+            log.read(&self.device, &self.geometry, at, &mut chunk)?;
+            if let Some(used) = chunk.iter().position(|byte| *byte != 0xff) {
+                return Ok(Some(FileOffset(at.saturating_add(used as u64))));
+            }
+            at = at.saturating_add(length);
+        }
+        Ok(None)
+    }
+}
+
+fn unclean(reason: String) -> Refusal {
+    Refusal {
+        code: "E-LOGFILE-UNCLEAN",
+        reason,
+        hint: "mount the volume in Windows, so that it replays its log, shut Windows down, and make a new image",
+    }
+}

@@ -1,0 +1,273 @@
+//! A node of an index as a list of items, and back to bytes.
+//!
+//! Facts: INDEX_HEADER, INDEX_ENTRY; a node ends with an item without a key; with children, each item's last eight
+//! bytes are the VCN of the child whose keys are smaller.
+
+use zerocopy::{FromZeros, IntoBytes};
+
+use super::layout::entry_at;
+use crate::error::Place;
+use crate::layout::{
+    INDEX_BLOCK_HEADER, IndexBlock, IndexEntry, IndexHeader, MultiSectorHeader, STRIDE_BYTES, entry_flag, view,
+};
+use crate::{Error, Result};
+use coldforge_base::{Vcn, read};
+
+/// An entry of an index.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(super) struct Item {
+    /// The entry without the VCN of its child; its length and child flag are those of an entry without one.
+    pub bytes: Vec<u8>,
+    /// The child whose keys are smaller.
+    pub child: Option<Vcn>,
+}
+
+impl Item {
+    /// Returns the item that ends a node.
+    pub fn last(child: Option<Vcn>) -> Self {
+        let entry = IndexEntry {
+            reference: 0.into(),
+            length: 16.into(),
+            key_length: 0.into(),
+            flags: entry_flag::LAST.into(),
+            reserved: 0.into(),
+        };
+        Self { bytes: entry.as_bytes().to_vec(), child }
+    }
+
+    /// Returns the length on the disk.
+    pub fn length(&self) -> usize {
+        self.bytes.len().saturating_add(if self.child.is_some() { 8 } else { 0 })
+    }
+
+    /// Returns the key; empty for the item that ends a node.
+    pub fn key(&self) -> &[u8] {
+        let length = read::u16_le(&self.bytes, entry_at::KEY_LENGTH).map_or(0, usize::from);
+        read::slice(&self.bytes, entry_at::KEY, length).unwrap_or_default()
+    }
+
+    /// Returns the key for a change that keeps its order.
+    pub fn key_mut(&mut self) -> &mut [u8] {
+        let length = read::u16_le(&self.bytes, entry_at::KEY_LENGTH).map_or(0, usize::from);
+        read::slice_mut(&mut self.bytes, entry_at::KEY, length).unwrap_or_default()
+    }
+
+    /// Appends the entry; `None` if it is too long for one, or has no header.
+    fn append_to(&self, bytes: &mut Vec<u8>) -> Option<()> {
+        let start = bytes.len();
+        bytes.extend(&self.bytes);
+        let Some(child) = self.child else { return Some(()) };
+        bytes.extend(child.0.to_le_bytes());
+        let entry = bytes.get_mut(start..)?;
+        let length = u16::try_from(entry.len()).ok()?;
+        read::put_u16_le(entry, entry_at::LENGTH, length).ok()?;
+        let flags = read::u16_le(entry, entry_at::FLAGS).ok()?;
+        read::put_u16_le(entry, entry_at::FLAGS, flags | entry_flag::NODE).ok()
+    }
+}
+
+/// Where the update sequence array of a block begins: behind its header.
+const UPDATE_SEQUENCE_OF_BLOCK: u16 = 0x28;
+
+/// The largest entry: its length has 16 bits, and a child may come to it.
+const MOST_ITEM_BYTES: usize = 0xff00;
+
+/// A root or a block of an index.
+#[derive(Clone, Debug)]
+pub(super) struct Node {
+    /// What stands before the first entry, the header of the node included.
+    pub prefix: Vec<u8>,
+    /// Where INDEX_HEADER begins in it.
+    header: usize,
+    /// The entries; the last one has no key.
+    pub items: Vec<Item>,
+}
+
+impl Node {
+    /// Reads a node whose fixups are undone and whose INDEX_HEADER begins at `header`.
+    ///
+    /// # Errors
+    /// [`Error::Cut`] and [`Error::Field`] if its parts contradict each other.
+    pub fn parse(bytes: &[u8], header: usize, place: Place) -> Result<Self> {
+        let fields: &IndexHeader = view(bytes, header).map_err(place.cut())?;
+        let used = header.saturating_add(fields.used.get() as usize);
+        let field = |byte: usize, field, actual: usize| {
+            Err(Error::Field { place: place.plus(byte), field, actual: actual as u64 })
+        };
+        if used > bytes.len() || fields.used.get() > fields.allocated.get() {
+            return field(header.saturating_add(4), "the used size of a node", used);
+        }
+        let has_children = fields.flags & 1 != 0;
+        let bytes = read::slice(bytes, 0, used).map_err(place.cut())?;
+        let first = header.saturating_add(fields.first_entry.get() as usize);
+        if first < header.saturating_add(size_of::<IndexHeader>()) || !first.is_multiple_of(8) {
+            return field(header, "the place of the first entry", first);
+        }
+        let prefix = read::slice(bytes, 0, first).map_err(place.cut())?.to_vec();
+        let mut items = Vec::new();
+        let mut at = first;
+        // Each turn moves on by at least the 16 bytes of an entry, inside a node of at most 64 KiB.
+        loop {
+            let entry: &IndexEntry = view(bytes, at).map_err(place.cut())?;
+            let (length, flags) = (usize::from(entry.length.get()), entry.flags.get());
+            let child_bytes = if has_children { 8 } else { 0 };
+            let is_last = flags & entry_flag::LAST != 0;
+            let key = if is_last { 0 } else { usize::from(entry.key_length.get()) };
+            let least = size_of::<IndexEntry>().saturating_add(key).saturating_add(child_bytes);
+            if length < least || !length.is_multiple_of(8) || length > MOST_ITEM_BYTES {
+                return field(at.saturating_add(8), "the length of an index entry", length);
+            }
+            if (flags & entry_flag::NODE != 0) != has_children {
+                return field(at.saturating_add(12), "the flags of an index entry", usize::from(flags));
+            }
+            let whole = read::slice(bytes, at, length).map_err(place.cut())?;
+            let (body, child) = whole.split_at_checked(length.saturating_sub(child_bytes)).unwrap_or((whole, &[]));
+            let child = has_children.then(|| read::u64_le(child, 0)).transpose().map_err(place.cut())?.map(Vcn);
+            let mut body = body.to_vec();
+            let mut put = |at, value| read::put_u16_le(&mut body, at, value).map_err(place.cut());
+            put(entry_at::LENGTH, entry.length.get().saturating_sub(if has_children { 8 } else { 0 }))?;
+            put(entry_at::FLAGS, flags & !entry_flag::NODE)?;
+            if is_last {
+                put(entry_at::KEY_LENGTH, 0)?;
+            }
+            items.push(Item { bytes: body, child });
+            at = at.saturating_add(length);
+            if is_last {
+                break;
+            }
+        }
+        if at != used {
+            return field(header.saturating_add(4), "the used size of a node", used);
+        }
+        Ok(Self { prefix, header, items })
+    }
+
+    /// Makes an empty block.
+    pub fn block(vcn: Vcn, block_bytes: usize) -> Self {
+        // A block has at most 128 strides.
+        let count = u16::try_from(block_bytes / STRIDE_BYTES).unwrap_or(u16::MAX).saturating_add(1);
+        let block = IndexBlock {
+            multi_sector: MultiSectorHeader {
+                signature: *b"INDX",
+                usa_offset: UPDATE_SEQUENCE_OF_BLOCK.into(),
+                usa_count: count.into(),
+            },
+            lsn: 0.into(),
+            vcn: vcn.0.into(),
+            header: IndexHeader::new_zeroed(),
+        };
+        let mut prefix = block.as_bytes().to_vec();
+        let array = usize::from(count).saturating_mul(2);
+        prefix.resize(prefix.len().saturating_add(array).next_multiple_of(8), 0);
+        Self { prefix, header: INDEX_BLOCK_HEADER, items: vec![Item::last(None)] }
+    }
+
+    /// Makes a root; `head` is what stands before INDEX_HEADER.
+    pub fn root(head: &[u8]) -> Self {
+        let prefix = [head, &[0; size_of::<IndexHeader>()]].concat();
+        Self { prefix, header: head.len(), items: vec![Item::last(None)] }
+    }
+
+    /// Returns how many bytes the node needs.
+    pub fn length(&self) -> usize {
+        self.items.iter().fold(self.prefix.len(), |length, item| length.saturating_add(item.length()))
+    }
+
+    /// Returns how many keys the node has.
+    pub fn keys(&self) -> usize {
+        self.items.len().saturating_sub(1)
+    }
+
+    pub fn has_children(&self) -> bool {
+        self.items.last().is_some_and(|item| item.child.is_some())
+    }
+
+    /// Returns the node as the value of an INDEX_ROOT.
+    ///
+    /// # Errors
+    /// [`Error::IndexFull`] if an entry is too long for its length field.
+    pub fn to_root(&self, file: u64) -> Result<Vec<u8>> {
+        self.to_bytes(self.length()).ok_or(Error::IndexFull { record: file })
+    }
+
+    /// Returns the node as a block, whose fixups are to be made.
+    ///
+    /// # Errors
+    /// [`Error::IndexFull`] if the items do not fit.
+    pub fn to_block(&self, block_bytes: usize, file: u64) -> Result<Vec<u8>> {
+        if self.length() > block_bytes {
+            return Err(Error::IndexFull { record: file });
+        }
+        self.to_bytes(block_bytes).ok_or(Error::IndexFull { record: file })
+    }
+
+    fn to_bytes(&self, length: usize) -> Option<Vec<u8>> {
+        let mut bytes = self.prefix.clone();
+        self.items.iter().try_for_each(|item| item.append_to(&mut bytes))?;
+        let fields = [
+            (0, self.prefix.len().saturating_sub(self.header)),
+            (4, bytes.len().saturating_sub(self.header)),
+            (8, length.saturating_sub(self.header)),
+        ];
+        for (at, value) in fields {
+            read::put_u32_le(&mut bytes, self.header.saturating_add(at), u32::try_from(value).ok()?).ok()?;
+        }
+        let flags = bytes.get_mut(self.header.saturating_add(12))?;
+        *flags = *flags & !1 | u8::from(self.has_children());
+        bytes.resize(length, 0);
+        Some(bytes)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
+pub(super) mod tests {
+    use super::*;
+
+    const PLACE: Place = Place::IndexRoot { directory: 40, byte: 0 };
+
+    pub fn item(key: &[u8], child: Option<u64>) -> Item {
+        let length = (16 + key.len()).next_multiple_of(8);
+        let mut bytes = vec![0; length];
+        read::put_u16_le(&mut bytes, 8, length as u16).unwrap();
+        read::put_u16_le(&mut bytes, 10, key.len() as u16).unwrap();
+        bytes[16..16 + key.len()].copy_from_slice(key);
+        Item { bytes, child: child.map(Vcn) }
+    }
+
+    #[test]
+    fn nodes_are_read_back_with_and_without_children() {
+        for child in [None, Some(8)] {
+            let mut node = Node::block(Vcn(24), 4096);
+            node.items = vec![item(b"abc", child), item(b"abcdefghi", child), Item::last(child.map(Vcn))];
+            let bytes = node.to_block(4096, 40).unwrap();
+            assert_eq!(bytes.len(), 4096);
+            assert_eq!(read::u32_le(&bytes, 0x20).unwrap(), 4096 - 0x18);
+            let again = Node::parse(&bytes, 0x18, PLACE).unwrap();
+            assert_eq!((again.items, again.prefix.len()), (node.items.clone(), 0x40));
+            assert_eq!(node.has_children(), child.is_some());
+        }
+        let mut root = Node::root(&[9; 16]);
+        root.items.insert(0, item(b"k", None));
+        let bytes = root.to_root(40).unwrap();
+        assert_eq!(bytes.len(), 16 + 16 + 24 + 16);
+        assert_eq!(Node::parse(&bytes, 16, PLACE).unwrap().items, root.items);
+    }
+
+    #[test]
+    fn a_node_that_contradicts_itself_is_an_error() {
+        let mut node = Node::root(&[0; 16]);
+        node.items.insert(0, item(b"key", None));
+        let good = node.to_root(40).unwrap();
+        for at in 16..good.len() {
+            for value in [0u8, 1, 7, 0x7f, 0xff] {
+                let mut bad = good.clone();
+                bad[at] = value;
+                let _ = Node::parse(&bad, 16, PLACE);
+            }
+        }
+        let mut bad = good;
+        bad[16 + 4] += 8;
+        assert!(Node::parse(&bad, 16, PLACE).is_err());
+    }
+}
