@@ -60,7 +60,8 @@ impl FirewallRule {
         let remote: Vec<&str> = pairs.iter().filter(|(name, _)| is_remote(name)).map(|(_, value)| *value).collect();
         Self {
             is_allow,
-            is_active: is("Active", "TRUE") && !is("Active", "FALSE"),
+            // What says both lets nobody in, and may block.
+            is_active: is("Active", "TRUE") && !(is_allow && is("Active", "FALSE")),
             is_ours: is("Dir", "In")
                 && is_tcp
                 && has_port
@@ -74,7 +75,7 @@ impl FirewallRule {
             is_broad: remote.is_empty() || is_broad(&remote),
             is_loopback: !remote.is_empty() && remote.iter().all(|address| is_nobody(address)),
             is_conditional: pairs.iter().any(|(name, value)| is_condition(name, value))
-                || (!all("Platform").is_empty() && !is("Platform2", "GTEQ")),
+                || !is_of_this_windows(&all("Platform"), is("Platform2", "GTEQ")),
             fits: of_program && of_service,
         }
     }
@@ -82,19 +83,22 @@ impl FirewallRule {
 
 /// Tells whether a part of a rule is a condition that a machine in the cloud need not fulfil.
 fn is_condition(name: &str, value: &str) -> bool {
-    /// The newest version of Windows is 10.0.
-    const NEWEST: u32 = 10;
     let name = name.to_ascii_uppercase();
     match name.as_str() {
         "IFTYPE" => !value.eq_ignore_ascii_case("All") && !value.eq_ignore_ascii_case("Lan"),
-        // `2:6:2`: Windows of a version from 6.2 on.
-        "PLATFORM" => {
-            value.split(':').nth(1).and_then(|major| major.parse().ok()).is_none_or(|major: u32| major > NEWEST)
-        }
         "RPORT" | "RPORT2_10" => !is_most_ports(value),
         "IF" | "RUAUTH" | "RMAUTH" | "LUAUTH" | "LUAUTH2_24" | "LUOWN" | "APPPKGID" => true,
         _ => (name.starts_with("LA4") || name.starts_with("LA6")) && !is_broad(&[value]),
     }
+}
+
+/// Tells whether a rule counts on Windows 10.0, which each handled release is: `2:6:2` is Windows 6.2, and with `and_later`
+/// each later one as well. No version at all is every one.
+fn is_of_this_windows(versions: &[&str], and_later: bool) -> bool {
+    const MAJOR: u32 = 10;
+    let major = |version: &&str| version.split(':').nth(1).and_then(|major| major.parse::<u32>().ok());
+    let fits = |major: u32| if and_later { major <= MAJOR } else { major == MAJOR };
+    versions.is_empty() || versions.iter().filter_map(major).any(fits)
 }
 
 /// Tells whether a range of ports holds half of them: whoever connects comes from one of these.
@@ -257,6 +261,8 @@ mod tests {
             ("Platform=2:6:2|Platform2=GTEQ", false),
             ("Edge=TRUE", false),
             ("Platform=2:6:2", true),
+            ("Platform=2:10:0", false),
+            ("Platform=2:10:0|Platform2=GTEQ", false),
         ] {
             let found = rule(&stock.replace("LPort=3389", &format!("LPort=3389|{part}")), 3389);
             assert_eq!(found.is_conditional, conditional, "{part}");

@@ -3,7 +3,7 @@
 //! together.
 
 use super::error::Error;
-use super::guard::{HeldStep, Planned};
+use super::guard::{HeldStep, LONGEST_LOCKOUT_MINUTES, Planned};
 use super::plan::{Demands, Held, Step};
 use crate::windows::setting::{AccountPolicyField as Field, Readings, Setting, Value};
 
@@ -92,7 +92,12 @@ pub(super) fn reconcile(
             }),
             _ => None,
         };
-        let agreeing = agreeing.filter(|number| *number > 0).map(Value::Number);
+        // What is chosen here was judged by nobody: a lockout must not become one that outlasts a first logon.
+        let is_safe = |field: Field, number: &u32| {
+            *number > 0 && (field != Field::LockoutDuration || *number <= LONGEST_LOCKOUT_MINUTES)
+        };
+        let own = if planned[0].is_some() { shorter } else { longer };
+        let agreeing = agreeing.filter(|number| is_safe(own, number)).map(Value::Number);
         if let Some(step) = steps.get_mut(at)
             && let Some(value) = agreeing
             && demands.unmet(&step.setting, Some(&value)).is_none()
@@ -104,13 +109,14 @@ pub(super) fn reconcile(
         // Else what stays is set as well, where a rule speaks of it and allows a number that agrees.
         let (stays, needed) = if planned[0].is_some() { (longer, &short) } else { (shorter, &long) };
         let is_age = u32::from(shorter == Field::MinimumPasswordAge);
+        let other = stays;
         let stays = Setting::AccountPolicy { field: stays };
         let needed = needed.as_ref().ok().and_then(Option::as_ref);
         let number = needed.and_then(Value::as_number).and_then(|number| match planned[0] {
             Some(_) => number.checked_add(is_age),
             None => number.checked_sub(is_age),
         });
-        let value = number.filter(|number| *number > 0).map(Value::Number);
+        let value = number.filter(|number| is_safe(other, number)).map(Value::Number);
         if value.is_some() && demands.has(&stays) && demands.unmet(&stays, value.as_ref()).is_none() {
             let rules = steps.get(at).map(|step| step.rules.clone()).unwrap_or_default();
             steps.push(Step { rules, setting: stays, to: value });

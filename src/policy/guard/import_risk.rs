@@ -21,7 +21,7 @@ const ADMINISTRATORS: &str = "S-1-5-32-544";
 const HARMLESS: [&str; 2] = ["S-1-5-32-546", "S-1-5-7"];
 
 /// Locked for longer than an hour is locked for the time that a first logon is waited for.
-const LONGEST_LOCKOUT_MINUTES: u32 = 60;
+pub(in crate::policy) const LONGEST_LOCKOUT_MINUTES: u32 = 60;
 
 /// The release number of .NET Framework 4.7.2, the first whose programs keep to approved algorithms by default.
 const NET_4_7_2: u32 = 461_808;

@@ -16,7 +16,7 @@ mod remote_desktop;
 mod services;
 
 pub use administrators::keep_an_administrator;
-pub(super) use import_risk::{disproved, known_risk};
+pub(super) use import_risk::{LONGEST_LOCKOUT_MINUTES, disproved, known_risk};
 
 pub(super) use self::planned::Planned;
 use super::bound_fields;

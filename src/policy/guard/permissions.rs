@@ -77,6 +77,8 @@ const READ_KEY: u32 = 0x0002_0019;
 /// The kind of an entry that is a mandatory label, and its bits that deny reading and running to lower levels.
 const MANDATORY_LABEL: u8 = 0x11;
 const NO_READ_UP: u32 = 0x6;
+/// The level of a confirmed administrator: what is labelled so, or higher, is closed to everybody else.
+const HIGH: u32 = 0x3000;
 
 /// Files on which a start hangs, beside hives and drivers.
 const FILES: [&str; 31] = [
@@ -149,15 +151,18 @@ pub(super) fn judge_file_permissions(path: &str, before: Option<&Value>, to: Opt
         || FILES.contains(&path);
     let shared = [r"\WINDOWS\SYSTEM32", r"\WINDOWS\WINSXS", r"\WINDOWS\GLOBALIZATION"];
     let is_library = path.starts_with(r"\WINDOWS\SYSTEM32\") && path.ends_with(".DLL");
-    let by_services = roots.contains(&path) || shared.contains(&path) || FILES.contains(&path) || is_library;
+    let by_services = roots.contains(&path) || shared.contains(&path) || FILES.contains(&path);
     // Printer drivers are denied to the system itself where printing is closed, and nothing else reads them.
     let is_of_printers = path.starts_with(r"\WINDOWS\SYSTEM32\SPOOL\");
-    let harm =
-        judge_permissions((Kind::File, READ_FILE, by_services), before, to).filter(|_| is_needed && !is_of_printers);
-    match harm {
-        Some(Harm::Fatal(why)) if is_library && !FILES.contains(&path) => Some(Harm::Risk(why)),
-        harm => harm,
+    if !is_needed || is_of_printers {
+        return None;
     }
+    let judged = |by_services| judge_permissions((Kind::File, READ_FILE, by_services), before, to);
+    // Which library a service loads cannot be told.
+    judged(by_services).or_else(|| match judged(is_library) {
+        Some(Harm::Fatal(why)) => Some(Harm::Risk(why)),
+        harm => harm,
+    })
 }
 
 /// Judges the permissions of a registry key. Windows reads keys all over the machine's hives: to close one to the system is
@@ -239,7 +244,10 @@ fn judge_permissions(
     let after = bytes(to)?;
     let after = Descriptor::parse(&after).ok()?;
     if let List::Entries(labels) = &after.sacl
-        && labels.iter().any(|label| label.kind == MANDATORY_LABEL && label.mask & NO_READ_UP != 0)
+        && labels.iter().any(|label| {
+            let is_high = label.sid.to_string().rsplit('-').next().and_then(|rid| rid.parse().ok()) >= Some(HIGH);
+            label.kind == MANDATORY_LABEL && label.mask & NO_READ_UP != 0 && is_high
+        })
     {
         return Some(Harm::Fatal("its integrity label lets nobody below that level read or run it".to_owned()));
     }

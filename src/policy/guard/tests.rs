@@ -705,6 +705,8 @@ fn keys_and_folders_that_services_read_stay_readable_to_them() {
         (file(r"\Windows\System32\wkssvc.dll"), closed, "held"),
         (file(r"\Windows\System32\userinit.exe"), "O:BAG:BAD:(A;;FA;;;WD)S:(ML;;NWNRNX;;;SI)", "refused"),
         (file(r"\Windows\System32\userinit.exe"), "O:BAG:BAD:(A;;FA;;;WD)S:(ML;;NW;;;HI)", "kept"),
+        (file(r"\Windows\System32\userinit.exe"), "O:BAG:BAD:(A;;FA;;;WD)S:(ML;;NWNR;;;ME)", "kept"),
+        (file(r"\Windows\System32\wkssvc.dll"), "O:BAG:BAD:(D;;FA;;;SY)(A;;FA;;;WD)", "refused"),
         (file(r"\Windows\System32"), "O:BAG:BAD:(D;OICI;FA;;;S-1-5-80-1-2-3-4-5)(A;OICI;FA;;;WD)", "refused"),
     ] {
         let said = judged(&machine, setting.clone(), Some(Value::Sddl(text.into())));
@@ -732,6 +734,28 @@ fn ages_that_shut_each_other_out_are_set_together() {
         }
         let now = [&least, &most].map(|setting| machine.get(setting).unwrap().value.unwrap().as_number().unwrap());
         assert_eq!(now, expected, "{min} and {max}");
+    }
+}
+
+#[test]
+fn a_lockout_that_is_chosen_to_agree_outlasts_no_first_logon() {
+    let field = |field: AccountPolicyField| Setting::AccountPolicy { field };
+    let (duration, window) = (field(AccountPolicyField::LockoutDuration), field(AccountPolicyField::LockoutWindow));
+    for (stays, expected) in [(50, 50), (99_999, 15)] {
+        let mut machine = server();
+        machine.put(&duration, Some(Value::Number(10)));
+        machine.put(&window, Some(Value::Number(stays)));
+        let mut catalog = Catalog::ws2022().clone();
+        catalog.rules.retain(|rule| ["WN22-AC-000010", "WN22-AC-000030"].contains(&rule.stig_id.as_str()));
+        let assessment = assess(&catalog, &Selection::default(), &Values::default(), &machine);
+        let plan = crate::policy::plan(&assessment, &crate::policy::HoldBack::Nothing).unwrap();
+        let plan = plan.guarded(&assessment, &machine, HoldBackChoice::ImportRisk).unwrap();
+        for step in &plan.steps {
+            machine.put(&step.setting, step.to.clone());
+        }
+        let now = [&duration, &window].map(|setting| machine.get(setting).unwrap().value.unwrap().as_number().unwrap());
+        assert_eq!(now[0], expected, "{now:?}");
+        assert!(now[1] <= now[0], "{now:?}");
     }
 }
 
