@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
-use coldforge::pipeline::{Demand, Emission, Harden, harden};
+use coldforge::harden::{Emission, Harden, Request, harden};
 use coldforge::windows::{Machine, Opening};
 use coldforge_base::progress::Silent;
 use coldforge_base::time::Moment;
@@ -108,7 +108,7 @@ fn whole_run(criterion: &mut Criterion) {
                 parent: None,
                 emission: Emission::New(Target::Same),
                 output,
-                demand: Demand::default(),
+                demand: Request::default(),
                 now: NOW,
                 boot_mode: None,
                 aws: coldforge::aws::Options::default(),

@@ -67,8 +67,11 @@
 pub mod audit;
 pub mod aws;
 pub mod cli;
+pub mod component;
+pub mod edit;
 pub mod formats;
-pub mod pipeline;
+pub mod harden;
+pub mod imagebuilder;
 pub mod policy;
 pub mod report;
 pub mod windows;

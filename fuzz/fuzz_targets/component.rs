@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use coldforge::pipeline::component::{Component, Scripts};
+use coldforge::component::{Component, Scripts};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &str| {

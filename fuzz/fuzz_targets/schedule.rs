@@ -2,7 +2,7 @@
 #![no_main]
 
 use coldforge_base::time::Moment;
-use coldforge::pipeline::Schedule;
+use coldforge::imagebuilder::Schedule;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &str| {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::preflight::Route;
-use coldforge_base::{Failure, Kind};
+use coldforge_base::Failure;
 
 /// The bucket that stands in the files until somebody names one.
 pub const NO_BUCKET: &str = "YOUR-BUCKET";
@@ -56,8 +56,9 @@ impl Default for Options {
 }
 
 /// An option that AWS would not take.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
 #[error("`{value}` is no {what}")]
+#[failure(usage, hint = hint.unwrap_or("run `coldforge help harden` for what each option takes"))]
 pub struct BadOption {
     /// What it should be.
     pub what: &'static str,
@@ -65,16 +66,6 @@ pub struct BadOption {
     pub value: String,
     /// What to do, where that is more than to look at the help.
     hint: Option<&'static str>,
-}
-
-impl Failure for BadOption {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(self.hint.unwrap_or("run `coldforge help harden` for what each option takes"))
-    }
 }
 
 impl Options {

@@ -11,7 +11,7 @@ use super::ui::Ui;
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
 use coldforge_base::progress::Progress as _;
-use coldforge_base::{Failure, FileOffset, Kind, fs};
+use coldforge_base::{Failure, FileOffset, fs};
 
 /// Print the content of a file of the Windows volume
 ///
@@ -44,19 +44,10 @@ Examples:
 const CHUNK_BYTES: u64 = 1 << 20;
 
 /// `--json` without a file to write to: the content and the document cannot both go to stdout.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[error("with --json the content needs a file to go to")]
+#[failure(usage, hint = "name a file with -o")]
 struct NowhereToWrite;
-
-impl Failure for NowhereToWrite {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("name a file with -o")
-    }
-}
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = &arguments.place;

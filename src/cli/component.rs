@@ -8,8 +8,9 @@ use serde_json::json;
 
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::component::{Component, Scripts};
-use crate::pipeline::{Demand, Error};
+use crate::component::Error;
+use crate::component::{Component, Scripts};
+use crate::harden::Request;
 use coldforge_base::fs;
 
 /// A document of a component is no larger.
@@ -85,7 +86,7 @@ pub(super) struct Components {
 
 impl Components {
     /// Reads the documents, and adds them to what is demanded.
-    pub(super) fn add_to(&self, demand: &mut Demand) -> Result<()> {
+    pub(super) fn add_to(&self, demand: &mut Request) -> Result<()> {
         let parameters: BTreeMap<String, String> = self.parameters.iter().cloned().collect();
         demand.scripts = self.scripts;
         for file in &self.files {
@@ -108,7 +109,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 let faults = component.objections(*scripts);
                 (Some(component), faults)
             }
-            Err(Error::Component { first, .. }) => (Some(alone), vec![first]),
+            Err(Error::Faults { first, .. }) => (Some(alone), vec![first]),
             Err(error) => return Err(boxed(error)),
         },
         Err(faults) => (None, faults),

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::options::{self, Parent, Source};
 use super::ui::{Ui, bytes, plain};
 use super::{Result, Verdict, boxed};
-use coldforge_base::{Failure, Kind, ReadAt as _};
+use coldforge_base::{Failure, ReadAt as _};
 use coldforge_disk::{self as disk, Format};
 
 /// Write the disk of an image as a new image of another container
@@ -43,19 +43,10 @@ fn format(text: &str) -> std::result::Result<Format, String> {
 }
 
 /// The ending of a file that says nothing about its container.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Failure)]
 #[error("the ending of `{}` does not say which container it is to be", .0.display())]
+#[failure(usage, hint = "say it with `--format`")]
 struct NoFormat(PathBuf);
-
-impl Failure for NoFormat {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("say it with `--format`")
-    }
-}
 
 impl Arguments {
     /// Returns the container that the ending of the output stands for.

@@ -14,9 +14,10 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::aws;
 use crate::aws::preflight::Route;
+use crate::component::{StepStatus, StepTold};
 use crate::formats::shell;
-use crate::pipeline::component::{StepStatus, StepTold};
-use crate::pipeline::{self, Demand, Emission, Harden, Outcome};
+use crate::harden;
+use crate::harden::{Emission, Harden, Outcome, Request};
 use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
 use coldforge_disk::{Format, Target};
@@ -201,7 +202,7 @@ fn boot_mode(text: &str) -> std::result::Result<BootMode, String> {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let threshold = arguments.policy.gate.read()?;
-    let mut demand = Demand {
+    let mut demand = Request {
         check: arguments.check,
         local_gpo: arguments.local_gpo,
         first_boot: arguments.first_boot,
@@ -227,7 +228,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         signer: arguments.signing.key()?,
         elapsed: options::elapsed,
     };
-    let outcome = pipeline::harden(&job, ui).map_err(boxed)?;
+    let outcome = harden::harden(&job, ui).map_err(boxed)?;
     if ui.json {
         ui.document(&document(&outcome));
     } else {

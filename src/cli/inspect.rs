@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::options::{Parent, Source};
 use super::ui::{Ui, bytes, columns, plain};
 use super::{Result, Verdict, boxed, scan};
-use crate::pipeline;
+use crate::harden;
 use crate::policy::Catalog;
 use crate::windows::setting::Readings as _;
 use crate::windows::{Depth, Machine, Opening, Site, Survey};
@@ -41,7 +41,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         refusals.push(refusal(&error));
     }
     if windows.is_some() && survey.boot_mode().is_none() {
-        refusals.push(refusal(&pipeline::Error::BootModeUnknown));
+        refusals.push(refusal(&harden::Error::BootModeUnknown));
     }
     if ui.json {
         ui.document(&json!({

@@ -10,13 +10,13 @@ use thiserror::Error;
 use super::ui::{Ui, plain};
 use super::{Result, boxed};
 use crate::audit;
-use crate::pipeline::Demand;
+use crate::harden::Request;
 use crate::policy::source;
 use crate::policy::{self, Assessment, HoldBackChoice, Level, RoleChoice, Severity, Status, Threshold};
 use crate::report::Results;
 use crate::windows::certificates::input;
 use coldforge_base::time::Moment;
-use coldforge_base::{Failure, Kind, fs};
+use coldforge_base::{Failure, fs};
 use coldforge_disk::{self as disk, Format, Image};
 
 /// A values file is small text.
@@ -203,12 +203,12 @@ fn hold_back(text: &str) -> std::result::Result<HoldBackChoice, String> {
 
 impl Policy {
     /// Returns the demand.
-    pub(super) fn demand(&self) -> Result<Demand> {
+    pub(super) fn demand(&self) -> Result<Request> {
         let text = |path: &PathBuf| {
             fs::read(path, VALUES_LIMIT_BYTES).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).map_err(boxed)
         };
         let certificates = self.certificates.as_deref().map(|path| input::from_path(path).map_err(boxed));
-        Ok(Demand {
+        Ok(Request {
             stig: Some(self.stig.clone()).filter(|stig| stig != "auto"),
             force_stig: self.force_stig,
             benchmark: self.benchmark.as_deref().map(benchmark).transpose()?,
@@ -228,7 +228,7 @@ impl Policy {
             certificates: certificates.transpose()?.unwrap_or_default(),
             accept_dirty_hive: self.accept_dirty_hive,
             accept_refcounts: self.accept_refcounts,
-            ..Demand::default()
+            ..Request::default()
         })
     }
 
@@ -247,20 +247,11 @@ impl Policy {
 }
 
 /// An environment variable that makes no sense.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[error("SOURCE_DATE_EPOCH is `{text}`, which is no number of seconds since 1970")]
+#[failure(usage, hint = "set it to a whole number, such as the output of `git log -1 --format=%ct`, or unset it")]
 struct BadEpoch {
     text: String,
-}
-
-impl Failure for BadEpoch {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("set it to a whole number, such as the output of `git log -1 --format=%ct`, or unset it")
-    }
 }
 
 /// Returns the time since it was first asked.

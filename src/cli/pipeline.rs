@@ -10,8 +10,9 @@ use super::options;
 use super::recipe::{Share, tell};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::recipe::{self, Heading, Options, Recipe};
-use crate::pipeline::{self, Broken, Ci, History, Pipelines, Retention, Run};
+use crate::imagebuilder;
+use crate::imagebuilder::recipe::{self, Heading, Options, Recipe};
+use crate::imagebuilder::{Broken, Ci, History, Pipelines, Retention, Run};
 use coldforge_base::{Failure as _, Kind, confined, fs};
 
 /// A unit is a few lines.
@@ -209,7 +210,9 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             let history = place.history(false)?;
             place.warn_of_copy(history.as_ref(), ui)?;
             let told = match history {
-                Some(history) => pipeline::prune(&history, &pipelines, retention, options::now()?).map_err(boxed)?,
+                Some(history) => {
+                    imagebuilder::prune(&history, &pipelines, retention, options::now()?).map_err(boxed)?
+                }
                 None => Vec::new(),
             };
             if ui.json {
@@ -221,7 +224,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 }));
             } else {
                 let word = |goes: bool| if goes { "goes" } else { "stays" }.to_owned();
-                let row = |one: &pipeline::Pruned| {
+                let row = |one: &imagebuilder::Pruned| {
                     vec![word(one.goes), plain(&one.pipeline), plain(&one.path.display().to_string()), plain(&one.why)]
                 };
                 ui.data(&columns(&told.iter().map(row).collect::<Vec<_>>()));
@@ -232,7 +235,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         Verb::Ci { system, folder } => {
             let pipelines = Place { folder: folder.clone(), history: None }.read(ui)?;
             let tell = |broken: &[Broken]| broken.iter().for_each(|broken| ui.complaint(broken));
-            let (text, unfit) = match pipeline::workflow(*system, &pipelines.headings) {
+            let (text, unfit) = match imagebuilder::workflow(*system, &pipelines.headings) {
                 Ok(made) => made,
                 Err((fault, unfit)) => {
                     tell(&unfit);
@@ -309,7 +312,7 @@ fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
             "description": heading.description,
             "recipe": heading.path.display().to_string(),
             "schedule": heading.schedule.as_ref().map(ToString::to_string),
-            "explained": heading.schedule.as_ref().map(pipeline::Schedule::describe),
+            "explained": heading.schedule.as_ref().map(imagebuilder::Schedule::describe),
             "next": next,
             "runs": runs,
         }));
@@ -331,7 +334,7 @@ fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
         true => text.push_str("\nno runs\n"),
         false => text.push_str(&format!("\n{}", table(&runs))),
     }
-    let path = pipeline::shell_word(&heading.path.display().to_string());
+    let path = imagebuilder::shell_word(&heading.path.display().to_string());
     text.push_str(&format!("\nNext: coldforge recipe review -- {}\n", plain(&path)));
     ui.data(&text);
     Ok(())
@@ -409,7 +412,7 @@ fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<Verdict> {
     let mut count = pipelines.broken.len();
     let mut units = Vec::new();
     for heading in pipelines.headings.iter().filter(|heading| heading.schedule.is_some()) {
-        match pipeline::units(heading, &program, &absolute) {
+        match imagebuilder::units(heading, &program, &absolute) {
             Ok(both) => units.extend(both),
             Err(fault) => {
                 ui.complaint(&Broken::of(heading, fault));
@@ -444,7 +447,7 @@ fn write_units(output: &Path, units: &[(String, String)]) -> Result<()> {
     std::fs::create_dir_all(output).map_err(|error| boxed(fs::failed("create", output)(error)))?;
     let folder = confined::Folder::open(output).map_err(boxed)?;
     for (name, _) in units {
-        folder.check(name.as_ref(), UNIT_LIMIT_BYTES, &pipeline::is_own_unit).map_err(boxed)?;
+        folder.check(name.as_ref(), UNIT_LIMIT_BYTES, &imagebuilder::is_own_unit).map_err(boxed)?;
     }
     for (name, text) in units {
         folder.put(name.as_ref(), text.as_bytes()).map_err(boxed)?;

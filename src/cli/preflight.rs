@@ -9,7 +9,7 @@ use super::options::{Parent, Source, warn_unsettled};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::aws::preflight::{self, Report, Route};
-use crate::pipeline;
+use crate::harden;
 use coldforge_base::progress::Progress as _;
 
 /// Tell from the image alone whether AWS would take it, whether it would start there, and whether anybody could log on
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     ui.start("checking", 0);
     let parent = arguments.parent.file.as_deref();
     warn_unsettled(&source.image, ui);
-    let report = pipeline::preflight(&source.image, source.input_format, parent, arguments.route).map_err(boxed)?;
+    let report = harden::preflight(&source.image, source.input_format, parent, arguments.route).map_err(boxed)?;
     ui.finish();
     let report = report.naming(&source.image.display().to_string());
     if ui.json {

@@ -9,7 +9,8 @@ use super::options;
 use super::ui::{Ui, plain};
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::{self, FileStep, Output};
+use crate::edit;
+use crate::edit::{FileStep, Output};
 use coldforge_base::fs;
 use coldforge_disk::Image;
 
@@ -116,8 +117,8 @@ fn carry_out(place: &Place, destination: &Destination, step: FileStep, ui: &Ui) 
         let (number, _) = volume::choose(&image, *partition)?;
         volume::candidates(&image, Some(number))?.swap_remove(0)
     };
-    let written = pipeline::edit_files(&source.image, source.input_format, &partition, &[step], (&output, now), ui)
-        .map_err(boxed)?;
+    let written =
+        edit::edit_files(&source.image, source.input_format, &partition, &[step], (&output, now), ui).map_err(boxed)?;
     for warning in &written.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }

@@ -9,8 +9,8 @@ use serde_json::{Value as Json, json};
 use super::options;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
-use crate::pipeline::{notify, shell_word};
+use crate::imagebuilder::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
+use crate::imagebuilder::{notify, shell_word};
 use coldforge_base::{Failure as _, Kind, fs};
 
 /// Begin, judge and review recipes: which images are hardened how, tested and released

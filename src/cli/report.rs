@@ -8,7 +8,7 @@ use serde_json::json;
 use super::options;
 use super::ui::Ui;
 use super::{Result, Verdict, boxed};
-use crate::pipeline;
+use crate::harden;
 use crate::report::Format;
 
 /// Render the reports of a bundle again
@@ -43,8 +43,7 @@ pub(super) fn format(text: &str) -> std::result::Result<Format, String> {
 
 pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let formats = if arguments.format.is_empty() { Format::all().collect() } else { arguments.format.clone() };
-    let reports =
-        pipeline::report(&arguments.bundle, &formats, options::results(arguments.sarif_all)).map_err(boxed)?;
+    let reports = harden::report(&arguments.bundle, &formats, options::results(arguments.sarif_all)).map_err(boxed)?;
     let Some(folder) = &arguments.output else {
         // XCCDF has a document for each benchmark, and only one of them can stand on stdout: that of Windows.
         for format in &formats {
@@ -60,7 +59,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     };
     let name = |path: &str| path.rsplit('/').next().unwrap_or(path).to_owned();
     let files: Vec<(String, Vec<u8>)> = reports.into_iter().map(|(path, report)| (name(&path), report)).collect();
-    let written = pipeline::write_rendered(folder, &files).map_err(boxed)?;
+    let written = harden::write_rendered(folder, &files).map_err(boxed)?;
     let written: Vec<String> = written.iter().map(|path| path.display().to_string()).collect();
     if ui.json {
         ui.document(&json!({ "schema": "coldforge/reports/1", "files": written }));

@@ -7,7 +7,8 @@ use clap::Args;
 use super::options::{self, Parent, Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
-use crate::pipeline::{self, Document};
+use crate::harden;
+use crate::harden::Document;
 use crate::policy::{Assessment, Finding, Held, Severity, Status, Summary};
 use crate::windows::setting::{Identity, Value};
 use coldforge_base::progress::Progress as _;
@@ -39,7 +40,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let (demand, threshold) = (arguments.policy.demand()?, arguments.policy.gate.read()?);
     ui.start("assessing", 0);
     let image = arguments.source.open(&arguments.parent, ui)?;
-    let scan = pipeline::scan(image, &demand, options::now()?).map_err(boxed)?;
+    let scan = harden::scan(image, &demand, options::now()?).map_err(boxed)?;
     ui.finish();
     for warning in &scan.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
@@ -48,7 +49,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let document = Document::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
         let files =
-            pipeline::write_reports(folder, &document.to_bytes(), &scan.catalog, options::results(arguments.sarif_all));
+            harden::write_reports(folder, &document.to_bytes(), &scan.catalog, options::results(arguments.sarif_all));
         let files = files.map_err(boxed)?;
         ui.status(&format!("{} files in {}", files.len(), folder.display()));
     }

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{Result, boxed};
 use crate::audit::{PublicKey, SecretKey};
-use coldforge_base::{Failure, Kind, fs};
+use coldforge_base::{Failure, fs};
 
 /// The variable that holds a secret key's password.
 const PASSWORD: &str = "COLDFORGE_SIGN_PASSWORD";
@@ -33,20 +33,11 @@ pub(super) struct Signing {
 }
 
 /// A variable that should hold a key.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[error("there is no key in the environment variable `{name}`")]
+#[failure(usage, hint = "put the text of the secret key file into it, or its second line")]
 struct NoKey {
     name: String,
-}
-
-impl Failure for NoKey {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("put the text of the secret key file into it, or its second line")
-    }
 }
 
 impl Signing {

@@ -10,8 +10,8 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::formats::json::{self, is_obeyed};
+use coldforge_base::Failure;
 use coldforge_base::progress::Progress;
-use coldforge_base::{Failure, Kind};
 
 /// Work that is done sooner shows no progress.
 const PATIENCE: Duration = Duration::from_millis(250);
@@ -117,20 +117,11 @@ impl Ui {
 }
 
 /// stdout did not take everything.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[error("the output could not be written")]
+#[failure(io, hint = "check where the output goes: what was printed is cut")]
 pub(super) struct BrokenOutput {
     source: io::Error,
-}
-
-impl Failure for BrokenOutput {
-    fn kind(&self) -> Kind {
-        Kind::Io
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("check where the output goes: what was printed is cut")
-    }
 }
 
 /// Returns an error's sentence with those of its causes.

@@ -8,7 +8,8 @@ use serde_json::json;
 use super::options::{Gate, breaks};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed, signing};
-use crate::pipeline::{self, Given};
+use crate::harden;
+use crate::harden::Given;
 
 /// Prove a bundle: digests, audit chain, values in the image, and with --source every changed byte
 ///
@@ -33,7 +34,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", requires = "source")]
     parent: Option<PathBuf>,
 
-    /// Demand that this key has signed the bundle: a public key file of minisign, or the base64 line in it
+    /// Request that this key has signed the bundle: a public key file of minisign, or the base64 line in it
     #[arg(long, value_name = "FILE|BASE64")]
     public_key: Option<String>,
 
@@ -45,7 +46,7 @@ pub(super) struct Arguments {
 fn claims() -> String {
     let word = |proven: bool| if proven { "yes" } else { "no" }.to_owned();
     let mut rows = vec![["without --source", "with", "what is proven of an intact bundle"].map(str::to_owned).to_vec()];
-    for claim in pipeline::CLAIMS {
+    for claim in harden::CLAIMS {
         rows.push(vec![word(claim.without_source), word(claim.with_source), claim.claim.to_owned()]);
     }
     format!("\n{}", columns(&rows))
@@ -56,7 +57,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let threshold = gate.read()?;
     let public_key = public_key.as_deref().map(signing::public_key).transpose()?;
     let given = Given { source: source.as_deref(), image: image.as_deref(), parent: parent.as_deref(), public_key };
-    let proof = pipeline::verify(bundle, given, ui).map_err(boxed)?;
+    let proof = harden::verify(bundle, given, ui).map_err(boxed)?;
     let intact = proof.problems.is_empty();
     if ui.json {
         ui.document(&json!({
@@ -68,7 +69,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             "scope": proof.scope,
             "notes": proof.notes,
             "source_given": source.is_some(),
-            "claims": pipeline::CLAIMS,
+            "claims": harden::CLAIMS,
         }));
     } else {
         let mut text = String::new();

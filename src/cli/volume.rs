@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::options::Source;
 use super::{Result, boxed};
-use coldforge_base::{Failure, Kind, ReadAt, Refusal};
+use coldforge_base::{Failure, ReadAt, Refusal};
 use coldforge_disk::partition::{self, Partition, Signature};
 use coldforge_disk::{Image, Window};
 use coldforge_ntfs::{self as ntfs, File, Volume};
@@ -26,53 +26,33 @@ pub(super) struct Place {
 /// A volume of an image.
 pub(super) type Opened<'a> = Volume<Window<&'a Image>>;
 
+/// A hint that several of these errors share.
+const SEE_PARTITIONS: &str = "run `coldforge inspect` to see the partitions";
+
 /// Why no volume or file can be chosen.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 pub(super) enum Error {
     #[error("`{path}` is a directory")]
+    #[failure(usage, hint = "name a file in it: `coldforge ls` shows them")]
     Directory { path: String },
     #[error("the volume has no `{path}`")]
+    #[failure(not_found, hint = "run `coldforge ls` on the folder to see what it holds")]
     NoFile { path: String },
     #[error("the image has no partition {number}")]
+    #[failure(not_found, hint = SEE_PARTITIONS)]
     NoPartition { number: u32 },
     #[error("none of {partitions} partitions holds an NTFS volume")]
+    #[failure(not_found, hint = SEE_PARTITIONS)]
     NoVolume { partitions: usize },
     #[error("{}", .0.reason)]
+    #[failure(refused, code = _0.code, hint = _0.hint)]
     Refused(Refusal),
     #[error("partitions {partitions:?} hold NTFS volumes, and it is not clear which one is meant")]
+    #[failure(usage, hint = "name one of them with --partition")]
     SeveralVolumes { partitions: Vec<u32> },
     #[error("the volume in partition {partition} cannot be used")]
+    #[failure(transparent)]
     Volume { partition: u32, source: ntfs::Error },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Directory { .. } | Self::SeveralVolumes { .. } => Kind::Usage,
-            Self::NoFile { .. } | Self::NoPartition { .. } | Self::NoVolume { .. } => Kind::NotFound,
-            Self::Refused(_) => Kind::Refused,
-            Self::Volume { source, .. } => source.kind(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Refused(refusal) => Some(refusal.code),
-            Self::Volume { source, .. } => source.code(),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Directory { .. } => Some("name a file in it: `coldforge ls` shows them"),
-            Self::NoFile { .. } => Some("run `coldforge ls` on the folder to see what it holds"),
-            Self::NoPartition { .. } | Self::NoVolume { .. } => Some("run `coldforge inspect` to see the partitions"),
-            Self::Refused(refusal) => Some(refusal.hint),
-            Self::SeveralVolumes { .. } => Some("name one of them with --partition"),
-            Self::Volume { source, .. } => source.hint(),
-        }
-    }
 }
 
 /// Returns the partitions of an image that hold an NTFS volume, or one that hides it; only `wanted` if it is given.

@@ -13,7 +13,7 @@ use coldforge_base::fs;
 /// No document brings more files.
 const MOST_FILES: usize = 4096;
 /// No file is larger: one that is written to a volume lies in memory.
-pub(in crate::pipeline) const FILE_LIMIT_BYTES: u64 = 64 << 20;
+pub(crate) const FILE_LIMIT_BYTES: u64 = 64 << 20;
 /// Nor are all of them together.
 const MOST_BYTES: u64 = 512 << 20;
 

@@ -23,7 +23,7 @@ const MOST_ENTRIES: usize = 4096;
 const MOST_BYTES: usize = 512 << 20;
 
 /// A machine with what will be done to it.
-pub(in crate::pipeline) struct Desk<'a> {
+pub(crate) struct Desk<'a> {
     machine: &'a dyn Readings,
     /// The moment of the run.
     pub(super) now: Moment,
@@ -139,7 +139,7 @@ impl<'a> Desk<'a> {
     }
 
     /// Returns what must be done.
-    pub(in crate::pipeline) fn into_steps(self) -> Vec<Step> {
+    pub(crate) fn into_steps(self) -> Vec<Step> {
         let values = self.values.into_iter().map(|(setting, to, rules)| Step { rules, setting, to });
         let mut steps: Vec<Step> = values.collect();
         for Planned { path, state, who: rules } in self.files.into_values() {
@@ -380,7 +380,7 @@ impl<'a> Desk<'a> {
 
     /// Plans what runs the scripts that were left to the first start. `others` is what the run itself makes of the file
     /// that Windows calls; what comes back is that file's text with the call in it, if there are scripts.
-    pub(in crate::pipeline) fn stage(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
+    pub(crate) fn stage(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
         let scripts = std::mem::take(&mut self.scripts);
         let Some(first) = scripts.first() else { return Ok(None) };
         let path = staged::CALLED_BY;

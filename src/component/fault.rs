@@ -31,7 +31,7 @@ pub struct Fault {
 }
 
 impl Fault {
-    pub(in crate::pipeline) fn new(at: Position, flaw: Flaw, what: impl Into<String>) -> Self {
+    pub(crate) fn new(at: Position, flaw: Flaw, what: impl Into<String>) -> Self {
         Self { at, flaw, what: what.into() }
     }
 }

@@ -12,6 +12,7 @@ mod desk;
 mod document;
 mod download;
 mod environment;
+mod error;
 mod expression;
 mod fault;
 mod judge;
@@ -27,17 +28,17 @@ use std::path::Path;
 
 use serde::Serialize;
 
+pub use error::Error;
 pub use fault::{Fault, Flaw, Position};
 pub use powershell::{Scripts, UnknownScripts};
 
 use actions::{Action, Offline};
 use beside::Beside;
-pub(super) use beside::FILE_LIMIT_BYTES;
-pub(super) use desk::Desk;
+pub(crate) use beside::FILE_LIMIT_BYTES;
+pub(crate) use desk::Desk;
 use document::Document;
 use yaml::Node;
 
-use super::{Error, Result};
 use crate::audit::ComponentRecord;
 use crate::policy::source::Source;
 use crate::policy::{Held, Level};
@@ -45,6 +46,9 @@ use crate::windows::setting::{Content, Readings};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::time::Moment;
+
+/// The answer of a component.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// A document is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;
@@ -73,7 +77,7 @@ pub struct Component {
 
 /// What a component demands of the run as a whole.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(super) struct Wish {
+pub(crate) struct Wish {
     /// The STIG's release, unless it is the one that fits.
     pub release: Option<String>,
     /// The level.
@@ -123,7 +127,7 @@ pub enum StepStatus {
 
 impl StepTold {
     /// Notes whether something that the step writes is held back.
-    pub(super) fn hold(&mut self, held_back: &[Held]) {
+    pub(crate) fn hold(&mut self, held_back: &[Held]) {
         if let Some(held) = held_back.iter().find(|held| held.rule == self.step) {
             self.status = StepStatus::HeldBack;
             self.why = Some(held.reason.clone());
@@ -131,14 +135,14 @@ impl StepTold {
     }
 
     /// Warns of everything that the step wrote and Windows runs by itself.
-    pub(super) fn warnings(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn warnings(&self) -> impl Iterator<Item = String> {
         let is_written = !matches!(self.status, StepStatus::LeftOut | StepStatus::HeldBack);
         let written = self.autostarts.iter().filter(move |_| is_written);
         written.map(|what| format!("W-AUTOSTART: {} writes {what}", self.step))
     }
 
     /// Returns what the log says of a step that was not carried out.
-    pub(super) fn left_open(&self) -> Option<Held> {
+    pub(crate) fn left_open(&self) -> Option<Held> {
         let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::Staged | StepStatus::IgnoredFailure);
         is_open.then(|| Held { rule: self.step.clone(), reason: self.why.clone().unwrap_or_default() })
     }
@@ -175,7 +179,7 @@ impl Component {
     /// for the network: `s3://BUCKET/KEY` lies there as `BUCKET/KEY`, `https://HOST/PATH` as `HOST/PATH`.
     ///
     /// # Errors
-    /// [`Error::Component`] with the first thing that is wrong; what is wrong with the file, or with a policy that it
+    /// [`Error::Faults`] with the first thing that is wrong; what is wrong with the file, or with a policy that it
     /// names.
     pub fn from_path(path: &Path, parameters: &BTreeMap<String, String>, downloads: Option<&Path>) -> Result<Self> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
@@ -201,7 +205,7 @@ impl Component {
     }
 
     /// Returns the digests of everything that was read for it, by name.
-    pub(super) fn digests(&self) -> Vec<(String, Digest)> {
+    pub(crate) fn digests(&self) -> Vec<(String, Digest)> {
         let own = std::iter::once((self.name.clone(), self.sha256));
         let beside = self.beside.iter().map(|(path, content)| (path.clone(), content.sha256));
         let policies = self.policies.iter().map(|policy| (policy.name().to_owned(), policy.sha256()));
@@ -209,15 +213,15 @@ impl Component {
     }
 
     /// Returns the policies that it applies.
-    pub(super) fn policies(&self) -> &[Source] {
+    pub(crate) fn policies(&self) -> &[Source] {
         &self.policies
     }
 
     /// Returns what it demands of the run as a whole.
     ///
     /// # Errors
-    /// [`Error::Component`] for a word that is none.
-    pub(super) fn wish(&self) -> Result<Wish> {
+    /// [`Error::Faults`] for a word that is none.
+    pub(crate) fn wish(&self) -> Result<Wish> {
         let mut wish = Wish::default();
         for input in self.inputs_of("ApplyStig") {
             let text = |name: &str| input.get(name).and_then(Node::text);
@@ -234,12 +238,12 @@ impl Component {
     }
 
     /// Returns the files that it brings.
-    pub(super) fn files(&self) -> impl Iterator<Item = &Content> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = &Content> {
         self.beside.values()
     }
 
     /// Takes the bytes of the files that it brings from where a bundle keeps them; tells whether all are there.
-    pub(super) fn take_files(&mut self, read: &dyn Fn(Digest) -> Option<Vec<u8>>) -> bool {
+    pub(crate) fn take_files(&mut self, read: &dyn Fn(Digest) -> Option<Vec<u8>>) -> bool {
         self.beside.values_mut().all(|content| {
             let found = read(content.sha256).map(Content::of).filter(|found| found == content);
             content.data = found.and_then(|found| found.data);
@@ -255,12 +259,12 @@ impl Component {
     /// Reads a document, as [`Component::parse`] does.
     ///
     /// # Errors
-    /// [`Error::Component`] with the first thing that is wrong.
+    /// [`Error::Faults`] with the first thing that is wrong.
     pub fn read(name: &str, text: &str, parameters: &BTreeMap<String, String>) -> Result<Self> {
         Self::parse(name, text, parameters).map_err(|faults| {
             let first = faults.first().cloned();
             let first = first.unwrap_or_else(|| Fault::new(Position::default(), Flaw::Yaml, "nothing"));
-            Error::Component { name: format!("{LABEL}{name}"), count: faults.len(), first }
+            Error::Faults { name: format!("{LABEL}{name}"), count: faults.len(), first }
         })
     }
 
@@ -275,7 +279,7 @@ impl Component {
     }
 
     /// Warns of values that look like secrets: what a bundle proves, it has to tell.
-    pub(super) fn secrets(&self) -> Vec<String> {
+    pub(crate) fn secrets(&self) -> Vec<String> {
         const WORDS: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "credential"];
         let parameters = self.document.parameters.iter().map(|(name, _)| name);
         let names = parameters.chain(self.document.constants.iter().map(|(name, _)| name));
@@ -352,15 +356,15 @@ impl Component {
     }
 
     /// Returns what is done to a machine, as far as nothing is done yet.
-    pub(super) fn desk(machine: &dyn Readings, now: Moment) -> Desk<'_> {
+    pub(crate) fn desk(machine: &dyn Readings, now: Moment) -> Desk<'_> {
         Desk::new(machine, now)
     }
 
     /// Carries out the phases before the tests.
     ///
     /// # Errors
-    /// [`Error::Component`].
-    pub(super) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
+    /// [`Error::Faults`].
+    pub(crate) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
         let judge::Judged { mut faults, autostarts, .. } = judge::judge(self, scripts);
         // Most of what Windows runs by itself is judged where it is written: what stands there already is nothing new.
         let of_policies: Vec<_> = autostarts.into_iter().filter(|(step, _)| step.ends_with(POLICY)).collect();
@@ -380,14 +384,14 @@ impl Component {
     /// Carries out the tests.
     ///
     /// # Errors
-    /// [`Error::Component`].
-    pub(super) fn test(&self, machine: &dyn Readings, now: Moment, scripts: Scripts) -> Result<Vec<StepTold>> {
+    /// [`Error::Faults`].
+    pub(crate) fn test(&self, machine: &dyn Readings, now: Moment, scripts: Scripts) -> Result<Vec<StepTold>> {
         perform::run(self, &mut Desk::to_look_at(machine, now), scripts, |phase| phase == "test")
     }
 
     /// Returns the error that names the component with its first fault.
-    pub(super) fn error(&self, count: usize, first: Fault) -> Error {
-        Error::Component { name: format!("{LABEL}{}", self.name), count, first }
+    pub(crate) fn error(&self, count: usize, first: Fault) -> Error {
+        Error::Faults { name: format!("{LABEL}{}", self.name), count, first }
     }
 
     /// Returns what the log names a step: the component with the head of its digest, the phase, the step.
@@ -397,7 +401,7 @@ impl Component {
     }
 
     /// Returns the component as the audit log records it.
-    pub(super) fn record(&self) -> ComponentRecord {
+    pub(crate) fn record(&self) -> ComponentRecord {
         ComponentRecord {
             name: self.name.clone(),
             sha256: self.sha256,
@@ -409,7 +413,7 @@ impl Component {
 
     /// Rebuilds components from what [`Component::record`] wrote; `None` if a record is malformed, or its text has
     /// another digest.
-    pub(super) fn from_record(recorded: &serde_json::Value) -> Option<Vec<Self>> {
+    pub(crate) fn from_record(recorded: &serde_json::Value) -> Option<Vec<Self>> {
         let recorded: Vec<ComponentRecord> = serde_json::from_value(recorded.clone()).ok()?;
         let one = |record: ComponentRecord| {
             let mut component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
@@ -423,6 +427,6 @@ impl Component {
 }
 
 /// Tells whether a name in a plan is a component's.
-pub(super) fn is_label(rule: &str) -> bool {
+pub(crate) fn is_label(rule: &str) -> bool {
     rule.starts_with(LABEL)
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::Result as JobResult;
 use super::actions::{Action, Offline};
 use super::beside::{self, Beside};
 use super::condition::{Branch, Condition, Operator, compare};
@@ -18,7 +19,6 @@ use super::staged::Script;
 use super::yaml::Node;
 use super::{Component, StepStatus, StepTold};
 use crate::formats::pattern;
-use crate::pipeline::Result as JobResult;
 use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{AuditFlags, Content, Setting, Value};
 
@@ -27,7 +27,7 @@ type Result<T> = std::result::Result<T, Fault>;
 /// Carries out the phases of a component that are wanted.
 ///
 /// # Errors
-/// [`crate::pipeline::Error::Component`] for a step that fails, unless that is to be ignored.
+/// [`super::Error::Faults`] for a step that fails, unless that is to be ignored.
 pub(super) fn run(
     component: &Component,
     desk: &mut Desk<'_>,
@@ -60,7 +60,7 @@ pub(super) fn run(
                     let why = Some(fault.to_string());
                     let first = failed.get_or_insert(fault);
                     if step.on_failure == OnFailure::Abort || first.flaw == Flaw::Autostart {
-                        return Err(crate::pipeline::Error::Component { name: label, count: 1, first: first.clone() });
+                        return Err(super::Error::Faults { name: label, count: 1, first: first.clone() });
                     }
                     (StepStatus::Failed, why)
                 }

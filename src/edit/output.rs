@@ -8,7 +8,7 @@ use crate::windows;
 use coldforge_base::interrupt::Whole;
 use coldforge_base::progress::{Progress, Silent};
 use coldforge_base::{Extent, ImageOffset};
-use coldforge_disk::{self as disk, Format, Image, Mark, Overlay, Target, UndoJournal, Window};
+use coldforge_disk::{self as disk, Image, Mark, Overlay, UndoJournal, Window};
 use coldforge_ntfs::{Volume, WriteStep};
 
 /// Where the result of hands-on work goes.
@@ -20,55 +20,9 @@ pub enum Output {
     File(PathBuf),
 }
 
-/// What becomes of the disk that a hardening run has changed.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Emission {
-    /// A new image in the bundle; the source stays as it is.
-    New(Target),
-    /// The source itself, with an undo journal beside it that is kept.
-    InPlace,
-}
-
-impl Emission {
-    /// Returns the container that the changed disk will be in.
-    ///
-    /// # Errors
-    /// [`disk::Error::Delta`] if the image cannot have children, [`disk::Error::InPlace`] if it is not written in place,
-    /// [`disk::Error::UndoExists`] if the journal of an earlier run is still beside it.
-    pub(super) fn format(self, image: &Image) -> Result<Format> {
-        Ok(match self {
-            Self::New(Target::Same) => image.format().alone(),
-            Self::New(Target::Format(format)) => format.alone(),
-            Self::New(Target::Delta) => {
-                image.delta_format().ok_or(disk::Error::Delta { format: image.format() }).map_err(Error::Disk)?
-            }
-            Self::InPlace => {
-                image.check_in_place()?;
-                image.format()
-            }
-        })
-    }
-
-    /// Returns the name of the changed image, whose source is called `name`.
-    ///
-    /// It keeps its ending where that fits the container. A differencing disk needs another name than its parent, and an
-    /// image that is changed in place keeps its own.
-    pub(super) fn name(self, name: &str, to: Format) -> String {
-        match self {
-            Self::New(Target::Delta) => {
-                let whole = disk::file_name(name, to.alone());
-                let stem = whole.rsplit_once('.').map_or(whole.as_str(), |(stem, _)| stem);
-                format!("{stem}.delta.{}", to.ending())
-            }
-            Self::New(_) => disk::file_name(name, to),
-            Self::InPlace => name.to_owned(),
-        }
-    }
-}
-
 /// The volume of an image that an edit is about.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Edited {
+pub(crate) struct Edited {
     /// The number of its partition.
     pub partition: u32,
     /// Where it lies on the disk.
@@ -77,7 +31,7 @@ pub(super) struct Edited {
 
 impl Edited {
     /// Returns what calls the volume dirty while it is written to in place.
-    pub(super) fn marks(self, image: &Image) -> Result<Vec<Mark>> {
+    pub(crate) fn marks(self, image: &Image) -> Result<Vec<Mark>> {
         let Self { partition, volume: Extent { offset, length } } = self;
         let failed = |source| windows::Error::Volume { partition, source };
         let volume = Volume::open(Window::open(image, ImageOffset(offset), length)?).map_err(failed)?;
@@ -87,7 +41,7 @@ impl Edited {
 }
 
 /// Joins the ranges of several changes of a volume step by step, in the order in which they must reach the disk.
-pub(super) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Extent>)>) -> Vec<Vec<Extent>> {
+pub(crate) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Extent>)>) -> Vec<Vec<Extent>> {
     let mut order: BTreeMap<WriteStep, Vec<Extent>> = BTreeMap::new();
     for (step, extents) in steps {
         order.entry(*step).or_default().extend(extents);
@@ -97,7 +51,7 @@ pub(super) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
 
 /// Takes a run in place back, unless it is settled.
 #[derive(Debug)]
-pub(super) struct TakeBack {
+pub(crate) struct TakeBack {
     held: Option<disk::Held>,
     _whole: Whole,
 }
@@ -105,7 +59,7 @@ pub(super) struct TakeBack {
 impl TakeBack {
     /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
     /// and nobody else can use the image until then.
-    pub(super) fn new(held: disk::Held, whole: Whole) -> Self {
+    pub(crate) fn new(held: disk::Held, whole: Whole) -> Self {
         Self { held: Some(held), _whole: whole }
     }
 
@@ -113,7 +67,7 @@ impl TakeBack {
     ///
     /// # Errors
     /// The operating system's; the run is then taken back.
-    pub(super) fn settle(mut self) -> Result<()> {
+    pub(crate) fn settle(mut self) -> Result<()> {
         if let Some(held) = &self.held {
             held.settle()?;
         }
@@ -136,7 +90,7 @@ impl Output {
     ///
     /// # Errors
     /// [`Error::Exists`].
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         match self {
             Self::File(out) if out.symlink_metadata().is_ok() => Err(Error::Exists { path: out.clone() }),
             _ => Ok(()),
@@ -149,7 +103,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of the export, or of writing in place; the image is then what it was.
-    pub(super) fn emit(
+    pub(crate) fn emit(
         &self,
         overlay: &Overlay<&Image>,
         path: &Path,
@@ -168,30 +122,5 @@ impl Output {
                 Ok(vec![out.clone()])
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_image_keeps_its_ending_where_that_fits_its_container() {
-        let name = |name, to| Emission::New(Target::Format(to)).name(name, to);
-        assert_eq!(name("base.vhd", Format::VhdxFixed), "base.vhdx");
-        assert_eq!(name("base.VHD", Format::VhdDynamic), "base.VHD");
-        assert_eq!(name("base.img", Format::Raw), "base.img");
-        assert_eq!(name("base.v1", Format::Vmdk), "base.v1.vmdk");
-        for (name, from, to, expected) in [
-            ("base.vhdx", Target::Delta, Format::VhdxDelta, "base.delta.vhdx"),
-            // A parent whose name is another container's.
-            ("base.vhd", Target::Delta, Format::VhdxDelta, "base.delta.vhdx"),
-            ("child", Target::Same, Format::VhdDynamic, "child.vhd"),
-            ("x.vhd", Target::Same, Format::VhdxDynamic, "x.vhdx"),
-            ("x.vmdk", Target::Same, Format::Raw, "x.raw"),
-        ] {
-            assert_eq!(Emission::New(from).name(name, to), expected);
-        }
-        assert_eq!(Emission::InPlace.name("x.vhd", Format::Raw), "x.vhd");
     }
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use thiserror::Error;
 
-use coldforge_base::failure::{Failure, Kind};
+use coldforge_base::Failure;
 use coldforge_base::guid::Guid;
 
 /// The columns, as every file begins with them.
@@ -23,15 +23,20 @@ const INCLUSION: usize = 4;
 const VALUE: usize = 6;
 const COLUMNS: usize = 7;
 
+/// A hint that several of these errors share.
+const EXPORT_AGAIN: &str = "mend the line, or export the file anew with `auditpol /backup` on a booted Windows";
+
 /// Why a file is no `audit.csv`, or cannot be edited.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The first line has not the columns.
     #[error("the first line is not that of an audit.csv")]
+    #[failure(refused, "E-AUDIT-CSV-HEADER", hint = EXPORT_AGAIN)]
     Header,
     /// A line is not understood.
     #[error("line {line} of the audit.csv lacks {expected}")]
+    #[failure(refused, "E-AUDIT-CSV-ROW", hint = EXPORT_AGAIN)]
     Row {
         /// The line, from 1.
         line: usize,
@@ -40,30 +45,13 @@ pub enum Error {
     },
     /// Two rows say different things of one subcategory.
     #[error("lines {first} and {second} of the audit.csv contradict each other")]
+    #[failure(refused, "E-AUDIT-CSV-CONTRADICTION", hint = EXPORT_AGAIN)]
     Contradiction {
         /// The first line, from 1.
         first: usize,
         /// The second line.
         second: usize,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Header => "E-AUDIT-CSV-HEADER",
-            Self::Row { .. } => "E-AUDIT-CSV-ROW",
-            Self::Contradiction { .. } => "E-AUDIT-CSV-CONTRADICTION",
-        })
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("mend the line, or export the file anew with `auditpol /backup` on a booted Windows")
-    }
 }
 
 /// What is audited of a subcategory.

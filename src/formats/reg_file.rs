@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use coldforge_base::failure::{Failure, Kind};
+use coldforge_base::Failure;
 use coldforge_base::utf16;
 
 const HEADER: &str = "Windows Registry Editor Version 5.00";
@@ -50,20 +50,24 @@ pub struct Section {
 }
 
 /// What makes text no `.reg` file, or a registry no text.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The text does not begin with the header of version 5 or 4.
     #[error("the file begins neither with `{HEADER}` nor with `{HEADER_4}`")]
+    #[failure(usage, hint = "export the file anew with regedit or `coldforge reg export`")]
     Header,
     /// The bytes are neither UTF-8 nor UTF-16LE with a byte order mark.
     #[error("the file is neither UTF-8 nor UTF-16 with a byte order mark")]
+    #[failure(usage, hint = "convert the file to UTF-8")]
     Encoding,
     /// A file of version 4 holds a character whose code page it does not tell.
     #[error("the `{HEADER_4}` file is not plain ASCII: version 4 does not tell what other characters mean")]
+    #[failure(usage, hint = "import the file on a Windows of its language, and export it anew as version 5")]
     CodePage,
     /// A line is not understood.
     #[error("line {line}: expected {expected}")]
+    #[failure(usage, hint = "mend the line, or export the file anew")]
     Syntax {
         /// The line, from 1.
         line: usize,
@@ -72,36 +76,11 @@ pub enum Error {
     },
     /// A name holds a character that a line of text cannot carry.
     #[error("the name {name:?} cannot be written as a line of text")]
+    #[failure(unsupported, "E-REG-NAME", hint = "export the keys beside it one by one")]
     Name {
         /// The name.
         name: String,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Name { .. } => Kind::Unsupported,
-            _ => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Name { .. } => Some("E-REG-NAME"),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Header => "export the file anew with regedit or `coldforge reg export`",
-            Self::CodePage => "import the file on a Windows of its language, and export it anew as version 5",
-            Self::Encoding => "convert the file to UTF-8",
-            Self::Syntax { .. } => "mend the line, or export the file anew",
-            Self::Name { .. } => "export the keys beside it one by one",
-        })
-    }
 }
 
 /// Text that grows by keys and values.

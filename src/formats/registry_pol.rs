@@ -8,7 +8,7 @@
 
 use thiserror::Error;
 
-use coldforge_base::failure::{Failure, Kind};
+use coldforge_base::Failure;
 use coldforge_base::{read, utf16};
 
 const HEAD: [u8; 8] = *b"PReg\x01\0\0\0";
@@ -18,15 +18,21 @@ const BLANK: [u8; 4] = [b' ', 0, 0, 0];
 /// No key, name or data of the registry is longer; more would be no policy.
 const MOST_DATA_BYTES: usize = 1 << 20;
 
+/// A hint that several of these errors share.
+const WRITE_AGAIN: &str =
+    "delete the damaged Registry.pol, or write it anew with the group policy editor of a booted Windows";
+
 /// Why a file is no `Registry.pol`, or cannot be edited.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The file does not begin as version 1 does.
     #[error("the file does not begin with the head of a Registry.pol of version 1")]
+    #[failure(refused, "E-POL-HEAD", hint = WRITE_AGAIN)]
     Head,
     /// An entry is not understood, so the file must not be edited.
     #[error("the entry of the Registry.pol at {at:#x} lacks {expected}")]
+    #[failure(refused, "E-POL-BROKEN", hint = WRITE_AGAIN)]
     Broken {
         /// Where in the file.
         at: usize,
@@ -35,6 +41,7 @@ pub enum Error {
     },
     /// The file has an order that is not understood and may reach the entry that is edited.
     #[error("the order `{name}` of the Registry.pol for `{key}` is not understood")]
+    #[failure(refused, "E-POL-ORDER", hint = "remove the order with the group policy editor of a booted Windows")]
     Order {
         /// The key of the order.
         key: String,
@@ -43,42 +50,13 @@ pub enum Error {
     },
     /// A key, name or data cannot be an entry.
     #[error("`{name}` below `{key}` cannot be an entry of a Registry.pol")]
+    #[failure(usage, hint = "give a key and a name without NUL, a name that does not begin with `**`, and less data")]
     Unfit {
         /// The key.
         key: String,
         /// The name.
         name: String,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Unfit { .. } => Kind::Usage,
-            _ => Kind::Refused,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Head => Some("E-POL-HEAD"),
-            Self::Broken { .. } => Some("E-POL-BROKEN"),
-            Self::Order { .. } => Some("E-POL-ORDER"),
-            Self::Unfit { .. } => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Head | Self::Broken { .. } => {
-                "delete the damaged Registry.pol, or write it anew with the group policy editor of a booted Windows"
-            }
-            Self::Order { .. } => "remove the order with the group policy editor of a booted Windows",
-            Self::Unfit { .. } => {
-                "give a key and a name without NUL, a name that does not begin with `**`, and less data"
-            }
-        })
-    }
 }
 
 /// An entry, or an order.

@@ -6,42 +6,30 @@
 
 use thiserror::Error;
 
-use coldforge_base::failure::{Failure, Kind};
+use coldforge_base::Failure;
 use coldforge_base::sid::Sid;
 use coldforge_base::utf16;
 
+/// A hint that several of these errors share.
+const EXPORT_AGAIN: &str = "mend the line, or export the template anew with `secedit /export` on a booted Windows";
+
 /// Why a file is no security template.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are no text.
     #[error("the security template is no text")]
+    #[failure(refused, "E-TEMPLATE-ENCODING", hint = EXPORT_AGAIN)]
     Encoding,
     /// A line is not understood.
     #[error("line {line} of the security template lacks {expected}")]
+    #[failure(refused, "E-TEMPLATE-LINE", hint = EXPORT_AGAIN)]
     Line {
         /// The line, from 1.
         line: usize,
         /// What should be there.
         expected: &'static str,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Encoding => "E-TEMPLATE-ENCODING",
-            Self::Line { .. } => "E-TEMPLATE-LINE",
-        })
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("mend the line, or export the template anew with `secedit /export` on a booted Windows")
-    }
 }
 
 /// How the characters are stored.

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use miniz_oxide::inflate::decompress_to_vec_with_limit;
 use thiserror::Error;
 
-use coldforge_base::failure::{Failure, Kind};
+use coldforge_base::Failure;
 use coldforge_base::read::{self, OutOfBounds};
 
 const LOCAL: u32 = 0x0403_4b50;
@@ -25,16 +25,23 @@ const FLAGS_REFUSED: u16 = 0x2061;
 /// A policy archive holds some dozen files; a directory of more is made to cost time.
 const MOST_ENTRIES: usize = 10_000;
 
+/// A hint that several of these errors share.
+const DOWNLOAD_AGAIN: &str = "download the archive again";
+/// A hint that several of these errors share.
+const DO_NOT_USE: &str = "do not use this archive; get it from its publisher again";
+
 /// What can be wrong with an archive.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no end record, or its directory is not where it says.
     #[error("the ZIP archive's directory cannot be found")]
+    #[failure(corrupt, "E-ZIP-CORRUPT", hint = DOWNLOAD_AGAIN)]
     NoDirectory,
 
     /// A structure leaves the file, or does not begin with its signature.
     #[error("the ZIP archive is damaged at {at:#x}")]
+    #[failure(corrupt, "E-ZIP-CORRUPT", hint = DOWNLOAD_AGAIN)]
     Damaged {
         /// The offset in the file.
         at: usize,
@@ -42,6 +49,7 @@ pub enum Error {
 
     /// The archive or an entry uses a form that is not read.
     #[error("the ZIP archive's {name:?} uses {form}")]
+    #[failure(unsupported, "E-ZIP-UNSUPPORTED", hint = "unpack the archive yourself and name the file in it")]
     Unsupported {
         /// The entry; empty for the archive.
         name: String,
@@ -51,6 +59,7 @@ pub enum Error {
 
     /// A name would lead out of the folder that the archive is unpacked to, or is there twice.
     #[error("the ZIP archive's entry {name:?} has a name that {fault}")]
+    #[failure(refused, "E-ZIP-NAME", hint = DO_NOT_USE)]
     Name {
         /// The name.
         name: String,
@@ -60,6 +69,7 @@ pub enum Error {
 
     /// Two entries share bytes of the file, as those of a bomb do.
     #[error("the ZIP archive's entry {name:?} shares bytes with another")]
+    #[failure(refused, "E-ZIP-BOMB", hint = DO_NOT_USE)]
     Overlap {
         /// The second of the two.
         name: String,
@@ -67,6 +77,7 @@ pub enum Error {
 
     /// An entry is larger than is read.
     #[error("the ZIP archive's entry {name:?} unpacks to more than {limit_bytes} bytes")]
+    #[failure(refused, "E-ZIP-BOMB", hint = DO_NOT_USE)]
     TooLarge {
         /// The entry.
         name: String,
@@ -76,6 +87,7 @@ pub enum Error {
 
     /// There are more entries than are read.
     #[error("the ZIP archive has {entries} entries, more than {MOST_ENTRIES}")]
+    #[failure(refused, "E-ZIP-BOMB", hint = DO_NOT_USE)]
     TooMany {
         /// The entries.
         entries: usize,
@@ -83,6 +95,7 @@ pub enum Error {
 
     /// The unpacked bytes are not those that were packed.
     #[error("the ZIP archive's entry {name:?} does not unpack to what its checksum says")]
+    #[failure(corrupt, "E-ZIP-CORRUPT", hint = DOWNLOAD_AGAIN)]
     Checksum {
         /// The entry.
         name: String,
@@ -92,33 +105,6 @@ pub enum Error {
 impl From<OutOfBounds> for Error {
     fn from(error: OutOfBounds) -> Self {
         Self::Damaged { at: error.at }
-    }
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::NoDirectory | Self::Damaged { .. } | Self::Checksum { .. } => Kind::Corrupt,
-            Self::Unsupported { .. } => Kind::Unsupported,
-            Self::Name { .. } | Self::Overlap { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => Kind::Refused,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NoDirectory | Self::Damaged { .. } | Self::Checksum { .. } => "E-ZIP-CORRUPT",
-            Self::Unsupported { .. } => "E-ZIP-UNSUPPORTED",
-            Self::Name { .. } => "E-ZIP-NAME",
-            Self::Overlap { .. } | Self::TooLarge { .. } | Self::TooMany { .. } => "E-ZIP-BOMB",
-        })
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::NoDirectory | Self::Damaged { .. } | Self::Checksum { .. } => "download the archive again",
-            Self::Unsupported { .. } => "unpack the archive yourself and name the file in it",
-            _ => "do not use this archive; get it from its publisher again",
-        })
     }
 }
 

@@ -12,15 +12,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::component::{self, Component, StepTold};
-use super::output::{self, Edited, TakeBack};
-use super::{Demand, Document, Emission, Error, Result, reports, scope};
+use super::{Document, Emission, Error, Request, Result, reports, scope};
 use crate::audit::{
     self, AwsRecord, Chain, ChangeRecord, FileRecord, Header, Holds, ImageRecord, LinearChecksum, Record,
     SecondOpinion, SecretKey, Staging, Tool, Trailer,
 };
 use crate::aws::preflight::{self, Container, Facts, Report};
 use crate::aws::{self, Import};
+use crate::component::{self, Component, StepTold};
+use crate::edit::{self, Edited, TakeBack};
 use crate::policy::{self, Applied, Assessment, CheckResult, Finding, Held, Plan, Status, Step};
 use crate::report::Results;
 use crate::windows::setting::{Identity, Readings, Setting};
@@ -46,7 +46,7 @@ pub struct Harden {
     /// Where the bundle will stand, or `None` for a dry run.
     pub output: Option<PathBuf>,
     /// What is demanded.
-    pub demand: Demand,
+    pub demand: Request,
     /// The moment that the log and changed keys carry.
     pub now: Moment,
     /// How firmware starts the machine, or `None` to take it from the partition table.
@@ -360,7 +360,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let mut blocks = Blocks::of(&image)?;
             let source = source_record(&(&blocks).into());
             let marks = edit.place.marks(&image)?;
-            let order = output::order(edit.files.iter().flat_map(|file| &file.order));
+            let order = edit::order(edit.files.iter().flat_map(|file| &file.order));
             let begun = (job.elapsed)();
             let whole = Whole::begin();
             let done = disk::write_in_place(&overlay, &order, &marks, UndoJournal::KeepUnsettled, progress)?;
@@ -565,7 +565,7 @@ fn log(header: Header, edit: &Edit, trailer: Trailer) -> String {
 }
 
 /// The digests of an image that evidence names.
-pub(super) struct Sums {
+pub(crate) struct Sums {
     /// SHA-256 of the file, unless only its blocks were read.
     pub file: Option<Digest>,
     /// The blocks that hold data.
@@ -598,7 +598,7 @@ pub(super) fn unsent(image: &Image) -> Vec<Extent> {
 }
 
 /// Digests an image: its file, and its blocks.
-pub(super) fn sums(image: &Image, progress: &dyn Progress) -> Result<Sums> {
+pub(crate) fn sums(image: &Image, progress: &dyn Progress) -> Result<Sums> {
     let mut blocks = Vec::new();
     let digests = disk::digest_blocks(image, progress, |index, digest| blocks.push((index, digest)))?;
     Ok((digests, blocks).into())
@@ -662,7 +662,7 @@ mod tests {
 
     /// Assesses the fixture, edits it, and gives what every late check looks at.
     fn edited(image: &Image) -> (Assessment, Plan, Edit, Overlay<&Image>) {
-        let demand = Demand::default();
+        let demand = Request::default();
         let mut machine = Machine::open(Overlay::new(image), demand.opening(Moment(1))).unwrap();
         let before = assess(&machine);
         let plan = policy::plan(&before, &policy::HoldBack::Nothing).unwrap();
@@ -671,7 +671,7 @@ mod tests {
     }
 
     fn assess(machine: &dyn Readings) -> Assessment {
-        Demand::default().resolve(machine.identity(), Moment(1)).unwrap().assess(machine)
+        Request::default().resolve(machine.identity(), Moment(1)).unwrap().assess(machine)
     }
 
     #[test]

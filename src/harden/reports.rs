@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::demand::{BENCHMARKS, policies_of};
+use super::request::{BENCHMARKS, policies_of};
 use super::{Error, Result};
 use crate::audit::{self, Bundle, Staging};
 use crate::aws;

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 
-use super::component::{Component, Desk, Fault, Flaw, Position, Scripts, StepTold};
 use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
+use crate::component::{self, Component, Desk, Fault, Flaw, Position, Scripts, StepTold};
 use crate::formats::zip;
 use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
@@ -28,7 +28,7 @@ pub(super) const BENCHMARKS: [&str; 2] = ["policy/benchmark.xml", "policy/benchm
 
 /// What a user asked for; texts are kept as they were typed, since the evidence repeats them.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Demand {
+pub struct Request {
     /// The benchmark's id, such as `ws2022`; `None` takes the one that fits the machine.
     pub stig: Option<String>,
     /// Whether a STIG or benchmark of another Windows is assessed all the same.
@@ -76,7 +76,7 @@ pub struct Demand {
 /// A demand that was held against a catalog.
 #[derive(Clone, Debug)]
 pub(super) struct Resolved {
-    demand: Demand,
+    demand: Request,
     pub(super) catalog: Cow<'static, Catalog>,
     /// SHA-256 of the main benchmark's text or file, without what was joined to it.
     pub(super) own_sha256: digest::Digest,
@@ -177,7 +177,7 @@ impl Resolved {
         let is_called = |step: &&mut Step| matches!(&step.setting, Setting::FileContent { path } if path.eq_ignore_ascii_case(policy::SETUP_COMPLETE));
         let stage = |desk: &mut Desk<'_>, others: Option<String>| {
             let name = || self.components.iter().map(Component::name).collect::<Vec<_>>().join(", ");
-            desk.stage(others).map_err(|first| Error::Component { name: name(), count: 1, first })
+            desk.stage(others).map_err(|first| component::Error::Faults { name: name(), count: 1, first })
         };
         match plan.steps.iter_mut().find(is_called) {
             Some(step) => {
@@ -204,7 +204,7 @@ impl Resolved {
         if let Some(step) = taken {
             let what = format!("{} is written by this run itself", step.setting);
             let fault = Fault::new(Position::default(), Flaw::Path, what);
-            return Err(Error::Component { name: step.rules.join(", "), count: 1, first: fault });
+            return Err(component::Error::Faults { name: step.rules.join(", "), count: 1, first: fault }.into());
         }
         plan.left_open.extend(told.iter().filter_map(StepTold::left_open));
         let plan = plan.with_fixes(steps, assessment, machine, self.local_gpo)?;
@@ -228,14 +228,14 @@ impl Resolved {
     }
 }
 
-impl Demand {
+impl Request {
     /// Adds a component, with what it demands of the run as a whole.
     ///
     /// # Errors
     /// [`Error::Component`] if it demands another release or level than the run does.
     pub fn add_component(&mut self, component: Component) -> Result<()> {
         let wish = component.wish()?;
-        let other = |what: String| component.error(1, Fault::new(wish.at, Flaw::Word, what));
+        let other = |what: String| Error::from(component.error(1, Fault::new(wish.at, Flaw::Word, what)));
         match (&wish.release, &self.stig) {
             (Some(release), Some(stig)) if release != stig => {
                 return Err(other(format!("it applies the release {release}, and the run {stig}")));
@@ -265,7 +265,7 @@ impl Demand {
     }
 
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
-    pub(super) fn opening(&self, now: Moment) -> Opening {
+    pub(crate) fn opening(&self, now: Moment) -> Opening {
         let accept = Accept { dirty: self.accept_dirty_hive, refcounts: self.accept_refcounts };
         Opening { now: now.filetime(), accept, check: self.check }
     }
@@ -386,7 +386,7 @@ impl Demand {
         Some(if zip::is_zip(file) { BENCHMARKS[1] } else { BENCHMARKS[0] })
     }
 
-    /// Rebuilds a demand from what [`Demand::record`] wrote; `Err` names the member that is malformed.
+    /// Rebuilds a demand from what [`Request::record`] wrote; `Err` names the member that is malformed.
     pub(super) fn from_record(policy: &Value) -> std::result::Result<Self, &'static str> {
         let texts = |name: &'static str| serde_json::from_value(policy[name].clone()).map_err(|_| name);
         let text = |name: &'static str| policy[name].as_str().ok_or(name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{Demand, Result, scope};
+use super::{Request, Result, scope};
 use crate::formats::json;
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
@@ -33,7 +33,7 @@ pub struct Scan {
 /// # Errors
 /// Every refusal by which the disk, the volume or a hive would stop a hardening run too. Hives are only looked into, and
 /// loaded and verified as soon as one of them gives cause to.
-pub fn scan(image: Image, demand: &Demand, now: Moment) -> Result<Scan> {
+pub fn scan(image: Image, demand: &Request, now: Moment) -> Result<Scan> {
     let image = Arc::new(image);
     let opening = demand.opening(Moment(0));
     if let Ok(view) = View::open(Arc::clone(&image), opening) {
@@ -47,7 +47,7 @@ pub fn scan(image: Image, demand: &Demand, now: Moment) -> Result<Scan> {
     look(&machine, machine.warnings(), demand, now)
 }
 
-fn look(machine: &dyn Readings, warnings: &[String], demand: &Demand, now: Moment) -> Result<Scan> {
+fn look(machine: &dyn Readings, warnings: &[String], demand: &Request, now: Moment) -> Result<Scan> {
     let demand = demand.resolve(machine.identity(), now)?;
     let assessment = demand.assess(machine);
     let held_back = demand.held_back(&assessment, machine)?;

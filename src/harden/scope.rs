@@ -1,8 +1,8 @@
 //! What a result covers, one sentence each: the same words in the console, the log, every report and `verify`.
 
-use super::component;
-use super::demand::{Demand, Resolved};
+use super::request::{Request, Resolved};
 use crate::audit::ComponentRecord;
+use crate::component;
 use crate::policy::{Assessment, Finding, RoleChoice, Status, Totals, source};
 
 /// Begins the sentences that warn of something.
@@ -10,7 +10,7 @@ const WARNING: &str = "W-";
 
 /// Says what an assessment covers: each benchmark and policy with its digest, its rules and what came of them, what was
 /// left out by choice, and what a benchmark file lacks.
-pub(super) fn of_assessment(demand: &Demand, resolved: &Resolved, assessment: &Assessment) -> Vec<String> {
+pub(super) fn of_assessment(demand: &Request, resolved: &Resolved, assessment: &Assessment) -> Vec<String> {
     let catalog = &resolved.catalog;
     let joined: usize = catalog.components.iter().map(|component| component.rules).sum();
     let own = catalog.rules.len().saturating_sub(joined);

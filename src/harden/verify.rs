@@ -9,12 +9,12 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value as Json, json};
 
-use super::component;
-use super::harden::{self, Edit, Sums};
-use super::{Demand, Document, Emission, Error, Result, reports, scope};
+use super::job::{self, Edit, Sums};
+use super::{Document, Emission, Error, Request, Result, reports, scope};
 use crate::audit::{self, Bundle, Holds, Line, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
+use crate::component;
 use crate::policy::Assessment;
 use crate::windows::setting::{Readings as _, Setting, Value};
 use crate::windows::{BootMode, Evidence, Machine};
@@ -333,9 +333,9 @@ impl Log<'_> {
     }
 
     /// Returns what was demanded.
-    fn demand(&self) -> Result<Demand> {
-        let recorded = Demand::from_record(&self.header()["policy"]).map_err(|member| Error::Evidence { member })?;
-        let mut demand = Demand { benchmark: self.benchmark.clone(), ..recorded };
+    fn demand(&self) -> Result<Request> {
+        let recorded = Request::from_record(&self.header()["policy"]).map_err(|member| Error::Evidence { member })?;
+        let mut demand = Request { benchmark: self.benchmark.clone(), ..recorded };
         let read = |sha256| fs::read(&self.bundle.path(&reports::brought(sha256)), component::FILE_LIMIT_BYTES).ok();
         for component in &mut demand.components {
             if !component.take_files(&read) {
@@ -403,7 +403,7 @@ fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums>
     if recorded["sha256"].is_null() {
         return Ok((&Blocks::of(image)?).into());
     }
-    harden::sums(image, progress)
+    job::sums(image, progress)
 }
 
 /// Proves what the log says of the image.
@@ -411,7 +411,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
     let (header, trailer) = (log.header(), log.trailer());
     let image = given.open(bundle, &trailer["output"])?;
     let sums = sums(&image, &trailer["output"], &Silent)?;
-    let record = json!(harden::record(&image, &bundle.image, &sums));
+    let record = json!(job::record(&image, &bundle.image, &sums));
     let claim = match sums.file {
         Some(_) => "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
         None => "the trailer describes this image: format, sizes and EBS checksum",
@@ -509,7 +509,7 @@ fn prove_import_files(
     };
     let evidence = Evidence::of(image);
     let facts = Facts::new(Container::of(image), &evidence, options.route, true);
-    let free = harden::unsent(image);
+    let free = job::unsent(image);
     let import = Import {
         image: &bundle.image,
         format: image.format(),
@@ -540,7 +540,7 @@ fn prove_import_files(
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
 fn prove_assessment(
     bundle: &Bundle,
-    (demand, started): (&Demand, Moment),
+    (demand, started): (&Request, Moment),
     log: &Log<'_>,
     machine: &Machine<&Image>,
     proof: &mut Proof,
@@ -608,7 +608,7 @@ fn prove_difference(
         Ok(image) => image,
     };
     let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
-    let record = json!(harden::record(&before, &name, &sums(&before, &header["source"], progress)?));
+    let record = json!(job::record(&before, &name, &sums(&before, &header["source"], progress)?));
     if record != header["source"] {
         proof.deny(place, "it is not the source that the header describes: name another file with --source");
         return Ok(());
@@ -711,7 +711,7 @@ fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof
     );
     warnings.extend(scope::warnings(&proof.scope).cloned());
     let recorded = header["warnings"].as_array().cloned().unwrap_or_default();
-    let unsettled = json!(harden::unsettled());
+    let unsettled = json!(job::unsettled());
     let recorded: Vec<Json> = recorded.into_iter().filter(|warning| *warning != unsettled).collect();
     proof.hold("audit.jsonl", "the header has the warnings of the same run", json!(warnings) == json!(recorded));
     let edit = Edit::apply(&plan, &mut machine)?;

@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::Result;
 use super::recipe::Heading;
-use coldforge_base::{Failure, Kind, fs};
+use coldforge_base::{Failure, fs};
 
 /// A folder of pipelines has no more recipes: each is read at once.
 const MOST_RECIPES: usize = 1000;
@@ -29,7 +29,8 @@ pub struct Pipelines {
 }
 
 /// A recipe of a folder that cannot be used.
-#[derive(Debug)]
+#[derive(Debug, Failure)]
+#[failure(transparent, otherwise = "run `coldforge recipe lint` on the file to see what is wrong")]
 pub struct Broken {
     /// The recipe.
     pub path: PathBuf,
@@ -52,15 +53,21 @@ impl std::error::Error for Broken {
 }
 
 /// What is wrong with a recipe as one of a folder.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum PipelineFault {
     /// It is a link, or lies behind one.
     #[error("it is a link, and links are not followed")]
+    #[failure(
+        refused,
+        "E-PIPELINE",
+        hint = "put the recipe itself into the folder, or name the folder that it lies in"
+    )]
     Link,
 
     /// Another recipe has the same name, or one that differs in case only.
     #[error("`{}` is called `{name}` as well", other.display())]
+    #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
     Twice {
         /// The name.
         name: String,
@@ -70,6 +77,7 @@ pub enum PipelineFault {
 
     /// There are too many.
     #[error("`{}` holds more than {most} {what}", folder.display())]
+    #[failure(refused, "E-PIPELINE", hint = "spread the recipes over several folders")]
     TooMany {
         /// The folder.
         folder: PathBuf,
@@ -81,6 +89,7 @@ pub enum PipelineFault {
 
     /// What is to be generated has no form for its schedule, its path or its name.
     #[error("{what}")]
+    #[failure(refused, "E-PIPELINE", hint = *hint)]
     Unfit {
         /// Why, as a sentence.
         what: String,
@@ -90,52 +99,13 @@ pub enum PipelineFault {
 
     /// There is no pipeline of this name.
     #[error("there is no pipeline `{name}` in `{}`", folder.display())]
+    #[failure(usage, hint = "run `coldforge pipeline list` for those that there are")]
     Unknown {
         /// The name.
         name: String,
         /// The folder.
         folder: PathBuf,
     },
-}
-
-impl Failure for PipelineFault {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Unknown { .. } => Kind::Usage,
-            _ => Kind::Refused,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Unknown { .. } => None,
-            _ => Some("E-PIPELINE"),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Link => "put the recipe itself into the folder, or name the folder that it lies in",
-            Self::Twice { .. } => "give one of the recipes another name",
-            Self::TooMany { .. } => "spread the recipes over several folders",
-            Self::Unfit { hint, .. } => hint,
-            Self::Unknown { .. } => "run `coldforge pipeline list` for those that there are",
-        })
-    }
-}
-
-impl Failure for Broken {
-    fn kind(&self) -> Kind {
-        self.source.kind()
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        self.source.code()
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        self.source.hint().or(Some("run `coldforge recipe lint` on the file to see what is wrong"))
-    }
 }
 
 impl Broken {

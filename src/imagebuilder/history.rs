@@ -14,7 +14,7 @@ use thiserror::Error;
 
 use super::recipe::{Recipe, Summary};
 use coldforge_base::time::Moment;
-use coldforge_base::{Failure, Kind, fs};
+use coldforge_base::{Failure, fs};
 
 /// The version of the tables.
 const VERSION: i64 = 1;
@@ -36,11 +36,16 @@ const TABLES: &str = "
     PRAGMA user_version = 1;";
 
 /// What is wrong with a history.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum HistoryError {
     /// Another program holds it.
     #[error("the history `{}` is held by another program", path.display())]
+    #[failure(
+        refused,
+        "E-HISTORY-BUSY",
+        hint = "wait until that run has entered its result, or name another file with --history"
+    )]
     Busy {
         /// The file.
         path: PathBuf,
@@ -48,6 +53,11 @@ pub enum HistoryError {
 
     /// It is no history, is damaged, or cannot be read or written.
     #[error("the history `{}` cannot be used", path.display())]
+    #[failure(
+        refused,
+        "E-HISTORY",
+        hint = "move the file away and a new history begins, or name another one with --history"
+    )]
     File {
         /// The file.
         path: PathBuf,
@@ -57,6 +67,7 @@ pub enum HistoryError {
 
     /// A link stands in its place.
     #[error("the history `{}` is a link, and links are not followed", path.display())]
+    #[failure(refused, "E-HISTORY", hint = "name the file that the link stands for with --history")]
     Link {
         /// The link.
         path: PathBuf,
@@ -64,35 +75,17 @@ pub enum HistoryError {
 
     /// It is of another version.
     #[error("the history `{}` is of version {found}; this program knows {VERSION}", path.display())]
+    #[failure(
+        refused,
+        "E-HISTORY-VERSION",
+        hint = "use the version of coldforge that wrote it, or name another file with --history"
+    )]
     Version {
         /// The file.
         path: PathBuf,
         /// Its version.
         found: i64,
     },
-}
-
-impl Failure for HistoryError {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Busy { .. } => "E-HISTORY-BUSY",
-            Self::File { .. } | Self::Link { .. } => "E-HISTORY",
-            Self::Version { .. } => "E-HISTORY-VERSION",
-        })
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Busy { .. } => "wait until that run has entered its result, or name another file with --history",
-            Self::File { .. } => "move the file away and a new history begins, or name another one with --history",
-            Self::Link { .. } => "name the file that the link stands for with --history",
-            Self::Version { .. } => "use the version of coldforge that wrote it, or name another file with --history",
-        })
-    }
 }
 
 /// A history that is open.

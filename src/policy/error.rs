@@ -3,14 +3,15 @@
 use thiserror::Error;
 
 use crate::windows::setting::{Setting, SettingError};
-use coldforge_base::{Failure, Kind};
+use coldforge_base::Failure;
 
 /// A failure of this floor.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// A document is not TOML, or not of the shape that its schema asks for.
     #[error("the {document} cannot be understood")]
+    #[failure(usage, hint = "correct the document at the line named")]
     Document {
         /// What the document is.
         document: &'static str,
@@ -20,6 +21,11 @@ pub enum Error {
 
     /// A document is of another schema than this version reads.
     #[error("the {document} is of schema {found:?} where {expected:?} is read")]
+    #[failure(
+        unsupported,
+        "E-SCHEMA",
+        hint = "use a document made for this version, or another version for this document"
+    )]
     Schema {
         /// What the document is.
         document: &'static str,
@@ -31,6 +37,7 @@ pub enum Error {
 
     /// A rule of a catalog is wrong.
     #[error("rule {rule} of the catalog is wrong")]
+    #[failure(usage, hint = "correct the rule")]
     Rule {
         /// The rule's STIG id, or its position.
         rule: String,
@@ -40,6 +47,7 @@ pub enum Error {
 
     /// An organization value is wrong.
     #[error("the organization value for {rule} cannot be used")]
+    #[failure(usage, hint = source.hint())]
     Value {
         /// The rule as the document names it.
         rule: String,
@@ -49,6 +57,7 @@ pub enum Error {
 
     /// A waiver is wrong.
     #[error("the waiver for {rule} cannot be used")]
+    #[failure(usage, hint = source.hint())]
     Waiver {
         /// The rule as the document names it.
         rule: String,
@@ -58,6 +67,7 @@ pub enum Error {
 
     /// A policy is refused.
     #[error("the policy {name} cannot be used")]
+    #[failure(transparent)]
     Policy {
         /// Its name.
         name: String,
@@ -67,6 +77,11 @@ pub enum Error {
 
     /// Policies contradict themselves or each other.
     #[error("the policies contradict themselves in {count} settings: {told}")]
+    #[failure(
+        refused,
+        "E-POLICY-CONTRADICTION",
+        hint = "change the policy so that no two of its entries contradict each other, or name fewer policies"
+    )]
     Contradictions {
         /// In how many settings.
         count: usize,
@@ -76,14 +91,21 @@ pub enum Error {
 
     /// There is neither a STIG nor a policy.
     #[error("there is neither a STIG nor a policy to assess")]
+    #[failure(usage, hint = "name a policy with --policy, or a STIG with --stig")]
     NoPolicy,
 
     /// A benchmark file is refused.
     #[error(transparent)]
+    #[failure(transparent)]
     Benchmark(#[from] Box<super::xccdf::Error>),
 
     /// No catalog is for this Windows.
     #[error("there is no STIG here for {product} (build {build}); there is {available}")]
+    #[failure(
+        unsupported,
+        "E-NO-STIG",
+        hint = "give the benchmark of this Windows with --benchmark, or force one of these with --stig and --force-stig"
+    )]
     NoStig {
         /// The product's name.
         product: String,
@@ -95,6 +117,11 @@ pub enum Error {
 
     /// A benchmark is for another Windows, or for no Windows at all.
     #[error("{stig} is not for the Windows in this image: {product}, build {build}")]
+    #[failure(
+        refused,
+        "E-STIG-MISMATCH",
+        hint = "leave --stig out to take the one that fits; --force-stig (`force = true` below [stig] of a recipe) assesses this one all the same, and says so everywhere"
+    )]
     StigMismatch {
         /// The benchmark's title, version and release.
         stig: String,
@@ -106,6 +133,7 @@ pub enum Error {
 
     /// No catalog has this id.
     #[error("there is no STIG {id:?}; there is {available}")]
+    #[failure(usage, hint = "choose one of these with --stig")]
     NoCatalog {
         /// The id.
         id: String,
@@ -115,6 +143,7 @@ pub enum Error {
 
     /// No catalog for a program beside Windows has this id.
     #[error("there is no component {id:?}; there is {available}")]
+    #[failure(usage, hint = "choose of these with --with, separated by commas, or all")]
     NoComponent {
         /// The id.
         id: String,
@@ -124,6 +153,7 @@ pub enum Error {
 
     /// No rule has this id.
     #[error("there is no rule {name:?}{}", meant(nearest.as_deref()))]
+    #[failure(usage, hint = "look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")]
     UnknownRule {
         /// The id.
         name: String,
@@ -133,10 +163,16 @@ pub enum Error {
 
     /// A selection takes no rule at all.
     #[error("the selection leaves no rule")]
+    #[failure(usage, hint = "raise --level, or take back a --skip")]
     EmptySelection,
 
     /// Two rules demand different values of one setting.
     #[error("{one} and {other} demand different values of {setting}")]
+    #[failure(
+        refused,
+        "E-RULE-CONFLICT",
+        hint = "leave one of the two rules out with --skip, or change what it demands"
+    )]
     Conflict {
         /// The setting.
         setting: Setting,
@@ -148,6 +184,11 @@ pub enum Error {
 
     /// Nobody could administer the machine any more.
     #[error("{rules} would lock every administrator out: now {now} may log on, then {remain}")]
+    #[failure(
+        refused,
+        "E-LAST-ADMINISTRATOR",
+        hint = "enable another administrator in the image first, or leave one of the rules out with --skip"
+    )]
     LastAdministrator {
         /// The rules whose steps concern accounts and logging on.
         rules: String,
@@ -159,6 +200,12 @@ pub enum Error {
 
     /// No machine would start, or admit anybody, with a change.
     #[error("{rules} would change {setting}: {reason}{}", more(*count))]
+    #[failure(
+        refused,
+        "E-UNSAFE-CHANGE",
+        hint = "leave the rule out with --skip, or take it out of the policy or component; `coldforge reg set` writes a value \
+                 without this check"
+    )]
     Unsafe {
         /// The rules whose step it is.
         rules: String,
@@ -172,6 +219,7 @@ pub enum Error {
 
     /// Two fields of the account policy would contradict each other.
     #[error("{one} and {other} contradict each other: {why}")]
+    #[failure(refused, "E-POLICY-RANGE", hint = "change one of the two values, or leave both rules out with --skip")]
     BoundFields {
         /// The rules that set the first field.
         one: String,
@@ -183,6 +231,7 @@ pub enum Error {
 
     /// A step of a plan failed.
     #[error("the step for {} failed", rules.join(", "))]
+    #[failure(transparent)]
     Step {
         /// The rules that the step is for.
         rules: Vec<String>,
@@ -192,95 +241,13 @@ pub enum Error {
 
     /// A machine did not answer every step.
     #[error("the machine answered {answered} of {asked} steps")]
+    #[failure(corrupt, hint = "report this with the output of `coldforge inspect --json`")]
     Answers {
         /// The steps that were asked for.
         asked: usize,
         /// The answers.
         answered: usize,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Document { .. }
-            | Self::Rule { .. }
-            | Self::Value { .. }
-            | Self::Waiver { .. }
-            | Self::NoCatalog { .. }
-            | Self::NoComponent { .. }
-            | Self::UnknownRule { .. }
-            | Self::NoPolicy
-            | Self::EmptySelection => Kind::Usage,
-            Self::Schema { .. } | Self::NoStig { .. } => Kind::Unsupported,
-            Self::Conflict { .. }
-            | Self::Contradictions { .. }
-            | Self::LastAdministrator { .. }
-            | Self::Unsafe { .. }
-            | Self::BoundFields { .. }
-            | Self::StigMismatch { .. } => Kind::Refused,
-            Self::Policy { source, .. } => source.kind(),
-            Self::Benchmark(source) => source.kind(),
-            Self::Step { source, .. } => source.kind(),
-            Self::Answers { .. } => Kind::Corrupt,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Schema { .. } => Some("E-SCHEMA"),
-            Self::NoStig { .. } => Some("E-NO-STIG"),
-            Self::StigMismatch { .. } => Some("E-STIG-MISMATCH"),
-            Self::Conflict { .. } => Some("E-RULE-CONFLICT"),
-            Self::Contradictions { .. } => Some("E-POLICY-CONTRADICTION"),
-            Self::Policy { source, .. } => source.code(),
-            Self::LastAdministrator { .. } => Some("E-LAST-ADMINISTRATOR"),
-            Self::Unsafe { .. } => Some("E-UNSAFE-CHANGE"),
-            Self::BoundFields { .. } => Some("E-POLICY-RANGE"),
-            Self::Benchmark(source) => source.code(),
-            Self::Step { source, .. } => source.code(),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Document { .. } => Some("correct the document at the line named"),
-            Self::Schema { .. } => Some("use a document made for this version, or another version for this document"),
-            Self::Rule { .. } => Some("correct the rule"),
-            Self::Value { source, .. } => Some(source.hint()),
-            Self::Waiver { source, .. } => Some(source.hint()),
-            Self::NoStig { .. } => Some(
-                "give the benchmark of this Windows with --benchmark, or force one of these with --stig and --force-stig",
-            ),
-            Self::StigMismatch { .. } => Some(
-                "leave --stig out to take the one that fits; --force-stig (`force = true` below [stig] of a recipe) assesses this one all the same, and says so everywhere",
-            ),
-            Self::NoCatalog { .. } => Some("choose one of these with --stig"),
-            Self::NoComponent { .. } => Some("choose of these with --with, separated by commas, or all"),
-            Self::UnknownRule { .. } => {
-                Some("look the rule up with `coldforge rules list`; a V-, SV- or STIG id names it")
-            }
-            Self::EmptySelection => Some("raise --level, or take back a --skip"),
-            Self::Policy { source, .. } => source.hint(),
-            Self::Contradictions { .. } => {
-                Some("change the policy so that no two of its entries contradict each other, or name fewer policies")
-            }
-            Self::NoPolicy => Some("name a policy with --policy, or a STIG with --stig"),
-            Self::Conflict { .. } => Some("leave one of the two rules out with --skip, or change what it demands"),
-            Self::LastAdministrator { .. } => {
-                Some("enable another administrator in the image first, or leave one of the rules out with --skip")
-            }
-            Self::Unsafe { .. } => Some(
-                "leave the rule out with --skip, or take it out of the policy or component; `coldforge reg set` writes a value \
-                 without this check",
-            ),
-            Self::BoundFields { .. } => Some("change one of the two values, or leave both rules out with --skip"),
-            Self::Benchmark(source) => source.hint(),
-            Self::Step { source, .. } => source.hint(),
-            Self::Answers { .. } => Some("report this with the output of `coldforge inspect --json`"),
-        }
-    }
 }
 
 /// What is wrong with a rule of a catalog.

@@ -6,7 +6,7 @@ use std::fmt;
 use crate::windows::setting::{
     Change, Data, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
 };
-use coldforge_base::{CellOffset, Failure, Kind};
+use coldforge_base::{CellOffset, Failure};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 
@@ -143,7 +143,8 @@ fn folded(setting: &Setting) -> (String, String) {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Failure)]
+#[failure(corrupt, "E-PAPER")]
 struct Damaged;
 
 impl fmt::Display for Damaged {
@@ -153,13 +154,3 @@ impl fmt::Display for Damaged {
 }
 
 impl std::error::Error for Damaged {}
-
-impl Failure for Damaged {
-    fn kind(&self) -> Kind {
-        Kind::Corrupt
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some("E-PAPER")
-    }
-}

@@ -23,7 +23,7 @@ use serde::Deserialize;
 
 use super::finding::{Assessment, Finding, Status};
 use super::rule::Severity;
-use coldforge_base::{Failure, Kind};
+use coldforge_base::Failure;
 
 /// How many rules may have which status.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,15 +48,21 @@ impl fmt::Display for Breach {
     }
 }
 
+/// A hint that several of these errors share.
+const FIELDS: &str =
+    "bound `compliance`, or `passed`, `failed`, `skipped`, `no_impact` by `total`, `high` (CAT I), `medium`, `low`";
+
 /// A file that tells no thresholds.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// It is no YAML, or has a member that thresholds do not have.
     #[error("the threshold file cannot be read: {0}")]
+    #[failure(usage, hint = FIELDS)]
     Document(String),
     /// A bound makes no sense.
     #[error("the threshold `{bound}` {what}")]
+    #[failure(usage, hint = FIELDS)]
     Bound {
         /// The bound, as it stands in the file.
         bound: String,
@@ -65,19 +71,8 @@ pub enum Error {
     },
     /// No bound is about anything that a STIG has.
     #[error("the threshold file has no bound that a STIG's rules could break")]
+    #[failure(usage, hint = FIELDS)]
     Vacuous,
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(
-            "bound `compliance`, or `passed`, `failed`, `skipped`, `no_impact` by `total`, `high` (CAT I), `medium`, `low`",
-        )
-    }
 }
 
 /// What is counted, and the bound.

@@ -7,26 +7,34 @@ use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
 use crate::windows::fat;
 use coldforge_base::descriptor::Malformed;
-use coldforge_base::{CellOffset, Failure, Kind, Refusal, device, sddl};
+use coldforge_base::{CellOffset, Failure, Refusal, device, sddl};
 use coldforge_disk as disk;
 use coldforge_disk::partition;
 use coldforge_ntfs as ntfs;
 use coldforge_regf as regf;
 
+/// A hint that several of these errors share.
+const INSPECT: &str = "check that the image holds a whole installation, then run `coldforge inspect` on it";
+/// A hint that several of these errors share.
+const SKIP_RULE: &str = "leave the rule out with --skip";
+
 /// A failure of this floor.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The disk failed.
     #[error("the disk cannot be read")]
+    #[failure(transparent)]
     Disk(#[from] disk::Error),
 
     /// The partition table is unusable.
     #[error("the partition table cannot be used")]
+    #[failure(transparent)]
     Partition(#[from] partition::Error),
 
     /// A volume failed.
     #[error("the volume in partition {partition} cannot be used")]
+    #[failure(transparent)]
     Volume {
         /// The partition's number.
         partition: u32,
@@ -36,6 +44,11 @@ pub enum Error {
 
     /// The boot configuration store holds nothing that the boot manager could read.
     #[error("the boot configuration store `{path}` {fault}")]
+    #[failure(
+        corrupt,
+        "E-BOOT-STORE",
+        hint = "write it anew with `bcdboot C:\\Windows` in Windows or in its recovery environment"
+    )]
     BootStore {
         /// Its path.
         path: &'static str,
@@ -45,6 +58,7 @@ pub enum Error {
 
     /// An EFI system partition failed.
     #[error("the EFI system partition (partition {partition}) cannot be used")]
+    #[failure(transparent)]
     SystemPartition {
         /// The partition's number.
         partition: u32,
@@ -54,6 +68,7 @@ pub enum Error {
 
     /// A file of the Windows volume failed.
     #[error("`{path}` cannot be used")]
+    #[failure(transparent)]
     File {
         /// The path on the volume.
         path: String,
@@ -63,6 +78,7 @@ pub enum Error {
 
     /// A hive failed.
     #[error("the hive `{path}` cannot be used")]
+    #[failure(transparent)]
     Hive {
         /// The path on the volume.
         path: String,
@@ -72,6 +88,7 @@ pub enum Error {
 
     /// A hive breaks rules that every hive of Windows keeps.
     #[error("the hive `{path}` is damaged: {findings} findings, the first at cell {at}: {first}")]
+    #[failure(refused, "E-HIVE-CORRUPT", hint = corrupt_hive(first))]
     HiveCorrupt {
         /// The path on the volume.
         path: String,
@@ -85,6 +102,11 @@ pub enum Error {
 
     /// A volume breaks rules that tie its structures together.
     #[error("the volume in partition {partition} is damaged: {findings} findings, the first: {first}")]
+    #[failure(
+        refused,
+        "E-VOLUME-CORRUPT",
+        hint = "run `coldforge check` to see why, and `chkdsk /f` in a Windows that mounts it to repair it"
+    )]
     VolumeCorrupt {
         /// The partition's number.
         partition: u32,
@@ -96,6 +118,7 @@ pub enum Error {
 
     /// A volume breaks a rule that it kept before the edit.
     #[error("the edit would damage the volume in partition {partition}: {first}: nothing was emitted")]
+    #[failure(corrupt, hint = "the source is untouched; report this with the output of `coldforge check --json`")]
     VolumeWorse {
         /// The partition's number.
         partition: u32,
@@ -105,6 +128,7 @@ pub enum Error {
 
     /// A hive that must be there is not.
     #[error("the Windows in partition {partition} has no `{path}`")]
+    #[failure(refused, "E-NO-HIVE", hint = INSPECT)]
     NoHive {
         /// The partition's number.
         partition: u32,
@@ -114,6 +138,7 @@ pub enum Error {
 
     /// A value that every Windows has is missing or of another type.
     #[error("`{key}` has no usable value `{name}`")]
+    #[failure(refused, "E-NO-IDENTITY", hint = INSPECT)]
     NoIdentity {
         /// The key.
         key: String,
@@ -123,6 +148,7 @@ pub enum Error {
 
     /// No partition holds a Windows.
     #[error("no Windows was found in {partitions} partitions")]
+    #[failure(refused, "E-NO-WINDOWS", hint = "run `coldforge inspect` to see what the image holds")]
     NoWindows {
         /// How many partitions were looked at.
         partitions: usize,
@@ -130,6 +156,11 @@ pub enum Error {
 
     /// Several partitions hold a Windows.
     #[error("more than one Windows was found, in partitions {partitions:?}")]
+    #[failure(
+        refused,
+        "E-SEVERAL-WINDOWS",
+        hint = "remove all but one installation: AWS imports no dual-boot image either"
+    )]
     SeveralWindows {
         /// The partitions' numbers.
         partitions: Vec<u32>,
@@ -137,6 +168,7 @@ pub enum Error {
 
     /// A setting's key lies in no hive that this version opens.
     #[error("no hive that is handled holds `{key}`")]
+    #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
     UnknownHive {
         /// The key.
         key: String,
@@ -144,6 +176,7 @@ pub enum Error {
 
     /// A setting has no one place on this machine, or none that this version reaches.
     #[error("this machine has no place for the {setting}")]
+    #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
     NoPlace {
         /// The setting.
         setting: Setting,
@@ -151,6 +184,7 @@ pub enum Error {
 
     /// A file that a script is to be part of is not one.
     #[error("{path} is no text in UTF-8 of at most 1 MiB")]
+    #[failure(refused, "E-NO-TEXT", hint = "save the file as plain text, or remove it from the image")]
     NoText {
         /// The path on the Windows volume.
         path: String,
@@ -158,6 +192,7 @@ pub enum Error {
 
     /// A setting was to be given a value of another form than its own.
     #[error("a {form} cannot stand there")]
+    #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
     Misfit {
         /// The form of the value.
         form: Form,
@@ -165,6 +200,10 @@ pub enum Error {
 
     /// A key begins with none of the roots that lie in files of an image.
     #[error("`{key}` begins with no root that an image has")]
+    #[failure(
+        usage,
+        hint = r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file"
+    )]
     UnknownRoot {
         /// The key.
         key: String,
@@ -172,18 +211,22 @@ pub enum Error {
 
     /// Local group policy is damaged, or has an order that is not understood.
     #[error(transparent)]
+    #[failure(transparent)]
     LocalPolicy(#[from] local_policy::Error),
 
     /// A certificate is damaged, or cannot be stored.
     #[error(transparent)]
+    #[failure(transparent)]
     Certificate(#[from] certificates::Error),
 
     /// A text is no security descriptor.
     #[error(transparent)]
+    #[failure(transparent)]
     Sddl(#[from] sddl::Error),
 
     /// A security descriptor is damaged.
     #[error("the permissions of `{path}` cannot be read")]
+    #[failure(refused, "E-DESCRIPTOR", hint = "set the permissions anew on a booted Windows")]
     Descriptor {
         /// The key or file.
         path: String,
@@ -193,6 +236,11 @@ pub enum Error {
 
     /// A folder passes on permissions of a kind that is not handled to what is new in it.
     #[error("what permissions `{path}` would inherit is not known")]
+    #[failure(
+        unsupported,
+        "E-INHERITANCE",
+        hint = "let a booted Windows make the folder, or leave the rule out with --skip"
+    )]
     Inheritance {
         /// The path of the new file or folder.
         path: String,
@@ -200,6 +248,7 @@ pub enum Error {
 
     /// A key is not there.
     #[error("there is no key `{key}`")]
+    #[failure(refused, "E-NO-KEY", hint = "check the key's spelling, or leave the rule out with --skip")]
     NoKey {
         /// The key.
         key: String,
@@ -207,6 +256,7 @@ pub enum Error {
 
     /// What tells whether a feature is installed is missing, or contradicts itself.
     #[error("whether the feature `{name}` is installed cannot be told")]
+    #[failure(unsupported, "E-FEATURE-UNCLEAR", hint = "check the feature on a booted Windows")]
     FeatureUnclear {
         /// The feature.
         name: String,
@@ -214,6 +264,7 @@ pub enum Error {
 
     /// Something in SAM or SECURITY cannot be used, or cannot be made what is asked for.
     #[error("`{key}` of the hive `{path}` cannot be used")]
+    #[failure(transparent)]
     Unusable {
         /// The path on the volume.
         path: String,
@@ -225,6 +276,7 @@ pub enum Error {
 
     /// A read-only check found a reason not to write.
     #[error("{}", .0.reason)]
+    #[failure(refused, code = _0.code, hint = _0.hint)]
     Refused(Refusal),
 }
 
@@ -234,106 +286,12 @@ impl From<device::Error> for Error {
     }
 }
 
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Disk(error) => error.kind(),
-            Self::Partition(error) => error.kind(),
-            Self::Volume { source, .. } | Self::File { source, .. } => source.kind(),
-            Self::SystemPartition { source, .. } => source.kind(),
-            Self::BootStore { .. } => Kind::Corrupt,
-            Self::Hive { source, .. } => source.kind(),
-            Self::VolumeCorrupt { .. } => Kind::Refused,
-            Self::VolumeWorse { .. } => Kind::Corrupt,
-            Self::HiveCorrupt { .. } | Self::NoHive { .. } | Self::NoIdentity { .. } => Kind::Refused,
-            Self::NoWindows { .. } | Self::SeveralWindows { .. } | Self::Refused(_) => Kind::Refused,
-            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Kind::Unsupported,
-            Self::Unusable { source, .. } => source.kind(),
-            Self::UnknownRoot { .. } => Kind::Usage,
-            Self::LocalPolicy(source) => source.kind(),
-            Self::Certificate(source) => source.kind(),
-            Self::Sddl(source) => source.kind(),
-            Self::Descriptor { .. } | Self::NoKey { .. } | Self::NoText { .. } => Kind::Refused,
-            Self::Inheritance { .. } | Self::FeatureUnclear { .. } => Kind::Unsupported,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Disk(error) => error.code(),
-            Self::Partition(error) => error.code(),
-            Self::Volume { source, .. } | Self::File { source, .. } => source.code(),
-            Self::SystemPartition { source, .. } => source.code(),
-            Self::BootStore { .. } => Some("E-BOOT-STORE"),
-            Self::Hive { source, .. } => source.code(),
-            Self::HiveCorrupt { .. } => Some("E-HIVE-CORRUPT"),
-            Self::VolumeCorrupt { .. } => Some("E-VOLUME-CORRUPT"),
-            Self::VolumeWorse { .. } => None,
-            Self::NoHive { .. } => Some("E-NO-HIVE"),
-            Self::NoIdentity { .. } => Some("E-NO-IDENTITY"),
-            Self::NoWindows { .. } => Some("E-NO-WINDOWS"),
-            Self::SeveralWindows { .. } => Some("E-SEVERAL-WINDOWS"),
-            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => Some("E-SETTING-UNSUPPORTED"),
-            Self::UnknownRoot { .. } => None,
-            Self::LocalPolicy(source) => source.code(),
-            Self::Certificate(source) => source.code(),
-            Self::Sddl(source) => source.code(),
-            Self::Descriptor { .. } => Some("E-DESCRIPTOR"),
-            Self::NoKey { .. } => Some("E-NO-KEY"),
-            Self::NoText { .. } => Some("E-NO-TEXT"),
-            Self::Inheritance { .. } => Some("E-INHERITANCE"),
-            Self::FeatureUnclear { .. } => Some("E-FEATURE-UNCLEAR"),
-            Self::Unusable { source, .. } => Some(source.code()),
-            Self::Refused(refusal) => Some(refusal.code),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Disk(error) => error.hint(),
-            Self::Partition(error) => error.hint(),
-            Self::Volume { source, .. } | Self::File { source, .. } => source.hint(),
-            Self::SystemPartition { source, .. } => source.hint(),
-            Self::BootStore { .. } => {
-                Some("write it anew with `bcdboot C:\\Windows` in Windows or in its recovery environment")
-            }
-            Self::Hive { source, .. } => source.hint(),
-            Self::HiveCorrupt { first, .. } if first.contains("sk-refs") => Some(
-                "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \
-                 and sets them right",
-            ),
-            Self::HiveCorrupt { .. } => {
-                Some("run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry")
-            }
-            Self::VolumeCorrupt { .. } => {
-                Some("run `coldforge check` to see why, and `chkdsk /f` in a Windows that mounts it to repair it")
-            }
-            Self::VolumeWorse { .. } => {
-                Some("the source is untouched; report this with the output of `coldforge check --json`")
-            }
-            Self::NoHive { .. } | Self::NoIdentity { .. } => {
-                Some("check that the image holds a whole installation, then run `coldforge inspect` on it")
-            }
-            Self::NoWindows { .. } => Some("run `coldforge inspect` to see what the image holds"),
-            Self::SeveralWindows { .. } => {
-                Some("remove all but one installation: AWS imports no dual-boot image either")
-            }
-            Self::UnknownHive { .. } | Self::NoPlace { .. } | Self::Misfit { .. } => {
-                Some("leave the rule out with --skip")
-            }
-            Self::UnknownRoot { .. } => Some(
-                r"begin the key with HKLM\SOFTWARE, HKLM\SYSTEM, HKLM\SAM, HKLM\SECURITY or HKU\.DEFAULT, or name a hive file",
-            ),
-            Self::LocalPolicy(source) => source.hint(),
-            Self::Certificate(source) => source.hint(),
-            Self::Sddl(source) => source.hint(),
-            Self::Descriptor { .. } => Some("set the permissions anew on a booted Windows"),
-            Self::NoText { .. } => Some("save the file as plain text, or remove it from the image"),
-            Self::NoKey { .. } => Some("check the key's spelling, or leave the rule out with --skip"),
-            Self::Inheritance { .. } => Some("let a booted Windows make the folder, or leave the rule out with --skip"),
-            Self::FeatureUnclear { .. } => Some("check the feature on a booted Windows"),
-            Self::Unusable { source, .. } => Some(source.hint()),
-            Self::Refused(refusal) => Some(refusal.hint),
-        }
+/// Returns what to do about a damaged hive whose first error is `first`.
+fn corrupt_hive(first: &str) -> &'static str {
+    if first.contains("sk-refs") {
+        "run `coldforge reg check`: where reference counts (sk-refs) are all that is wrong, --accept-refcounts takes the hive \
+         and sets them right"
+    } else {
+        "run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry"
     }
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::windows::security::user_rights::Right;
 use coldforge_base::digest::Digest;
 use coldforge_base::sid::Sid;
-use coldforge_base::{CellOffset, Extent, Failure, Kind, digest};
+use coldforge_base::{CellOffset, Extent, Failure, digest};
 
 pub use data::{Data, ValueType};
 
@@ -608,7 +608,8 @@ pub struct Identity {
 }
 
 /// Why a setting could not be read or changed.
-#[derive(Debug)]
+#[derive(Debug, Failure)]
+#[failure(transparent)]
 pub struct SettingError {
     /// `read` or `change`.
     pub deed: &'static str,
@@ -627,20 +628,6 @@ impl fmt::Display for SettingError {
 impl std::error::Error for SettingError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
-    }
-}
-
-impl Failure for SettingError {
-    fn kind(&self) -> Kind {
-        self.source.kind()
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        self.source.code()
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        self.source.hint()
     }
 }
 

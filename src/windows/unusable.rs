@@ -2,18 +2,27 @@
 
 use thiserror::Error;
 
-use coldforge_base::Kind;
+use coldforge_base::Failure;
+
+/// A hint that several of these errors share.
+const GIVE_ANOTHER_VALUE: &str = "give another value for it with --values, as secpol.msc would accept it";
 
 /// What is wrong with a value of SAM or SECURITY, or with what it should become.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Unusable {
     /// The value, or the key that would hold it, is not there.
     #[error("it is not in the hive")]
+    #[failure(
+        refused,
+        "E-POLICY-MISSING",
+        hint = "check that the image holds a whole installation, then run `coldforge inspect` on it"
+    )]
     Missing,
 
     /// The bytes are not those of a structure that is known.
     #[error("the {what} of {length} bytes has an unknown {field} at {at:#x}")]
+    #[failure(refused, code = what.code(), codes = ["E-SAM-POLICY", "E-SAM-DOMAIN", "E-SAM-USER", "E-SAM-INDEX", "E-SAM-GROUP", "E-LSA-ACCOUNT", "E-LSA-POLICY"], hint = "boot the machine once to let Windows write the value anew, or leave the rule out with --skip")]
     Malformed {
         /// Which structure.
         what: Structure,
@@ -27,6 +36,11 @@ pub enum Unusable {
 
     /// The audit policy has another number of subcategories than any known Windows.
     #[error("the audit policy of {length} bytes counts its subcategories as {counts:?}, which no known Windows does")]
+    #[failure(
+        unsupported,
+        "E-AUDIT-LAYOUT",
+        hint = "leave the rules on the audit policy out with --skip: this Windows is not known"
+    )]
     AuditLayout {
         /// The length of the value in bytes.
         length: usize,
@@ -36,6 +50,11 @@ pub enum Unusable {
 
     /// The audit policy of this Windows does not have the subcategory, which others have.
     #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is none of them")]
+    #[failure(
+        unsupported,
+        "E-AUDIT-SUBCATEGORY",
+        hint = "leave the rule out with --skip: this Windows cannot record such events"
+    )]
     SubcategoryElsewhere {
         /// Its name.
         name: String,
@@ -45,6 +64,11 @@ pub enum Unusable {
 
     /// No audit policy has the subcategory.
     #[error("the audit policy has no subcategory `{name}`")]
+    #[failure(
+        unsupported,
+        "E-AUDIT-SUBCATEGORY",
+        hint = "name a subcategory as `auditpol /list /subcategory:*` prints it"
+    )]
     NoSubcategory {
         /// Its name.
         name: String,
@@ -52,6 +76,7 @@ pub enum Unusable {
 
     /// No privilege and no logon right has this name.
     #[error("no right is called `{name}`")]
+    #[failure(unsupported, "E-RIGHT-UNKNOWN", hint = "name a right by its constant, such as SeDebugPrivilege")]
     NoRight {
         /// The name.
         name: String,
@@ -59,6 +84,7 @@ pub enum Unusable {
 
     /// A number lies outside of what Windows accepts.
     #[error("{actual} lies outside of {least} to {most}")]
+    #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Range {
         /// The least number that is accepted.
         least: u32,
@@ -70,6 +96,7 @@ pub enum Unusable {
 
     /// Two fields of a policy would contradict each other.
     #[error("{field} would be {actual}, which must be {relation} {other}, which would be {limit}")]
+    #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Contradiction {
         /// The field.
         field: &'static str,
@@ -85,6 +112,11 @@ pub enum Unusable {
 
     /// No local account has this relative identifier.
     #[error("no account has the relative identifier {rid}")]
+    #[failure(
+        refused,
+        "E-NO-ACCOUNT",
+        hint = "leave the rule out with --skip: the account was removed from this image"
+    )]
     NoAccount {
         /// The identifier.
         rid: u32,
@@ -92,6 +124,11 @@ pub enum Unusable {
 
     /// An account cannot have this name.
     #[error("`{name}` cannot be the name of an account")]
+    #[failure(
+        refused,
+        "E-ACCOUNT-NAME",
+        hint = "give a name of 1 to 20 characters, without leading or trailing blanks, a final period, or any of \"/\\[]:;|=,+*?<>@"
+    )]
     Name {
         /// The name.
         name: String,
@@ -99,6 +136,7 @@ pub enum Unusable {
 
     /// Another account or group has the name.
     #[error("`{name}` is the name of another account or group")]
+    #[failure(refused, "E-ACCOUNT-NAME-TAKEN", hint = "give another name for the account with --values")]
     NameTaken {
         /// The name.
         name: String,
@@ -106,10 +144,16 @@ pub enum Unusable {
 
     /// The setting can be read, and not changed.
     #[error("this can only be read")]
+    #[failure(
+        unsupported,
+        "E-SETTING-READ-ONLY",
+        hint = "change it on the running machine, or leave the rule out with --skip"
+    )]
     ReadOnly,
 
     /// The setting was to be removed, which is always there.
     #[error("this is always there and cannot be removed")]
+    #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Removal,
 }
 
@@ -180,63 +224,6 @@ impl Structure {
             Self::AuditPolicy => "E-AUDIT-LAYOUT",
             Self::LsaAccount | Self::PrivilegeSet | Self::SystemAccess => "E-LSA-ACCOUNT",
             Self::PolicyDescriptor | Self::PolicyText => "E-LSA-POLICY",
-        }
-    }
-}
-
-impl Unusable {
-    /// Returns the kind of the failure.
-    pub(super) fn kind(&self) -> Kind {
-        match self {
-            Self::AuditLayout { .. }
-            | Self::NoSubcategory { .. }
-            | Self::SubcategoryElsewhere { .. }
-            | Self::NoRight { .. }
-            | Self::ReadOnly => Kind::Unsupported,
-            _ => Kind::Refused,
-        }
-    }
-
-    /// Returns the stable code.
-    pub(super) fn code(&self) -> &'static str {
-        match self {
-            Self::Missing => "E-POLICY-MISSING",
-            Self::Malformed { what, .. } => what.code(),
-            Self::AuditLayout { .. } => "E-AUDIT-LAYOUT",
-            Self::NoSubcategory { .. } | Self::SubcategoryElsewhere { .. } => "E-AUDIT-SUBCATEGORY",
-            Self::NoRight { .. } => "E-RIGHT-UNKNOWN",
-            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => "E-POLICY-RANGE",
-            Self::NoAccount { .. } => "E-NO-ACCOUNT",
-            Self::Name { .. } => "E-ACCOUNT-NAME",
-            Self::NameTaken { .. } => "E-ACCOUNT-NAME-TAKEN",
-            Self::ReadOnly => "E-SETTING-READ-ONLY",
-        }
-    }
-
-    /// Returns what to do about it.
-    pub(super) fn hint(&self) -> &'static str {
-        match self {
-            Self::Missing => "check that the image holds a whole installation, then run `coldforge inspect` on it",
-            Self::Malformed { .. } => {
-                "boot the machine once to let Windows write the value anew, or leave the rule out with --skip"
-            }
-            Self::AuditLayout { .. } => {
-                "leave the rules on the audit policy out with --skip: this Windows is not known"
-            }
-            Self::SubcategoryElsewhere { .. } => {
-                "leave the rule out with --skip: this Windows cannot record such events"
-            }
-            Self::NoSubcategory { .. } => "name a subcategory as `auditpol /list /subcategory:*` prints it",
-            Self::NoRight { .. } => "name a right by its constant, such as SeDebugPrivilege",
-            Self::Range { .. } | Self::Contradiction { .. } | Self::Removal => {
-                "give another value for it with --values, as secpol.msc would accept it"
-            }
-            Self::NoAccount { .. } => "leave the rule out with --skip: the account was removed from this image",
-            Self::Name { .. } => {
-                "give a name of 1 to 20 characters, without leading or trailing blanks, a final period, or any of \"/\\[]:;|=,+*?<>@"
-            }
-            Self::NameTaken { .. } => "give another name for the account with --values",
-            Self::ReadOnly => "change it on the running machine, or leave the rule out with --skip",
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use coldforge::pipeline::{Demand, scan};
+use coldforge::harden::{Request, scan};
 use coldforge::windows::{Depth, Survey};
 use coldforge_base::time::Moment;
 use coldforge_disk::Image;
@@ -20,7 +20,7 @@ fn look(image: &Path) {
         let _ = survey.boot_mode();
     }
     if let Ok(image) = Image::open(image, None) {
-        let _ = scan(image, &Demand::default(), Moment(0));
+        let _ = scan(image, &Request::default(), Moment(0));
     }
 }
 

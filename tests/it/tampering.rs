@@ -4,7 +4,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use coldforge::audit::PublicKey;
-use coldforge::pipeline::{Given, verify};
+use coldforge::harden::{Given, verify};
 use coldforge_base::digest::Digest;
 use coldforge_base::progress::Silent;
 use serde_json::Value;

@@ -12,15 +12,19 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use thiserror::Error as ThisError;
 
-use super::failure::{Failure, Kind};
 use super::fs;
+use crate::Failure;
+
+/// A hint that several of these errors share.
+const CHOOSE_ANOTHER: &str = "choose another name, or move away what stands there";
 
 /// Why a file is not written.
-#[derive(Debug, ThisError)]
+#[derive(Debug, ThisError, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The path is absolute, goes up, or names nothing.
     #[error("`{}` leads out of its folder", path.display())]
+    #[failure(refused, "E-OUTPUT", hint = "name a file below that folder, without `..`")]
     Outside {
         /// The path.
         path: PathBuf,
@@ -28,6 +32,7 @@ pub enum Error {
 
     /// A link stands in the path or in the place of the file.
     #[error("`{}` is a link, and links are not followed", path.display())]
+    #[failure(refused, "E-OUTPUT", hint = "name the folder or the file that the link stands for, or remove the link")]
     Link {
         /// The link.
         path: PathBuf,
@@ -35,6 +40,7 @@ pub enum Error {
 
     /// Something else than a plain file stands there.
     #[error("`{}` is not a plain file", path.display())]
+    #[failure(refused, "E-OUTPUT", hint = CHOOSE_ANOTHER)]
     NotAFile {
         /// The place.
         path: PathBuf,
@@ -42,6 +48,7 @@ pub enum Error {
 
     /// A file stands there that the caller does not recognise.
     #[error("`{}` exists, and coldforge did not write it", path.display())]
+    #[failure(refused, "E-OUTPUT", hint = CHOOSE_ANOTHER)]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -49,32 +56,8 @@ pub enum Error {
 
     /// The operating system failed.
     #[error(transparent)]
+    #[failure(transparent)]
     File(#[from] fs::Error),
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::File(error) => error.kind(),
-            _ => Kind::Refused,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::File(_) => None,
-            _ => Some("E-OUTPUT"),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Outside { .. } => Some("name a file below that folder, without `..`"),
-            Self::Link { .. } => Some("name the folder or the file that the link stands for, or remove the link"),
-            Self::NotAFile { .. } | Self::Foreign { .. } => Some("choose another name, or move away what stands there"),
-            Self::File(error) => error.hint(),
-        }
-    }
 }
 
 /// Returns the parts of a path that stays below the folder that it counts from; `None` if it may lead out of it.

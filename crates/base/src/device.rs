@@ -7,18 +7,19 @@
 use std::fmt;
 use std::sync::Arc;
 
-use super::failure::{Failure, Kind};
 use super::offset::Extent;
 use super::read::{self, OutOfBounds};
+use crate::Failure;
 
 /// The answer of a device.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why bytes of a device cannot be read or written.
-#[derive(Debug)]
+#[derive(Debug, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// A range leaves the device.
+    #[failure(corrupt, hint = "the image or its file system is damaged, or was changed meanwhile: make it again")]
     OutOfRange {
         /// First byte asked for.
         at: u64,
@@ -29,6 +30,7 @@ pub enum Error {
     },
 
     /// The device failed.
+    #[failure(transparent)]
     Failed(Box<dyn Failure + Send + Sync>),
 }
 
@@ -55,31 +57,6 @@ impl std::error::Error for Error {
         match self {
             Self::OutOfRange { .. } => None,
             Self::Failed(error) => error.source(),
-        }
-    }
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::OutOfRange { .. } => Kind::Corrupt,
-            Self::Failed(error) => error.kind(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::OutOfRange { .. } => None,
-            Self::Failed(error) => error.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::OutOfRange { .. } => {
-                Some("the image or its file system is damaged, or was changed meanwhile: make it again")
-            }
-            Self::Failed(error) => error.hint(),
         }
     }
 }

@@ -1,11 +1,14 @@
 //! What kinds of failure there are, how an error tells its own, and the named refusals.
 //!
-//! Every floor has one error enum; each implements [`Failure`], so that the command line can choose an exit code and
-//! print a hint without knowing the floors.
+//! Each operation has one error type; each implements [`Failure`] by the derive macro of the same name, which also lists
+//! its codes. The command line chooses an exit code and prints a hint without knowing the errors themselves.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
+
+use crate::offset::{CellOffset, FileOffset, ImageOffset, Lcn, Vcn, VolumeOffset};
 
 /// The kind of a failure, which decides the exit code.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize)]
@@ -62,9 +65,70 @@ pub trait Failure: std::error::Error + 'static {
         None
     }
 
+    /// Returns where something is wrong, as the user would look for it: a path, a key, a line, or an offset.
+    fn place(&self) -> Option<String> {
+        None
+    }
+
     /// Returns the hint, or what can be done about any failure of its kind: no error leaves the user without a next step.
     fn advice(&self) -> &'static str {
         self.hint().filter(|hint| !hint.is_empty()).unwrap_or(self.kind().advice())
+    }
+}
+
+/// A stable code, and what it means: a row of the table of codes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+pub struct Code {
+    /// The code, such as `E-VOLUME-DIRTY`.
+    pub code: &'static str,
+    /// The kind of the failures that have it; none where that depends on what was found.
+    pub kind: Option<Kind>,
+    /// What it means, one or more sentences.
+    pub meaning: &'static str,
+    /// What to do; empty where that depends on what was found.
+    pub hint: &'static str,
+}
+
+/// A field of an error that says where something is wrong.
+pub trait Place {
+    /// Returns the place as it is shown.
+    fn place(&self) -> Option<String>;
+}
+
+/// Numbers are byte offsets, which are shown in hexadecimal.
+macro_rules! offsets {
+    ($($number:ty)+) => {
+        $(impl Place for $number {
+            fn place(&self) -> Option<String> {
+                Some(format!("{self:#x}"))
+            }
+        })+
+    };
+}
+
+/// Everything that is shown as it prints itself.
+macro_rules! shown {
+    ($($shown:ty)+) => {
+        $(impl Place for $shown {
+            fn place(&self) -> Option<String> {
+                Some(self.to_string())
+            }
+        })+
+    };
+}
+
+offsets!(u32 u64 usize);
+shown!(String &'static str CellOffset FileOffset ImageOffset Lcn Vcn VolumeOffset);
+
+impl Place for PathBuf {
+    fn place(&self) -> Option<String> {
+        Some(self.display().to_string())
+    }
+}
+
+impl<T: Place> Place for Option<T> {
+    fn place(&self) -> Option<String> {
+        self.as_ref().and_then(Place::place)
     }
 }
 

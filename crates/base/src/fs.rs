@@ -6,12 +6,13 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::failure::{Failure, Kind};
 use super::interrupt::Passing;
 use super::temporary;
+use crate::{Failure, Kind};
 
 /// A file operation that the operating system failed.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
+#[failure(kind = kind_of(source), hint = hint_of(source))]
 #[error("cannot {deed} `{}`", path.display())]
 pub struct Error {
     /// What was attempted, as an infinitive: `open`, `write`, `rename`.
@@ -22,27 +23,27 @@ pub struct Error {
     pub source: io::Error,
 }
 
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self.source.kind() {
-            io::ErrorKind::NotFound => Kind::NotFound,
-            _ => Kind::Io,
-        }
+/// Returns whether a path was not found, or the operating system failed.
+fn kind_of(source: &io::Error) -> Kind {
+    match source.kind() {
+        io::ErrorKind::NotFound => Kind::NotFound,
+        _ => Kind::Io,
     }
+}
 
-    fn hint(&self) -> Option<&'static str> {
-        match self.source.kind() {
-            io::ErrorKind::NotFound => Some("check the spelling of the path"),
-            io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => Some("name a plain file of a sensible size"),
-            io::ErrorKind::PermissionDenied => Some("check the permissions of the file and of its folder"),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Some("free space on that file system, or choose another output folder")
-            }
-            io::ErrorKind::ReadOnlyFilesystem => Some("choose an output folder on a writable file system"),
-            io::ErrorKind::DirectoryNotEmpty => Some("name a folder that does not exist yet, or is empty"),
-            io::ErrorKind::AlreadyExists => Some("choose another name, or remove what stands there"),
-            _ => Some("check that the file system can be read and written, then run the command again"),
+/// Returns what to do about an answer of the operating system.
+fn hint_of(source: &io::Error) -> &'static str {
+    match source.kind() {
+        io::ErrorKind::NotFound => "check the spelling of the path",
+        io::ErrorKind::FileTooLarge | io::ErrorKind::InvalidInput => "name a plain file of a sensible size",
+        io::ErrorKind::PermissionDenied => "check the permissions of the file and of its folder",
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "free space on that file system, or choose another output folder"
         }
+        io::ErrorKind::ReadOnlyFilesystem => "choose an output folder on a writable file system",
+        io::ErrorKind::DirectoryNotEmpty => "name a folder that does not exist yet, or is empty",
+        io::ErrorKind::AlreadyExists => "choose another name, or remove what stands there",
+        _ => "check that the file system can be read and written, then run the command again",
     }
 }
 

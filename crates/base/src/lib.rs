@@ -9,6 +9,9 @@
 //!
 //! Nothing here reads a clock or draws a random number.
 
+// What the derive macro writes names this crate by its own name, also in here.
+extern crate self as coldforge_base;
+
 pub mod access;
 pub mod confined;
 pub mod crc32c;
@@ -29,6 +32,7 @@ pub mod temporary;
 pub mod time;
 pub mod utf16;
 
+pub use coldforge_derive::Failure;
 pub use device::{ReadAt, WriteAt};
 pub use failure::{Failure, Kind, Refusal};
 pub use offset::{CellOffset, Extent, FileOffset, ImageOffset, Lcn, Vcn, VolumeOffset};

@@ -5,32 +5,23 @@
 
 use thiserror::Error;
 
-use super::failure::{Failure, Kind};
 use super::guid::Guid;
 use super::sid::Sid;
+use crate::Failure;
 
 /// Why a text is no security descriptor.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[error("the security descriptor `{text}` lacks {expected}")]
+#[failure(
+    refused,
+    "E-SDDL",
+    hint = "write the descriptor as `O:BAG:SYD:P(A;OICI;FA;;;SY)`, with the SIDs of a domain in full"
+)]
 pub struct Error {
     /// What is wrong, from the place where it is.
     pub text: String,
     /// What should be there.
     pub expected: &'static str,
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some("E-SDDL")
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("write the descriptor as `O:BAG:SYD:P(A;OICI;FA;;;SY)`, with the SIDs of a domain in full")
-    }
 }
 
 const SELF_RELATIVE: u16 = 0x8000;

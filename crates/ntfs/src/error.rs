@@ -5,7 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use coldforge_base::read::OutOfBounds;
-use coldforge_base::{Failure, FileOffset, Kind, Lcn, Vcn, VolumeOffset, device};
+use coldforge_base::{Failure, FileOffset, Lcn, Vcn, VolumeOffset, device};
 
 /// Where among a volume's structures something is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -117,11 +117,12 @@ pub enum MappingFault {
 }
 
 /// A failure of this floor.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// Two entries of a directory differ only by case, and the name that was asked for fits both.
     #[error("directory {directory:#x} holds several files of one name that differ only by case")]
+    #[failure(refused, "E-NAME-AMBIGUOUS", hint = "rename all but one of them in a running Windows")]
     AmbiguousName {
         /// Number of the directory's base record.
         directory: u64,
@@ -129,10 +130,16 @@ pub enum Error {
 
     /// The volume is encrypted by BitLocker.
     #[error("the volume is encrypted by BitLocker")]
+    #[failure(
+        unsupported,
+        "E-BITLOCKER",
+        hint = "decrypt the volume in Windows with `manage-bde -off`, then make a new image"
+    )]
     BitLocker,
 
     /// A field of the boot sector has a value that no NTFS volume has.
     #[error("the boot sector says {field} {actual:#x} at {at}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     BootSector {
         /// Where the field lies.
         at: VolumeOffset,
@@ -144,6 +151,11 @@ pub enum Error {
 
     /// A directory tells names apart by the case of letters.
     #[error("directory {record:#x} tells names apart by the case of letters")]
+    #[failure(
+        unsupported,
+        "E-DIRECTORY-CASE",
+        hint = "clear the flag in Windows with `fsutil file setCaseSensitiveInfo FOLDER disable`"
+    )]
     CaseSensitive {
         /// Number of the directory's base record.
         record: u64,
@@ -151,6 +163,7 @@ pub enum Error {
 
     /// A file's data is compressed (LZNT1).
     #[error("the data of file {record:#x} is compressed")]
+    #[failure(unsupported, "E-FILE-COMPRESSED", hint = "decompress the file in Windows with `compact /u`")]
     Compressed {
         /// Number of the file's base record.
         record: u64,
@@ -158,6 +171,7 @@ pub enum Error {
 
     /// A compression unit of a file is damaged.
     #[error("the compressed data at {at} of file {record:#x} is damaged")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     CompressedUnit {
         /// Number of the file's base record.
         record: u64,
@@ -167,6 +181,7 @@ pub enum Error {
 
     /// A structure does not fit into what holds it.
     #[error("a structure at {place} does not fit")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Cut {
         /// Where the buffer that was cut begins.
         place: Place,
@@ -176,6 +191,7 @@ pub enum Error {
 
     /// A security descriptor is not self-relative, or its parts leave it.
     #[error("a security descriptor of {length:#x} bytes has an impossible {field}")]
+    #[failure(usage, hint = "give a self-relative security descriptor")]
     Descriptor {
         /// Length of the descriptor.
         length: usize,
@@ -185,6 +201,7 @@ pub enum Error {
 
     /// A directory that is to be deleted holds files.
     #[error("directory {record:#x} is not empty")]
+    #[failure(refused, "E-DIRECTORY-NOT-EMPTY", hint = "delete what the directory holds first")]
     DirectoryNotEmpty {
         /// Number of the directory's base record.
         record: u64,
@@ -192,10 +209,12 @@ pub enum Error {
 
     /// The virtual disk failed.
     #[error(transparent)]
+    #[failure(transparent)]
     Device(#[from] device::Error),
 
     /// A file's data is encrypted by EFS.
     #[error("the data of file {record:#x} is encrypted")]
+    #[failure(unsupported, "E-FILE-ENCRYPTED", hint = "decrypt the file in Windows with `cipher /d`")]
     Encrypted {
         /// Number of the file's base record.
         record: u64,
@@ -203,6 +222,7 @@ pub enum Error {
 
     /// The extents of a stream do not join.
     #[error("an extent of file {record:#x} begins at VCN {actual}, not at {expected}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     ExtentGap {
         /// Number of the file's base record.
         record: u64,
@@ -214,6 +234,7 @@ pub enum Error {
 
     /// A field has a value that cannot be.
     #[error("{field} is {actual:#x} at {place}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Field {
         /// Where the field lies.
         place: Place,
@@ -225,6 +246,7 @@ pub enum Error {
 
     /// A cluster of a file is marked as free in `$Bitmap`.
     #[error("cluster {lcn} of file {record:#x} is marked as free in $Bitmap")]
+    #[failure(refused, "E-VOLUME-CORRUPT", hint = REPAIR)]
     FreeCluster {
         /// Number of the file's base record.
         record: u64,
@@ -234,6 +256,7 @@ pub enum Error {
 
     /// An index has entries so large, or so many levels, that this version does not change it.
     #[error("the index of file {record:#x} cannot take the entry")]
+    #[failure(unsupported, "E-INDEX-FULL", hint = "make the change in a running Windows")]
     IndexFull {
         /// Number of the file's base record.
         record: u64,
@@ -241,6 +264,7 @@ pub enum Error {
 
     /// The tree of a directory leads twice to one block.
     #[error("the index of directory {directory:#x} leads twice to VCN {vcn}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexLoop {
         /// Number of the directory's base record.
         directory: u64,
@@ -250,6 +274,7 @@ pub enum Error {
 
     /// A name stands behind one that belongs behind it.
     #[error("the name at {place} is out of order")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexOrder {
         /// Where the entry lies.
         place: Place,
@@ -257,6 +282,7 @@ pub enum Error {
 
     /// What was asked needs a file, and this is a directory.
     #[error("file {record:#x} is a directory")]
+    #[failure(usage, hint = "name a file in it")]
     IsDirectory {
         /// Number of the directory's base record.
         record: u64,
@@ -264,6 +290,7 @@ pub enum Error {
 
     /// The mapping pairs of a stream are damaged.
     #[error("the mapping pairs at byte {byte:#x} of file record {record:#x} hold {fault}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     MappingPairs {
         /// Number of the record that holds them.
         record: u64,
@@ -275,6 +302,7 @@ pub enum Error {
 
     /// A file lacks an attribute that it must have.
     #[error("file {record:#x} has no attribute of type {kind:#x}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     MissingAttribute {
         /// Number of the file's base record.
         record: u64,
@@ -284,10 +312,16 @@ pub enum Error {
 
     /// `$MFT` has to grow, and its own record has no room for one more run, or is continued by other records.
     #[error("$MFT cannot grow: its own record has no room to tell of more clusters")]
+    #[failure(
+        unsupported,
+        "E-MFT-FRAGMENTED",
+        hint = "defragment $MFT in Windows with `defrag /x`, or with `contig -a $mft`"
+    )]
     MftFragmented,
 
     /// A directory has no such name.
     #[error("directory {directory:#x} has no such name")]
+    #[failure(not_found, hint = REPAIR)]
     NameMissing {
         /// Number of the directory's base record.
         directory: u64,
@@ -295,6 +329,7 @@ pub enum Error {
 
     /// A directory has a file of that name already, but perhaps for the case of letters.
     #[error("directory {directory:#x} has a file of that name already")]
+    #[failure(refused, "E-NAME-TAKEN", hint = "choose another name, or replace the file's content")]
     NameTaken {
         /// Number of the directory's base record.
         directory: u64,
@@ -302,6 +337,7 @@ pub enum Error {
 
     /// A name that Windows does not allow.
     #[error("a name of {units} UTF-16 units {fault}")]
+    #[failure(usage, hint = "choose a name that Windows allows")]
     NameUnfit {
         /// Length of the name.
         units: usize,
@@ -311,6 +347,7 @@ pub enum Error {
 
     /// A security id stands in no index, or what the index leads to is not its descriptor.
     #[error("the security id {id:#x} of file {record:#x} leads to no descriptor in $Secure")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     NoDescriptor {
         /// Number of the file's base record.
         record: u64,
@@ -320,6 +357,7 @@ pub enum Error {
 
     /// What was asked needs a directory, and this is a file.
     #[error("file {record:#x} is not a directory")]
+    #[failure(usage, hint = "name the folder that it lies in")]
     NotADirectory {
         /// Number of the file's base record.
         record: u64,
@@ -327,6 +365,7 @@ pub enum Error {
 
     /// A reference leads to a record that holds no file.
     #[error("file record {record:#x} is not in use")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     NotInUse {
         /// Number of the record.
         record: u64,
@@ -334,10 +373,12 @@ pub enum Error {
 
     /// The boot sector is not that of an NTFS volume.
     #[error("the boot sector at 0x0 has no NTFS signature")]
+    #[failure(unsupported, "E-NOT-NTFS", hint = "name a partition that holds an NTFS volume")]
     NotNtfs,
 
     /// A range leaves the file.
     #[error("{length:#x} bytes at {at} lie outside file {record:#x} of {size:#x} bytes")]
+    #[failure(usage, hint = REPAIR)]
     OutsideFile {
         /// Number of the file's base record.
         record: u64,
@@ -351,6 +392,7 @@ pub enum Error {
 
     /// A record number lies behind the end of `$MFT`.
     #[error("file record {record:#x} lies behind the {records:#x} records of $MFT")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     OutsideMft {
         /// Number of the record.
         record: u64,
@@ -360,6 +402,7 @@ pub enum Error {
 
     /// A cluster belongs to two runs.
     #[error("cluster {lcn} of file {record:#x} belongs to file {other:#x} as well")]
+    #[failure(refused, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Overlap {
         /// Number of the file's base record.
         record: u64,
@@ -371,6 +414,11 @@ pub enum Error {
 
     /// A file record has no room for what must stand in it.
     #[error("file record {record:#x} has {room:#x} bytes of room, {needed:#x} are needed")]
+    #[failure(
+        unsupported,
+        "E-RECORD-FULL",
+        hint = "free more space on the volume or defragment it in Windows, and try again"
+    )]
     RecordFull {
         /// Number of the record.
         record: u64,
@@ -382,10 +430,12 @@ pub enum Error {
 
     /// The volume is ReFS.
     #[error("the volume is ReFS, not NTFS")]
+    #[failure(unsupported, "E-REFS", hint = "use an image whose Windows lies on an NTFS volume")]
     Refs,
 
     /// A file's data lies elsewhere: it is a reparse point.
     #[error("file {record:#x} is a reparse point with tag {tag:#x}")]
+    #[failure(unsupported, "E-FILE-REPARSE", hint = "name the file that the reparse point leads to")]
     ReparsePoint {
         /// Number of the file's base record.
         record: u64,
@@ -395,6 +445,7 @@ pub enum Error {
 
     /// A stream ends before what must stand in it.
     #[error("{length:#x} bytes at {at} lie outside a stream of file {record:#x} of {size:#x} bytes")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     ShortStream {
         /// Number of the file's base record.
         record: u64,
@@ -408,6 +459,7 @@ pub enum Error {
 
     /// A structure has another signature.
     #[error("the signature at {place} is {actual:02x?}, not {expected:02x?}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Signature {
         /// Where the structure begins.
         place: Place,
@@ -421,6 +473,7 @@ pub enum Error {
     #[error(
         "a stream of file {record:#x} has {mapped:#x} bytes in runs, {allocated:#x} allocated, {size:#x} used, {initialized:#x} initialized"
     )]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Sizes {
         /// Number of the file's base record.
         record: u64,
@@ -436,6 +489,11 @@ pub enum Error {
 
     /// A file has holes, and a write may land in one.
     #[error("file {record:#x} is sparse")]
+    #[failure(
+        unsupported,
+        "E-FILE-SPARSE",
+        hint = "clear the sparse flag in Windows with `fsutil sparse setflag FILE 0`"
+    )]
     Sparse {
         /// Number of the file's base record.
         record: u64,
@@ -443,6 +501,7 @@ pub enum Error {
 
     /// A reference is older than the file in its record.
     #[error("a reference to file record {record:#x} has sequence number {expected:#x}, the record has {actual:#x}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     StaleReference {
         /// Number of the record.
         record: u64,
@@ -454,6 +513,11 @@ pub enum Error {
 
     /// The file belongs to NTFS itself.
     #[error("file {record:#x} is a part of the file system itself")]
+    #[failure(
+        refused,
+        "E-FILE-SYSTEM",
+        hint = "name a file that is neither part of the file system nor of its shadow copies"
+    )]
     SystemFile {
         /// Number of the file's base record.
         record: u64,
@@ -461,6 +525,7 @@ pub enum Error {
 
     /// A stream has more runs than this version holds in memory.
     #[error("file {record:#x} has more than {limit} runs")]
+    #[failure(limit, hint = "defragment the volume in Windows")]
     TooFragmented {
         /// Number of the file's base record.
         record: u64,
@@ -470,6 +535,7 @@ pub enum Error {
 
     /// A file is larger than the caller allows.
     #[error("file {record:#x} has {size:#x} bytes, more than the limit of {limit:#x}")]
+    #[failure(limit, hint = "check that the path names the intended file")]
     TooLarge {
         /// Number of the file's base record.
         record: u64,
@@ -481,6 +547,7 @@ pub enum Error {
 
     /// A structure was written in part: the mark at the end of one of its 512-byte blocks is not its own.
     #[error("the update sequence number at {place} is {actual:#x}, not {expected:#x}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Torn {
         /// Where the mark lies.
         place: Place,
@@ -492,6 +559,7 @@ pub enum Error {
 
     /// A file has an attribute that other parts of the file system point to.
     #[error("file {record:#x} has an attribute of type {kind:#x}, which other parts of the file system point to")]
+    #[failure(unsupported, "E-FILE-TIED", hint = "delete the file in a running Windows")]
     Tied {
         /// Number of the file's base record.
         record: u64,
@@ -501,6 +569,7 @@ pub enum Error {
 
     /// The table of upper-case letters is not what any Windows wrote.
     #[error("$UpCase maps {unit:#x} to {actual:#x}")]
+    #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Upcase {
         /// A code unit.
         unit: u16,
@@ -510,6 +579,7 @@ pub enum Error {
 
     /// The volume has not enough free clusters.
     #[error("the volume has {free:#x} free bytes, {needed:#x} are needed")]
+    #[failure(refused, "E-VOLUME-FULL", hint = "enlarge the volume, or delete files in it")]
     VolumeFull {
         /// Bytes that are needed, in whole clusters.
         needed: u64,
@@ -519,128 +589,15 @@ pub enum Error {
 
     /// A file is compressed by the Windows overlay filter (CompactOS).
     #[error("the data of file {record:#x} is compressed by the Windows overlay filter")]
+    #[failure(
+        unsupported,
+        "E-FILE-WOF",
+        hint = "decompress the file in Windows with `compact /u /exe`, or `compact /compactos:never`"
+    )]
     Wof {
         /// Number of the file's base record.
         record: u64,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Device(error) => error.kind(),
-            Self::Compressed { .. }
-            | Self::Encrypted { .. }
-            | Self::ReparsePoint { .. }
-            | Self::Sparse { .. }
-            | Self::Wof { .. }
-            | Self::CaseSensitive { .. }
-            | Self::IndexFull { .. }
-            | Self::MftFragmented
-            | Self::RecordFull { .. }
-            | Self::Tied { .. }
-            | Self::BitLocker
-            | Self::NotNtfs
-            | Self::Refs => Kind::Unsupported,
-            Self::AmbiguousName { .. }
-            | Self::DirectoryNotEmpty { .. }
-            | Self::FreeCluster { .. }
-            | Self::NameTaken { .. }
-            | Self::Overlap { .. }
-            | Self::SystemFile { .. }
-            | Self::VolumeFull { .. } => Kind::Refused,
-            Self::NameMissing { .. } => Kind::NotFound,
-            Self::Descriptor { .. }
-            | Self::IsDirectory { .. }
-            | Self::NameUnfit { .. }
-            | Self::NotADirectory { .. }
-            | Self::OutsideFile { .. } => Kind::Usage,
-            Self::TooFragmented { .. } | Self::TooLarge { .. } => Kind::Limit,
-            Self::BootSector { .. }
-            | Self::CompressedUnit { .. }
-            | Self::Cut { .. }
-            | Self::ExtentGap { .. }
-            | Self::Field { .. }
-            | Self::IndexLoop { .. }
-            | Self::IndexOrder { .. }
-            | Self::MappingPairs { .. }
-            | Self::MissingAttribute { .. }
-            | Self::NoDescriptor { .. }
-            | Self::NotInUse { .. }
-            | Self::OutsideMft { .. }
-            | Self::ShortStream { .. }
-            | Self::Signature { .. }
-            | Self::Sizes { .. }
-            | Self::StaleReference { .. }
-            | Self::Torn { .. }
-            | Self::Upcase { .. } => Kind::Corrupt,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::AmbiguousName { .. } => Some("E-NAME-AMBIGUOUS"),
-            Self::BitLocker => Some("E-BITLOCKER"),
-            Self::CaseSensitive { .. } => Some("E-DIRECTORY-CASE"),
-            Self::Compressed { .. } => Some("E-FILE-COMPRESSED"),
-            Self::DirectoryNotEmpty { .. } => Some("E-DIRECTORY-NOT-EMPTY"),
-            Self::Device(error) => error.code(),
-            Self::Encrypted { .. } => Some("E-FILE-ENCRYPTED"),
-            Self::IndexFull { .. } => Some("E-INDEX-FULL"),
-            Self::MftFragmented => Some("E-MFT-FRAGMENTED"),
-            Self::NameTaken { .. } => Some("E-NAME-TAKEN"),
-            Self::NotNtfs => Some("E-NOT-NTFS"),
-            Self::RecordFull { .. } => Some("E-RECORD-FULL"),
-            Self::Refs => Some("E-REFS"),
-            Self::ReparsePoint { .. } => Some("E-FILE-REPARSE"),
-            Self::Sparse { .. } => Some("E-FILE-SPARSE"),
-            Self::SystemFile { .. } => Some("E-FILE-SYSTEM"),
-            Self::Tied { .. } => Some("E-FILE-TIED"),
-            Self::VolumeFull { .. } => Some("E-VOLUME-FULL"),
-            Self::Wof { .. } => Some("E-FILE-WOF"),
-            Self::FreeCluster { .. } | Self::Overlap { .. } => Some(CORRUPT),
-            _ if self.kind() == Kind::Corrupt => Some(CORRUPT),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::IsDirectory { .. } => Some("name a file in it"),
-            Self::NotADirectory { .. } => Some("name the folder that it lies in"),
-            Self::AmbiguousName { .. } => Some("rename all but one of them in a running Windows"),
-            Self::BitLocker => Some("decrypt the volume in Windows with `manage-bde -off`, then make a new image"),
-            Self::CaseSensitive { .. } => {
-                Some("clear the flag in Windows with `fsutil file setCaseSensitiveInfo FOLDER disable`")
-            }
-            Self::Compressed { .. } => Some("decompress the file in Windows with `compact /u`"),
-            Self::Descriptor { .. } => Some("give a self-relative security descriptor"),
-            Self::DirectoryNotEmpty { .. } => Some("delete what the directory holds first"),
-            Self::Device(error) => error.hint(),
-            Self::Encrypted { .. } => Some("decrypt the file in Windows with `cipher /d`"),
-            Self::IndexFull { .. } => Some("make the change in a running Windows"),
-            Self::MftFragmented => Some("defragment $MFT in Windows with `defrag /x`, or with `contig -a $mft`"),
-            Self::NameTaken { .. } => Some("choose another name, or replace the file's content"),
-            Self::NameUnfit { .. } => Some("choose a name that Windows allows"),
-            Self::NotNtfs => Some("name a partition that holds an NTFS volume"),
-            Self::RecordFull { .. } => Some("free more space on the volume or defragment it in Windows, and try again"),
-            Self::Refs => Some("use an image whose Windows lies on an NTFS volume"),
-            Self::ReparsePoint { .. } => Some("name the file that the reparse point leads to"),
-            Self::Sparse { .. } => Some("clear the sparse flag in Windows with `fsutil sparse setflag FILE 0`"),
-            Self::SystemFile { .. } => {
-                Some("name a file that is neither part of the file system nor of its shadow copies")
-            }
-            Self::Tied { .. } => Some("delete the file in a running Windows"),
-            Self::TooLarge { .. } => Some("check that the path names the intended file"),
-            Self::TooFragmented { .. } => Some("defragment the volume in Windows"),
-            Self::VolumeFull { .. } => Some("enlarge the volume, or delete files in it"),
-            Self::Wof { .. } => {
-                Some("decompress the file in Windows with `compact /u /exe`, or `compact /compactos:never`")
-            }
-            _ if self.code() == Some(CORRUPT) => Some(REPAIR),
-            _ => None,
-        }
-    }
 }
 
 /// The code of everything that `chkdsk` has to repair.

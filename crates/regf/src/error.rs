@@ -6,14 +6,21 @@ use std::sync::Arc;
 use thiserror::Error;
 
 use super::recover::LogReport;
-use coldforge_base::{CellOffset, Failure, FileOffset, Kind};
+use coldforge_base::{CellOffset, Failure, FileOffset};
+
+/// A hint that several of these errors share.
+const CHANGE_ONLINE: &str = "make this one change on the running machine, and leave its rule out here";
+/// A hint that several of these errors share.
+const FOREIGN_LOG: &str = "find out who wrote the log: Windows did not; boot the machine once so that Windows recovers the hive \
+                 in its own way, then take the image again";
 
 /// A failure of this floor. Cell offsets count from the first bin, file offsets from the base block.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// A big-data record or its segments contradict the value's size.
     #[error("big data at {at} has {actual} segments, its size needs {expected}")]
+    #[failure(corrupt)]
     BigData {
         /// The big-data cell.
         at: CellOffset,
@@ -25,6 +32,7 @@ pub enum Error {
 
     /// A bin does not begin with its signature.
     #[error("no bin header at {at}")]
+    #[failure(corrupt)]
     BinHeader {
         /// Where the bin should begin.
         at: CellOffset,
@@ -32,6 +40,7 @@ pub enum Error {
 
     /// A bin says that it lies elsewhere.
     #[error("the bin at {at} says that it lies at {actual:#x}")]
+    #[failure(corrupt)]
     BinOffset {
         /// Where the bin lies.
         at: CellOffset,
@@ -41,6 +50,7 @@ pub enum Error {
 
     /// A bin's size is zero, no multiple of 4096, or leaves the bins.
     #[error("the bin at {at} has the impossible size {actual:#x}")]
+    #[failure(corrupt)]
     BinSize {
         /// Where the bin lies.
         at: CellOffset,
@@ -50,6 +60,7 @@ pub enum Error {
 
     /// The size of all bins is zero, no multiple of 4096, or more than the file holds.
     #[error("the bins' size {actual:#x} in the base block does not fit a file of {available:#x} bytes")]
+    #[failure(corrupt)]
     BinsSize {
         /// The size in bytes by the base block.
         actual: u32,
@@ -59,6 +70,7 @@ pub enum Error {
 
     /// A cell's size is no multiple of 8, too small, or leaves the bin.
     #[error("the cell at {at} has the impossible size {actual}, its bin ends at {end}")]
+    #[failure(corrupt)]
     CellSize {
         /// The cell.
         at: CellOffset,
@@ -70,6 +82,7 @@ pub enum Error {
 
     /// A structure is longer than the cell that holds it.
     #[error("the cell at {at} holds {actual} bytes, what lies in it needs {expected}")]
+    #[failure(corrupt)]
     CellTooShort {
         /// The cell.
         at: CellOffset,
@@ -81,6 +94,7 @@ pub enum Error {
 
     /// The base block's checksum is wrong.
     #[error("the base block's checksum is {actual:#010x}, its bytes give {expected:#010x}")]
+    #[failure(corrupt, hint = "boot the machine once so that Windows recovers the hive, then take the image again")]
     Checksum {
         /// The checksum computed.
         expected: u32,
@@ -90,6 +104,7 @@ pub enum Error {
 
     /// A value is larger than any hive can store.
     #[error("{actual} bytes are more than a value can have")]
+    #[failure(usage, "E-HIVE-DATA-TOO-LONG")]
     DataTooLong {
         /// The length in bytes.
         actual: usize,
@@ -97,10 +112,20 @@ pub enum Error {
 
     /// A security descriptor that is to be stored is malformed, or has no owner.
     #[error("the security descriptor is malformed or has no owner")]
+    #[failure(
+        refused,
+        "E-HIVE-DESCRIPTOR",
+        hint = "give a self-relative descriptor with an owner, as Windows stores it"
+    )]
     Descriptor,
 
     /// The sequence numbers differ: the last writer did not finish.
     #[error("the hive is dirty: its sequence numbers are {primary} and {secondary}")]
+    #[failure(
+        refused,
+        "E-HIVE-DIRTY",
+        hint = "boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again"
+    )]
     Dirty {
         /// The primary sequence number.
         primary: u32,
@@ -113,6 +138,12 @@ pub enum Error {
         "the hive is dirty (its sequence numbers are {primary} and {secondary}) and has no log that can be replayed{}",
         listed(logs)
     )]
+    #[failure(
+        refused,
+        "E-HIVE-DIRTY-NO-LOG",
+        hint = "take the hive together with its .LOG1 and .LOG2, or boot the machine once and shut it down cleanly \
+                 (shutdown /s /t 0), then take the image again"
+    )]
     DirtyNoLog {
         /// The primary sequence number.
         primary: u32,
@@ -124,6 +155,7 @@ pub enum Error {
 
     /// The base block names another kind of file, or another format.
     #[error("the file is of type {actual} and format {format}, a hive has type 0 and format 1")]
+    #[failure(corrupt)]
     FileType {
         /// The type: 1, 2 and 6 are transaction logs.
         actual: u32,
@@ -133,6 +165,11 @@ pub enum Error {
 
     /// No free cells are large enough, and the file has no room for the bins that the edit needs.
     #[error("the hive has no room: its file is {missing} bytes too short")]
+    #[failure(
+        refused,
+        "E-HIVE-FULL",
+        hint = "boot the machine once so that Windows enlarges the hive, or make fewer changes"
+    )]
     Full {
         /// The bytes by which the file must be longer for this edit, as
         /// [`Hive::next_len`](super::Hive::next_len) takes them.
@@ -141,6 +178,7 @@ pub enum Error {
 
     /// A key that is to be deleted alone has subkeys.
     #[error("the key at {at} has {count} subkeys")]
+    #[failure(refused, "E-HIVE-HAS-SUBKEYS", hint = "delete the key with its subkeys, or delete those first")]
     HasSubkeys {
         /// The key's cell.
         at: CellOffset,
@@ -150,6 +188,7 @@ pub enum Error {
 
     /// The key has a flag with which this version does not edit it.
     #[error("the key at {at} has the flags {flags:#x}")]
+    #[failure(refused, "E-HIVE-KEY-FLAGS", hint = CHANGE_ONLINE)]
     KeyFlags {
         /// The key's cell.
         at: CellOffset,
@@ -159,6 +198,7 @@ pub enum Error {
 
     /// The hive belongs to a layered (differencing) registry.
     #[error("the hive is layered (version 1.{minor})")]
+    #[failure(unsupported, "E-HIVE-LAYERED", hint = "take the image from the host, not from inside a container")]
     Layered {
         /// The minor version.
         minor: u32,
@@ -166,6 +206,7 @@ pub enum Error {
 
     /// A key on the path is a symbolic link.
     #[error("the key at {at} is a symbolic link")]
+    #[failure(refused, "E-HIVE-LINK", hint = "name the key that the link points to")]
     Link {
         /// The key's cell.
         at: CellOffset,
@@ -173,6 +214,7 @@ pub enum Error {
 
     /// A subkey list has more entries than the hive has room for keys, or its pieces loop.
     #[error("the subkey list at {at} has more entries than the hive can hold keys")]
+    #[failure(limit)]
     ListTooLong {
         /// The list's cell.
         at: CellOffset,
@@ -180,6 +222,7 @@ pub enum Error {
 
     /// An entry of a log that is needed is whole, and gives the bins a size that they cannot have.
     #[error("the log {log}, at {at}, wants {actual:#x} bytes of bins, of at most {limit:#x} in whole bins")]
+    #[failure(refused, "E-HIVE-LOG", hint = FOREIGN_LOG)]
     LogBins {
         /// The log's name.
         log: String,
@@ -193,6 +236,7 @@ pub enum Error {
 
     /// An entry of a log that is needed is whole, and has a page that cannot be.
     #[error("the log {log}, at {at}, has a page of {length:#x} bytes for {offset:#x}, which cannot be")]
+    #[failure(refused, "E-HIVE-LOG", hint = FOREIGN_LOG)]
     LogPage {
         /// The log's name.
         log: String,
@@ -206,6 +250,7 @@ pub enum Error {
 
     /// An entry of a log that is needed is whole, and has no pages, or more than fit into it.
     #[error("the log {log}, at {at}, has {actual} pages in {length:#x} bytes")]
+    #[failure(refused, "E-HIVE-LOG", hint = FOREIGN_LOG)]
     LogPages {
         /// The log's name.
         log: String,
@@ -219,6 +264,7 @@ pub enum Error {
 
     /// A key or a list is reached twice.
     #[error("the cell at {at} is reached twice")]
+    #[failure(corrupt)]
     Loop {
         /// The cell.
         at: CellOffset,
@@ -226,6 +272,7 @@ pub enum Error {
 
     /// A name is empty, too long, or has a character that names cannot have.
     #[error("`{name}` cannot be the name of a {of}")]
+    #[failure(usage, "E-HIVE-NAME")]
     Name {
         /// The name as it was asked for.
         name: String,
@@ -235,6 +282,7 @@ pub enum Error {
 
     /// A UTF-16 name has an odd number of bytes.
     #[error("the name in the cell at {at} has {actual} bytes, which is no UTF-16")]
+    #[failure(corrupt)]
     NameLength {
         /// The cell.
         at: CellOffset,
@@ -244,6 +292,7 @@ pub enum Error {
 
     /// No bin of a size that is looked for reaches what is pointed to.
     #[error("no bin holds {at}")]
+    #[failure(corrupt)]
     NoBin {
         /// Where it points.
         at: CellOffset,
@@ -251,6 +300,7 @@ pub enum Error {
 
     /// No allocated cell begins where one is pointed to.
     #[error("no allocated cell begins at {at}")]
+    #[failure(corrupt)]
     NoCell {
         /// Where the cell should be.
         at: CellOffset,
@@ -258,6 +308,7 @@ pub enum Error {
 
     /// The key is one that Windows does not delete: the root, or one with the flag for it.
     #[error("the key at {at} with the flags {flags:#x} cannot be deleted")]
+    #[failure(refused, "E-HIVE-NO-DELETE", hint = "delete the values and subkeys of the key instead")]
     NoDelete {
         /// The key's cell.
         at: CellOffset,
@@ -267,6 +318,7 @@ pub enum Error {
 
     /// The file does not begin as a hive.
     #[error("the file is no hive: it begins with {actual:02x?}")]
+    #[failure(corrupt)]
     NoHive {
         /// The first four bytes.
         actual: [u8; 4],
@@ -274,6 +326,7 @@ pub enum Error {
 
     /// A key names another parent than the key whose list names it.
     #[error("the key at {at} says that its parent is {actual:#x}, it is {expected:#x}")]
+    #[failure(corrupt)]
     Parent {
         /// The key's cell.
         at: CellOffset,
@@ -285,6 +338,7 @@ pub enum Error {
 
     /// The security cell's reference count cannot count further.
     #[error("the security cell at {at} has the reference count {actual}")]
+    #[failure(limit, "E-HIVE-REFERENCES")]
     References {
         /// The cell.
         at: CellOffset,
@@ -294,6 +348,7 @@ pub enum Error {
 
     /// The ring of security cells is broken.
     #[error("the ring of security cells is broken at {at}")]
+    #[failure(corrupt)]
     Ring {
         /// The cell whose neighbour does not point back, or where the ring does not close.
         at: CellOffset,
@@ -301,6 +356,7 @@ pub enum Error {
 
     /// A cell holds something else than what points to it says.
     #[error("the cell at {at} begins with {actual:02x?}, expected {expected}")]
+    #[failure(corrupt)]
     Signature {
         /// The cell.
         at: CellOffset,
@@ -312,6 +368,7 @@ pub enum Error {
 
     /// A key's number of subkeys is not that of its lists.
     #[error("the key at {at} says that it has {actual} subkeys, its lists name {expected}")]
+    #[failure(corrupt)]
     SubkeyCount {
         /// The key's cell.
         at: CellOffset,
@@ -323,6 +380,7 @@ pub enum Error {
 
     /// A key lies deeper than Windows allows.
     #[error("more than {limit} levels of keys")]
+    #[failure(limit, "E-HIVE-TOO-DEEP")]
     TooDeep {
         /// The limit.
         limit: usize,
@@ -330,6 +388,7 @@ pub enum Error {
 
     /// The hive would be larger than its cells can be addressed in: 2 GiB of bins.
     #[error("a hive of {actual:#x} bytes is more than its offsets can address")]
+    #[failure(refused, "E-HIVE-TOO-LARGE", hint = "make fewer changes, or delete what the hive no longer needs")]
     TooLarge {
         /// The size in bytes.
         actual: u64,
@@ -337,6 +396,7 @@ pub enum Error {
 
     /// Bytes of the hive file cannot be fetched.
     #[error("cannot read the {length} bytes at {at}")]
+    #[failure(io)]
     Source {
         /// Where they begin.
         at: FileOffset,
@@ -348,6 +408,7 @@ pub enum Error {
 
     /// The file is shorter than what it must hold.
     #[error("the file ends inside the {length} bytes at {at}")]
+    #[failure(corrupt)]
     TooShort {
         /// Where the missing bytes begin.
         at: FileOffset,
@@ -357,6 +418,7 @@ pub enum Error {
 
     /// A value that is to be renamed would have the name of another one.
     #[error("the value at {at} has that name already")]
+    #[failure(refused, "E-HIVE-VALUE-EXISTS", hint = "delete the other value first, or choose another name")]
     ValueExists {
         /// The other value's cell.
         at: CellOffset,
@@ -364,6 +426,7 @@ pub enum Error {
 
     /// The value has a flag with which this version does not edit it.
     #[error("the value at {at} has the flags {flags:#x}")]
+    #[failure(unsupported, "E-HIVE-VALUE-FLAGS", hint = CHANGE_ONLINE)]
     ValueFlags {
         /// The value's cell.
         at: CellOffset,
@@ -373,6 +436,7 @@ pub enum Error {
 
     /// A value's size is inline and more than four bytes.
     #[error("the value at {at} has the impossible inline size {actual}")]
+    #[failure(corrupt)]
     ValueSize {
         /// The value's cell.
         at: CellOffset,
@@ -382,6 +446,7 @@ pub enum Error {
 
     /// The hive's version is not one that this version reads.
     #[error("the hive has the version {major}.{minor}")]
+    #[failure(unsupported, "E-HIVE-VERSION", hint = "use an image of Windows XP or later")]
     Version {
         /// The major version.
         major: u32,
@@ -402,79 +467,6 @@ impl PartialEq for SourceError {
 }
 
 impl Eq for SourceError {}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Dirty { .. } | Self::DirtyNoLog { .. } => Kind::Refused,
-            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Kind::Refused,
-            Self::Full { .. } | Self::KeyFlags { .. } | Self::Link { .. } => Kind::Refused,
-            Self::HasSubkeys { .. } | Self::NoDelete { .. } | Self::ValueExists { .. } => Kind::Refused,
-            Self::Descriptor | Self::TooLarge { .. } => Kind::Refused,
-            Self::Layered { .. } | Self::ValueFlags { .. } | Self::Version { .. } => Kind::Unsupported,
-            Self::Source { .. } => Kind::Io,
-            Self::DataTooLong { .. } | Self::Name { .. } => Kind::Usage,
-            Self::ListTooLong { .. } | Self::References { .. } | Self::TooDeep { .. } => Kind::Limit,
-            _ => Kind::Corrupt,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::DataTooLong { .. } => Some("E-HIVE-DATA-TOO-LONG"),
-            Self::Descriptor => Some("E-HIVE-DESCRIPTOR"),
-            Self::Dirty { .. } => Some("E-HIVE-DIRTY"),
-            Self::DirtyNoLog { .. } => Some("E-HIVE-DIRTY-NO-LOG"),
-            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Some("E-HIVE-LOG"),
-            Self::Full { .. } => Some("E-HIVE-FULL"),
-            Self::HasSubkeys { .. } => Some("E-HIVE-HAS-SUBKEYS"),
-            Self::KeyFlags { .. } => Some("E-HIVE-KEY-FLAGS"),
-            Self::Layered { .. } => Some("E-HIVE-LAYERED"),
-            Self::Link { .. } => Some("E-HIVE-LINK"),
-            Self::Name { .. } => Some("E-HIVE-NAME"),
-            Self::NoDelete { .. } => Some("E-HIVE-NO-DELETE"),
-            Self::References { .. } => Some("E-HIVE-REFERENCES"),
-            Self::TooDeep { .. } => Some("E-HIVE-TOO-DEEP"),
-            Self::TooLarge { .. } => Some("E-HIVE-TOO-LARGE"),
-            Self::ValueExists { .. } => Some("E-HIVE-VALUE-EXISTS"),
-            Self::ValueFlags { .. } => Some("E-HIVE-VALUE-FLAGS"),
-            Self::Version { .. } => Some("E-HIVE-VERSION"),
-            _ => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Dirty { .. } => {
-                Some("boot the machine once and shut it down cleanly (shutdown /s /t 0), then take the image again")
-            }
-            Self::DirtyNoLog { .. } => Some(
-                "take the hive together with its .LOG1 and .LOG2, or boot the machine once and shut it down cleanly \
-                 (shutdown /s /t 0), then take the image again",
-            ),
-            Self::LogBins { .. } | Self::LogPage { .. } | Self::LogPages { .. } => Some(
-                "find out who wrote the log: Windows did not; boot the machine once so that Windows recovers the hive \
-                 in its own way, then take the image again",
-            ),
-            Self::Descriptor => Some("give a self-relative descriptor with an owner, as Windows stores it"),
-            Self::Full { .. } => Some("boot the machine once so that Windows enlarges the hive, or make fewer changes"),
-            Self::HasSubkeys { .. } => Some("delete the key with its subkeys, or delete those first"),
-            Self::NoDelete { .. } => Some("delete the values and subkeys of the key instead"),
-            Self::TooLarge { .. } => Some("make fewer changes, or delete what the hive no longer needs"),
-            Self::ValueExists { .. } => Some("delete the other value first, or choose another name"),
-            Self::KeyFlags { .. } | Self::ValueFlags { .. } => {
-                Some("make this one change on the running machine, and leave its rule out here")
-            }
-            Self::Layered { .. } => Some("take the image from the host, not from inside a container"),
-            Self::Link { .. } => Some("name the key that the link points to"),
-            Self::Version { .. } => Some("use an image of Windows XP or later"),
-            Self::Checksum { .. } => {
-                Some("boot the machine once so that Windows recovers the hive, then take the image again")
-            }
-            _ => None,
-        }
-    }
-}
 
 /// Returns what became of each log, as the end of a sentence.
 fn listed(logs: &[LogReport]) -> String {

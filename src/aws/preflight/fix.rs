@@ -9,7 +9,7 @@ use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
 use super::{Check, Verdict, checks};
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
-use coldforge_base::{Failure, Kind, Refusal, utf16};
+use coldforge_base::{Failure, Refusal, utf16};
 
 /// What a fix sets.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,21 +26,15 @@ pub struct Fix {
 const SAFE: &str = "safe";
 
 /// A word of `--fix` that names no fix.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
 #[error("`{word}` names no fix")]
+#[failure(
+    usage,
+    hint = "name checks of P11, P14, P25, P26, P27, P29, P30, P36, P37, P43, P45, P47, or `safe` for all of them"
+)]
 pub struct UnknownFix {
     /// The word.
     pub word: String,
-}
-
-impl Failure for UnknownFix {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("name checks of P11, P14, P25, P26, P27, P29, P30, P36, P37, P43, P45, P47, or `safe` for all of them")
-    }
 }
 
 type Make = fn(&Facts<'_>, &mut Steps) -> Result<(), Refusal>;

@@ -11,12 +11,12 @@ use super::look::warn;
 use crate::cli::options;
 use crate::cli::ui::{Ui, plain};
 use crate::cli::{Result, Verdict, boxed};
+use crate::edit::Output;
+use crate::edit::registry::{self, Step, Written};
 use crate::formats::reg_file;
-use crate::pipeline::Output;
-use crate::pipeline::registry::{self, Step, Written};
 use crate::windows::Opening;
 use crate::windows::setting::ValueType;
-use coldforge_base::{Failure, Kind, fs, utf16};
+use coldforge_base::{Failure, fs, utf16};
 
 /// The text of a whole SOFTWARE hive has 200 MB.
 const TEXT_LIMIT_BYTES: u64 = 1 << 30;
@@ -197,23 +197,18 @@ fn unnamed(name: &str) -> String {
     if name == "@" { String::new() } else { name.to_owned() }
 }
 
+/// What to do about data that does not fit its type.
+const VALUE_TYPES: &str = "run `coldforge reg set --help` for the types and their data";
+
 /// Data on the command line that its type does not take.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 enum Misfit {
     #[error("`{kind}` is no type of a value")]
+    #[failure(usage, hint = VALUE_TYPES)]
     Kind { kind: String },
     #[error("{kind} takes {expected}")]
+    #[failure(usage, hint = VALUE_TYPES)]
     Data { kind: ValueType, expected: &'static str },
-}
-
-impl Failure for Misfit {
-    fn kind(&self) -> Kind {
-        Kind::Usage
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("run `coldforge reg set --help` for the types and their data")
-    }
 }
 
 /// Returns the type and the data that words of the command line mean.

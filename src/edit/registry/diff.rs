@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::pipeline::Result;
+use crate::edit::Result;
 use coldforge_regf::{self as regf, Key};
 
 /// A type number and data.
@@ -37,7 +37,7 @@ pub enum Difference {
 /// Compares two keys and everything below them. Times, descriptors and class names are not compared.
 ///
 /// # Errors
-/// [`crate::pipeline::Error::Hive`] for what contradicts the format.
+/// [`crate::edit::Error::Hive`] for what contradicts the format.
 pub fn diff(first: Option<Key<'_>>, second: Option<Key<'_>>) -> Result<Vec<Difference>> {
     let mut differences = Vec::new();
     let mut pending = vec![(String::new(), first, second)];

@@ -4,9 +4,9 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::target::{HiveFile, is_hive, logs_beside, resolve};
+use crate::edit::{Edited, order};
+use crate::edit::{Error, Output, Result};
 use crate::formats::reg_file::Section;
-use crate::pipeline::output::{Edited, order};
-use crate::pipeline::{Error, Output, Result};
 use crate::windows::{Opening, Registry};
 use coldforge_base::digest::Digest;
 use coldforge_base::progress::Progress;

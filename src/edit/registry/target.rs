@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::pipeline::{Error, Result};
+use crate::edit::{Error, Result};
 use crate::windows::{self, Opening, Registry};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;

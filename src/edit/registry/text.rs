@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
+use crate::edit::{Error, Result};
 use crate::formats::reg_file::{Style, Writer, escaped, is_printable};
-use crate::pipeline::{Error, Result};
 use coldforge_regf::{self as regf, Hive, Key};
 
 /// Keys and values as text.

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
-use super::super::{Given, Outcome, Result, verify};
+use super::super::Result;
 use super::assertion::Judgement;
 use crate::aws::preflight::{Container, Facts, Report, Route, Verdict};
+use crate::harden::{Given, Outcome, verify};
 use crate::policy::{Severity, Status};
 use crate::windows::Evidence;
 use crate::windows::setting::Setting;

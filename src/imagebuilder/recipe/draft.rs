@@ -6,12 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::super::component::Scripts;
 use super::super::schedule::Schedule;
 use super::super::{Result, notify};
 use super::document::{Document, SCHEMA};
 use super::{Fault, LIMIT_BYTES, checks, images};
 use crate::aws::{self, preflight};
+use crate::component::Scripts;
 use crate::policy::{FirstBoot, HoldBackChoice, Level, LocalGpo, RoleChoice, Severity};
 use crate::windows::{BootMode, VolumeCheck};
 use coldforge_base::fs;

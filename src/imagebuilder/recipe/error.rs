@@ -4,14 +4,18 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use coldforge_base::{Failure, Kind};
+use coldforge_base::Failure;
+
+/// A hint that several of these errors share.
+const START_FROM_INIT: &str = "run `coldforge recipe init` for a recipe with the fields that there are";
 
 /// A fault of a recipe.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Fault {
     /// It is no TOML, or a member has another type than it should.
     #[error("the recipe cannot be read")]
+    #[failure(refused, "E-RECIPE", hint = START_FROM_INIT)]
     Document {
         /// What the reader says, with the line.
         source: Box<toml::de::Error>,
@@ -19,6 +23,7 @@ pub enum Fault {
 
     /// It is of another schema.
     #[error("the recipe is of schema `{}`, not of `{expected}`", one_line(found))]
+    #[failure(refused, "E-RECIPE", hint = START_FROM_INIT)]
     Schema {
         /// The schema.
         found: String,
@@ -28,6 +33,7 @@ pub enum Fault {
 
     /// A field is not known.
     #[error("line {line}: there is no field `{name}`{}", meant(nearest.as_deref()))]
+    #[failure(refused, "E-RECIPE", hint = START_FROM_INIT)]
     Field {
         /// Its line, from 1.
         line: usize,
@@ -39,6 +45,11 @@ pub enum Fault {
 
     /// A word is not one of those that a field takes.
     #[error("`{field}` is `{}`; expected {expected}", one_line(found))]
+    #[failure(
+        refused,
+        "E-RECIPE",
+        hint = "write into that field what is expected: `coldforge recipe schema` describes each"
+    )]
     Word {
         /// The field.
         field: &'static str,
@@ -50,6 +61,7 @@ pub enum Fault {
 
     /// An assignment of the command line meets nothing that it could set.
     #[error("`{key}` cannot be set: there is no such table in the recipe")]
+    #[failure(refused, "E-RECIPE", hint = START_FROM_INIT)]
     Key {
         /// The dotted key.
         key: String,
@@ -57,6 +69,7 @@ pub enum Fault {
 
     /// An image is not there, or a pattern matches none.
     #[error("the recipe names the image `{}`, and there is none", path.display())]
+    #[failure(refused, "E-RECIPE-SOURCE", hint = "check the path: it counts from the recipe's folder")]
     Missing {
         /// The path or pattern.
         path: PathBuf,
@@ -64,6 +77,11 @@ pub enum Fault {
 
     /// An image is another one than the recipe expects.
     #[error("`{}` has SHA-256 {found}; the recipe expects {expected}", path.display())]
+    #[failure(
+        refused,
+        "E-RECIPE-DIGEST",
+        hint = "look at the image, and write the new digest into the recipe if it is the one you want"
+    )]
     Digest {
         /// The image.
         path: PathBuf,
@@ -75,6 +93,7 @@ pub enum Fault {
 
     /// Two images would become bundles of one name.
     #[error("two images would become the bundle `{name}`")]
+    #[failure(refused, "E-RECIPE-OUTPUT", hint = "put {source.name} into output.name")]
     SameName {
         /// The name.
         name: String,
@@ -82,6 +101,7 @@ pub enum Fault {
 
     /// Something that no run of this recipe made stands where a bundle will.
     #[error("`{}` stands where a bundle will, and the lock does not know it", path.display())]
+    #[failure(refused, "E-RECIPE-OUTPUT", hint = "raise the recipe's version, or remove what stands there")]
     Taken {
         /// The place.
         path: PathBuf,
@@ -89,6 +109,7 @@ pub enum Fault {
 
     /// Somebody put a file into the bundle that a new one would take the place of.
     #[error("`{}` would be replaced, and holds `{file}`, which is none of its files", path.display())]
+    #[failure(refused, "E-RECIPE-OUTPUT", hint = "move that file away, or raise the recipe's version")]
     Added {
         /// The bundle.
         path: PathBuf,
@@ -98,6 +119,11 @@ pub enum Fault {
 
     /// The schedule is none.
     #[error("the schedule `{}` cannot be read: {why}", one_line(text))]
+    #[failure(
+        refused,
+        "E-RECIPE",
+        hint = "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
+    )]
     Schedule {
         /// The schedule.
         text: String,
@@ -107,44 +133,11 @@ pub enum Fault {
 
     /// Another run writes to the same folder.
     #[error("another run writes to `{}`", path.display())]
+    #[failure(refused, "E-RECIPE-BUSY", hint = "wait until that run has ended")]
     Busy {
         /// The folder.
         path: PathBuf,
     },
-}
-
-impl Failure for Fault {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Missing { .. } => "E-RECIPE-SOURCE",
-            Self::Digest { .. } => "E-RECIPE-DIGEST",
-            Self::SameName { .. } | Self::Taken { .. } | Self::Added { .. } => "E-RECIPE-OUTPUT",
-            Self::Busy { .. } => "E-RECIPE-BUSY",
-            _ => "E-RECIPE",
-        })
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Missing { .. } => "check the path: it counts from the recipe's folder",
-            Self::Digest { .. } => {
-                "look at the image, and write the new digest into the recipe if it is the one you want"
-            }
-            Self::SameName { .. } => "put {source.name} into output.name",
-            Self::Taken { .. } => "raise the recipe's version, or remove what stands there",
-            Self::Added { .. } => "move that file away, or raise the recipe's version",
-            Self::Schedule { .. } => {
-                "write five fields (0 3 * * MON), cron(0 3 ? * MON *) or rate(7 days); times are UTC"
-            }
-            Self::Busy { .. } => "wait until that run has ended",
-            Self::Word { .. } => "write into that field what is expected: `coldforge recipe schema` describes each",
-            _ => "run `coldforge recipe init` for a recipe with the fields that there are",
-        })
-    }
 }
 
 /// Returns what stands in a recipe as one line of a message, which nothing in it can end.

@@ -9,9 +9,10 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::super::{Given, Result, verify};
+use super::super::Result;
 use super::Fault;
 use crate::audit::{Bundle, Holds};
+use crate::harden::{Given, verify};
 use coldforge_base::digest::Digest;
 use coldforge_base::progress::Silent;
 use coldforge_base::{confined, fs};
@@ -115,7 +116,7 @@ fn is_whole(folder: &Path) -> bool {
 }
 
 /// Returns a file or folder of a bundle that its `SHA256SUMS` do not name: somebody put it there, and it goes with no bundle.
-pub(in crate::pipeline) fn added_to(folder: &Path) -> Option<String> {
+pub(in crate::imagebuilder) fn added_to(folder: &Path) -> Option<String> {
     let sums = fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok()?;
     let sums = String::from_utf8_lossy(&sums);
     let listed: Vec<&str> = sums.lines().filter_map(|line| line.split_once("  ")).map(|(_, name)| name).collect();
@@ -136,6 +137,6 @@ pub(in crate::pipeline) fn added_to(folder: &Path) -> Option<String> {
 }
 
 /// Returns the digest of a bundle's `SHA256SUMS`; `None` if there is none.
-pub(in crate::pipeline) fn sums_of(folder: &Path) -> Option<String> {
+pub(in crate::imagebuilder) fn sums_of(folder: &Path) -> Option<String> {
     fs::read(&folder.join("SHA256SUMS"), LIMIT_BYTES).ok().map(|bytes| Digest::of(&bytes).to_string())
 }

@@ -1,6 +1,6 @@
 //! Recipes: which images are hardened how, what must hold of the result, and where it goes, in one file.
 //!
-//! A recipe is read into the same request that `coldforge harden` makes ([`super::Harden`]); there is no second way to a
+//! A recipe is read into the same request that `coldforge harden` makes ([`crate::harden::Harden`]); there is no second way to a
 //! bundle. What is built is tested under a temporary name, and gets its own when every test holds. [`run`] keeps a lock
 //! beside the recipe, by which a later run knows what changed and what is done already.
 
@@ -27,12 +27,13 @@ pub(super) use lock::{added_to, sums_of};
 pub use run::{Built, Options, Summary, TestTold, run};
 pub use told::sentence;
 
-use super::component::Component;
+use super::Result;
 use super::notify::Notice;
 use super::schedule::Schedule;
-use super::{Demand, Emission, Result};
 use crate::audit::Tool;
 use crate::aws;
+use crate::component::Component;
+use crate::harden::{Emission, Request};
 use crate::policy::{self, Severity, source};
 use crate::windows::certificates::input;
 use crate::windows::{self, BootMode};
@@ -58,7 +59,7 @@ pub struct Recipe {
     path: PathBuf,
     document: Document,
     images: Vec<Image>,
-    demand: Demand,
+    demand: Request,
     emission: Emission,
     boot_mode: Option<BootMode>,
     aws: aws::Options,
@@ -111,7 +112,7 @@ impl Recipe {
                 let all: Vec<u8> = certificates.iter().flat_map(|one| one.der().to_vec()).collect();
                 input("certificates".to_owned(), &all);
             }
-            let mut demand = Demand {
+            let mut demand = Request {
                 stig: stig.release.clone().filter(|release| release != "auto"),
                 force_stig: stig.force,
                 benchmark,

@@ -11,14 +11,15 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::super::component::{StepStatus, StepTold};
-use super::super::harden::sums;
-use super::super::{Error, Harden, Outcome, Result, harden};
+use super::super::{Error, Result};
 use super::budget::Budget;
 use super::draft::bundle_name;
 use super::images::Image;
 use super::lock::{Entry, Lock, added_to, sums_of};
 use super::{Fault, Recipe, checks};
+use crate::component::{StepStatus, StepTold};
+use crate::harden::sums;
+use crate::harden::{Harden, Outcome, harden};
 use crate::policy::Summary as Totals;
 use crate::report;
 use crate::windows::{Evidence, Machine, Opening, VolumeCheck};

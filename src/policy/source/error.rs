@@ -4,22 +4,31 @@ use thiserror::Error;
 
 use crate::formats::{audit_csv, reg_file, registry_pol, security_template, zip};
 use crate::policy::error::RuleFault;
-use coldforge_base::{Failure, Kind, fs};
+use coldforge_base::{Failure, fs};
+
+/// A hint that several of these errors share.
+const NAME_THE_POLICY: &str = "name the policy itself, not a folder above it";
 
 /// Why a policy cannot be used.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Fault {
     /// The operating system fails.
     #[error("it cannot be read")]
+    #[failure(transparent)]
     File(#[source] fs::Error),
 
     /// It is none of the kinds that are read.
     #[error("it is no rule document, Registry.pol, GptTmpl.inf, audit.csv, .reg file or backup of group policy")]
+    #[failure(
+        usage,
+        hint = "name a file of one of these kinds, or the folder or zip that backups of group policy lie in"
+    )]
     Unknown,
 
     /// There is more of it than any policy has.
     #[error("it is larger than {limit_bytes} bytes")]
+    #[failure(refused, "E-POLICY-SIZE", hint = NAME_THE_POLICY)]
     TooLarge {
         /// The limit.
         limit_bytes: u64,
@@ -27,6 +36,7 @@ pub enum Fault {
 
     /// It has more files, rules, or levels of folders than any policy has.
     #[error("it has more than {limit} files, rules or levels of folders")]
+    #[failure(refused, "E-POLICY-SIZE", hint = NAME_THE_POLICY)]
     TooMany {
         /// The limit.
         limit: usize,
@@ -34,14 +44,17 @@ pub enum Fault {
 
     /// An archive is refused.
     #[error(transparent)]
+    #[failure(transparent)]
     Zip(#[from] zip::Error),
 
     /// The rule document is not UTF-8.
     #[error("it is not UTF-8")]
+    #[failure(usage, hint = "save the document as UTF-8")]
     Encoding,
 
     /// The rule document is not TOML, or a field has the wrong type.
     #[error("it cannot be understood")]
+    #[failure(usage, hint = "correct the document at the line named")]
     Document {
         /// The reader's answer, with the line.
         source: Box<toml::de::Error>,
@@ -49,6 +62,11 @@ pub enum Fault {
 
     /// The rule document is of another schema.
     #[error("it is of schema {found:?} where {expected:?} is read")]
+    #[failure(
+        unsupported,
+        "E-SCHEMA",
+        hint = "use a document made for this version, or another version for this document"
+    )]
     Schema {
         /// The schema found; empty if it names none.
         found: String,
@@ -58,6 +76,7 @@ pub enum Fault {
 
     /// The rule document has a field that there is not.
     #[error("line {line}: there is no field `{name}`{}", meant(nearest.as_deref()))]
+    #[failure(usage, hint = "correct the field; `coldforge rules schema` prints the fields that there are")]
     Field {
         /// The line, from 1.
         line: usize,
@@ -69,6 +88,7 @@ pub enum Fault {
 
     /// A rule of the document is wrong.
     #[error("line {line}: the rule {rule} is wrong")]
+    #[failure(usage, hint = "correct the rule; `coldforge rules schema` prints what a rule may say")]
     Rule {
         /// The line of its head, from 1.
         line: usize,
@@ -80,6 +100,7 @@ pub enum Fault {
 
     /// A `Registry.pol` is damaged.
     #[error("{path} cannot be used")]
+    #[failure(transparent)]
     RegistryPol {
         /// Its path in the policy.
         path: String,
@@ -89,6 +110,7 @@ pub enum Fault {
 
     /// A security template is not understood.
     #[error("{path} cannot be used")]
+    #[failure(transparent)]
     Template {
         /// Its path in the policy.
         path: String,
@@ -98,6 +120,7 @@ pub enum Fault {
 
     /// An audit policy is not understood.
     #[error("{path} cannot be used")]
+    #[failure(transparent)]
     AuditCsv {
         /// Its path in the policy.
         path: String,
@@ -107,6 +130,7 @@ pub enum Fault {
 
     /// A `.reg` file is not understood.
     #[error("{path} cannot be used")]
+    #[failure(transparent)]
     RegFile {
         /// Its path in the policy.
         path: String,
@@ -116,6 +140,7 @@ pub enum Fault {
 
     /// Another policy, or a STIG, is of this name.
     #[error("the name {name:?} is another's")]
+    #[failure(usage, hint = "rename the file or the folder, or give the document another `id`")]
     Name {
         /// The name.
         name: String,
@@ -123,6 +148,7 @@ pub enum Fault {
 
     /// It demands nothing.
     #[error("it holds no rule")]
+    #[failure(usage, hint = "leave it out")]
     Empty,
 }
 
@@ -137,53 +163,6 @@ impl Fault {
 
     pub(super) fn csv(path: &str, source: audit_csv::Error) -> Self {
         Self::AuditCsv { path: path.to_owned(), source }
-    }
-
-    fn content(&self) -> Option<&dyn Failure> {
-        Some(match self {
-            Self::File(source) => source,
-            Self::Zip(source) => source,
-            Self::RegistryPol { source, .. } => source,
-            Self::Template { source, .. } => source,
-            Self::AuditCsv { source, .. } => source,
-            Self::RegFile { source, .. } => source,
-            _ => return None,
-        })
-    }
-}
-
-impl Failure for Fault {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::TooLarge { .. } | Self::TooMany { .. } => Kind::Refused,
-            Self::Schema { .. } => Kind::Unsupported,
-            _ => self.content().map_or(Kind::Usage, Failure::kind),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::TooLarge { .. } | Self::TooMany { .. } => Some("E-POLICY-SIZE"),
-            Self::Schema { .. } => Some("E-SCHEMA"),
-            _ => self.content().and_then(Failure::code),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Unknown => {
-                Some("name a file of one of these kinds, or the folder or zip that backups of group policy lie in")
-            }
-            Self::TooLarge { .. } | Self::TooMany { .. } => Some("name the policy itself, not a folder above it"),
-            Self::Encoding => Some("save the document as UTF-8"),
-            Self::Document { .. } => Some("correct the document at the line named"),
-            Self::Schema { .. } => Some("use a document made for this version, or another version for this document"),
-            Self::Field { .. } => Some("correct the field; `coldforge rules schema` prints the fields that there are"),
-            Self::Rule { .. } => Some("correct the rule; `coldforge rules schema` prints what a rule may say"),
-            Self::Name { .. } => Some("rename the file or the folder, or give the document another `id`"),
-            Self::Empty => Some("leave it out"),
-            _ => self.content().and_then(Failure::hint),
-        }
     }
 }
 

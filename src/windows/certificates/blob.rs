@@ -4,7 +4,7 @@
 
 use thiserror::Error;
 
-use coldforge_base::{Failure, Kind, read};
+use coldforge_base::{Failure, read};
 
 /// The SHA-1 of the certificate (CERT_SHA1_HASH_PROP_ID).
 pub const SHA1: u32 = 3;
@@ -24,18 +24,23 @@ pub const KEY_BITS: u32 = 92;
 const HEAD_BYTES: usize = 12;
 const RESERVED: u32 = 1;
 
+/// A hint that several of these errors share.
+const INSTALL_AGAIN: &str = "delete the damaged certificate with `coldforge reg delete`, and install it anew";
+
 /// Why bytes are no serialized certificate.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Malformed {
     /// A property leaves the blob.
     #[error("the property at {at:#x} of the certificate's blob is cut")]
+    #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     Cut {
         /// Where in the blob.
         at: usize,
     },
     /// The word behind a property's number is not 1.
     #[error("the property at {at:#x} of the certificate's blob has the word {actual:#x} where 1 belongs")]
+    #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     Reserved {
         /// Where in the blob.
         at: usize,
@@ -44,21 +49,8 @@ pub enum Malformed {
     },
     /// The last property is no certificate, or another one is too.
     #[error("the blob does not end with its one certificate")]
+    #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     NoCertificate,
-}
-
-impl Failure for Malformed {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some("E-CERT-BLOB")
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("delete the damaged certificate with `coldforge reg delete`, and install it anew")
-    }
 }
 
 /// A certificate with its properties.

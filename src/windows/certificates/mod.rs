@@ -17,7 +17,7 @@ pub use x509::Certificate;
 
 use self::blob::{Blob, Malformed};
 use coldforge_base::time::FileTime;
-use coldforge_base::{CellOffset, Extent, Failure, Kind, fs};
+use coldforge_base::{CellOffset, Extent, Failure, fs};
 use coldforge_regf::{self as regf, Edit, Hive, Lookup};
 
 /// Where the stores lie in SOFTWARE: the machine's own, and those of group policy.
@@ -28,15 +28,22 @@ const BINARY: u32 = 3;
 /// The stores that certificates may be installed in and removed from. Not `MY`: its certificates belong to keys.
 const WRITABLE: [&str; 7] = ["AuthRoot", "CA", "Disallowed", "ROOT", "Trust", "TrustedPeople", "TrustedPublisher"];
 
+/// A hint that several of these errors share.
+const INSTALL_AGAIN: &str = "delete the damaged certificate with `coldforge reg delete`, and install it anew";
+/// A hint that several of these errors share.
+const FORMS: &str = "give certificates in DER or PEM, or bundles (.p7b) of them with definite lengths, and no keys";
+
 /// Why a certificate cannot be read, installed or removed.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The hive failed.
     #[error("the hive cannot be used")]
+    #[failure(transparent)]
     Hive(#[from] regf::Error),
     /// A value does not hold a certificate.
     #[error("the certificate `{key}` cannot be read")]
+    #[failure(transparent)]
     Blob {
         /// The key.
         key: String,
@@ -45,6 +52,7 @@ pub enum Error {
     },
     /// A key is named by another thumbprint than its certificate has.
     #[error("the certificate in `{key}` has the thumbprint {actual}")]
+    #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     Thumbprint {
         /// The key.
         key: String,
@@ -53,21 +61,29 @@ pub enum Error {
     },
     /// A key has no value with a certificate.
     #[error("`{key}` has no value `Blob` of type REG_BINARY")]
+    #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     NoBlob {
         /// The key.
         key: String,
     },
     /// The store is none that may be changed.
     #[error("the certificate store `{store}` is none that is changed")]
+    #[failure(
+        refused,
+        "E-CERT-STORE",
+        hint = "name ROOT, CA, Disallowed, AuthRoot, Trust, TrustedPeople or TrustedPublisher"
+    )]
     Store {
         /// The store.
         store: String,
     },
     /// Bytes are no certificate.
     #[error("the bytes are no certificate in DER")]
+    #[failure(refused, "E-CERT-INPUT", hint = FORMS)]
     NoCertificate,
     /// A certificate was to be installed under another thumbprint than its own.
     #[error("the certificate has the thumbprint {actual}, not {expected}")]
+    #[failure(refused, "E-CERT-THUMBPRINT", hint = "give the certificate that the rule names, or mend the rule")]
     Other {
         /// The thumbprint asked for.
         expected: String,
@@ -76,59 +92,22 @@ pub enum Error {
     },
     /// A file holds no certificates, or something beside them.
     #[error("`{}` does not hold certificates, and nothing else, in DER, PEM or PKCS #7", path.display())]
+    #[failure(refused, "E-CERT-INPUT", hint = FORMS)]
     Input {
         /// The file.
         path: PathBuf,
     },
     /// A folder holds no file of certificates.
     #[error("`{}` has no file that is named as certificates are", path.display())]
+    #[failure(refused, "E-CERT-INPUT", hint = FORMS)]
     NoInput {
         /// The folder.
         path: PathBuf,
     },
     /// A file of certificates cannot be read.
     #[error(transparent)]
+    #[failure(transparent)]
     File(#[from] fs::Error),
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Hive(source) => source.kind(),
-            Self::Blob { source, .. } => source.kind(),
-            Self::Thumbprint { .. } | Self::NoBlob { .. } | Self::Store { .. } => Kind::Refused,
-            Self::NoCertificate | Self::Other { .. } | Self::Input { .. } | Self::NoInput { .. } => Kind::Refused,
-            Self::File(source) => source.kind(),
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Hive(source) => source.code(),
-            Self::Blob { source, .. } => source.code(),
-            Self::Thumbprint { .. } | Self::NoBlob { .. } => Some("E-CERT-BLOB"),
-            Self::Store { .. } => Some("E-CERT-STORE"),
-            Self::NoCertificate | Self::Input { .. } | Self::NoInput { .. } => Some("E-CERT-INPUT"),
-            Self::Other { .. } => Some("E-CERT-THUMBPRINT"),
-            Self::File(source) => source.code(),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Hive(source) => source.hint(),
-            Self::Blob { source, .. } => source.hint(),
-            Self::Thumbprint { .. } | Self::NoBlob { .. } => {
-                Some("delete the damaged certificate with `coldforge reg delete`, and install it anew")
-            }
-            Self::Store { .. } => Some("name ROOT, CA, Disallowed, AuthRoot, Trust, TrustedPeople or TrustedPublisher"),
-            Self::NoCertificate | Self::Input { .. } | Self::NoInput { .. } => {
-                Some("give certificates in DER or PEM, or bundles (.p7b) of them with definite lengths, and no keys")
-            }
-            Self::Other { .. } => Some("give the certificate that the rule names, or mend the rule"),
-            Self::File(source) => source.hint(),
-        }
-    }
 }
 
 /// The answer of every function here.

@@ -1,15 +1,16 @@
 //! What can be wrong with a FAT volume.
 
-use coldforge_base::{Failure, Kind, device};
+use coldforge_base::{Failure, device};
 
-/// The code of everything that `chkdsk` has to repair.
-const CORRUPT: &str = "E-FAT-CORRUPT";
+/// A hint that several of these errors share.
+const REPAIR: &str = "repair the EFI system partition with `chkdsk /f` in Windows (`mountvol S: /S` shows it)";
 
 /// An error of this floor.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, thiserror::Error, Failure)]
 pub enum Error {
     /// Two entries of a directory have the same name.
     #[error("two entries of a directory are named {name:?}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     AmbiguousName {
         /// The name of the first.
         name: String,
@@ -17,6 +18,7 @@ pub enum Error {
 
     /// A field of the boot sector contradicts the format, the device or another field.
     #[error("{field} in the boot sector is {value:#x}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     BootSector {
         /// The field.
         field: &'static str,
@@ -26,6 +28,7 @@ pub enum Error {
 
     /// A chain has another length than its file.
     #[error("the chain that begins at cluster {first:#x} has {clusters} clusters, and its file needs {expected}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     ChainLength {
         /// Its first cluster.
         first: u32,
@@ -37,6 +40,7 @@ pub enum Error {
 
     /// A chain comes back to one of its own clusters.
     #[error("the chain that begins at cluster {first:#x} runs in a circle: it comes back to cluster {again:#x}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     ChainCircle {
         /// Its first cluster.
         first: u32,
@@ -48,6 +52,7 @@ pub enum Error {
     #[error(
         "the chain that begins at cluster {first:#x} has more clusters than the {limit} that belong to its file or directory"
     )]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     ChainLong {
         /// Its first cluster.
         first: u32,
@@ -57,6 +62,7 @@ pub enum Error {
 
     /// The copies of the table say different things of a cluster.
     #[error("the copies of the FAT differ at cluster {cluster:#x}: {first:#x} and {other:#x}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     CopiesDiffer {
         /// The cluster.
         cluster: u32,
@@ -68,10 +74,12 @@ pub enum Error {
 
     /// The disk below cannot be read.
     #[error(transparent)]
+    #[failure(transparent)]
     Device(#[from] device::Error),
 
     /// A directory is asked for its bytes.
     #[error("{name:?} is a directory")]
+    #[failure(usage, hint = "name a file in it")]
     IsDirectory {
         /// Its name.
         name: String,
@@ -79,6 +87,7 @@ pub enum Error {
 
     /// A chain leads to a cluster that is free, bad, reserved, or outside the volume.
     #[error("a chain leads from cluster {from:#x} to {to:#x}, which is no cluster in use")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     Link {
         /// The cluster before; the same as `to` for the first of a chain.
         from: u32,
@@ -88,6 +97,7 @@ pub enum Error {
 
     /// A file is asked for its entries.
     #[error("{name:?} is no directory")]
+    #[failure(usage, hint = "name the folder that it lies in")]
     NotADirectory {
         /// Its name.
         name: String,
@@ -95,10 +105,16 @@ pub enum Error {
 
     /// There is no FAT volume.
     #[error("there is no FAT file system")]
+    #[failure(
+        unsupported,
+        "E-NOT-FAT",
+        hint = "format the EFI system partition and write its files with `bcdboot C:\\Windows /s S: /f UEFI` in Windows"
+    )]
     NotFat,
 
     /// A file is larger than the volume that it lies on.
     #[error("a file has {size:#x} bytes, and the volume has room for {volume:#x}")]
+    #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     SizeBeyondVolume {
         /// The size that its directory entry gives.
         size: u64,
@@ -108,51 +124,11 @@ pub enum Error {
 
     /// A file is larger than the caller allows.
     #[error("a file has {size:#x} bytes, more than the limit of {limit:#x}")]
+    #[failure(limit, "E-FAT-TOO-LARGE", hint = REPAIR)]
     TooLarge {
         /// Its size.
         size: u64,
         /// The bound.
         limit: u64,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Device(error) => error.kind(),
-            Self::NotFat => Kind::Unsupported,
-            Self::TooLarge { .. } => Kind::Limit,
-            Self::IsDirectory { .. } | Self::NotADirectory { .. } => Kind::Usage,
-            Self::AmbiguousName { .. }
-            | Self::BootSector { .. }
-            | Self::ChainLength { .. }
-            | Self::ChainCircle { .. }
-            | Self::ChainLong { .. }
-            | Self::CopiesDiffer { .. }
-            | Self::Link { .. }
-            | Self::SizeBeyondVolume { .. } => Kind::Corrupt,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Device(error) => error.code(),
-            Self::NotFat => Some("E-NOT-FAT"),
-            Self::TooLarge { .. } => Some("E-FAT-TOO-LARGE"),
-            Self::IsDirectory { .. } | Self::NotADirectory { .. } => None,
-            _ => Some(CORRUPT),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Device(error) => error.hint(),
-            Self::NotFat => Some(
-                "format the EFI system partition and write its files with `bcdboot C:\\Windows /s S: /f UEFI` in Windows",
-            ),
-            Self::IsDirectory { .. } => Some("name a file in it"),
-            Self::NotADirectory { .. } => Some("name the folder that it lies in"),
-            _ => Some("repair the EFI system partition with `chkdsk /f` in Windows (`mountvol S: /S` shows it)"),
-        }
-    }
 }

@@ -7,40 +7,31 @@
 use thiserror::Error;
 
 use crate::windows::setting::PolicyScope;
+use coldforge_base::Failure;
 use coldforge_base::guid::Guid;
-use coldforge_base::{Failure, Kind};
 
 const VERSION: &str = "Version";
 
+/// A hint that several of these errors share.
+const WRITE_AGAIN: &str = "mend the line, or let the group policy editor of a booted Windows write the policy anew";
+
 /// Why a file is no `gpt.ini` that can be edited.
-#[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are no text of one byte a character.
     #[error("the gpt.ini is no text of one byte a character")]
+    #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Encoding,
     /// A line is not understood, or says again what another one said.
     #[error("line {line} of the gpt.ini is no {expected}")]
+    #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Line {
         /// The line, from 1.
         line: usize,
         /// What should be there.
         expected: &'static str,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        Kind::Refused
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        Some("E-GPT-INI")
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        Some("mend the line, or let the group policy editor of a booted Windows write the policy anew")
-    }
 }
 
 /// An extension of the group policy client, with the tool that edits its part.

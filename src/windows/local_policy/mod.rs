@@ -16,7 +16,7 @@ use self::gpt_ini::{AUDIT, GptIni, REGISTRY_MACHINE, REGISTRY_USER};
 use super::setting::{AuditFlags, PolicyScope};
 use crate::formats::audit_csv::{self, AuditCsv, Audited, Subcategory};
 use crate::formats::registry_pol::{self, Effect, RegistryPol};
-use coldforge_base::{Failure, Kind};
+use coldforge_base::Failure;
 
 /// The folder of local group policy on the Windows volume.
 pub const FOLDER: &str = r"\Windows\System32\GroupPolicy";
@@ -58,53 +58,28 @@ impl PolicyFile {
 }
 
 /// Why local group policy cannot be read or edited.
-#[derive(Clone, Debug, Eq, Error, PartialEq)]
+#[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// A Registry.pol.
     #[error("the registry values of local group policy cannot be used")]
+    #[failure(transparent)]
     RegistryPol(#[from] registry_pol::Error),
     /// The audit.csv.
     #[error("the audit policy of local group policy cannot be used")]
+    #[failure(transparent)]
     AuditCsv(#[from] audit_csv::Error),
     /// The gpt.ini.
     #[error("the version of local group policy cannot be used")]
+    #[failure(transparent)]
     GptIni(#[from] gpt_ini::Error),
     /// A subcategory of the audit policy that no Windows has.
     #[error("no subcategory of the audit policy is named `{name}`")]
+    #[failure(usage, hint = "name it as `auditpol /list /subcategory:*` does on an English Windows")]
     Subcategory {
         /// The name.
         name: String,
     },
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::RegistryPol(source) => source.kind(),
-            Self::AuditCsv(source) => source.kind(),
-            Self::GptIni(source) => source.kind(),
-            Self::Subcategory { .. } => Kind::Usage,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::RegistryPol(source) => source.code(),
-            Self::AuditCsv(source) => source.code(),
-            Self::GptIni(source) => source.code(),
-            Self::Subcategory { .. } => None,
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::RegistryPol(source) => source.hint(),
-            Self::AuditCsv(source) => source.hint(),
-            Self::GptIni(source) => source.hint(),
-            Self::Subcategory { .. } => Some("name it as `auditpol /list /subcategory:*` does on an English Windows"),
-        }
-    }
 }
 
 /// Whether local group policy turns a setting back.

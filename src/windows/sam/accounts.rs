@@ -272,6 +272,7 @@ fn variable(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserV, Stored)>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coldforge_base::Failure as _;
 
     #[test]
     fn a_name_that_windows_would_not_take_is_refused() {
@@ -294,7 +295,7 @@ mod tests {
         ];
         for name in forbidden.chain(others.map(str::to_owned)) {
             let refused = check_name(&name).map_err(|error| error.code());
-            let expected = if name.starts_with('\u{1F600}') { Ok(()) } else { Err("E-ACCOUNT-NAME") };
+            let expected = if name.starts_with('\u{1F600}') { Ok(()) } else { Err(Some("E-ACCOUNT-NAME")) };
             assert_eq!(refused, expected, "{name:?}");
         }
         assert!(check_name("\u{1F600}2345678901234567890").is_err(), "a character above U+FFFF counts as two");

@@ -98,6 +98,7 @@ impl UserF {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coldforge_base::Failure as _;
 
     #[test]
     fn each_bit_is_set_alone_and_set_back() {
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn another_length_or_revision_is_refused() {
         let mut bytes = vec![0; 80];
-        assert_eq!(UserF::decode(&bytes).unwrap_err().code(), "E-SAM-USER");
+        assert_eq!(UserF::decode(&bytes).unwrap_err().code(), Some("E-SAM-USER"));
         bytes[..4].copy_from_slice(&0x0001_0002u32.to_le_bytes());
         assert!(UserF::decode(&bytes).is_ok_and(|user| user.password_last_set().is_none()));
         assert!(UserF::decode(&bytes[..79]).is_err());

@@ -321,6 +321,7 @@ static SUBCATEGORIES: [Subcategory; 60] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+    use coldforge_base::Failure as _;
 
     /// Returns a value of this layout whose words are what `word` says, with leftovers in the spare one.
     fn value(counts: &[u16], word: impl Fn(u16) -> u16) -> Vec<u8> {
@@ -392,7 +393,7 @@ mod tests {
         let later = Subcategory::named("Access Rights").unwrap();
         assert_eq!(policy.get(later), None);
         let error = policy.set(later, AuditFlags::default()).unwrap_err();
-        assert_eq!(error.code(), "E-AUDIT-SUBCATEGORY");
+        assert_eq!(error.code(), Some("E-AUDIT-SUBCATEGORY"));
     }
 
     #[test]
@@ -404,7 +405,7 @@ mod tests {
         let mut longer = good.clone();
         longer.splice(12..12, [0, 0]);
         for bytes in [windows_7, windows_10_1507, swapped, longer, vec![0; 44], vec![0; 30], Vec::new()] {
-            assert_eq!(AuditPolicy::decode(&bytes).unwrap_err().code(), "E-AUDIT-LAYOUT", "{bytes:x?}");
+            assert_eq!(AuditPolicy::decode(&bytes).unwrap_err().code(), Some("E-AUDIT-LAYOUT"), "{bytes:x?}");
         }
         for length in 0..good.len() {
             assert!(AuditPolicy::decode(&good[..length]).is_err(), "{length}");
@@ -413,7 +414,7 @@ mod tests {
             let mut bytes = good.clone();
             bytes[at] = byte;
             let error = AuditPolicy::decode(&bytes).unwrap_err();
-            assert_eq!(error.code(), "E-AUDIT-LAYOUT", "{at}: {error}");
+            assert_eq!(error.code(), Some("E-AUDIT-LAYOUT"), "{at}: {error}");
         }
         let mut spare = good;
         spare[130] ^= 0xff;

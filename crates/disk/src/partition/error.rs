@@ -2,14 +2,18 @@
 
 use thiserror::Error;
 
-use coldforge_base::{Failure, ImageOffset, Kind, device};
+use coldforge_base::{Failure, ImageOffset, device};
+
+/// A hint that several of these errors share.
+const REPAIR: &str = "repair the partition table, for example with `gdisk` or `testdisk`, on a copy of the image";
 
 /// A failure of this floor.
-#[derive(Debug, Error)]
+#[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
     /// A sector of the chain of logical partitions is none.
     #[error("the chain of logical partitions is broken at {at}")]
+    #[failure(corrupt, "E-PARTITION-TABLE", hint = REPAIR)]
     Chain {
         /// The sector.
         at: ImageOffset,
@@ -17,6 +21,7 @@ pub enum Error {
 
     /// The chain of logical partitions comes back to a sector, or is longer than any sane one.
     #[error("the chain of logical partitions does not end: it comes to {at} after {steps} steps")]
+    #[failure(limit, "E-PARTITION-TABLE", hint = REPAIR)]
     ChainEndless {
         /// The sector.
         at: ImageOffset,
@@ -26,10 +31,12 @@ pub enum Error {
 
     /// The disk failed.
     #[error(transparent)]
+    #[failure(transparent)]
     Device(#[from] device::Error),
 
     /// The master boot record announces a GUID partition table, and neither copy of it is sound.
     #[error("neither GUID partition table is sound: {primary} in the first copy, {backup} in the last")]
+    #[failure(corrupt, "E-PARTITION-TABLE", hint = REPAIR)]
     GptUnsound {
         /// What is wrong with the copy at the beginning of the disk.
         primary: Defect,
@@ -39,10 +46,20 @@ pub enum Error {
 
     /// There is no table, and no volume either.
     #[error("the disk has no partition table, and no volume begins with it")]
+    #[failure(
+        not_found,
+        "E-NO-PARTITION-TABLE",
+        hint = "check that this is the image of a whole Windows disk or of an NTFS volume"
+    )]
     NoTable,
 
     /// A partition leaves the disk, or the part of it that is meant for partitions.
     #[error("partition {number} from {start} to {end:#x} lies outside its bounds {from:#x} to {to:#x}")]
+    #[failure(
+        corrupt,
+        "E-PARTITION-TABLE",
+        hint = "check that the image is complete, and repair its partition table if it is"
+    )]
     Outside {
         /// The partition's number.
         number: u32,
@@ -58,6 +75,7 @@ pub enum Error {
 
     /// Two partitions share bytes.
     #[error("partitions {first} and {second} overlap at {at}")]
+    #[failure(corrupt, "E-PARTITION-TABLE", hint = REPAIR)]
     Overlap {
         /// One number.
         first: u32,
@@ -69,6 +87,7 @@ pub enum Error {
 
     /// There is more than one chain of logical partitions.
     #[error("partition {number} is a second extended partition")]
+    #[failure(corrupt, "E-PARTITION-TABLE", hint = REPAIR)]
     SecondExtended {
         /// Its number.
         number: u32,
@@ -76,6 +95,7 @@ pub enum Error {
 
     /// An entry is neither active nor inactive.
     #[error("partition entry {number} has the status {actual:#04x}, neither 0x00 nor 0x80")]
+    #[failure(corrupt, "E-PARTITION-TABLE", hint = REPAIR)]
     Status {
         /// The entry's number.
         number: u32,
@@ -114,43 +134,4 @@ pub enum Defect {
     /// The range for partitions is impossible.
     #[error("an impossible range for partitions")]
     Usable,
-}
-
-impl Failure for Error {
-    fn kind(&self) -> Kind {
-        match self {
-            Self::Device(error) => error.kind(),
-            Self::NoTable => Kind::NotFound,
-            Self::ChainEndless { .. } => Kind::Limit,
-            Self::Chain { .. }
-            | Self::GptUnsound { .. }
-            | Self::Outside { .. }
-            | Self::Overlap { .. }
-            | Self::SecondExtended { .. }
-            | Self::Status { .. } => Kind::Corrupt,
-        }
-    }
-
-    fn code(&self) -> Option<&'static str> {
-        match self {
-            Self::Device(error) => error.code(),
-            Self::NoTable => Some("E-NO-PARTITION-TABLE"),
-            Self::Chain { .. }
-            | Self::ChainEndless { .. }
-            | Self::GptUnsound { .. }
-            | Self::Outside { .. }
-            | Self::Overlap { .. }
-            | Self::SecondExtended { .. }
-            | Self::Status { .. } => Some("E-PARTITION-TABLE"),
-        }
-    }
-
-    fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Device(error) => error.hint(),
-            Self::NoTable => Some("check that this is the image of a whole Windows disk or of an NTFS volume"),
-            Self::Outside { .. } => Some("check that the image is complete, and repair its partition table if it is"),
-            _ => Some("repair the partition table, for example with `gdisk` or `testdisk`, on a copy of the image"),
-        }
-    }
 }

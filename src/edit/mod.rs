@@ -1,0 +1,16 @@
+//! Edits by hand: of the registry of an image or a hive file, and of the files of a volume.
+//!
+//! Everything is applied in memory, verified, and only then written, in place or to a new file.
+
+mod error;
+mod files;
+mod output;
+pub mod registry;
+
+pub use error::Error;
+pub use files::{FileStep, FilesWritten, edit_files};
+pub use output::Output;
+pub(crate) use output::{Edited, TakeBack, order};
+
+/// The answer of an edit.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,123 @@
+//! Why a recipe or a pipeline is refused or fails.
+
+use thiserror::Error;
+
+use super::folder::PipelineFault;
+use super::recipe;
+use crate::aws::preflight::UnknownFix;
+use crate::{audit, component, harden, policy, windows};
+use coldforge_base::{Failure, confined, fs};
+
+/// A failure of a recipe or a pipeline.
+#[derive(Debug, Error, Failure)]
+#[non_exhaustive]
+pub enum Error {
+    /// A job of the recipe failed.
+    #[error(transparent)]
+    #[failure(transparent)]
+    Job(#[from] harden::Error),
+
+    /// A recipe cannot be carried out.
+    #[error(transparent)]
+    #[failure(transparent)]
+    Recipe(#[from] recipe::Fault),
+
+    /// A folder of pipelines cannot be worked on.
+    #[error(transparent)]
+    #[failure(transparent)]
+    Pipeline(#[from] PipelineFault),
+}
+
+/// What a job is made of fails as a job does.
+macro_rules! through_the_job {
+    ($($error:ty)+) => {
+        $(impl From<$error> for Error {
+            fn from(error: $error) -> Self {
+                Self::Job(error.into())
+            }
+        })+
+    };
+}
+
+through_the_job!(audit::Error component::Error UnknownFix confined::Error fs::Error policy::Error windows::Error coldforge_disk::Error);
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use std::path::PathBuf;
+
+    use super::super::HistoryError;
+    use super::*;
+    use crate::component::{self, Fault, Flaw, Position};
+    use coldforge_base::{Kind, confined, fs};
+
+    /// Returns an error of each kind that components, recipes and pipelines end with.
+    fn all() -> Vec<Box<dyn Failure>> {
+        let path = || PathBuf::from("a");
+        let text = || "a".to_owned();
+        let mut all: Vec<Box<dyn Failure>> = Vec::new();
+        for flaw in Flaw::ALL {
+            let first = Fault { at: Position::default(), flaw: *flaw, what: text() };
+            all.push(Box::new(component::Error::Faults { name: text(), count: 1, first }));
+        }
+        let document = toml::from_str::<toml::Table>("[[[").map(drop).unwrap_err();
+        let recipes = [
+            recipe::Fault::Document { source: Box::new(document) },
+            recipe::Fault::Schema { found: text(), expected: "a" },
+            recipe::Fault::Field { line: 1, name: text(), nearest: None },
+            recipe::Fault::Word { field: "a", found: text(), expected: "a" },
+            recipe::Fault::Key { key: text() },
+            recipe::Fault::Missing { path: path() },
+            recipe::Fault::Digest { path: path(), found: text(), expected: text() },
+            recipe::Fault::SameName { name: text() },
+            recipe::Fault::Taken { path: path() },
+            recipe::Fault::Added { path: path(), file: text() },
+            recipe::Fault::Schedule { text: text(), why: text() },
+            recipe::Fault::Busy { path: path() },
+        ];
+        all.extend(recipes.into_iter().map(|fault| Box::new(Error::from(fault)) as Box<dyn Failure>));
+        let pipelines = || {
+            [
+                PipelineFault::Link,
+                PipelineFault::Twice { name: text(), other: path() },
+                PipelineFault::TooMany { folder: path(), most: 1, what: "a" },
+                PipelineFault::Unfit { what: text(), hint: "a" },
+                PipelineFault::Unknown { name: text(), folder: path() },
+            ]
+        };
+        all.extend(pipelines().into_iter().map(|fault| Box::new(Error::from(fault)) as Box<dyn Failure>));
+        all.extend(pipelines().into_iter().map(|fault| Box::new(fault) as Box<dyn Failure>));
+        let histories = [
+            HistoryError::Busy { path: path() },
+            HistoryError::File { path: path(), source: rusqlite::Error::InvalidQuery },
+            HistoryError::Link { path: path() },
+            HistoryError::Version { path: path(), found: 9 },
+        ];
+        all.extend(histories.into_iter().map(|error| Box::new(error) as Box<dyn Failure>));
+        let outputs = [
+            confined::Error::Outside { path: path() },
+            confined::Error::Link { path: path() },
+            confined::Error::NotAFile { path: path() },
+            confined::Error::Foreign { path: path() },
+        ];
+        all.extend(outputs.into_iter().map(|error| Box::new(error) as Box<dyn Failure>));
+        for kind in
+            [io::ErrorKind::NotFound, io::ErrorKind::Other, io::ErrorKind::Interrupted, io::ErrorKind::IsADirectory]
+        {
+            let error = || fs::failed("open", &path())(io::Error::from(kind));
+            all.push(Box::new(Error::from(error())));
+            all.push(Box::new(confined::Error::from(error())));
+        }
+        all
+    }
+
+    #[test]
+    fn every_error_says_what_to_do_and_every_refusal_has_a_code() {
+        for error in all() {
+            assert!(error.hint().is_some_and(|hint| !hint.is_empty() && !hint.ends_with('.')), "{error}");
+            let is_refusal = matches!(error.kind(), Kind::Refused | Kind::Unsupported);
+            assert_eq!(error.code().is_some(), is_refusal, "{error}");
+        }
+    }
+}
