@@ -19,7 +19,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("component", &["coldforge_base", "formats", "windows", "policy", "audit"]),
     ("edit", &["CRATES", "formats", "windows"]),
     ("harden", &["CRATES", "formats", "windows", "policy", "audit", "report", "aws", "component", "edit"]),
-    ("imagebuilder", &["CRATES", "formats", "windows", "policy", "audit", "aws", "component", "harden"]),
+    ("imagebuilder", &["CRATES", "formats", "windows", "policy", "audit", "report", "aws", "component", "harden"]),
     (
         "cli",
         &[
