@@ -108,7 +108,7 @@ fn whole_run(criterion: &mut Criterion) {
                 parent: None,
                 emission: Emission::New(Target::Same),
                 output,
-                demand: Request::default(),
+                request: Request::default(),
                 now: NOW,
                 boot_mode: None,
                 aws: coldforge::aws::Options::default(),

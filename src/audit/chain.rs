@@ -1,5 +1,6 @@
 //! The hash chain: lines are sealed one after another, and read back with every fault named.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
@@ -53,7 +54,7 @@ impl Chain {
 
 /// A line whose place in the chain is proven.
 #[derive(Debug)]
-pub struct Line {
+pub(super) struct Line {
     /// The number, from 0.
     pub seq: u64,
     /// `header`, `change`, `file` or `trailer`.
@@ -65,12 +66,12 @@ pub struct Line {
 }
 
 impl Line {
-    /// Reads what the line says. A line that holds more, less or otherwise spelled than this version writes is refused: it
-    /// would say something that nobody checks.
+    /// Reads what the line says, and what about it this version would not have written: a line that holds more, less or
+    /// otherwise spelled says something that nobody checks.
     ///
     /// # Errors
-    /// What is wrong with it, in words.
-    pub fn record(&self) -> Result<Record, String> {
+    /// What a line of its type lacks, in words.
+    pub fn record(&self) -> Result<(Record, Option<String>), String> {
         let mut object = self.object.clone();
         let prev = object.remove("prev").and_then(|prev| serde_json::from_value::<Digest>(prev).ok());
         object.remove("seq");
@@ -79,7 +80,7 @@ impl Line {
             .map_err(|error| format!("the line is no {} line: {error}", self.kind))?;
         let written = json::line(&Unsealed { seq: self.seq, record: &record, prev: prev.unwrap_or(Digest([0; 32])) });
         if written.strip_suffix('}') == Some(self.content.as_str()) {
-            return Ok(record);
+            return Ok((record, None));
         }
         let written = serde_json::from_str(&written).unwrap_or_default();
         let found = serde_json::Value::Object(
@@ -89,10 +90,11 @@ impl Line {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
         );
-        Err(match first_difference(&found, &written) {
+        let oddity = match first_difference(&found, &written) {
             Some(member) => format!("the member `{member}` is unknown, or not as this version writes it"),
             None => "the line repeats a member, or is spelled otherwise than this version writes it".to_owned(),
-        })
+        };
+        Ok((record, Some(oddity)))
     }
 }
 
@@ -130,7 +132,7 @@ pub struct Fault {
     /// The line in the file, from 1.
     pub line: usize,
     /// What is wrong there.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
 }
 
 impl fmt::Display for Fault {
@@ -143,11 +145,11 @@ impl fmt::Display for Fault {
 ///
 /// # Errors
 /// The first fault, by line.
-pub fn read(text: &str) -> Result<Vec<Line>, Fault> {
+pub(super) fn read(text: &str) -> Result<Vec<Line>, Fault> {
     let mut lines: Vec<Line> = Vec::new();
     let mut prev = Digest([0; 32]);
     for (index, raw) in text.split_inclusive('\n').enumerate() {
-        let fault = |what| Fault { line: index + 1, what };
+        let fault = |what: &'static str| Fault { line: index + 1, what: what.into() };
         let raw = raw.strip_suffix('\n').ok_or(fault("the line does not end, so the log was cut"))?;
         let (content, seal) = raw.rsplit_once(HASH_MARK).ok_or(fault("there is no hash"))?;
         let hash = seal.strip_suffix("\"}").filter(|hex| hex.len() == 64).ok_or(fault("the hash is malformed"))?;
@@ -178,7 +180,7 @@ pub fn read(text: &str) -> Result<Vec<Line>, Fault> {
         lines.push(Line { seq: lines.len() as u64, kind, object, content: content.to_owned() });
     }
     if lines.last().is_none_or(|line| line.kind != "trailer") {
-        return Err(Fault { line: lines.len() + 1, what: "the trailer is missing, so the log was cut" });
+        return Err(Fault { line: lines.len() + 1, what: "the trailer is missing, so the log was cut".into() });
     }
     Ok(lines)
 }
@@ -271,12 +273,15 @@ mod tests {
             Line { seq: 1, kind: "file".into(), object, content }
         };
         let whole = log(2);
-        assert!(lines(&whole).record().is_ok());
+        assert_eq!(lines(&whole).record().unwrap().1, None);
         assert_eq!(resealed(&whole, 9, str::to_owned), whole);
         let forged = |from: &str, to: &str| {
             let text = resealed(&whole, 1, |content| content.replace(from, to));
             assert_ne!(text, whole, "{from}");
-            lines(&text).record().unwrap_err()
+            match lines(&text).record() {
+                Ok((_, oddity)) => oddity.unwrap(),
+                Err(missing) => missing,
+            }
         };
         assert!(forged("\"bytes\":1", "\"bytes\":1,\"approved\":true").contains("`approved`"));
         assert!(forged("\"bytes\":1", "\"bytes\":1,\"bytes\":1").contains("repeats"));

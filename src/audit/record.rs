@@ -5,14 +5,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::policy::{Held, Summary};
+use crate::policy::{Benchmark, Held, Summary};
 use crate::windows::setting::{Content, Identity, Setting, Value};
 use coldforge_base::digest::Digest;
 use coldforge_base::time::Moment;
 use coldforge_base::{CellOffset, Extent};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// Who changed what by which policy; the first line.
@@ -29,7 +29,7 @@ pub enum Record {
 pub const SCHEMA: &str = "coldforge/audit/1";
 
 /// The first line.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Header {
     /// [`SCHEMA`].
     pub schema: Cow<'static, str>,
@@ -61,7 +61,7 @@ pub struct AwsRecord {
 }
 
 /// A program and its version.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Tool {
     /// The name.
     pub name: Cow<'static, str>,
@@ -76,7 +76,7 @@ impl Tool {
 }
 
 /// An image file.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ImageRecord {
     /// The file's name without folders.
     pub name: String,
@@ -92,6 +92,16 @@ pub struct ImageRecord {
     pub ebs_linear: LinearChecksum,
 }
 
+impl ImageRecord {
+    /// Returns the strongest digest that is known, with the name of its kind.
+    pub fn digest(&self) -> (&'static str, String) {
+        match &self.sha256 {
+            Some(sha256) => ("sha256", sha256.to_string()),
+            None => ("ebsLinearSha256Base64", self.ebs_linear.sha256_base64.clone()),
+        }
+    }
+}
+
 /// The checksum that EBS keeps of a snapshot: SHA-256 over the raw SHA-256 digests of the 512 KiB blocks that are not
 /// all zero, in ascending order.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
@@ -103,10 +113,10 @@ pub struct LinearChecksum {
 }
 
 /// What was demanded.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Policy {
     /// The benchmark: id, title, version, release, date.
-    pub benchmark: serde_json::Value,
+    pub benchmark: Benchmark,
     /// SHA-256 of the catalog's text.
     pub catalog_sha256: Digest,
     /// The ids of the components whose rules were joined to it.
@@ -159,7 +169,7 @@ pub struct Policy {
 }
 
 /// A policy that was assessed.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PolicyRecord {
     /// What it is called.
     pub name: String,
@@ -170,7 +180,7 @@ pub struct PolicyRecord {
 }
 
 /// A file of a policy: its text where it is UTF-8, its bytes otherwise, neither where its content is not read.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PolicyFileRecord {
     /// Its path inside the policy.
     pub path: String,
@@ -183,7 +193,7 @@ pub struct PolicyFileRecord {
 }
 
 /// A component that was to be carried out.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ComponentRecord {
     /// What it was called.
     pub name: String,
@@ -199,7 +209,7 @@ pub struct ComponentRecord {
 }
 
 /// One changed setting.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct ChangeRecord {
     /// The rules that demanded it.
     pub rules: Vec<String>,
@@ -218,7 +228,7 @@ pub struct ChangeRecord {
 }
 
 /// One changed file.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct FileRecord {
     /// The path on the Windows volume.
     pub file: String,
@@ -236,7 +246,7 @@ pub struct FileRecord {
 }
 
 /// The last line.
-#[derive(Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Trailer {
     /// The image as it is now.
     pub output: ImageRecord,
@@ -269,7 +279,7 @@ pub struct Trailer {
 }
 
 /// What readers that this project did not write found in the written image.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 pub struct SecondOpinion {
     /// The readers, with versions; empty where the build has none.
     pub readers: Vec<String>,

@@ -219,7 +219,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             (false, target) => Emission::New(target.unwrap_or(Target::Same)),
         },
         output: arguments.output.clone(),
-        demand,
+        request: demand,
         now: options::now()?,
         boot_mode: arguments.boot_mode,
         aws: arguments.aws.options()?,

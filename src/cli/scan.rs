@@ -7,8 +7,8 @@ use clap::Args;
 use super::options::{self, Parent, Policy, Source};
 use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
+use crate::audit::AssessmentDocument;
 use crate::harden;
-use crate::harden::Document;
 use crate::policy::{Assessment, Finding, Held, Severity, Status, Summary};
 use crate::windows::setting::{Identity, Value};
 use coldforge_base::progress::Progress as _;
@@ -46,7 +46,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
         ui.status(&format!("warning: {}", plain(warning)));
     }
     let name = arguments.source.image.file_name().unwrap_or_default().to_string_lossy();
-    let document = Document::new(&name, &scan.windows, &scan.assessment);
+    let document = AssessmentDocument::new(&name, &scan.windows, &scan.assessment);
     if let Some(folder) = &arguments.reports {
         let files =
             harden::write_reports(folder, &document.to_bytes(), &scan.catalog, options::results(arguments.sarif_all));

@@ -413,16 +413,15 @@ impl Component {
 
     /// Rebuilds components from what [`Component::record`] wrote; `None` if a record is malformed, or its text has
     /// another digest.
-    pub(crate) fn from_record(recorded: &serde_json::Value) -> Option<Vec<Self>> {
-        let recorded: Vec<ComponentRecord> = serde_json::from_value(recorded.clone()).ok()?;
-        let one = |record: ComponentRecord| {
+    pub(crate) fn from_records(recorded: &[ComponentRecord]) -> Option<Vec<Self>> {
+        let one = |record: &ComponentRecord| {
             let mut component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
-            component.beside = record.files;
+            component.beside = record.files.clone();
             // What it downloads was there when it was recorded, or it would not have been carried out.
             component.has_downloads = true;
             (component.sha256 == record.sha256 && component.name == record.name).then_some(component)
         };
-        recorded.into_iter().map(one).collect()
+        recorded.iter().map(one).collect()
     }
 }
 

@@ -2,9 +2,14 @@
 //!
 //! A job takes everything it needs (also the moment it happens) and touches no terminal.
 
+mod checks;
 mod claims;
+mod digests;
+mod edit;
 mod emission;
+mod emit;
 mod error;
+mod evidence;
 mod job;
 mod preflight;
 mod reports;
@@ -14,14 +19,14 @@ mod scope;
 mod verify;
 
 pub use claims::{CLAIMS, Claim};
+pub(crate) use digests::sums;
 pub use emission::Emission;
 pub use error::Error;
-pub(crate) use job::sums;
 pub use job::{BundleSummary, Harden, Outcome, Timings, harden};
 pub use preflight::preflight;
 pub use reports::{report, write_rendered, write_reports};
 pub use request::Request;
-pub use scan::{Document, Scan, scan};
+pub use scan::{Scan, scan};
 pub use verify::{Given, Problem, Proof, verify};
 
 /// The answer of a job.

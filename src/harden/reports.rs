@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::request::{BENCHMARKS, policies_of};
 use super::{Error, Result};
-use crate::audit::{self, Bundle, Staging};
+use crate::audit::{self, AssessmentDocument, Bundle, Log, Staging};
 use crate::aws;
-use crate::policy::Catalog;
-use crate::report::{Evidence, Format, Results};
+use crate::policy::{Assessment, Benchmark, Catalog};
+use crate::report::{Evidence, Format, Results, Unreadable};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 
@@ -77,14 +77,15 @@ fn evidence(bundle: &Bundle) -> Result<Evidence> {
         Ok(String::from_utf8_lossy(&fs::read(&bundle.path(file), LIMIT_BYTES)?).into_owned())
     };
     let assessment = read(ASSESSMENT)?;
-    let log = read(LOG)?;
-    let policies = policies(&log)?;
+    let log = Log::read(&read(LOG)?).map_err(Unreadable::Log)?;
+    let policies = policies(&log.header.policy)?;
+    let document: AssessmentDocument<'_> = serde_json::from_str(&assessment).map_err(Unreadable::Assessment)?;
     let own = match benchmark(bundle)? {
         Some(file) => Some(Cow::Owned(Catalog::of_benchmark(&file)?)),
-        None => catalog_of(&assessment, &policies),
+        None => catalog_of(&document.assessment.benchmark, &policies),
     };
-    let catalog = own.map(|own| joined(own, &assessment, &policies)).transpose()?;
-    let mut evidence = Evidence::read(&assessment, Some(&log), catalog.as_deref())?;
+    let catalog = own.map(|own| joined(own, &document.assessment, &policies)).transpose()?;
+    let mut evidence = Evidence::of(document, Some(log), catalog.as_deref());
     if bundle.files.iter().any(|file| file.path == aws::PREFLIGHT) {
         evidence = evidence.with_preflight(&read(aws::PREFLIGHT)?)?;
     }
@@ -124,34 +125,31 @@ pub fn write_rendered(folder: &Path, files: &[(String, Vec<u8>)]) -> Result<Vec<
 }
 
 /// Returns the catalogs of the policies that a log records.
-fn policies(log: &str) -> Result<Vec<Catalog>> {
-    let header: serde_json::Value =
-        log.lines().next().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
-    let sources = policies_of(&header["policy"]).ok_or(Error::Evidence { member: "policies" })?;
+fn policies(policy: &audit::Policy) -> Result<Vec<Catalog>> {
+    let sources = policies_of(policy).ok_or(Error::Evidence { member: "policies" })?;
     Ok(sources.iter().map(Catalog::of_policy).collect::<std::result::Result<_, _>>()?)
 }
 
 /// Returns a catalog with the built-in components and the policies that an assessment names.
-fn joined(catalog: Cow<'static, Catalog>, assessment: &str, policies: &[Catalog]) -> Result<Cow<'static, Catalog>> {
-    let document: serde_json::Value = serde_json::from_str(assessment).unwrap_or_default();
-    let parts = document["components"].as_array().into_iter().flatten();
-    let ids: Vec<String> = parts.filter_map(|part| Some(part["id"].as_str()?.to_owned())).collect();
+fn joined(
+    catalog: Cow<'static, Catalog>,
+    assessment: &Assessment,
+    policies: &[Catalog],
+) -> Result<Cow<'static, Catalog>> {
+    let ids = assessment.components.iter().map(|part| part.benchmark.id.clone());
     let (own, built_in): (Vec<String>, Vec<String>) =
-        ids.into_iter().partition(|id| policies.iter().any(|policy| policy.id == *id));
+        ids.partition(|id| policies.iter().any(|policy| policy.id == *id));
     let mut components: Vec<&Catalog> = Catalog::components_named(&built_in)?;
     components.extend(policies.iter().filter(|policy| own.contains(&policy.id)));
     Ok(if components.is_empty() { catalog } else { Cow::Owned(catalog.joined(&components)) })
 }
 
 /// Returns the built-in catalog that an assessment names, if it is of the same release; or the policy.
-fn catalog_of(assessment: &str, policies: &[Catalog]) -> Option<Cow<'static, Catalog>> {
-    let document: serde_json::Value = serde_json::from_str(assessment).ok()?;
-    let benchmark = &document["benchmark"];
-    let id = benchmark["id"].as_str()?;
-    if let Some(policy) = policies.iter().find(|policy| policy.id == id) {
+fn catalog_of(benchmark: &Benchmark, policies: &[Catalog]) -> Option<Cow<'static, Catalog>> {
+    if let Some(policy) = policies.iter().find(|policy| policy.id == benchmark.id) {
         return Some(Cow::Owned(policy.clone()));
     }
-    let catalog = Catalog::named(id).ok()?;
-    let same = benchmark["version"] == catalog.version && benchmark["release"] == catalog.release;
-    same.then_some(Cow::Borrowed(catalog))
+    let catalog = Catalog::named(&benchmark.id).ok()?;
+    let is_same = (benchmark.version, benchmark.release) == (catalog.version, catalog.release);
+    is_same.then_some(Cow::Borrowed(catalog))
 }

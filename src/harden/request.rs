@@ -3,8 +3,6 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use serde_json::{Value, json};
-
 use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
@@ -348,7 +346,7 @@ impl Request {
     pub(super) fn record(&self, resolved: &Resolved) -> audit::Policy {
         let catalog = &resolved.catalog;
         audit::Policy {
-            benchmark: json!(Benchmark::of(catalog)),
+            benchmark: Benchmark::of(catalog),
             catalog_sha256: catalog.sha256,
             with: catalog
                 .components
@@ -386,50 +384,33 @@ impl Request {
         Some(if zip::is_zip(file) { BENCHMARKS[1] } else { BENCHMARKS[0] })
     }
 
-    /// Rebuilds a demand from what [`Request::record`] wrote; `Err` names the member that is malformed.
-    pub(super) fn from_record(policy: &Value) -> std::result::Result<Self, &'static str> {
-        let texts = |name: &'static str| serde_json::from_value(policy[name].clone()).map_err(|_| name);
-        let text = |name: &'static str| policy[name].as_str().ok_or(name);
+    /// Rebuilds a request from what [`Request::record`] wrote; `Err` names the member that is malformed.
+    pub(super) fn from_record(policy: &audit::Policy) -> std::result::Result<Self, &'static str> {
         Ok(Self {
-            stig: match &policy["stig"] {
-                Value::Null => Some(policy["benchmark"]["id"].as_str().ok_or("benchmark")?.to_owned()),
-                _ => Some(text("stig")?.to_owned()),
-            },
-            force_stig: match &policy["force_stig"] {
-                Value::Null => false,
-                forced => forced.as_bool().ok_or("force_stig")?,
-            },
+            stig: Some(policy.stig.clone().unwrap_or_else(|| policy.benchmark.id.clone())),
+            force_stig: policy.force_stig,
             benchmark: None,
             policies: policies_of(policy).ok_or("policies")?,
-            with: match &policy["with"] {
-                Value::Null => Vec::new(),
-                _ => texts("with")?,
+            with: policy.with.clone(),
+            level: Some(policy.level.parse().map_err(|_| "level")?),
+            role: policy.role.parse().map_err(|_| "role")?,
+            only: policy.only.clone(),
+            skip: policy.skip.clone(),
+            values: policy.values.clone(),
+            waivers: policy.waivers.clone(),
+            hold_back: policy.hold_back.parse().map_err(|_| "hold_back")?,
+            certificates: certificates(&policy.certificates).ok_or("certificates")?,
+            local_gpo: policy.local_gpo.parse().map_err(|_| "local_gpo")?,
+            first_boot: policy.first_boot.parse().map_err(|_| "first_boot")?,
+            fixes: policy.fixes.clone(),
+            components: Component::from_records(&policy.components).ok_or("components")?,
+            scripts: match &policy.scripts {
+                None => Scripts::default(),
+                Some(scripts) => scripts.parse().map_err(|_| "scripts")?,
             },
-            level: Some(text("level")?.parse().map_err(|_| "level")?),
-            role: text("role")?.parse().map_err(|_| "role")?,
-            only: texts("only")?,
-            skip: texts("skip")?,
-            values: serde_json::from_value(policy["values"].clone()).map_err(|_| "values")?,
-            waivers: serde_json::from_value(policy["waivers"].clone()).map_err(|_| "waivers")?,
-            hold_back: text("hold_back")?.parse().map_err(|_| "hold_back")?,
-            certificates: certificates(&policy["certificates"]).ok_or("certificates")?,
-            local_gpo: text("local_gpo")?.parse().map_err(|_| "local_gpo")?,
-            first_boot: text("first_boot")?.parse().map_err(|_| "first_boot")?,
-            fixes: texts("fixes")?,
-            components: match &policy["components"] {
-                Value::Null => Vec::new(),
-                recorded => Component::from_record(recorded).ok_or("components")?,
-            },
-            scripts: match &policy["scripts"] {
-                Value::Null => Scripts::default(),
-                _ => text("scripts")?.parse().map_err(|_| "scripts")?,
-            },
-            accept_dirty_hive: policy["accept_dirty_hive"].as_bool().ok_or("accept_dirty_hive")?,
-            accept_refcounts: match &policy["accept_refcounts"] {
-                Value::Null => false,
-                given => given.as_bool().ok_or("accept_refcounts")?,
-            },
-            check: text("volume_check")?.parse().map_err(|_| "volume_check")?,
+            accept_dirty_hive: policy.accept_dirty_hive,
+            accept_refcounts: policy.accept_refcounts,
+            check: policy.volume_check.parse().map_err(|_| "volume_check")?,
         })
     }
 }
@@ -450,26 +431,22 @@ fn record_of(source: &Source) -> audit::PolicyRecord {
 }
 
 /// Returns the policies of a record; `None` if it is malformed, or a policy has another digest.
-pub(super) fn policies_of(policy: &Value) -> Option<Vec<Source>> {
-    if policy["policies"].is_null() {
-        return Some(Vec::new());
-    }
-    let recorded: Vec<audit::PolicyRecord> = serde_json::from_value(policy["policies"].clone()).ok()?;
-    let file = |file: audit::PolicyFileRecord| {
-        let content = match (file.text, file.base64) {
-            (Some(text), None) => Some(text.into_bytes()),
-            (None, Some(base64)) => Some(digest::from_base64(&base64)?),
+pub(super) fn policies_of(policy: &audit::Policy) -> Option<Vec<Source>> {
+    let file = |file: &audit::PolicyFileRecord| {
+        let content = match (&file.text, &file.base64) {
+            (Some(text), None) => Some(text.clone().into_bytes()),
+            (None, Some(base64)) => Some(digest::from_base64(base64)?),
             (None, None) => None,
             (Some(_), Some(_)) => return None,
         };
-        Some(source::File { path: file.path, content })
+        Some(source::File { path: file.path.clone(), content })
     };
-    let one = |record: audit::PolicyRecord| {
-        let files = record.files.into_iter().map(file).collect::<Option<Vec<_>>>()?;
+    let one = |record: &audit::PolicyRecord| {
+        let files = record.files.iter().map(file).collect::<Option<Vec<_>>>()?;
         let source = Source::new(&record.name, files);
         (source.sha256() == record.sha256).then_some(source)
     };
-    recorded.into_iter().map(one).collect()
+    policy.policies.iter().map(one).collect()
 }
 
 /// Tells whether a check demands that this certificate is there.
@@ -483,8 +460,7 @@ fn names(check: &Check, certificate: &Certificate) -> bool {
 }
 
 /// Returns the certificates of a record, each in hex digits under its own thumbprint; `None` if it is none.
-fn certificates(recorded: &Value) -> Option<Vec<Certificate>> {
-    let recorded: BTreeMap<String, String> = serde_json::from_value(recorded.clone()).ok()?;
+fn certificates(recorded: &BTreeMap<String, String>) -> Option<Vec<Certificate>> {
     let one = |(thumbprint, hex): (&String, &String)| {
         let certificate = Certificate::parse(&bytes(hex)?).ok()?;
         (certificate.thumbprint() == *thumbprint).then_some(certificate)
@@ -511,10 +487,7 @@ mod tests {
         for odd in ["0", "0g", "012"] {
             assert_eq!(bytes(odd), None, "{odd}");
         }
-        let record = |text: &str| certificates(&serde_json::from_str(text).unwrap());
-        assert_eq!(record("{}"), Some(Vec::new()));
-        for odd in ["null", "[]", "{\"AB\": \"3000\"}", "{\"AB\": 1}"] {
-            assert_eq!(record(odd), None, "{odd}");
-        }
+        assert_eq!(certificates(&BTreeMap::new()), Some(Vec::new()));
+        assert_eq!(certificates(&BTreeMap::from([("AB".to_owned(), "3000".to_owned())])), None);
     }
 }

@@ -3,10 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::{Request, Result, scope};
-use crate::formats::json;
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
 use crate::windows::{Machine, Opening, View, VolumeCheck};
@@ -58,34 +55,4 @@ fn look(machine: &dyn Readings, warnings: &[String], demand: &Request, now: Mome
         held_back,
         catalog: demand.catalog,
     })
-}
-
-/// An assessment as one JSON document (`coldforge/assessment/1`).
-#[derive(Debug, Serialize)]
-pub struct Document<'a> {
-    schema: &'static str,
-    image: &'a str,
-    windows: &'a Identity,
-    #[serde(flatten)]
-    assessment: &'a Assessment,
-    /// Of a scan: what a hardening run would leave open on purpose. A run's is in its log.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    held_back: Option<&'a [Held]>,
-}
-
-impl<'a> Document<'a> {
-    /// Returns the document about the machine in an image of this file name.
-    pub fn new(image: &'a str, windows: &'a Identity, assessment: &'a Assessment) -> Self {
-        Self { schema: "coldforge/assessment/1", image, windows, assessment, held_back: None }
-    }
-
-    /// Returns the document with what a hardening run would leave open on purpose.
-    pub fn holding_back(self, held_back: &'a [Held]) -> Self {
-        Self { held_back: Some(held_back), ..self }
-    }
-
-    /// Returns the document as a file holds it.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        json::file(self)
-    }
 }

@@ -7,11 +7,12 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use serde::Serialize;
-use serde_json::{Map, Value as Json, json};
 
-use super::job::{self, Edit, Sums};
-use super::{Document, Emission, Error, Request, Result, reports, scope};
-use crate::audit::{self, Bundle, Holds, Line, PublicKey};
+use super::digests::{self, Sums, unsent};
+use super::edit::Edit;
+use super::job;
+use super::{Emission, Error, Request, Result, reports, scope};
+use crate::audit::{self, AssessmentDocument, Bundle, ChangeRecord, Holds, ImageRecord, Log, Numbered, PublicKey};
 use crate::aws::preflight::{Container, Facts, Report};
 use crate::aws::{self, Import};
 use crate::component;
@@ -59,8 +60,8 @@ pub struct Given<'a> {
 
 impl Given<'_> {
     /// Opens the image that a bundle is about, of the container that its log names.
-    fn open(&self, bundle: &Bundle, recorded: &Json) -> Result<Image> {
-        let format: Option<Format> = recorded["format"].as_str().and_then(|text| text.parse().ok());
+    fn open(&self, bundle: &Bundle, recorded: &ImageRecord) -> Result<Image> {
+        let format: Option<Format> = recorded.format.parse().ok();
         Ok(match (bundle.holds, self.image) {
             (Holds::Nothing, None) => return Err(Error::ImageElsewhere { name: bundle.image.clone() }),
             (Holds::Nothing, Some(image)) => Image::open_as(image, format, None)?,
@@ -130,7 +131,7 @@ fn prove(folder: &Path, given: Given<'_>, progress: &dyn Progress, proof: &mut P
         proof.proven.push(format!("{} files have the digests of manifest.json and SHA256SUMS", bundle.files.len()));
     }
     prove_signatures(&bundle, given.public_key.as_ref(), proof)?;
-    let Some(lines) = prove_chain(&bundle, proof) else { return Ok(()) };
+    let Some(log) = prove_log(&bundle, proof) else { return Ok(()) };
     if let Err(error) = prove_reports(&bundle, proof) {
         proof.deny(reports::ASSESSMENT, format!("the reports cannot be made again: {}", chain_of(&error)));
     }
@@ -141,17 +142,24 @@ fn prove(folder: &Path, given: Given<'_>, progress: &dyn Progress, proof: &mut P
             return Ok(());
         }
     };
-    let log = Log { bundle: &bundle, lines: &lines, benchmark };
-    if holds_of(&log.trailer()["output"]) != bundle.holds {
+    let request = request_of(&bundle, &log, benchmark);
+    if holds_of(&log.trailer.output) != bundle.holds {
         proof.deny("manifest.json", "it says otherwise than the log what the bundle holds of the image");
     }
     prove_names(&bundle, &log, proof);
-    prove_kinds(&bundle, &log, proof);
+    prove_kinds(&bundle, request.as_ref().ok(), proof);
     if proof.problems.iter().any(|problem| problem.place == bundle.image) {
         return Ok(()); // a damaged image is not worth parsing: its digest already told
     }
     progress.start("assessing", 0);
-    if let Err(error) = prove_image(&bundle, &log, given, proof) {
+    let request = match request {
+        Ok(request) => request,
+        Err(error) => {
+            proof.deny(reports::LOG, chain_of(&error));
+            return Ok(());
+        }
+    };
+    if let Err(error) = prove_image(&bundle, (&log, &request), given, proof) {
         let is_asked_for = matches!(&error, Error::ImageElsewhere { .. })
             || matches!(&error, Error::Disk(disk::Error::ParentMissing { .. }))
                 && given.source.is_none()
@@ -163,7 +171,7 @@ fn prove(folder: &Path, given: Given<'_>, progress: &dyn Progress, proof: &mut P
         return Ok(());
     }
     if let Some(source) = given.source {
-        prove_difference(&bundle, &log, (source, given), progress, proof)?;
+        prove_difference(&bundle, (&log, &request), (source, given), progress, proof)?;
     } else {
         proof.notes.push("without --source it is not proven that nothing else differs from the source".to_owned());
     }
@@ -188,20 +196,20 @@ fn is_of_the_moment(error: &Error) -> bool {
 
 /// Proves that the names in the log agree with each other, and that the files for AWS are made of the options that it
 /// names.
-fn prove_names(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
-    let header = log.header();
-    let format = log.trailer()["output"]["format"].as_str().and_then(|text| text.parse().ok());
+fn prove_names(bundle: &Bundle, log: &Log, proof: &mut Proof) {
+    let header = &log.header;
+    let format = log.trailer.output.format.parse().ok();
     let target = match (bundle.holds, format) {
         (_, None) => None,
         (Holds::Nothing, Some(_)) => Some(Emission::InPlace),
         (Holds::Delta, Some(_)) => Some(Emission::New(disk::Target::Delta)),
         (Holds::Image, Some(format)) => Some(Emission::New(disk::Target::Format(format))),
     };
-    let named = header["source"]["name"].as_str().filter(|name| !name.is_empty() && !name.contains('/'));
+    let named = Some(header.source.name.as_str()).filter(|name| !name.is_empty() && !name.contains('/'));
     let expected: Vec<String> = match (target, format, named) {
         (Some(target), Some(format), Some(name)) => {
             // A copy of a device is named by the container that was read.
-            let read = header["source"]["format"].as_str().and_then(|text| text.parse::<Format>().ok());
+            let read = header.source.format.parse::<Format>().ok();
             let copied =
                 read.filter(|_| bundle.holds != Holds::Nothing).map(|read| format!("{name}.{}", read.ending()));
             [Some(name.to_owned()), copied].into_iter().flatten().map(|name| target.name(&name, format)).collect()
@@ -214,21 +222,21 @@ fn prove_names(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
         expected.contains(&bundle.image),
     );
     if bundle.holds == Holds::Delta {
-        proof.hold(reports::LOG, "the header names no options for AWS", header["aws"].is_null());
+        proof.hold(reports::LOG, "the header names no options for AWS", header.aws.is_none());
         return;
     }
     let listed = bundle.files.iter().find(|file| file.path == aws::OPTIONS);
     proof.hold(
         aws::OPTIONS,
         "these are the options for AWS that the log's header names by their digest",
-        listed.is_some_and(|file| json!(file.sha256) == header["aws"]["options_sha256"]),
+        listed.is_some_and(|file| header.aws.as_ref().is_some_and(|aws| aws.options_sha256 == file.sha256)),
     );
 }
 
 /// Returns what a bundle holds of an image that a log describes: one that was written in place has no digest of its file.
-fn holds_of(output: &Json) -> Holds {
-    let format: Option<Format> = output["format"].as_str().and_then(|text| text.parse().ok());
-    match (output["sha256"].is_null(), format.is_some_and(|format| format != format.alone())) {
+fn holds_of(output: &ImageRecord) -> Holds {
+    let format: Option<Format> = output.format.parse().ok();
+    match (output.sha256.is_none(), format.is_some_and(|format| format != format.alone())) {
         (true, _) => Holds::Nothing,
         (false, true) => Holds::Delta,
         (false, false) => Holds::Image,
@@ -237,7 +245,7 @@ fn holds_of(output: &Json) -> Holds {
 
 /// Proves the chain of the log, and that its lines hold what this version writes and nothing else; `None` if there is no
 /// log that could be read.
-fn prove_chain(bundle: &Bundle, proof: &mut Proof) -> Option<Vec<Line>> {
+fn prove_log(bundle: &Bundle, proof: &mut Proof) -> Option<Log> {
     let text = match fs::read(&bundle.path(reports::LOG), LOG_LIMIT_BYTES).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => {
@@ -249,30 +257,28 @@ fn prove_chain(bundle: &Bundle, proof: &mut Proof) -> Option<Vec<Line>> {
             return None;
         }
     };
-    let lines = match audit::read(&text) {
-        Ok(lines) => lines,
+    let log = match Log::read(&text) {
+        Ok(log) => log,
         Err(fault) => {
             proof.deny(format!("audit.jsonl line {}", fault.line), fault.what);
             return None;
         }
     };
-    proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", lines.len()));
-    if lines.first().is_some_and(|header| header.object.get("schema") != Some(&json!(audit::SCHEMA))) {
+    proof.proven.push(format!("audit.jsonl: {} lines form an unbroken chain", log.lines));
+    if log.header.schema != audit::SCHEMA {
         proof.deny("audit.jsonl line 1", format!("its schema is not {}", audit::SCHEMA));
     }
-    let odd: Vec<(usize, String)> =
-        lines.iter().enumerate().filter_map(|(at, line)| Some((at.saturating_add(1), line.record().err()?))).collect();
-    if odd.is_empty() {
+    if log.oddities.is_empty() {
         proof.proven.push("audit.jsonl: each line holds the members that this version writes, and no other".to_owned());
     }
-    for (line, what) in odd {
+    for (line, what) in &log.oddities {
         proof.deny(format!("audit.jsonl line {line}"), what);
     }
-    Some(lines)
+    Some(log)
 }
 
 /// Proves that every listed file is one that such a bundle holds.
-fn prove_kinds(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
+fn prove_kinds(bundle: &Bundle, request: Option<&Request>, proof: &mut Proof) {
     let mut known: Vec<String> =
         [reports::LOG, audit::LOG_SIGNATURE, audit::MANIFEST, reports::ASSESSMENT].map(str::to_owned).to_vec();
     known.extend(Some(bundle.image.clone()).filter(|_| bundle.holds != Holds::Nothing));
@@ -280,9 +286,9 @@ fn prove_kinds(bundle: &Bundle, log: &Log<'_>, proof: &mut Proof) {
     if bundle.holds != Holds::Delta {
         known.extend(aws::PATHS.map(str::to_owned));
     }
-    if let Ok(demand) = log.demand() {
-        known.extend(demand.benchmark_path().map(str::to_owned));
-        let brought = demand.components.iter().flat_map(component::Component::files);
+    if let Some(request) = request {
+        known.extend(request.benchmark_path().map(str::to_owned));
+        let brought = request.components.iter().flat_map(component::Component::files);
         known.extend(brought.map(|content| reports::brought(content.sha256)));
     }
     let unknown: Vec<&str> = bundle
@@ -310,51 +316,17 @@ fn chain_of(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The log's parts by name; a member that is missing or of another type reads as null.
-struct Log<'a> {
-    bundle: &'a Bundle,
-    lines: &'a [Line],
-    /// The user's own benchmark file, if the bundle holds one.
-    benchmark: Option<Vec<u8>>,
-}
-
-impl Log<'_> {
-    fn header(&self) -> Json {
-        self.lines.first().map(|line| Json::Object(line.object.clone())).unwrap_or_default()
-    }
-
-    fn trailer(&self) -> Json {
-        self.lines.last().map(|line| Json::Object(line.object.clone())).unwrap_or_default()
-    }
-
-    fn of(&self, kind: &str) -> impl Iterator<Item = (usize, &Map<String, Json>)> {
-        let kind = kind.to_owned();
-        self.lines.iter().enumerate().filter(move |(_, line)| line.kind == kind).map(|(i, line)| (i + 1, &line.object))
-    }
-
-    /// Returns what was demanded.
-    fn demand(&self) -> Result<Request> {
-        let recorded = Request::from_record(&self.header()["policy"]).map_err(|member| Error::Evidence { member })?;
-        let mut demand = Request { benchmark: self.benchmark.clone(), ..recorded };
-        let read = |sha256| fs::read(&self.bundle.path(&reports::brought(sha256)), component::FILE_LIMIT_BYTES).ok();
-        for component in &mut demand.components {
-            if !component.take_files(&read) {
-                return Err(Error::Evidence { member: "components" });
-            }
+/// Returns the request that a log records, with the files that the bundle holds for it.
+fn request_of(bundle: &Bundle, log: &Log, benchmark: Option<Vec<u8>>) -> Result<Request> {
+    let recorded = Request::from_record(&log.header.policy).map_err(|member| Error::Evidence { member })?;
+    let mut request = Request { benchmark, ..recorded };
+    let read = |sha256| fs::read(&bundle.path(&reports::brought(sha256)), component::FILE_LIMIT_BYTES).ok();
+    for component in &mut request.components {
+        if !component.take_files(&read) {
+            return Err(Error::Evidence { member: "components" });
         }
-        Ok(demand)
     }
-
-    /// Returns the moment of the run.
-    fn started(&self) -> Result<Moment> {
-        self.header()["started"].as_str().and_then(Moment::parse).ok_or(Error::Evidence { member: "started" })
-    }
-
-    /// Returns every byte of the disk that the log explains: those of its `file` lines.
-    fn extents(&self) -> Vec<Extent> {
-        let lists = self.of("file").filter_map(|(_, object)| object.get("extents"));
-        normalize(lists.filter_map(|list| serde_json::from_value::<Vec<Extent>>(list.clone()).ok()).flatten().collect())
-    }
+    Ok(request)
 }
 
 /// Proves who signed the bundle. A signature that nobody asked about is no claim that is proven, and yet it has the form of
@@ -399,65 +371,54 @@ fn prove_reports(bundle: &Bundle, proof: &mut Proof) -> Result<()> {
 }
 
 /// Makes the digests that a record has: without SHA-256 only the blocks are read, and no holes.
-fn sums(image: &Image, recorded: &Json, progress: &dyn Progress) -> Result<Sums> {
-    if recorded["sha256"].is_null() {
+fn sums(image: &Image, recorded: &ImageRecord, progress: &dyn Progress) -> Result<Sums> {
+    if recorded.sha256.is_none() {
         return Ok((&Blocks::of(image)?).into());
     }
-    job::sums(image, progress)
+    digests::sums(image, progress)
 }
 
 /// Proves what the log says of the image.
-fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Proof) -> Result<()> {
-    let (header, trailer) = (log.header(), log.trailer());
-    let image = given.open(bundle, &trailer["output"])?;
-    let sums = sums(&image, &trailer["output"], &Silent)?;
-    let record = json!(job::record(&image, &bundle.image, &sums));
+fn prove_image(bundle: &Bundle, (log, request): (&Log, &Request), given: Given<'_>, proof: &mut Proof) -> Result<()> {
+    let (header, trailer) = (&log.header, &log.trailer);
+    let image = given.open(bundle, &trailer.output)?;
+    let sums = sums(&image, &trailer.output, &Silent)?;
+    let record = digests::record(&image, &bundle.image, &sums);
     let claim = match sums.file {
         Some(_) => "the trailer describes this image: format, sizes, SHA-256 and EBS checksum",
         None => "the trailer describes this image: format, sizes and EBS checksum",
     };
-    proof.hold("audit.jsonl", claim, record == trailer["output"]);
-    let manifest = json!(bundle.ebs_linear) == record["ebs_linear"];
+    proof.hold("audit.jsonl", claim, record == trailer.output);
+    let manifest = bundle.ebs_linear == record.ebs_linear;
     proof.hold("manifest.json", "its EBS checksum is the image's", manifest);
-    let count = |kind: &str| json!(log.of(kind).count());
-    let counts = count("change") == trailer["changes"] && count("file") == trailer["files"];
+    let counts = (log.changes.len(), log.files.len()) == (trailer.changes, trailer.files);
     proof.hold("audit.jsonl", "the trailer counts the change and file lines", counts);
 
-    let demand = log.demand()?;
-    let machine = Machine::open(&image, demand.opening(Moment(0)))?;
-    proof.hold(
-        "audit.jsonl",
-        "the header describes the Windows in this image",
-        json!(machine.identity()) == header["windows"],
-    );
+    let machine = Machine::open(&image, request.opening(Moment(0)))?;
+    proof.hold("audit.jsonl", "the header describes the Windows in this image", *machine.identity() == header.windows);
     let mut wrong = 0;
-    for (line, object) in log.of("change") {
-        let setting = object.get("setting").cloned().and_then(|value| serde_json::from_value::<Setting>(value).ok());
-        let found = setting.and_then(|setting| machine.get(&setting).ok());
-        if found.is_none_or(|found| Some(&json!(found.value)) != object.get("after")) {
+    for Numbered { line, record } in &log.changes {
+        if machine.get(&record.setting).ok().is_none_or(|found| found.value != record.after) {
             wrong += 1;
             proof.deny(format!("audit.jsonl line {line}"), "the image does not hold the value that the line says");
         }
     }
-    for (line, object) in log.of("file") {
-        let file = object.get("file").and_then(Json::as_str);
+    for Numbered { line, record } in &log.files {
         // A file that was taken away, and a folder, have no content, and a `change` line says that they are so.
         let is_gone = |path: &str| {
-            log.of("change").any(|(_, change)| {
-                let is_taken_away = change.get("after") == Some(&json!(Value::Flag(false)));
-                is_taken_away && change.get("file").and_then(Json::as_str) == Some(path)
-            })
+            let is_taken_away = |change: &ChangeRecord| change.after == Some(Value::Flag(false)) && change.file == path;
+            log.changes.iter().any(|change| is_taken_away(&change.record))
         };
         let is_folder = |path: &str| {
             let folder = Setting::Folder { path: path.to_owned() };
             machine.get(&folder).is_ok_and(|found| found.value == Some(Value::Flag(true)))
         };
-        let found = file.and_then(|file| match machine.read_file(file) {
-            Ok(None) => is_gone(file).then(Vec::new),
-            Err(_) if is_folder(file) => Some(Vec::new()),
-            found => found.ok()?,
-        });
-        if found.is_none_or(|bytes| Some(&json!(Digest::of(&bytes))) != object.get("sha256_after")) {
+        let found = match machine.read_file(&record.file) {
+            Ok(None) => is_gone(&record.file).then(Vec::new),
+            Err(_) if is_folder(&record.file) => Some(Vec::new()),
+            found => found.ok().flatten(),
+        };
+        if found.is_none_or(|bytes| Digest::of(&bytes) != record.sha256_after) {
             wrong += 1;
             proof.deny(
                 format!("audit.jsonl line {line}"),
@@ -465,7 +426,7 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
             );
         }
     }
-    let (changes, files) = (log.of("change").count(), log.of("file").count());
+    let (changes, files) = (log.changes.len(), log.files.len());
     if wrong == 0 {
         let image = &bundle.image;
         proof
@@ -475,18 +436,18 @@ fn prove_image(bundle: &Bundle, log: &Log<'_>, given: Given<'_>, proof: &mut Pro
     if bundle.holds != Holds::Delta {
         prove_import_files(bundle, log, &machine, (&image, &sums), proof);
     }
-    prove_assessment(bundle, (&demand, log.started()?), log, &machine, proof)
+    prove_assessment(bundle, (log, request), &machine, proof)
 }
 
 /// Proves that the files for AWS are what this image and the recorded options give.
 fn prove_import_files(
     bundle: &Bundle,
-    log: &Log<'_>,
+    log: &Log,
     machine: &Machine<&Image>,
     (image, sums): (&Image, &Sums),
     proof: &mut Proof,
 ) {
-    let (header, trailer) = (log.header(), log.trailer());
+    let trailer = &log.trailer;
     let read = |file: &str| fs::read(&bundle.path(file), LOG_LIMIT_BYTES).ok();
     let options = read(aws::OPTIONS).and_then(|options| serde_json::from_slice::<aws::Options>(&options).ok());
     let Some(options) = options.filter(|options| options.check().is_ok()) else {
@@ -494,7 +455,7 @@ fn prove_import_files(
         return;
     };
     // A word of the user comes before the table, and stands in the log.
-    let named = match header["aws"]["boot_mode"].as_str() {
+    let named = match log.header.aws.as_ref().and_then(|aws| aws.boot_mode.as_deref()) {
         Some("uefi") => Some(BootMode::Uefi),
         Some("legacy-bios") => Some(BootMode::LegacyBios),
         Some(other) => {
@@ -509,19 +470,19 @@ fn prove_import_files(
     };
     let evidence = Evidence::of(image);
     let facts = Facts::new(Container::of(image), &evidence, options.route, true);
-    let free = job::unsent(image);
+    let free = unsent(image);
     let import = Import {
         image: &bundle.image,
         format: image.format(),
         sha256: sums.file,
         disk_bytes: image.len(),
         blocks: &sums.blocks,
-        linear: trailer["output"]["ebs_linear"]["sha256_base64"].as_str().unwrap_or_default(),
+        linear: &trailer.output.ebs_linear.sha256_base64,
         free: &free,
         identity: machine.identity(),
         boot_mode,
         has_ena: facts.has_ena(),
-        benchmark: trailer["benchmark"].as_str().unwrap_or_default(),
+        benchmark: &trailer.benchmark,
         options: &options,
     };
     let files = aws::files(&import, &Report::of(&facts));
@@ -540,22 +501,17 @@ fn prove_import_files(
 /// Proves that a fresh assessment by the recorded demand equals the recorded one.
 fn prove_assessment(
     bundle: &Bundle,
-    (demand, started): (&Request, Moment),
-    log: &Log<'_>,
+    (log, request): (&Log, &Request),
     machine: &Machine<&Image>,
     proof: &mut Proof,
 ) -> Result<()> {
-    let (header, trailer) = (log.header(), log.trailer());
+    let (header, trailer) = (&log.header, &log.trailer);
     const REPORT: &str = reports::ASSESSMENT;
     let listed = bundle.files.iter().find(|file| file.path == REPORT);
-    let digest = listed.map(|file| json!(file.sha256));
-    proof.hold(
-        REPORT,
-        "it is the assessment that the trailer names",
-        digest.as_ref() == Some(&trailer["assessment_sha256"]),
-    );
-    let resolved = demand.resolve(machine.identity(), started)?;
-    if json!(demand.record(&resolved)) != header["policy"] {
+    let is_named = listed.is_some_and(|file| file.sha256 == trailer.assessment_sha256);
+    proof.hold(REPORT, "it is the assessment that the trailer names", is_named);
+    let resolved = request.resolve(machine.identity(), header.started)?;
+    if request.record(&resolved) != header.policy {
         proof.deny(
             "audit.jsonl",
             "the log names a catalog that this version does not have: verify with the version in the header",
@@ -563,23 +519,19 @@ fn prove_assessment(
         return Ok(());
     }
     let fresh = resolved.assess(machine);
-    if !demand.components.is_empty() {
+    if !request.components.is_empty() {
         let tested = resolved.test_components(machine).is_ok();
         proof.hold(&bundle.image, "the tests of the components hold in the image", tested);
     }
-    let document = Document::new(&bundle.image, machine.identity(), &fresh).to_bytes();
+    let document = AssessmentDocument::new(&bundle.image, machine.identity(), &fresh).to_bytes();
     let recorded = fs::read(&bundle.path(REPORT), LOG_LIMIT_BYTES).ok();
     proof.hold(REPORT, "a fresh assessment of the image equals it, byte for byte", recorded == Some(document));
-    let right = json!(fresh.totals) == trailer["after"] && json!(fresh.benchmark.to_string()) == trailer["benchmark"];
+    let right = fresh.totals == trailer.after && fresh.benchmark.to_string() == trailer.benchmark;
     proof.hold("audit.jsonl", "the trailer's benchmark and totals are those of a fresh assessment", right);
-    let changed: Vec<Vec<String>> = log
-        .of("change")
-        .map(|(_, change)| change.get("rules").cloned().and_then(|rules| serde_json::from_value(rules).ok()))
-        .map(Option::unwrap_or_default)
-        .collect();
+    let changed: Vec<Vec<String>> = log.changes.iter().map(|change| change.record.rules.clone()).collect();
     proof.scope = fresh.scope.clone();
-    proof.scope.extend(scope::of_components(&demand.record(&resolved).components, &changed));
-    let right = json!(proof.scope) == trailer["scope"];
+    proof.scope.extend(scope::of_components(&request.record(&resolved).components, &changed));
+    let right = proof.scope == trailer.scope;
     proof.hold("audit.jsonl", "the trailer says what the result covers: benchmarks, policies, components", right);
     proof.notes.push("the time of the run is the log's word, and is not proven".to_owned());
     proof.assessment = Some(fresh);
@@ -589,14 +541,14 @@ fn prove_assessment(
 /// Proves that source and image differ only in bytes that the log explains.
 fn prove_difference(
     bundle: &Bundle,
-    log: &Log<'_>,
+    (log, request): (&Log, &Request),
     (source, given): (&Path, Given<'_>),
     progress: &dyn Progress,
     proof: &mut Proof,
 ) -> Result<()> {
-    let header = log.header();
+    let recorded = &log.header.source;
     let place = source.display().to_string();
-    let format = header["source"]["format"].as_str().and_then(|text| text.parse().ok());
+    let format = recorded.format.parse().ok();
     let before = match Image::open_as(source, format, given.parent) {
         Err(error) if error.is_of_the_moment() || matches!(error, disk::Error::ParentMissing { .. }) => {
             return Err(error.into());
@@ -607,20 +559,19 @@ fn prove_difference(
         }
         Ok(image) => image,
     };
-    let name = header["source"]["name"].as_str().unwrap_or_default().to_owned();
-    let record = json!(job::record(&before, &name, &sums(&before, &header["source"], progress)?));
-    if record != header["source"] {
+    let name = &recorded.name;
+    if digests::record(&before, name, &sums(&before, recorded, progress)?) != *recorded {
         proof.deny(place, "it is not the source that the header describes: name another file with --source");
         return Ok(());
     }
     proof.proven.push(format!("{place}: it is the source that the header describes"));
-    if source.file_name().and_then(|given| given.to_str()) != Some(&name) {
+    if source.file_name().and_then(|given| given.to_str()) != Some(name) {
         proof
             .notes
             .push(format!("the header calls the source `{name}`: a file can be renamed, and its name is not proven"));
     }
     // From here on both disks are those of the log: what fails now is the log's fault.
-    if let Err(error) = prove_changes(bundle, log, (&before, &place), given, progress, proof) {
+    if let Err(error) = prove_changes(bundle, (log, request), (&before, &place), given, progress, proof) {
         if is_of_the_moment(&error) {
             return Err(error);
         }
@@ -632,14 +583,14 @@ fn prove_difference(
 /// Proves that every byte that differs from the source is explained, and that the same edit gives the same image.
 fn prove_changes(
     bundle: &Bundle,
-    log: &Log<'_>,
+    (log, request): (&Log, &Request),
     (before, place): (&Image, &str),
     given: Given<'_>,
     progress: &dyn Progress,
     proof: &mut Proof,
 ) -> Result<()> {
-    let after = given.open(bundle, &log.trailer()["output"])?;
-    let explained = log.extents();
+    let after = given.open(bundle, &log.trailer.output)?;
+    let explained = normalize(log.extents());
     let differing = disk::differences(before, &after, progress)?;
     let unexplained: Vec<&Extent> = differing
         .iter()
@@ -660,85 +611,70 @@ fn prove_changes(
             ),
         ),
     }
-    prove_again(before, &after, log, place, proof)
+    prove_again(before, &after, (log, request), place, proof)
 }
 
 /// Proves the strongest claim: the same edit, made again on the source, gives the same image and the same lines.
 ///
 /// This also proves every value before, and that no line claims more bytes than its change touched.
-fn prove_again(before: &Image, after: &Image, log: &Log<'_>, source: &str, proof: &mut Proof) -> Result<()> {
-    let header = log.header();
-    let demand = log.demand()?;
-    let started = log.started()?;
-    if header["tool"] != json!(audit::Tool::THIS) {
+fn prove_again(
+    before: &Image,
+    after: &Image,
+    (log, request): (&Log, &Request),
+    source: &str,
+    proof: &mut Proof,
+) -> Result<()> {
+    let (header, trailer) = (&log.header, &log.trailer);
+    if header.tool != audit::Tool::THIS {
         // Passing this over would let a forger choose what is proven.
         proof.deny("audit.jsonl", "the header names another version of the program: verify with that one");
         return Ok(());
     }
-    let mut machine = Machine::open(Overlay::new(before), demand.opening(started))?;
+    let mut machine = Machine::open(Overlay::new(before), request.opening(header.started))?;
     let accepted = machine.accepted();
     proof.hold(
         source,
         "its hives are damaged as the header says that they were accepted, and no otherwise",
-        (accepted.dirty, accepted.refcounts) == (demand.accept_dirty_hive, demand.accept_refcounts),
+        (accepted.dirty, accepted.refcounts) == (request.accept_dirty_hive, request.accept_refcounts),
     );
     let mut warnings = machine.warnings().to_vec();
-    warnings.extend(demand.components.iter().flat_map(component::Component::secrets));
-    let resolved = demand.resolve(machine.identity(), started)?;
+    warnings.extend(request.components.iter().flat_map(component::Component::secrets));
+    let resolved = request.resolve(machine.identity(), header.started)?;
     let assessment = resolved.assess(&machine);
     proof.hold(
         source,
         "an assessment of the source has the trailer's totals before",
-        json!(assessment.totals) == log.trailer()["before"],
+        assessment.totals == trailer.before,
     );
     let plan = resolved.plan(&assessment, &machine)?;
     let plan = resolved.with_fixes(plan, &assessment, &machine, before)?;
     let (plan, steps) = resolved.with_components(plan, &assessment, &machine)?;
     warnings.extend(steps.iter().flat_map(component::StepTold::warnings));
-    let trailer = log.trailer();
-    let left = [
-        ("held_back", &plan.held_back),
-        ("waived", &plan.waived),
-        ("left_open", &plan.left_open),
-        ("at_risk", &plan.at_risk),
-    ];
+    let left = [&plan.held_back, &plan.waived, &plan.left_open, &plan.at_risk];
     proof.hold(
         "audit.jsonl",
         "the trailer names what the same plan holds back, waives and leaves open",
-        // A member that is empty may be left out.
-        left.iter()
-            .all(|(member, held)| trailer[*member] == json!(held) || trailer[*member].is_null() && held.is_empty()),
+        left == [&trailer.held_back, &trailer.waived, &trailer.left_open, &trailer.at_risk],
     );
     warnings.extend(scope::warnings(&proof.scope).cloned());
-    let recorded = header["warnings"].as_array().cloned().unwrap_or_default();
-    let unsettled = json!(job::unsettled());
-    let recorded: Vec<Json> = recorded.into_iter().filter(|warning| *warning != unsettled).collect();
-    proof.hold("audit.jsonl", "the header has the warnings of the same run", json!(warnings) == json!(recorded));
+    let unsettled = job::unsettled();
+    let is_same = warnings.iter().eq(header.warnings.iter().filter(|warning| **warning != unsettled));
+    proof.hold("audit.jsonl", "the header has the warnings of the same run", is_same);
     let edit = Edit::apply(&plan, &mut machine)?;
-    let recorded: Vec<Json> =
-        log.lines.iter().filter(|line| matches!(line.kind.as_str(), "change" | "file")).map(content).collect();
-    let again: Vec<Json> = edit.records().map(|record| json!(record)).collect();
-    proof.hold("audit.jsonl", "the same edit of the source gives the same change and file lines", recorded == again);
+    let is_same = edit.change_records().eq(log.changes.iter().map(|change| change.record.clone()))
+        && edit.file_records().eq(log.files.iter().map(|file| file.record.clone()));
+    proof.hold("audit.jsonl", "the same edit of the source gives the same change and file lines", is_same);
     let differing = disk::differences(&machine.into_device(), after, &Silent)?;
     proof.hold(source, "the same edit of the source gives this disk, byte for byte", differing.is_empty());
-    let opinion = json!(edit.second_opinion(after)?);
+    let opinion = edit.second_opinion(after)?;
     proof.hold(
         "audit.jsonl",
         "the second readers say of the image what the trailer says",
-        opinion == log.trailer()["second_opinion"],
+        opinion == trailer.second_opinion,
     );
     proof.notes.push(
         "compared is the disk that a guest sees; tables and slack of the container are covered by its digest alone"
             .to_owned(),
     );
     Ok(())
-}
-
-/// Returns what a line says, without its place in the chain.
-fn content(line: &Line) -> Json {
-    let mut object = line.object.clone();
-    for member in ["seq", "prev", "hash"] {
-        object.remove(member);
-    }
-    Json::Object(object)
 }

@@ -13,7 +13,7 @@ use coldforge_base::CellOffset;
 use coldforge_base::digest::Digest;
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Assessment {
     /// The benchmark.
     pub benchmark: Benchmark,
@@ -22,17 +22,17 @@ pub struct Assessment {
     /// How many findings there are of each status, those of components among them.
     pub totals: Summary,
     /// The benchmarks that were assessed beside it.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub components: Vec<Part>,
     /// What the assessment covers, one sentence each.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub scope: Vec<String>,
     /// One finding for every selected rule.
     pub findings: Vec<Finding>,
 }
 
 /// A benchmark that was assessed beside the main one.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Part {
     /// The benchmark.
     #[serde(flatten)]
@@ -143,7 +143,7 @@ impl Status {
 }
 
 /// Where a value lies, or would lie.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Place {
     /// The file on the Windows volume.
     pub file: String,
@@ -156,7 +156,7 @@ pub struct Place {
 /// The members from [`setting`](Self::setting) to [`at`](Self::at) are those of the check that decided: the first
 /// open one, else the first unreadable one, else the first. Without a check that was read, `setting` and `required`
 /// tell what would be asked.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Finding {
     /// The group's id, such as `V-254276`.
     pub vuln_id: String,
@@ -167,7 +167,7 @@ pub struct Finding {
     /// The severity.
     pub severity: Severity,
     /// The id of the component that the rule belongs to; `None` for the main benchmark.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub component: Option<String>,
     /// What the rule is about.
     pub kind: RuleKind,
@@ -188,7 +188,7 @@ pub struct Finding {
     /// What came of each place of each check.
     pub checks: Vec<CheckResult>,
     /// The organization's decision to leave the rule unmet; it does not change the status.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiver: Option<Waiver>,
     /// What was looked at to tell whether the rule applies, beside what the machine is.
     #[serde(skip)]
@@ -216,7 +216,7 @@ impl Assessment {
 }
 
 /// What came of one check in one place.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct CheckResult {
     /// The setting, concrete: a control set is named by its number.
     pub setting: Setting,
@@ -252,6 +252,13 @@ pub enum Amend {
     Remove,
     /// Nothing that can be done here, with the reason.
     Beyond(String),
+}
+
+impl Default for Amend {
+    /// What a document does not tell: there it is only said what would be demanded.
+    fn default() -> Self {
+        Self::Beyond(String::new())
+    }
 }
 
 impl Summary {

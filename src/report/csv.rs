@@ -1,6 +1,6 @@
 //! A table of all rules (RFC 4180), for spreadsheets.
 
-use super::evidence::Evidence;
+use super::evidence::{Evidence, found};
 use super::text::plain;
 
 const HEAD: [&str; 14] = [
@@ -18,14 +18,14 @@ pub(super) fn render(evidence: &Evidence) -> String {
             finding.stig_id.clone(),
             finding.severity.to_string(),
             finding.severity.category().to_owned(),
-            finding.kind.clone(),
+            finding.kind.to_string(),
             finding.title.clone(),
             finding.status.word().to_owned(),
             if evidence.is_changed(finding) { "yes" } else { "no" }.to_owned(),
-            finding.setting.clone().unwrap_or_default(),
-            finding.found.clone().unwrap_or_default(),
+            finding.setting.as_ref().map(ToString::to_string).unwrap_or_default(),
+            found(finding).unwrap_or_default(),
             finding.required.clone().unwrap_or_default(),
-            finding.file.clone().unwrap_or_default(),
+            finding.at.as_ref().map(|at| at.file.clone()).unwrap_or_default(),
             finding.reason.clone().unwrap_or_default(),
         ]));
     }

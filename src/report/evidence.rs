@@ -1,20 +1,20 @@
 //! What reports are made of: findings and changes, as the assessment document and the audit log tell them.
 
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 use super::text::{line, plain, uuid};
-use crate::audit;
-pub use crate::policy::Status;
-use crate::policy::{Benchmark, Catalog, Official, Severity, Waiver};
-use crate::windows::setting::Setting;
-use coldforge_base::digest::Digest;
+use crate::audit::{self, AssessmentDocument, ChangeRecord, Log, Tool};
+use crate::formats::json;
+use crate::policy::{Benchmark, Catalog, Official, Severity};
+pub use crate::policy::{Finding, Status};
+use crate::windows::setting::{Data, Role, Value};
+use coldforge_base::digest;
 
 /// Everything that a report tells.
 #[derive(Clone, Debug)]
 pub struct Evidence {
     /// The program that assessed.
-    pub tool: Program,
+    pub tool: Tool,
     /// The moment, as RFC 3339, if a log tells it.
     pub started: Option<String>,
     /// The image's file name.
@@ -23,8 +23,8 @@ pub struct Evidence {
     pub host: String,
     /// Product and build.
     pub product: String,
-    /// `workstation`, `member_server` or `domain_controller`.
-    pub role: String,
+    /// The part that the machine plays.
+    pub role: Role,
     /// The benchmark.
     pub benchmark: Benchmark,
     /// The benchmarks that were assessed beside it, each with its identifier in DISA's files.
@@ -34,8 +34,8 @@ pub struct Evidence {
     pub scope: Vec<String>,
     /// One for each rule.
     pub findings: Vec<Finding>,
-    /// What a hardening run did, if there was one.
-    pub run: Option<Run>,
+    /// The log of the hardening run, if there was one.
+    pub log: Option<Log>,
     /// What Amazon would say of the image, if that was asked.
     pub preflight: Option<Preflight>,
     /// The benchmark's identifier in DISA's files, if the catalog tells.
@@ -68,124 +68,6 @@ pub struct PreflightCheck {
     pub hint: String,
 }
 
-/// A program and its version.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Program {
-    /// The name.
-    pub name: String,
-    /// The version.
-    pub version: String,
-}
-
-/// What came of a rule.
-#[derive(Clone, Debug)]
-pub struct Finding {
-    /// The group's id.
-    pub vuln_id: String,
-    /// The rule's id with its revision.
-    pub rule_id: String,
-    /// The STIG id.
-    pub stig_id: String,
-    /// The severity.
-    pub severity: Severity,
-    /// The id of the component that the rule belongs to; `None` for the main benchmark.
-    pub component: Option<String>,
-    /// What the rule is about.
-    pub kind: String,
-    /// What holds when the rule is met.
-    pub title: String,
-    /// What came of it.
-    pub status: Status,
-    /// The setting.
-    pub setting: Option<String>,
-    /// What was found.
-    pub found: Option<String>,
-    /// What was demanded.
-    pub required: Option<String>,
-    /// The file that holds the setting.
-    pub file: Option<String>,
-    /// Why the status is what it is.
-    pub reason: Option<String>,
-    /// The organization's decision to leave the rule unmet.
-    pub waiver: Option<Waiver>,
-}
-
-/// What a hardening run did.
-#[derive(Clone, Debug)]
-pub struct Run {
-    /// The image as it was.
-    pub source: Image,
-    /// The image as it is.
-    pub output: Image,
-    /// What was demanded, as the log's header tells it.
-    pub policy: Json,
-    /// SHA-256 of the catalog's text.
-    pub catalog_sha256: String,
-    /// SHA-256 of the log.
-    pub log_sha256: String,
-    /// The settings that were changed.
-    pub changes: Vec<Change>,
-    /// How many rules had each status before, by severity.
-    pub before: Vec<(Severity, [usize; 4])>,
-    /// What was left open on purpose.
-    pub held_back: Vec<Held>,
-    /// What is open because nothing could be done about it there.
-    pub left_open: Vec<Held>,
-    /// What was noticed.
-    pub warnings: Vec<String>,
-}
-
-/// An image.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Image {
-    /// The file's name.
-    pub name: String,
-    /// The container.
-    pub format: String,
-    /// The length of the file.
-    pub file_bytes: u64,
-    /// The size of the disk that a guest sees.
-    pub disk_bytes: u64,
-    /// SHA-256 of the file; a run in place does not make it.
-    pub sha256: Option<String>,
-    /// The checksum of the disk's contents that EBS computes.
-    pub ebs_linear: audit::LinearChecksum,
-}
-
-impl Image {
-    /// Returns the strongest digest that is known, with the name of its kind.
-    pub fn digest(&self) -> (&'static str, &str) {
-        match &self.sha256 {
-            Some(sha256) => ("sha256", sha256),
-            None => ("ebsLinearSha256Base64", &self.ebs_linear.sha256_base64),
-        }
-    }
-}
-
-/// A changed setting.
-#[derive(Clone, Debug)]
-pub struct Change {
-    /// The STIG ids of the rules that demanded it.
-    pub rules: Vec<String>,
-    /// The setting.
-    pub setting: String,
-    /// What was there, or `absent`.
-    pub before: String,
-    /// What is there, or `absent`.
-    pub after: String,
-    /// The file that holds it.
-    pub file: String,
-}
-
-/// An open rule and why it is open.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Held {
-    /// The rule's STIG id.
-    pub rule: String,
-    /// Why.
-    pub reason: String,
-}
-
 /// The texts that stand beside a rule's result.
 #[derive(Clone, Debug, Default)]
 pub struct Texts {
@@ -211,98 +93,13 @@ pub enum Unreadable {
     /// It is not the document that it should be.
     #[error("the assessment document cannot be read")]
     Assessment(#[source] serde_json::Error),
-    /// A line of the log lacks what it should hold.
-    #[error("a line of the audit log cannot be read")]
-    Log(#[source] serde_json::Error),
-    /// The chain of the log is broken.
+    /// The chain of the log is broken, or a line lacks what it should hold.
     #[error("{0}")]
-    Chain(audit::Fault),
+    Log(audit::Fault),
 
     /// The document of the preflight is none.
     #[error("the preflight document is malformed")]
     Preflight(#[source] serde_json::Error),
-}
-
-#[derive(Deserialize)]
-struct RawAssessment {
-    image: String,
-    windows: RawWindows,
-    benchmark: Benchmark,
-    #[serde(default)]
-    components: Vec<RawPart>,
-    #[serde(default)]
-    scope: Vec<String>,
-    findings: Vec<RawFinding>,
-}
-
-#[derive(Deserialize)]
-struct RawWindows {
-    computer_name: Option<String>,
-    product: String,
-    build: u32,
-    ubr: Option<u32>,
-    role: String,
-}
-
-#[derive(Deserialize)]
-struct RawPart {
-    #[serde(flatten)]
-    benchmark: Benchmark,
-    xccdf: String,
-}
-
-#[derive(Deserialize)]
-struct RawFinding {
-    vuln_id: String,
-    rule_id: String,
-    stig_id: String,
-    severity: Severity,
-    component: Option<String>,
-    kind: String,
-    title: String,
-    status: Status,
-    setting: Option<Setting>,
-    found: Option<Json>,
-    required: Option<String>,
-    at: Option<RawPlace>,
-    reason: Option<String>,
-    waiver: Option<Waiver>,
-}
-
-#[derive(Deserialize)]
-struct RawPlace {
-    file: String,
-}
-
-#[derive(Deserialize)]
-struct RawHeader {
-    tool: Program,
-    started: String,
-    source: Image,
-    policy: Json,
-    #[serde(default)]
-    warnings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-struct RawTrailer {
-    output: Image,
-    #[serde(default)]
-    scope: Vec<String>,
-    before: Json,
-    #[serde(default)]
-    held_back: Vec<Held>,
-    #[serde(default)]
-    left_open: Vec<Held>,
-}
-
-#[derive(Deserialize)]
-struct RawChange {
-    rules: Vec<String>,
-    setting: Setting,
-    before: Json,
-    after: Json,
-    file: String,
 }
 
 impl Evidence {
@@ -312,30 +109,41 @@ impl Evidence {
     /// # Errors
     /// [`Unreadable`].
     pub fn read(assessment: &str, log: Option<&str>, catalog: Option<&Catalog>) -> Result<Self, Unreadable> {
-        let raw: RawAssessment = serde_json::from_str(assessment).map_err(Unreadable::Assessment)?;
-        let RawWindows { computer_name, product, build, ubr, role } = raw.windows;
-        let ubr = ubr.map_or_else(String::new, |ubr| format!(".{ubr}"));
-        let stem = raw.image.rsplit_once('.').map_or(raw.image.as_str(), |(stem, _)| stem);
+        let document = serde_json::from_str(assessment).map_err(Unreadable::Assessment)?;
+        let log = log.map(Log::read).transpose().map_err(Unreadable::Log)?;
+        Ok(Self::of(document, log, catalog))
+    }
+
+    /// Returns the evidence of an assessment, and of the run that led to it if there was one.
+    pub fn of(document: AssessmentDocument<'_>, log: Option<Log>, catalog: Option<&Catalog>) -> Self {
+        let AssessmentDocument { image, windows, assessment, .. } = document;
+        let (windows, assessment) = (windows.into_owned(), assessment.into_owned());
+        let ubr = windows.ubr.map_or_else(String::new, |ubr| format!(".{ubr}"));
+        let stem = image.rsplit_once('.').map_or(&*image, |(stem, _)| stem);
         let mut evidence = Self {
-            tool: Program { name: env!("CARGO_PKG_NAME").to_owned(), version: env!("CARGO_PKG_VERSION").to_owned() },
+            tool: Tool::THIS,
             started: None,
-            host: computer_name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| stem.to_owned()),
-            image: raw.image,
-            product: format!("{product} (build {build}{ubr})"),
-            role,
-            benchmark: raw.benchmark,
-            components: raw.components.into_iter().map(|part| (part.benchmark, part.xccdf)).collect(),
-            scope: raw.scope,
-            findings: raw.findings.into_iter().map(finding).collect(),
-            run: None,
+            host: windows.computer_name.filter(|name| !name.trim().is_empty()).unwrap_or_else(|| stem.to_owned()),
+            image: image.into_owned(),
+            product: format!("{} (build {}{ubr})", windows.product, windows.build),
+            role: windows.role,
+            benchmark: assessment.benchmark,
+            components: assessment.components.into_iter().map(|part| (part.benchmark, part.xccdf)).collect(),
+            scope: assessment.scope,
+            findings: assessment.findings,
+            log: None,
             preflight: None,
             stig_id: catalog.map(|catalog| catalog.benchmark.clone()),
             texts: catalog.map(texts).unwrap_or_default(),
         };
         if let Some(log) = log {
-            evidence.read_log(log)?;
+            evidence.tool = log.header.tool.clone();
+            evidence.started = Some(log.header.started.to_string());
+            // A run did more than an assessment tells: its components.
+            evidence.scope.clone_from(&log.trailer.scope);
+            evidence.log = Some(log);
         }
-        Ok(evidence)
+        evidence
     }
 
     /// Adds the document of a preflight.
@@ -345,50 +153,6 @@ impl Evidence {
     pub fn with_preflight(self, document: &str) -> Result<Self, Unreadable> {
         let preflight = serde_json::from_str(document).map_err(Unreadable::Preflight)?;
         Ok(Self { preflight: Some(preflight), ..self })
-    }
-
-    fn read_log(&mut self, log: &str) -> Result<(), Unreadable> {
-        let lines = audit::read(log).map_err(Unreadable::Chain)?;
-        let of = |kind: &'static str| {
-            lines.iter().filter(move |line| line.kind == kind).map(|line| Json::Object(line.object.clone()))
-        };
-        let (mut header, mut trailer) = (None, None);
-        for line in of("header") {
-            header = Some(serde_json::from_value::<RawHeader>(line).map_err(Unreadable::Log)?);
-        }
-        for line in of("trailer") {
-            trailer = Some(serde_json::from_value::<RawTrailer>(line).map_err(Unreadable::Log)?);
-        }
-        let mut changes = Vec::new();
-        for line in of("change") {
-            let raw: RawChange = serde_json::from_value(line).map_err(Unreadable::Log)?;
-            changes.push(Change {
-                rules: raw.rules,
-                setting: raw.setting.to_string(),
-                before: value(&raw.before),
-                after: value(&raw.after),
-                file: raw.file,
-            });
-        }
-        // The chain is whole, so both are there.
-        let (Some(header), Some(trailer)) = (header, trailer) else { return Ok(()) };
-        self.tool = header.tool;
-        // A run did more than an assessment tells: its components.
-        self.scope = trailer.scope;
-        self.started = Some(header.started);
-        self.run = Some(Run {
-            source: header.source,
-            output: trailer.output,
-            catalog_sha256: header.policy["catalog_sha256"].as_str().unwrap_or_default().to_owned(),
-            policy: header.policy,
-            log_sha256: Digest::of(log.as_bytes()).to_string(),
-            changes,
-            before: before(&trailer.before),
-            held_back: trailer.held_back,
-            left_open: trailer.left_open,
-            warnings: header.warnings,
-        });
-        Ok(())
     }
 
     /// Returns how many rules have each status, in the order pass, open, not applicable, not reviewed; of one severity
@@ -403,14 +167,21 @@ impl Evidence {
         [Status::Pass, Status::Open, Status::NotApplicable, Status::NotReviewed].map(of)
     }
 
+    /// Returns how many rules of a severity had each status before the run, in the same order.
+    pub fn counts_before(&self, severity: Severity) -> Option<[usize; 4]> {
+        let before = &self.log.as_ref()?.trailer.before;
+        let count = |status| before.count(Some(severity), status);
+        Some([Status::Pass, Status::Open, Status::NotApplicable, Status::NotReviewed].map(count))
+    }
+
     /// Tells whether the run changed something for a rule.
     pub fn is_changed(&self, finding: &Finding) -> bool {
         self.changes(finding).next().is_some()
     }
 
     /// Returns what the run changed for a rule.
-    pub fn changes(&self, finding: &Finding) -> impl Iterator<Item = &Change> {
-        let changes = self.run.iter().flat_map(|run| &run.changes);
+    pub fn changes(&self, finding: &Finding) -> impl Iterator<Item = &ChangeRecord> {
+        let changes = self.log.iter().flat_map(|log| &log.changes).map(|change| &change.record);
         changes.filter(|change| change.rules.contains(&finding.stig_id))
     }
 
@@ -424,7 +195,7 @@ impl Evidence {
 
     /// Returns why a rule is open although the run could have changed it, or was asked to.
     pub fn held(&self, finding: &Finding) -> Option<&str> {
-        let held = self.run.iter().flat_map(|run| run.held_back.iter().chain(&run.left_open));
+        let held = self.log.iter().flat_map(|log| log.trailer.held_back.iter().chain(&log.trailer.left_open));
         held.filter(|held| held.rule == finding.stig_id).map(|held| held.reason.as_str()).next()
     }
 
@@ -434,14 +205,14 @@ impl Evidence {
         if let Some(setting) = &finding.setting {
             lines.push(format!("Setting: {setting}"));
         }
-        if let Some(found) = &finding.found {
+        if let Some(found) = found(finding) {
             lines.push(format!("Found: {found}"));
         }
         if let Some(required) = &finding.required {
             lines.push(format!("Required: {required}"));
         }
-        if let Some(file) = &finding.file {
-            lines.push(format!("File: {file}"));
+        if let Some(at) = &finding.at {
+            lines.push(format!("File: {}", at.file));
         }
         if let Some(reason) = &finding.reason {
             lines.push(format!("Reason: {reason}"));
@@ -450,8 +221,8 @@ impl Evidence {
             lines.push(format!("Left open: {reason}"));
         }
         lines.extend(self.waiver(finding));
-        for Change { setting, before, after, .. } in self.changes(finding) {
-            lines.push(format!("Changed offline: {setting}: {before} -> {after}"));
+        for ChangeRecord { setting, before, after, .. } in self.changes(finding) {
+            lines.push(format!("Changed offline: {setting}: {} -> {}", shown(before.as_ref()), shown(after.as_ref())));
         }
         if lines.is_empty() { finding.status.words().to_owned() } else { plain(&lines.join("\n")) }
     }
@@ -468,7 +239,7 @@ impl Evidence {
         or(&mut texts.title, &finding.title);
         or(&mut texts.group, &finding.title);
         or(&mut texts.discussion, &finding.title);
-        let setting = finding.setting.as_deref().unwrap_or("the machine");
+        let setting = finding.setting.as_ref().map_or_else(|| "the machine".to_owned(), ToString::to_string);
         let required = finding.required.as_deref().unwrap_or("as the benchmark demands");
         or(&mut texts.check, &format!("{setting} is {required}."));
         or(&mut texts.fix, &format!("Make {setting} be {required}."));
@@ -531,76 +302,60 @@ impl Evidence {
 
     /// Returns the role as STIG Viewer names it.
     pub fn role_words(&self) -> &'static str {
-        match self.role.as_str() {
-            "workstation" => "Workstation",
-            "member_server" => "Member Server",
-            "domain_controller" => "Domain Controller",
-            _ => "None",
+        match self.role {
+            Role::Workstation => "Workstation",
+            Role::MemberServer => "Member Server",
+            Role::DomainController => "Domain Controller",
         }
     }
 
     /// Returns what identifiers are made of, so that two runs on two images have different ones.
     pub fn seed(&self) -> String {
-        let run = self.run.as_ref().map_or("", |run| run.log_sha256.as_str());
-        uuid(&[&self.image, &self.benchmark.to_string(), self.started.as_deref().unwrap_or_default(), run])
+        let log = self.log.as_ref().map_or_else(String::new, |log| log.sha256.to_string());
+        uuid(&[&self.image, &self.benchmark.to_string(), self.started.as_deref().unwrap_or_default(), &log])
     }
 }
 
-fn finding(raw: RawFinding) -> Finding {
-    Finding {
-        vuln_id: raw.vuln_id,
-        rule_id: raw.rule_id,
-        stig_id: raw.stig_id,
-        severity: raw.severity,
-        component: raw.component,
-        kind: raw.kind,
-        title: raw.title,
-        status: raw.status,
-        setting: raw.setting.map(|setting| setting.to_string()),
-        // What was looked at and was not there was found to be absent.
-        found: match (&raw.found, &raw.at) {
-            (Some(found), _) if !found.is_null() => Some(value(found)),
-            (_, Some(_)) => Some("absent".to_owned()),
-            _ => None,
-        },
-        required: raw.required,
-        file: raw.at.map(|at| at.file),
-        reason: raw.reason,
-        waiver: raw.waiver,
+/// Returns what was found, as people read it; what was looked at and was not there was found to be absent.
+pub(super) fn found(finding: &Finding) -> Option<String> {
+    match (&finding.found, &finding.at) {
+        (None, None) => None,
+        (found, _) => Some(shown(found.as_ref())),
     }
 }
 
-/// Returns a value of the documents as people read it.
-fn value(json: &Json) -> String {
-    let data = &json["data"];
-    let kind = json["type"].as_str().unwrap_or_default();
-    let said = match data {
-        Json::Null if json.is_null() => return "absent".to_owned(),
-        Json::String(text) => text.clone(),
-        Json::Bool(flag) => if *flag { "yes" } else { "no" }.to_owned(),
-        Json::Array(list) if list.is_empty() => match kind {
-            "audit" => "No Auditing".to_owned(),
-            "sids" => "nobody".to_owned(),
-            _ => "an empty list".to_owned(),
-        },
-        Json::Array(list) => list.iter().map(|one| one.as_str().unwrap_or_default()).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
+/// Returns a value as people read it.
+pub(super) fn shown(value: Option<&Value>) -> String {
+    let list = |list: Vec<String>, empty: &str| if list.is_empty() { empty.to_owned() } else { list.join(", ") };
+    match value {
+        None => "absent".to_owned(),
+        Some(Value::Data(data)) => shown_data(data),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(Value::Interval { number, ticks }) => format!("{number} (bytes {})", digest::hex(&ticks.to_le_bytes())),
+        Some(Value::Flag(flag)) => if *flag { "yes" } else { "no" }.to_owned(),
+        Some(Value::Text(text) | Value::Sddl(text)) => text.clone(),
+        Some(Value::Sids(sids)) => list(sids.iter().map(ToString::to_string).collect(), "nobody"),
+        Some(Value::Audit(flags)) => list(flags.words().map(str::to_owned).collect(), "No Auditing"),
+        Some(Value::Certificate(der)) => digest::hex(der),
+        Some(Value::Content(content)) => json::line(content),
+        Some(Value::Deletion) => "deleted".to_owned(),
+    }
+}
+
+/// Returns a registry value as people read it, with its type where Windows names it.
+fn shown_data(data: &Data) -> String {
+    let number = data.as_dword().map(u64::from).or(data.as_qword()).map(|number| number.to_string());
+    let texts = || {
+        let texts = data.as_texts()?;
+        Some(if texts.is_empty() { "an empty list".to_owned() } else { texts.join(", ") })
     };
+    let said = number.or_else(|| data.as_text()).or_else(texts).unwrap_or_else(|| digest::hex(&data.data));
     // Two values of other bytes can read alike.
-    let said = match json["hex"].as_str() {
-        Some(hex) => format!("{said} (bytes {hex})"),
-        None => said,
-    };
-    if kind.starts_with("REG_") { format!("{kind} {said}") } else { said }
-}
-
-fn before(totals: &Json) -> Vec<(Severity, [usize; 4])> {
-    let of = |severity: Severity| {
-        let totals = &totals[severity.as_str()];
-        let count = |name: &str| totals[name].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
-        (severity, ["pass", "open", "not_applicable", "not_reviewed"].map(count))
-    };
-    [Severity::High, Severity::Medium, Severity::Low].map(of).to_vec()
+    let said = if data.is_exact() { said } else { format!("{said} (bytes {})", digest::hex(&data.data)) };
+    match data.kind.to_string() {
+        kind if kind.starts_with("REG_") => format!("{kind} {said}"),
+        _ => said,
+    }
 }
 
 fn texts(catalog: &Catalog) -> Vec<(String, Texts)> {
@@ -615,9 +370,18 @@ fn texts(catalog: &Catalog) -> Vec<(String, Texts)> {
 
 #[cfg(test)]
 pub(super) mod sample {
+    use std::borrow::Cow;
+
     use serde_json::json;
 
     use super::*;
+    use crate::audit::{
+        Chain, FileRecord, Header, ImageRecord, LinearChecksum, Policy, Record, SecondOpinion, Trailer,
+    };
+    use crate::policy::{Held, Summary, Totals};
+    use crate::windows::setting::{Identity, Setting};
+    use coldforge_base::digest::Digest;
+    use coldforge_base::time::Moment;
 
     const RULES: [(&str, &str, &str); 4] = [
         ("1", "high", "pass"),
@@ -626,93 +390,157 @@ pub(super) mod sample {
         ("4", "medium", "not_reviewed"),
     ];
 
-    /// Returns the evidence of a run whose every text from the image is this one.
-    pub(in super::super) fn harden(text: &str) -> Evidence {
+    /// Returns a machine whose every text is this one.
+    fn machine(text: &str) -> serde_json::Value {
+        json!({
+            "product": text, "edition": text, "build": 20348, "ubr": 587, "release": text, "installation_type": text,
+            "architecture": text, "role": "member_server", "domain_joined": false, "domain": text,
+            "computer_name": text, "machine_sid": null, "domain_sid": null, "control_set": 1,
+            "setup": "installed",
+        })
+    }
+
+    /// Returns the assessment document of a scan whose every text from the image is this one.
+    pub(in super::super) fn assessment(text: &str) -> String {
         let setting = json!({ "kind": "registry", "key": format!("HKLM\\SOFTWARE\\{text}"), "name": text });
         let value = json!({ "type": "REG_SZ", "data": text });
-        let findings: Vec<Json> = RULES
+        let findings: Vec<serde_json::Value> = RULES
             .iter()
             .map(|(number, severity, status)| {
                 json!({
                     "vuln_id": format!("V-{number}"), "rule_id": format!("SV-{number}r1_rule"),
                     "stig_id": format!("T-{number}"), "severity": severity, "kind": "registry", "title": "A title",
                     "status": status, "setting": setting, "found": value, "required": "5",
-                    "at": { "file": format!("\\Windows\\{text}"), "cell": 32 }, "reason": text,
+                    "at": { "file": format!("\\Windows\\{text}"), "cell": 32 }, "reason": text, "checks": [],
                 })
             })
             .collect();
-        let assessment = json!({
-            "image": format!("{text}.vhd"), "windows": {
-                "computer_name": text, "product": text, "build": 20348, "ubr": 587, "role": "member_server",
-            },
+        let document = json!({
+            "schema": "coldforge/assessment/1", "image": format!("{text}.vhd"), "windows": machine(text),
             "benchmark": { "id": "ws2022", "title": "Windows", "version": 2, "release": 8, "date": "2026-04-01" },
-            "findings": findings,
+            "role": "member_server", "totals": Summary::default(), "findings": findings,
         });
-        let mut evidence = Evidence::read(&assessment.to_string(), None, None).unwrap();
-        evidence.scope = vec![format!("component {text} (SHA-256 00): 1 settings changed")];
-        let ebs_linear = audit::LinearChecksum { sha256_base64: "AA==".into(), blocks: 1 };
-        let image =
-            Image { name: text.into(), format: "vhd".into(), file_bytes: 1, disk_bytes: 1, sha256: None, ebs_linear };
-        evidence.started = Some("2026-01-01T00:00:00Z".into());
-        evidence.run = Some(Run {
+        document.to_string()
+    }
+
+    /// Returns the evidence of a run whose every text from the image is this one.
+    pub(in super::super) fn harden(text: &str) -> Evidence {
+        Evidence::read(&assessment(text), Some(&log(text)), None).unwrap()
+    }
+
+    /// Returns the log of a run whose every text from the image is this one.
+    fn log(text: &str) -> String {
+        let windows: Identity = serde_json::from_value(machine(text)).unwrap();
+        let image = ImageRecord {
+            name: text.into(),
+            format: "vhd".into(),
+            file_bytes: 1,
+            disk_bytes: 1,
+            sha256: None,
+            ebs_linear: LinearChecksum { sha256_base64: "AA==".into(), blocks: 1 },
+        };
+        let policy: Policy = serde_json::from_value(json!({
+            "benchmark": { "id": "ws2022", "title": "Windows", "version": 2, "release": 8, "date": "2026-04-01" },
+            "catalog_sha256": Digest::of(b""), "level": "high", "role": "auto", "only": [], "skip": [], "values": null,
+            "waivers": null, "hold_back": "none", "certificates": {}, "local_gpo": "write", "first_boot": "report",
+            "fixes": [], "accept_dirty_hive": false, "volume_check": "full",
+        }))
+        .unwrap();
+        let header = Header {
+            schema: Cow::Borrowed(audit::SCHEMA),
+            tool: Tool::THIS,
+            started: Moment::parse("2026-01-01T00:00:00Z").unwrap(),
             source: image.clone(),
-            output: image,
-            policy: json!({ "level": "high" }),
-            catalog_sha256: "00".into(),
-            log_sha256: "00".into(),
-            changes: vec![Change {
-                rules: vec!["T-1".into()],
-                setting: text.into(),
-                before: text.into(),
-                after: text.into(),
-                file: text.into(),
-            }],
-            before: before(&json!({ "high": { "open": 1 } })),
-            held_back: vec![Held { rule: "T-2".into(), reason: text.into() }],
-            left_open: Vec::new(),
+            windows,
+            policy,
+            aws: None,
             warnings: vec![text.into()],
-        });
-        evidence
+        };
+        let change = ChangeRecord {
+            rules: vec!["T-1".into()],
+            setting: Setting::Registry { key: text.into(), name: text.into() },
+            before: Some(Value::Text(text.into())),
+            after: Some(Value::Text(text.into())),
+            file: text.into(),
+            cell: None,
+            extents: Vec::new(),
+        };
+        let file = FileRecord {
+            file: text.into(),
+            bytes_before: 1,
+            bytes: 1,
+            sha256_before: Digest::of(b"a"),
+            sha256_after: Digest::of(b"b"),
+            extents: Vec::new(),
+        };
+        let high = Totals { open: 1, ..Totals::default() };
+        let trailer = Trailer {
+            output: image,
+            changes: 1,
+            files: 1,
+            before: Summary { all: high, high, ..Summary::default() },
+            after: Summary::default(),
+            scope: vec![format!("component {text} (SHA-256 00): 1 settings changed")],
+            held_back: vec![Held { rule: "T-2".into(), reason: text.into() }],
+            waived: Vec::new(),
+            left_open: Vec::new(),
+            at_risk: Vec::new(),
+            assessment_sha256: Digest::of(b""),
+            benchmark: "Windows V2R8".into(),
+            second_opinion: SecondOpinion::default(),
+        };
+        let mut chain = Chain::default();
+        chain.push(&Record::Header(Box::new(header)));
+        chain.push(&Record::Change(change));
+        chain.push(&Record::File(file));
+        chain.push(&Record::Trailer(Box::new(trailer)));
+        chain.into_text()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+    use crate::windows::setting::{AuditFlags, ValueType};
+    use coldforge_base::utf16;
 
     #[test]
     fn values_read_as_people_say_them() {
-        for (json, expected) in [
-            (Json::Null, "absent"),
-            (json!({ "type": "REG_DWORD", "data": 5 }), "REG_DWORD 5"),
-            (json!({ "type": "REG_MULTI_SZ", "data": ["a", "b"] }), "REG_MULTI_SZ a, b"),
-            (json!({ "type": "REG_SZ", "data": "a", "hex": "6100" }), "REG_SZ a (bytes 6100)"),
-            (json!({ "type": "flag", "data": false }), "no"),
-            (json!({ "type": "audit", "data": [] }), "No Auditing"),
-            (json!({ "type": "audit", "data": ["success", "failure"] }), "success, failure"),
-            (json!({ "type": "sids", "data": [] }), "nobody"),
+        let data = |kind, data: &[u8]| Value::Data(Data { kind, data: data.to_vec() });
+        let texts = utf16::encode_list(&["a".to_owned(), "b".to_owned()]);
+        for (value, expected) in [
+            (Value::Data(Data::dword(5)), "REG_DWORD 5"),
+            (data(ValueType::DWORD, &[5]), "REG_DWORD 05 (bytes 05)"),
+            (data(ValueType::MULTI_SZ, &texts), "REG_MULTI_SZ a, b"),
+            (data(ValueType::MULTI_SZ, &[0, 0]), "REG_MULTI_SZ an empty list"),
+            (data(ValueType::SZ, &[0x61, 0]), "REG_SZ a (bytes 6100)"),
+            (data(ValueType(0x77), &[1]), "01"),
+            (Value::Flag(false), "no"),
+            (Value::Interval { number: 42, ticks: -1 }, "42 (bytes ffffffffffffffff)"),
+            (Value::Audit(AuditFlags::default()), "No Auditing"),
+            (Value::Audit(AuditFlags { success: true, failure: true }), "success, failure"),
+            (Value::Sids(std::collections::BTreeSet::new()), "nobody"),
         ] {
-            assert_eq!(value(&json), expected);
+            assert_eq!(shown(Some(&value)), expected);
         }
+        assert_eq!(shown(None), "absent");
     }
 
     #[test]
     fn a_finding_tells_what_was_changed_for_it() {
         let evidence = sample::harden("x");
-        assert!(evidence.details(&evidence.findings[0]).ends_with("Changed offline: x: x -> x"));
+        assert!(evidence.details(&evidence.findings[0]).ends_with(": x -> x"));
         assert!(evidence.details(&evidence.findings[1]).contains("Left open: x"));
         assert_eq!(evidence.counts(None), [1, 1, 1, 1]);
         assert_eq!(evidence.counts(Some(Severity::Medium)), [0, 1, 0, 1]);
+        assert_eq!(evidence.counts_before(Severity::High), Some([0, 1, 0, 0]));
     }
 
     #[test]
     fn a_document_of_another_shape_is_refused() {
         assert!(matches!(Evidence::read("{}", None, None), Err(Unreadable::Assessment(_))));
-        let assessment = "{\"image\":\"a\",\"windows\":{\"product\":\"p\",\"build\":1,\"role\":\"r\"},\"benchmark\":{\"id\":\"i\",\
-            \"title\":\"t\",\"version\":1,\"release\":1,\"date\":\"d\"},\"findings\":[]}";
-        assert_eq!(Evidence::read(assessment, None, None).unwrap().host, "a");
-        assert!(matches!(Evidence::read(assessment, Some("{}\n"), None), Err(Unreadable::Chain(_))));
+        let assessment = sample::assessment("");
+        assert_eq!(Evidence::read(&assessment, None, None).unwrap().host, "");
+        assert!(matches!(Evidence::read(&assessment, Some("{}\n"), None), Err(Unreadable::Log(_))));
     }
 }

@@ -60,7 +60,7 @@ fn control(evidence: &Evidence, finding: &Finding) -> Value {
     };
     let mut result = json!({
         "status": status,
-        "code_desc": plain(finding.setting.as_deref().unwrap_or(&finding.title)),
+        "code_desc": plain(&finding.setting.as_ref().map_or_else(|| finding.title.clone(), ToString::to_string)),
         "start_time": evidence.started.as_deref().unwrap_or("1970-01-01T00:00:00Z"),
     });
     let said = if status == "skipped" { "skip_message" } else { "message" };

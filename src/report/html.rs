@@ -6,8 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::Format;
-use super::evidence::{Evidence, Finding, Image, Preflight, PreflightCheck, Run, Status};
+use super::evidence::{Evidence, Finding, Preflight, PreflightCheck, Status, found, shown};
 use super::text::plain;
+use crate::audit::{ImageRecord, Log};
 use crate::policy::Severity;
 use coldforge_base::digest::{Digest, base64};
 
@@ -34,15 +35,15 @@ pub(super) fn render(evidence: &Evidence) -> String {
     page.push_str(&head(evidence));
     page.push_str(&scores(evidence));
     page.push_str(&scope(evidence));
-    if let Some(run) = &evidence.run {
-        page.push_str(&warnings(run));
+    if let Some(log) = &evidence.log {
+        page.push_str(&warnings(log));
     }
     page.push_str(&rules(evidence));
     page.push_str(&waivers(evidence));
-    if let Some(run) = &evidence.run {
-        page.push_str(&left(evidence, run));
-        page.push_str(&changes(run));
-        page.push_str(&images(run));
+    if let Some(log) = &evidence.log {
+        page.push_str(&left(evidence, log));
+        page.push_str(&changes(log));
+        page.push_str(&images(log));
     }
     page.push_str(&evidence.preflight.as_ref().map(preflight).unwrap_or_default());
     page.push_str(&format!(
@@ -76,9 +77,8 @@ fn scores(evidence: &Evidence) -> String {
     let mut html = "<section aria-label=\"Score\"><div class=\"cards\">\n".to_owned();
     for severity in SEVERITIES {
         let now = evidence.counts(Some(severity));
-        let before = evidence.run.as_ref().and_then(|run| run.before.iter().find(|(of, _)| *of == severity));
         let mut bars = Vec::new();
-        bars.extend(before.map(|(_, counts)| ("before", *counts)));
+        bars.extend(evidence.counts_before(severity).map(|counts| ("before", counts)));
         bars.push(("now", now));
         let [pass, open, _, not_reviewed] = now;
         let score = match (100 * pass).checked_div(pass + open) {
@@ -148,18 +148,18 @@ fn scope(evidence: &Evidence) -> String {
     format!("<section><h2>What this covers</h2>\n<ul>\n{items}</ul></section>\n")
 }
 
-fn warnings(run: &Run) -> String {
-    run.warnings.iter().map(|warning| format!("<p class=\"note\">{}</p>\n", escaped(warning))).collect()
+fn warnings(log: &Log) -> String {
+    log.header.warnings.iter().map(|warning| format!("<p class=\"note\">{}</p>\n", escaped(warning))).collect()
 }
 
 fn rules(evidence: &Evidence) -> String {
-    let kinds: BTreeSet<&str> = evidence.findings.iter().map(|finding| finding.kind.as_str()).collect();
+    let kinds: BTreeSet<String> = evidence.findings.iter().map(|finding| finding.kind.to_string()).collect();
     let option = |value: &str, text: &str| format!("<option value=\"{}\">{}</option>", escaped(value), escaped(text));
     let select = |id: &str, label: &str, options: String| {
         format!("<label>{label}<select id=\"{id}\"><option value=\"\">all</option>{options}</select></label>")
     };
     let mut statuses: String = STATUSES.iter().map(|status| option(status.word(), status.words())).collect();
-    if evidence.run.is_some() {
+    if evidence.log.is_some() {
         statuses.push_str(&option("changed", "Changed"));
     }
     let mut html = format!(
@@ -199,7 +199,7 @@ fn rule(evidence: &Evidence, finding: &Finding) -> String {
         finding.severity,
         finding.status.word(),
         if changed { " changed" } else { "" },
-        escaped(&finding.kind),
+        escaped(&finding.kind.to_string()),
         finding.status.word(),
         finding.status.words(),
         finding.severity.category(),
@@ -214,15 +214,16 @@ fn rule(evidence: &Evidence, finding: &Finding) -> String {
         }
     };
     pair("Ids", Some(&format!("{} · {}", finding.vuln_id, finding.rule_id)), true);
-    pair("Setting", finding.setting.as_deref(), true);
-    pair("Found", finding.found.as_deref(), true);
+    pair("Setting", finding.setting.as_ref().map(ToString::to_string).as_deref(), true);
+    pair("Found", found(finding).as_deref(), true);
     pair("Required", finding.required.as_deref(), true);
-    pair("File", finding.file.as_deref(), true);
+    pair("File", finding.at.as_ref().map(|at| at.file.as_str()), true);
     pair("Why", finding.reason.as_deref(), false);
     pair("Left open", evidence.held(finding), false);
     pair("Waiver", evidence.waiver(finding).as_deref(), false);
     for change in evidence.changes(finding) {
-        pair("Changed", Some(&format!("{}: {} → {}", change.setting, change.before, change.after)), true);
+        let (before, after) = (shown(change.before.as_ref()), shown(change.after.as_ref()));
+        pair("Changed", Some(&format!("{}: {before} → {after}", change.setting)), true);
     }
     let ccis = evidence.texts(finding).ccis.join(", ");
     pair("CCI", Some(ccis.as_str()).filter(|ccis| !ccis.is_empty()), true);
@@ -248,8 +249,11 @@ fn waivers(evidence: &Evidence) -> String {
     html
 }
 
-fn left(evidence: &Evidence, run: &Run) -> String {
-    let lists = [("Held back on purpose", &run.held_back), ("Open, and not to be closed offline", &run.left_open)];
+fn left(evidence: &Evidence, log: &Log) -> String {
+    let lists = [
+        ("Held back on purpose", &log.trailer.held_back),
+        ("Open, and not to be closed offline", &log.trailer.left_open),
+    ];
     let mut html = String::new();
     for (title, list) in lists {
         if list.is_empty() {
@@ -271,18 +275,18 @@ fn left(evidence: &Evidence, run: &Run) -> String {
     html
 }
 
-fn changes(run: &Run) -> String {
-    let title = format!("<section><h2>Changes ({})</h2>", run.changes.len());
-    if run.changes.is_empty() {
+fn changes(log: &Log) -> String {
+    let title = format!("<section><h2>Changes ({})</h2>", log.changes.len());
+    if log.changes.is_empty() {
         return format!("{title}<p>Nothing had to be changed.</p></section>\n");
     }
     let mut html = format!("{title}{}", table_head(&["Rules", "Setting", "Before", "After", "File"]));
-    for change in &run.changes {
+    for change in log.changes.iter().map(|change| &change.record) {
         html.push_str(&row(&[
             ("Rules", &change.rules.join(" "), true),
-            ("Setting", &change.setting, true),
-            ("Before", &change.before, true),
-            ("After", &change.after, true),
+            ("Setting", &change.setting.to_string(), true),
+            ("Before", &shown(change.before.as_ref()), true),
+            ("After", &shown(change.after.as_ref()), true),
             ("File", &change.file, true),
         ]));
     }
@@ -319,10 +323,10 @@ fn preflight(preflight: &Preflight) -> String {
     html
 }
 
-fn images(run: &Run) -> String {
+fn images(log: &Log) -> String {
     let mut html = format!("<section><h2>Image</h2>{}", table_head(&["", "File", "Format", "Bytes", "Digest"]));
-    for (name, image @ Image { name: file, format, file_bytes, .. }) in
-        [("source", &run.source), ("hardened", &run.output)]
+    for (name, image @ ImageRecord { name: file, format, file_bytes, .. }) in
+        [("source", &log.header.source), ("hardened", &log.trailer.output)]
     {
         let (kind, digest) = image.digest();
         html.push_str(&row(&[
@@ -340,11 +344,7 @@ fn images(run: &Run) -> String {
         format!("<a href=\"{path}\">{format}</a>")
     });
     let links: Vec<String> = links.chain(["<a href=\"../audit.jsonl\">audit log</a>".to_owned()]).collect();
-    html.push_str(&format!(
-        "{}. Log digest <code>{}</code>.</p></section>\n",
-        links.join(", "),
-        escaped(&run.log_sha256)
-    ));
+    html.push_str(&format!("{}. Log digest <code>{}</code>.</p></section>\n", links.join(", "), log.sha256));
     html
 }
 

@@ -1,6 +1,6 @@
 //! A summary for a job's page or a pull request.
 
-use super::evidence::{Evidence, Finding, PreflightCheck, Status};
+use super::evidence::{Evidence, Finding, PreflightCheck, Status, found};
 use super::text::line;
 use crate::formats::markdown::{escaped, with_code};
 use crate::policy::Severity;
@@ -14,9 +14,8 @@ pub(super) fn render(evidence: &Evidence) -> String {
         format!("| {name} | {} |\n", counts.map(|count| count.to_string()).join(" | "))
     };
     for severity in [Severity::High, Severity::Medium, Severity::Low] {
-        let before = evidence.run.as_ref().and_then(|run| run.before.iter().find(|(of, _)| *of == severity));
-        if let Some((_, counts)) = before {
-            text.push_str(&row(&format!("{} before", severity.category()), *counts));
+        if let Some(counts) = evidence.counts_before(severity) {
+            text.push_str(&row(&format!("{} before", severity.category()), counts));
         }
         text.push_str(&row(severity.category(), evidence.counts(Some(severity))));
     }
@@ -42,7 +41,7 @@ pub(super) fn render(evidence: &Evidence) -> String {
                 finding.stig_id,
                 finding.severity.category(),
                 cell(&finding.title),
-                cell(finding.found.as_deref().unwrap_or_default()),
+                cell(&found(finding).unwrap_or_default()),
                 cell(finding.required.as_deref().unwrap_or_default()),
                 cell(why),
             ));
@@ -54,20 +53,20 @@ pub(super) fn render(evidence: &Evidence) -> String {
             text.push_str(&format!("- {}\n", escaped(&line(said))));
         }
     }
-    if let Some(run) = &evidence.run {
-        if !run.held_back.is_empty() {
+    if let Some(log) = &evidence.log {
+        if !log.trailer.held_back.is_empty() {
             text.push_str("\n## Held back on purpose\n\n| rule | why |\n|---|---|\n");
-            for held in &run.held_back {
+            for held in &log.trailer.held_back {
                 text.push_str(&format!("| {} | {} |\n", cell(&held.rule), cell(&held.reason)));
             }
         }
-        text.push_str(&format!("\n## Image\n\n{} settings were changed.\n\n", run.changes.len()));
+        text.push_str(&format!("\n## Image\n\n{} settings were changed.\n\n", log.changes.len()));
         text.push_str("| | file | format | digest |\n|---|---|---|---|\n");
-        for (name, image) in [("source", &run.source), ("hardened", &run.output)] {
+        for (name, image) in [("source", &log.header.source), ("hardened", &log.trailer.output)] {
             let (kind, digest) = image.digest();
             text.push_str(&format!("| {name} | `{}` | {} | {kind} `{digest}` |\n", code(&image.name), image.format));
         }
-        for warning in &run.warnings {
+        for warning in &log.header.warnings {
             text.push_str(&format!("\n> {}\n", cell(warning)));
         }
     }

@@ -25,7 +25,7 @@ use std::str::FromStr;
 
 use crate::formats::json;
 
-pub use evidence::{Change, Evidence, Finding, Held, Status, Unreadable};
+pub use evidence::{Evidence, Unreadable};
 
 /// A format of report.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]

@@ -55,11 +55,11 @@ pub(super) fn document(evidence: &Evidence) -> Value {
             false => covered.join("\n"),
         },
     });
-    if let Some(run) = &evidence.run {
+    if let Some(log) = &evidence.log {
         resource["rlinks"] = json!([{
             "href": "../audit.jsonl",
             "media-type": "application/jsonl",
-            "hashes": [{ "algorithm": "SHA-256", "value": run.log_sha256 }],
+            "hashes": [{ "algorithm": "SHA-256", "value": log.sha256 }],
         }]);
     }
     let mut result = json!({

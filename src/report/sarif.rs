@@ -40,7 +40,7 @@ fn rule(evidence: &Evidence, finding: &Finding) -> Value {
         "properties": {
             // What code scanning sorts by.
             "security-severity": match finding.severity { Severity::High => "8.0", Severity::Medium => "5.0", Severity::Low => "2.0" },
-            "tags": texts.ccis.iter().map(String::as_str).chain([finding.severity.category(), finding.kind.as_str()]).collect::<Vec<_>>(),
+            "tags": texts.ccis.iter().map(String::as_str).chain([finding.severity.category(), &finding.kind.to_string()]).collect::<Vec<_>>(),
         },
     })
 }
@@ -53,7 +53,7 @@ fn result(evidence: &Evidence, index: usize, finding: &Finding) -> Value {
         Status::NotReviewed => ("review", "none"),
     };
     // The root of the volume has no name that a reference could be made of.
-    let file = finding.file.as_deref().map(|file| file.trim_start_matches('\\')).filter(|file| !file.is_empty());
+    let file = finding.at.as_ref().map(|at| at.file.trim_start_matches('\\')).filter(|file| !file.is_empty());
     let uri = path(file.unwrap_or(&evidence.image));
     json!({
         "ruleId": finding.stig_id,

@@ -269,7 +269,7 @@ impl AuditFlags {
     }
 
     /// Returns the words of the documents: `success`, `failure`.
-    fn words(self) -> impl Iterator<Item = &'static str> {
+    pub fn words(self) -> impl Iterator<Item = &'static str> {
         [(self.success, "success"), (self.failure, "failure")].into_iter().filter(|(on, _)| *on).map(|(_, word)| word)
     }
 }

@@ -230,7 +230,7 @@ impl Shared<'_> {
             parent: image.parent.clone(),
             emission: recipe.emission,
             output: Some(bundle.clone()),
-            demand: recipe.demand.clone(),
+            request: recipe.demand.clone(),
             now: options.now,
             boot_mode: recipe.boot_mode,
             aws: recipe.aws.clone(),
