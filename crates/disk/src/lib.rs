@@ -15,6 +15,8 @@ mod digest;
 mod emit;
 mod error;
 mod export;
+mod file_name;
+mod format;
 mod image;
 mod in_place;
 mod lock;
@@ -23,6 +25,7 @@ mod overlay;
 mod ovf;
 mod parent;
 pub mod partition;
+mod pieces;
 mod plan;
 mod raw;
 mod signature;
@@ -36,7 +39,9 @@ pub use compare::differences;
 pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};
-pub use image::{Format, Image, UnknownFormat, file_name};
+pub use file_name::file_name;
+pub use format::{Format, UnknownFormat};
+pub use image::Image;
 pub use in_place::{
     Held, InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, undo_by_force, write_in_place,
 };

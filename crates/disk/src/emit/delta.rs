@@ -1,5 +1,6 @@
 //! A differencing disk that holds only the sectors in which a disk differs from its image: VHD on VHD, VHDX on VHDX.
 
+use super::super::pieces::for_each_piece;
 use super::super::vhd::{Footer, Locators};
 use super::super::vhdx::Locator;
 use super::super::vhdx::layout::HAS_PARENT;
@@ -184,7 +185,7 @@ fn copy(
 ) -> Result<()> {
     let mut buf = vec![0; BUFFER_BYTES];
     for extent in pieces {
-        super::super::export::for_each_piece(*extent, &mut buf, |piece, buf| {
+        for_each_piece(*extent, &mut buf, |piece, buf| {
             overlay.read_at(piece.offset, buf)?;
             hash.add(piece.offset, buf);
             progress.advance(piece.length);

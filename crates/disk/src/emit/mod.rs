@@ -13,7 +13,7 @@ mod walk;
 
 pub(super) use delta::emit_delta;
 
-use super::digest::is_zero;
+use super::pieces::is_zero;
 use super::vhd::fresh;
 use super::{Error, Format, Image, Result};
 use coldforge_base::digest::Digest;

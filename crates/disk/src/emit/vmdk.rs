@@ -1,6 +1,6 @@
 //! VMDK: `streamOptimized`, deflated grains in order, each table behind its grains, directory and footer at the end.
 
-use super::super::digest::is_zero;
+use super::super::pieces::is_zero;
 use super::super::vmdk::layout::{
     AT_END, COMPRESSED, DEFLATE, Header, MARKERS, Marker, NEWLINE_TEST, NEWLINES, SECTOR, TABLE_ENTRIES, marker,
 };

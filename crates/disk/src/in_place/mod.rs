@@ -21,13 +21,18 @@
 mod faults;
 mod files;
 mod journal;
+mod pending;
 mod table;
 mod target;
 mod undo;
 
+pub use pending::{Pending, pending};
+pub(super) use pending::{refuse_finished, refuse_unfinished};
+
 use std::path::{Path, PathBuf};
 
-use super::export::{compare, for_each_piece};
+use super::compare::check_written;
+use super::pieces::for_each_piece;
 use super::plan::Step;
 use super::{Error, Format, Image, Overlay, Result};
 use coldforge_base::interrupt::{self, Whole};
@@ -118,27 +123,6 @@ impl Held {
     }
 }
 
-/// What stands beside an image.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pending {
-    /// The journal of a run that did not end: the image may be half written.
-    Unfinished,
-    /// The journal of a run that wrote all of the image, and was broken off before its evidence was whole.
-    Unsettled,
-    /// The journal of a run that ended well and may be rolled back.
-    Finished,
-}
-
-impl From<State> for Pending {
-    fn from(state: State) -> Self {
-        match state {
-            State::Running => Self::Unfinished,
-            State::Written(_) => Self::Unsettled,
-            State::Finished(_) | State::Timed(..) => Self::Finished,
-        }
-    }
-}
-
 /// What [`undo`] did.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Undone {
@@ -178,14 +162,6 @@ pub fn write_in_place(
     write(overlay, (order, marks), keep, progress, &Real)
 }
 
-/// Tells what stands beside an image.
-///
-/// # Errors
-/// [`Error::UndoOwner`] for a journal that somebody else could have made, otherwise the operating system's.
-pub fn pending(image: &Path) -> Result<Option<Pending>> {
-    Ok(journal::state_of(&journal::path_of(image)?, image)?.map(Pending::from))
-}
-
 /// Brings an image back to what it was before the run whose journal stands beside it, and removes the journal.
 ///
 /// Works however far the run, or an earlier undo, came, and however often it is called.
@@ -218,24 +194,6 @@ pub fn forget(image: &Path) -> Result<bool> {
         None => Ok(false),
         Some(State::Running) => Err(Error::UnfinishedRun { path: image.to_owned() }),
         Some(_) => journal::remove(&Real, &journal).map(|()| true),
-    }
-}
-
-/// Refuses an image beside which an unfinished run's journal stands.
-pub(super) fn refuse_unfinished(image: &Path) -> Result<()> {
-    match pending(image)? {
-        Some(Pending::Unfinished) => Err(Error::UnfinishedRun { path: image.to_owned() }),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses an image beside which any run's journal stands.
-pub(super) fn refuse_finished(image: &Path) -> Result<()> {
-    let path = journal::path_of(image)?;
-    match journal::state_of(&path, image)? {
-        None => Ok(()),
-        Some(State::Written(_)) => Err(Error::Unsettled { path: image.to_owned() }),
-        Some(_) => Err(Error::UndoExists { path }),
     }
 }
 
@@ -542,7 +500,7 @@ impl Run<'_> {
         self.put(&phases.unmark, progress)?;
         self.check(phases.unmark.iter(), &mut found)?;
         let written = self.target.image(self.overlay.base().format())?;
-        compare(self.overlay, &written, changed, &mut found)
+        check_written(self.overlay, &written, changed, &mut found)
     }
 
     /// Writes a group and flushes it.

@@ -4,7 +4,6 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::super::parent::Lineage;
 use super::super::{Error, Format, Image, Raw, Result, block_device, lock};
 use super::SECTOR;
 use super::files::Files;
@@ -76,7 +75,7 @@ impl Target {
     /// Opens the file as an image, under the locks that it has.
     pub fn image(&self, format: Format) -> Result<Image> {
         let again = self.file.try_clone().map_err(fs::failed("open", &self.path))?;
-        Image::of(Raw::of_file(again, &self.path)?, format, &mut Lineage::default())
+        Image::of(Raw::of_file(again, &self.path)?, format)
     }
 
     /// Puts the old bytes and the old length back, flushes, and reads them again; returns how many bytes there were.

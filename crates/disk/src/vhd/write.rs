@@ -134,7 +134,7 @@ impl Planner<'_> {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::parent::Lineage;
+    use super::super::super::parent::no_parent;
     use super::super::sample::{self, BLOCK};
     use super::super::{Raw, Vhd};
     use super::*;
@@ -142,7 +142,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Dynamic {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let opened = Vhd::open(Raw::open(file.path()).unwrap(), &mut Lineage::default()).unwrap();
+        let opened = Vhd::open(Raw::open(file.path()).unwrap(), &mut no_parent).unwrap();
         let Vhd::Dynamic(disk) = opened else { panic!("dynamic") };
         disk
     }
