@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
 use super::compare::{check_written, differences};
-use super::emit::{self, Sink, Traits};
+use super::emit::{self, DiskProperties, Sink};
 use super::pieces::{for_each_piece, is_zero};
 use super::plan::Step;
 use super::{Error, Format, Image, Overlay, Raw, Result, linear};
@@ -195,7 +195,7 @@ fn remake(
         let path = windows_path(folder, image.path())?;
         emit::emit_delta(overlay, &changed, path, output, progress)?
     } else {
-        emit::emit(overlay, format, Traits::of(image)?, output, progress)?
+        emit::emit(overlay, format, DiskProperties::of(image)?, output, progress)?
     };
     output.flush_and(|| {
         let written = Image::open_as(output.path(), Some(format), is_delta.then_some(image.path()))?;

@@ -6,8 +6,9 @@ use super::super::vmdk::layout::{
 };
 use super::super::{Error, Result};
 use super::deflate::deflate;
+use super::sink::{Emitted, Sink, id};
 use super::walk::walk;
-use super::{Emitted, Progress, Sink, id};
+use coldforge_base::progress::Progress;
 use coldforge_base::{ReadAt, read};
 
 const GRAIN_SECTORS: u64 = 128;

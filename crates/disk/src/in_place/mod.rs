@@ -28,6 +28,7 @@ mod undo;
 
 pub use pending::{Pending, pending};
 pub(super) use pending::{refuse_finished, refuse_unfinished};
+pub use undo::Undone;
 
 use std::path::{Path, PathBuf};
 
@@ -42,10 +43,8 @@ use coldforge_base::{Extent, ReadAt, fs, read};
 use files::{Files, Real};
 use journal::{ENTRY_BYTES_MAX, Entry, Journal, State, Writer};
 use table::{Table, digest_of};
-use target::Target;
+use target::{SECTOR, Target};
 
-/// Changes are widened to whole sectors, so that thousands of single bytes are not thousands of writes.
-const SECTOR: u64 = 512;
 /// Memory for what is read, written and compared at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -121,23 +120,6 @@ impl Held {
         let Some(journal) = &self.journal else { return Ok(()) };
         undo::take_back(&self.target, journal, self.state, &[], progress, &Real).map(|_| ())
     }
-}
-
-/// What [`undo`] did.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Undone {
-    /// Whose traces were removed.
-    pub run: Pending,
-    /// How many bytes of the image file were put back.
-    pub bytes: u64,
-    /// Length of the image file in bytes.
-    pub file_bytes: u64,
-    /// Ranges of the image file that another program wrote since, and that were left as they are.
-    pub left: Vec<Extent>,
-    /// What was cut off behind the old end of the file although another program had written there.
-    pub cut: Vec<Extent>,
-    /// Whether the image was already what it was before the run, as after a restore: nothing was written to it then.
-    pub was_restored: bool,
 }
 
 /// Writes the disk that `overlay` shows into the image file below it.

@@ -5,11 +5,13 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use super::super::{Error, Format, Image, Raw, Result, block_device, lock};
-use super::SECTOR;
 use super::files::Files;
 use super::journal::{Entry, Journal};
 use coldforge_base::offset::normalize;
 use coldforge_base::{Extent, fs};
+
+/// Changes are widened to whole sectors, so that thousands of single bytes are not thousands of writes.
+pub(super) const SECTOR: u64 = 512;
 
 /// An image file, opened for writing under exclusive locks, which last as long as this value.
 #[derive(Debug)]

@@ -9,14 +9,31 @@ use std::path::Path;
 
 use super::files::Files;
 use super::journal::{self, Entry, Journal, State};
+use super::pending::Pending;
 use super::table::{Table, digest_of};
 use super::target::Target;
-use super::{Pending, Undone};
 use crate::{Error, Raw, Result};
 use coldforge_base::interrupt::{self, Whole};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt as _};
+
+/// What [`undo`](super::undo) did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Undone {
+    /// Whose traces were removed.
+    pub run: Pending,
+    /// How many bytes of the image file were put back.
+    pub bytes: u64,
+    /// Length of the image file in bytes.
+    pub file_bytes: u64,
+    /// Ranges of the image file that another program wrote since, and that were left as they are.
+    pub left: Vec<Extent>,
+    /// What was cut off behind the old end of the file although another program had written there.
+    pub cut: Vec<Extent>,
+    /// Whether the image was already what it was before the run, as after a restore: nothing was written to it then.
+    pub was_restored: bool,
+}
 
 /// Brings an image back to what it was before the run of its journal.
 ///

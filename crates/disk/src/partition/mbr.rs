@@ -4,7 +4,8 @@
 //! not proven. An entry of type 0 or without sectors is unused.
 
 use super::layout::{self, MasterBootRecord, MbrEntry, SECTOR_BYTES};
-use super::{DiskId, Error, Kind, Partition, Result, Scheme, Signature, Table, check_overlap, signature};
+use super::table::{DiskId, Kind, Partition, Scheme, Table, check_overlap, signature};
+use super::{Error, Result, Signature};
 use coldforge_base::{ImageOffset, ReadAt};
 
 /// Windows gives no more letters than 24; no sane chain has more logical partitions than this.

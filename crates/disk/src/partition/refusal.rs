@@ -1,6 +1,7 @@
 //! The named reasons not to write to a disk or to a partition.
 
-use super::{Kind, Signature, Table, layout};
+use super::table::{Kind, Table};
+use super::{Signature, layout};
 use coldforge_base::{ImageOffset, Refusal};
 
 /// Two tables say different things, and which one Windows follows is not certain.
