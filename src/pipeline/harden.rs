@@ -26,7 +26,7 @@ use crate::report::Results;
 use crate::windows::setting::{Identity, Readings, Setting};
 use crate::windows::{self, BootMode, Evidence, FileChange, Machine, Opening, VolumeCheck};
 use coldforge_base::digest::Digest;
-use coldforge_base::interrupt::Whole;
+use coldforge_base::interrupt::CriticalSection;
 use coldforge_base::progress::{Progress, Silent};
 use coldforge_base::time::Moment;
 use coldforge_base::{Extent, ReadAt};
@@ -362,7 +362,7 @@ pub fn harden(job: &Harden, progress: &dyn Progress) -> Result<Outcome> {
             let marks = edit.place.marks(&image)?;
             let order = output::order(edit.files.iter().flat_map(|file| &file.order));
             let begun = (job.elapsed)();
-            let whole = Whole::begin();
+            let whole = CriticalSection::begin();
             let done = disk::write_in_place(&overlay, &order, &marks, UndoJournal::KeepUnsettled, progress)?;
             let exported = (job.elapsed)().saturating_sub(begun);
             // The image stays locked until the evidence about it is whole.

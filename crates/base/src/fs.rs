@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use thiserror::Error;
 
 use super::failure::{Failure, Kind};
-use super::interrupt::Passing;
+use super::interrupt::TemporaryGuard;
 use super::temporary;
 
 /// A file operation that the operating system failed.
@@ -116,7 +116,7 @@ pub fn make_executable(path: &Path) -> Result<(), Error> {
 pub struct Fresh {
     file: tempfile::NamedTempFile,
     path: PathBuf,
-    _passing: Passing,
+    _guard: TemporaryGuard,
 }
 
 impl Fresh {
@@ -130,8 +130,8 @@ impl Fresh {
         }
         // As any new file: the user's mask takes its part.
         let made = temporary::file(path, 0o666);
-        let (file, passing) = made.map_err(failed("create", path))?;
-        Ok(Self { file, path: path.to_owned(), _passing: passing })
+        let (file, guard) = made.map_err(failed("create", path))?;
+        Ok(Self { file, path: path.to_owned(), _guard: guard })
     }
 
     /// Appends bytes.

@@ -18,7 +18,7 @@ use super::emit::{self, DiskProperties, Sink};
 use super::pieces::{for_each_piece, is_zero};
 use super::plan::Step;
 use super::{Error, Format, Image, Overlay, Raw, Result, linear};
-use coldforge_base::interrupt::Passing;
+use coldforge_base::interrupt::TemporaryGuard;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt, fs, temporary};
 
@@ -240,7 +240,7 @@ impl Sink for Output<'_> {
 struct Output<'a> {
     temporary: NamedTempFile,
     permit: &'a dyn Permit,
-    _passing: Passing,
+    _guard: TemporaryGuard,
 }
 
 impl<'a> Output<'a> {
@@ -250,8 +250,8 @@ impl<'a> Output<'a> {
         let folder = fs::folder_of(target);
         permit.ask("create").map_err(fs::failed("create a file in", folder))?;
         let made = temporary::file(target, mode);
-        let (temporary, passing) = made.map_err(fs::failed("create a file in", folder))?;
-        Ok(Self { temporary, permit, _passing: passing })
+        let (temporary, guard) = made.map_err(fs::failed("create a file in", folder))?;
+        Ok(Self { temporary, permit, _guard: guard })
     }
 
     fn path(&self) -> &Path {

@@ -36,7 +36,7 @@ use super::compare::check_written;
 use super::pieces::for_each_piece;
 use super::plan::Step;
 use super::{Error, Format, Image, Overlay, Result};
-use coldforge_base::interrupt::{self, Whole};
+use coldforge_base::interrupt::{self, CriticalSection};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt, fs, read};
@@ -216,19 +216,19 @@ fn write(
             })?)
         }
     };
-    let _whole = Whole::begin();
+    let _critical = CriticalSection::begin();
     let phases = phases(&plan.steps, length_before, order, &marks);
     let total = phases.body.iter().flatten().fold(0u64, |sum, write| sum.saturating_add(write.length()));
     progress.start("write changes", total);
     let mut writer = Writer::create(files, &journal_path)?;
     let own = phases.body.iter().flatten().map(|write| (write, false));
-    for (write, passing) in own.chain(phases.mark.iter().map(|write| (write, true))) {
+    for (write, is_mark) in own.chain(phases.mark.iter().map(|write| (write, true))) {
         write.for_each_piece(overlay, |at, new| match inside(at, new, length_before) {
             None => Ok(()),
             Some(new) => {
                 let mut old = vec![0; new.len()];
                 raw.read_at(at, &mut old)?;
-                writer.add(&Entry { at, old, new: new.to_vec(), passing })
+                writer.add(&Entry { at, old, new: new.to_vec(), is_mark })
             }
         })?;
     }

@@ -88,8 +88,8 @@ impl Target {
         let write = |at, bytes: &[u8]| files.write(&self.file, at, bytes).map_err(fs::failed("write", &self.path));
         let flush = || files.sync(&self.file).map_err(fs::failed("flush", &self.path));
         journal.for_each_entry(|entry| {
-            marked |= entry.passing;
-            if !entry.passing {
+            marked |= entry.is_mark;
+            if !entry.is_mark {
                 return Ok(());
             }
             pieces(entry, left).try_for_each(|(at, _, new)| Ok(write(at, new)?))
@@ -100,7 +100,7 @@ impl Target {
         journal.for_each_entry(|entry| {
             for (at, old, _) in pieces(entry, left) {
                 bytes = bytes.saturating_add(old.len() as u64);
-                if !entry.passing {
+                if !entry.is_mark {
                     write(at, old)?;
                 }
             }
@@ -113,7 +113,7 @@ impl Target {
         flush()?;
         if marked {
             journal.for_each_entry(|entry| {
-                let mut pieces = pieces(entry, left).filter(|_| entry.passing);
+                let mut pieces = pieces(entry, left).filter(|_| entry.is_mark);
                 pieces.try_for_each(|(at, old, _)| Ok(write(at, old)?))
             })?;
             flush()?;

@@ -6,9 +6,10 @@
 
 use zerocopy::FromBytes as _;
 
+use super::error::{Defect, Error};
 use super::layout::{GPT_ENTRY_BYTES, GptEntry, GptHeader};
-use super::table::{DiskId, Kind, Note, Partition, Scheme, Table, check_overlap, signature};
-use super::{Defect, Error, Result, refusal};
+use super::refusal;
+use super::table::{DiskId, Kind, Note, Partition, Result, Scheme, Table, check_overlap, signature};
 use coldforge_base::guid::Guid;
 use coldforge_base::{ImageOffset, ReadAt, Refusal, read, utf16};
 

@@ -18,12 +18,9 @@ mod table;
 
 pub use crate::Signature;
 pub use error::{Defect, Error};
-pub use table::{DiskId, Kind, Note, Partition, Scheme, Table};
+pub use table::{DiskId, Kind, Note, Partition, Result, Scheme, Table};
 
 use coldforge_base::{ImageOffset, ReadAt};
-
-/// The answer of every function of this floor.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// Reads the partition table of a disk, or finds the one volume that it is.
 ///

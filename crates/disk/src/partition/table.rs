@@ -2,9 +2,14 @@
 
 use std::fmt;
 
-use super::{Defect, Error, Result, Signature, layout};
+use super::error::{Defect, Error};
+use super::layout;
+use crate::Signature;
 use coldforge_base::guid::Guid;
 use coldforge_base::{ImageOffset, ReadAt, Refusal};
+
+/// The result of reading a partition table.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// How a disk says where its volumes lie.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, serde::Serialize)]
