@@ -16,7 +16,7 @@ use tempfile::NamedTempFile;
 use super::compare::{check_written, differences};
 use super::emit::{self, DiskProperties, Sink};
 use super::pieces::{for_each_piece, is_zero};
-use super::plan::Step;
+use super::plan::PlannedWrite;
 use super::{Error, Format, Image, Overlay, Raw, Result, linear};
 use coldforge_base::interrupt::TemporaryGuard;
 use coldforge_base::progress::Progress;
@@ -159,10 +159,10 @@ fn patch(
     progress.start("write changes", changed.iter().fold(0, |sum, extent| sum.saturating_add(extent.length)));
     output.resize(plan.file_bytes)?;
     let mut buf = vec![0; BUFFER_BYTES];
-    for step in &plan.steps {
-        match step {
-            Step::Own { at, bytes } => output.put(*at, bytes)?,
-            Step::Guest { at, extent } => {
+    for write in &plan.writes {
+        match write {
+            PlannedWrite::Structure { at, bytes } => output.put(*at, bytes)?,
+            PlannedWrite::Data { at, extent } => {
                 for_each_piece(*extent, &mut buf, |piece, buf| {
                     overlay.read_at(piece.offset, buf)?;
                     output.put(at.saturating_add(piece.offset.saturating_sub(extent.offset)), buf)?;

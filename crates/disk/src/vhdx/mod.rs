@@ -58,31 +58,8 @@ impl Vhdx {
         let header = open_header(&raw)?;
         let file = Patched::open(raw, &header)?;
         let (regions, second_table) = open_regions(&file)?;
-        let region = |region: Option<Extent>, name| {
-            let region = region.ok_or_else(|| field("region table", REGION_TABLES_AT[0], name, 0))?;
-            if region.end() <= file.len() { Ok(region) } else { Err(truncated(name, region, file.len())) }
-        };
-        let bat = region(regions.bat, "missing block table region,")?;
-        let metadata_region = region(regions.metadata, "missing metadata region,")?;
-        let mut taken = vec![Extent::new(0, MIB), bat, metadata_region];
-        taken.extend(regions.others);
-        if header.log_length > 0 {
-            let log = header.log_extent();
-            if !log.offset.is_multiple_of(MIB) || !log.length.is_multiple_of(MIB) || log.offset < MIB {
-                return Err(field("header", HEADERS_AT[0], "log offset or length", log.offset));
-            }
-            taken.push(log);
-        }
-        if let Some(at) = overlap(taken.clone()) {
-            return Err(Error::Overlap { container: NAME, at });
-        }
-        let mut table = vec![0; METADATA_TABLE_BYTES];
-        file.read_at(metadata_region.offset, &mut table)?;
-        let metadata = Metadata::parse(&table, metadata_region, |at, length| {
-            let mut bytes = vec![0; length];
-            file.read_at(metadata_region.offset.saturating_add(at), &mut bytes)?;
-            Ok(bytes)
-        })?;
+        let (bat, metadata_region, taken) = check_regions(&file, &header, regions)?;
+        let metadata = open_metadata(&file, metadata_region)?;
         let shape = Shape::of(&metadata);
         let table = Table::open(&file, bat, &metadata, taken)?;
         if let Some(block) = table.without_bitmap(shape.chunk_ratio) {
@@ -264,6 +241,41 @@ fn open_regions(file: &Patched) -> Result<(Regions, bool)> {
         (None, Some(regions)) => Ok((regions, true)),
         (None, None) => Err(Error::Signature { container: NAME, structure: "valid region table", at: first }),
     }
+}
+
+/// Returns the places of the block table and of the metadata, and all ranges of the file that structures take; checks
+/// that they lie in the file and apart.
+fn check_regions(file: &Patched, header: &Header, regions: Regions) -> Result<(Extent, Extent, Vec<Extent>)> {
+    let region = |region: Option<Extent>, name| {
+        let region = region.ok_or_else(|| field("region table", REGION_TABLES_AT[0], name, 0))?;
+        if region.end() <= file.len() { Ok(region) } else { Err(truncated(name, region, file.len())) }
+    };
+    let bat = region(regions.bat, "missing block table region,")?;
+    let metadata_region = region(regions.metadata, "missing metadata region,")?;
+    let mut taken = vec![Extent::new(0, MIB), bat, metadata_region];
+    taken.extend(regions.others);
+    if header.log_length > 0 {
+        let log = header.log_extent();
+        if !log.offset.is_multiple_of(MIB) || !log.length.is_multiple_of(MIB) || log.offset < MIB {
+            return Err(field("header", HEADERS_AT[0], "log offset or length", log.offset));
+        }
+        taken.push(log);
+    }
+    if let Some(at) = overlap(taken.clone()) {
+        return Err(Error::Overlap { container: NAME, at });
+    }
+    Ok((bat, metadata_region, taken))
+}
+
+/// Reads the metadata table and its items.
+fn open_metadata(file: &Patched, region: Extent) -> Result<Metadata> {
+    let mut table = vec![0; METADATA_TABLE_BYTES];
+    file.read_at(region.offset, &mut table)?;
+    Metadata::parse(&table, region, |at, length| {
+        let mut bytes = vec![0; length];
+        file.read_at(region.offset.saturating_add(at), &mut bytes)?;
+        Ok(bytes)
+    })
 }
 
 /// Returns what a parent locator says of the parent of a disk with logical sectors of so many bytes.
