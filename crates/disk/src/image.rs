@@ -1,4 +1,4 @@
-//! A disk image file of any handled format: the door of this floor.
+//! A disk image file of any supported format: where opening one begins.
 //!
 //! The format is found by signatures, or named by the caller; then all of the format's own checks must pass. A name's
 //! ending decides nothing. A raw disk has no signature of a container: one whose name is another container's is taken

@@ -2,9 +2,8 @@
 //! disks with their parents, block devices.
 //!
 //! [`Image`] reads one; [`Overlay`] keeps what is written over it; [`export`] writes a new file of it, [`write_in_place`]
-//! changes the image itself and leaves a journal that [`undo`] obeys. [`Window`] is a part of a disk, and [`partition`] finds
+//! changes the image itself and leaves a journal from which [`undo`] restores it. [`Window`] is a part of a disk, and [`partition`] finds
 //! the parts by MBR and GPT.
-//!
 //!
 //! Everything here is a device to read ([`ReadAt`](coldforge_base::ReadAt)) or to write ([`WriteAt`](coldforge_base::WriteAt)).
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
@@ -50,5 +49,5 @@ pub use raw::Raw;
 pub use signature::Signature;
 pub use window::Window;
 
-/// The answer of every function of this floor.
+/// The result of an operation on a virtual disk.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,4 +1,4 @@
-//! Floor 2: where the volumes lie on a disk.
+//! Partition tables: where the volumes lie on a disk.
 //!
 //! [`scan`] reads a master boot record with its chain of logical partitions, a GUID partition table with sectors of 512
 //! or 4096 bytes, or finds that the disk is one volume without a table. What is understood but must not be written to

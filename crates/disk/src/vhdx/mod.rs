@@ -2,7 +2,7 @@
 //!
 //! A file that its last writer left with a log is read as it would be after a replay, which happens in memory. A block
 //! that is not stored is zero, or the parent's if the disk is differencing. Nothing here writes into a file; new ones
-//! are made by the floor's `emit` from the structures in [`layout`].
+//! are made by `emit` from the structures in [`layout`].
 
 #[cfg(test)]
 mod hostile;

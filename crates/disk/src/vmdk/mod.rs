@@ -2,7 +2,7 @@
 //! and sparse extents beside it.
 //!
 //! Extents are looked for in the descriptor's folder by plain file names only. Disks with a parent, those on VMFS, and
-//! the old COWD and the SEsparse kinds are refused by name. New files are made by the floor's `emit` as
+//! the old COWD and the SEsparse kinds are refused by name. New files are made by `emit` as
 //! `streamOptimized`.
 
 mod descriptor;
