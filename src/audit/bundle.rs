@@ -16,7 +16,7 @@ use super::{Error, Result};
 use crate::formats::json;
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
-use coldforge_base::interrupt::{self, Whole};
+use coldforge_base::interrupt::{self, CriticalSection};
 use coldforge_base::temporary::Folder;
 use coldforge_base::time::Moment;
 
@@ -211,7 +211,7 @@ impl Staging {
                 .map_err(fs::failed("set the permissions of", &folder))?;
         }
         // A signal that removes the folder meanwhile would leave a bundle that is not whole.
-        let whole = Whole::begin();
+        let whole = CriticalSection::begin();
         if let Err(error) = std::fs::rename(&folder, &self.output) {
             // Another run was faster: the place is not empty any more.
             return Err(match error.kind() {

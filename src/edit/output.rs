@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Error, Result};
 use crate::windows;
-use coldforge_base::interrupt::Whole;
+use coldforge_base::interrupt::CriticalSection;
 use coldforge_base::progress::{Progress, Silent};
 use coldforge_base::{Extent, ImageOffset};
 use coldforge_disk::{self as disk, Image, Mark, Overlay, UndoJournal, Window};
@@ -53,14 +53,14 @@ pub(crate) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
 #[derive(Debug)]
 pub(crate) struct TakeBack {
     held: Option<disk::Held>,
-    _whole: Whole,
+    _critical: CriticalSection,
 }
 
 impl TakeBack {
     /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
     /// and nobody else can use the image until then.
-    pub(crate) fn new(held: disk::Held, whole: Whole) -> Self {
-        Self { held: Some(held), _whole: whole }
+    pub(crate) fn new(held: disk::Held, critical: CriticalSection) -> Self {
+        Self { held: Some(held), _critical: critical }
     }
 
     /// Leaves the image as it is now.

@@ -14,7 +14,7 @@ use crate::edit::{self, TakeBack};
 use crate::policy::Assessment;
 use coldforge_base::Extent;
 use coldforge_base::digest::Digest;
-use coldforge_base::interrupt::Whole;
+use coldforge_base::interrupt::CriticalSection;
 use coldforge_base::progress::{Progress, Silent};
 use coldforge_disk::{self as disk, Blocks, Format, Image, Overlay, Target, UndoJournal};
 
@@ -122,14 +122,14 @@ impl Changed<'_, '_> {
         let marks = self.edit.place.marks(image)?;
         let order = edit::order(self.edit.files.iter().flat_map(|file| &file.order));
         let begun = (job.elapsed)();
-        let whole = Whole::begin();
+        let critical = CriticalSection::begin();
         let done = disk::write_in_place(self.overlay, &order, &marks, UndoJournal::KeepUnsettled, progress)?;
         let writing = (job.elapsed)().saturating_sub(begun);
         let mut take_back = None;
         let output = match done.held {
             Some(held) => {
                 let output = held.image(format);
-                take_back = Some(TakeBack::new(held, whole));
+                take_back = Some(TakeBack::new(held, critical));
                 output?
             }
             None => Image::open_as(&job.source, Some(format), None)?,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
-use super::interrupt::Passing;
+use super::interrupt::TemporaryGuard;
 use super::temporary;
 use crate::{Failure, Kind};
 
@@ -117,7 +117,7 @@ pub fn make_executable(path: &Path) -> Result<(), Error> {
 pub struct Fresh {
     file: tempfile::NamedTempFile,
     path: PathBuf,
-    _passing: Passing,
+    _guard: TemporaryGuard,
 }
 
 impl Fresh {
@@ -131,8 +131,8 @@ impl Fresh {
         }
         // As any new file: the user's mask takes its part.
         let made = temporary::file(path, 0o666);
-        let (file, passing) = made.map_err(failed("create", path))?;
-        Ok(Self { file, path: path.to_owned(), _passing: passing })
+        let (file, guard) = made.map_err(failed("create", path))?;
+        Ok(Self { file, path: path.to_owned(), _guard: guard })
     }
 
     /// Appends bytes.

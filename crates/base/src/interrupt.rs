@@ -1,10 +1,10 @@
-//! What a run that is broken off must not leave behind, and what it must bring to an end.
+//! Stopping a run on a signal: temporary files are removed, and critical sections end first.
 //!
-//! Whoever makes a file or folder under a temporary name says so with [`Passing`]; whoever writes where half of it would
-//! do harm holds [`Whole`] meanwhile. A program that is told to stop calls [`break_off`], which waits for the latter,
-//! removes the former, and lets nothing of either kind begin any more: the process is to end then.
+//! Code that makes a file or folder under a temporary name holds a [`TemporaryGuard`] for it; code that must not stop half
+//! way through a write holds a [`CriticalSection`]. The signal handler's thread calls [`break_off`], which waits until no
+//! critical section is left, removes every temporary file, and blocks new ones of either kind until the process exits.
 //!
-//! This is the one place with a state of the whole process, because a signal is sent to the whole process.
+//! This is the only module with state of the whole process, because a signal is sent to the whole process.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -14,14 +14,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// A thread that does not know yet may go on making files in a folder that is removed; it cannot go on for long.
 const ATTEMPTS: usize = 1_000;
 
-static STATE: Mutex<State> = Mutex::new(State { passing: BTreeSet::new(), whole: 0, done: BTreeMap::new() });
+static STATE: Mutex<State> = Mutex::new(State { temporary: BTreeSet::new(), critical: 0, done: BTreeMap::new() });
 static ENDED: Condvar = Condvar::new();
 static BROKEN_OFF: AtomicBool = AtomicBool::new(false);
 
 struct State {
-    passing: BTreeSet<PathBuf>,
-    /// How much work is going on that has to end.
-    whole: usize,
+    temporary: BTreeSet<PathBuf>,
+    /// How many critical sections are open.
+    critical: usize,
     /// What stands for good, by its path, and what to say of it.
     done: BTreeMap<PathBuf, String>,
 }
@@ -30,12 +30,12 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A file or folder under a temporary name; it counts as one as long as this value lives.
+/// Registers a file or folder under a temporary name, which [`break_off`] removes while this value lives.
 #[derive(Debug)]
-pub struct Passing(PathBuf);
+pub struct TemporaryGuard(PathBuf);
 
-impl Passing {
-    /// Makes a file or folder and notes its path; nobody is told to stop between the two.
+impl TemporaryGuard {
+    /// Makes a file or folder and registers its path; [`break_off`] cannot come between the two.
     ///
     /// # Errors
     /// What making it answers.
@@ -43,40 +43,40 @@ impl Passing {
         let mut state = state();
         let made = make()?;
         let path = path(&made);
-        state.passing.insert(path.clone());
+        state.temporary.insert(path.clone());
         Ok((made, Self(path)))
     }
 }
 
-impl Drop for Passing {
+impl Drop for TemporaryGuard {
     fn drop(&mut self) {
-        state().passing.remove(&self.0);
+        state().temporary.remove(&self.0);
     }
 }
 
-/// Work that has to end before the process does.
+/// A critical section: the process does not stop on a signal while this value lives.
 #[derive(Debug)]
-pub struct Whole(());
+pub struct CriticalSection(());
 
-impl Whole {
-    /// Begins such work, which ends with this value.
+impl CriticalSection {
+    /// Enters the section, which ends when the value is dropped.
     pub fn begin() -> Self {
         let mut state = state();
-        state.whole = state.whole.saturating_add(1);
+        state.critical = state.critical.saturating_add(1);
         Self(())
     }
 }
 
-impl Drop for Whole {
+impl Drop for CriticalSection {
     fn drop(&mut self) {
         let mut state = state();
-        state.whole = state.whole.saturating_sub(1);
+        state.critical = state.critical.saturating_sub(1);
         ENDED.notify_all();
     }
 }
 
 /// Notes that something stands for good, and what to say of it if the process is told to stop before it could say so
-/// itself. To be called while a [`Whole`] is held, so that a signal does not come between.
+/// itself. To be called while a [`CriticalSection`] is held, so that a signal does not come between.
 pub fn stands(path: &Path, said: String) {
     state().done.insert(path.to_owned(), said);
 }
@@ -100,8 +100,8 @@ impl BrokenOff {
 /// Waits for the work that has to end, and removes everything that is temporary.
 pub fn break_off() -> BrokenOff {
     BROKEN_OFF.store(true, Ordering::SeqCst);
-    let state = ENDED.wait_while(state(), |state| state.whole > 0).unwrap_or_else(PoisonError::into_inner);
-    for path in &state.passing {
+    let state = ENDED.wait_while(state(), |state| state.critical > 0).unwrap_or_else(PoisonError::into_inner);
+    for path in &state.temporary {
         for _ in 0..ATTEMPTS {
             let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
             // What cannot be removed at all is left: there is nobody to tell who could do better.

@@ -14,7 +14,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use super::digest::Digest;
 use super::fs::folder_of;
-use super::interrupt::Passing;
+use super::interrupt::TemporaryGuard;
 
 /// What follows the target's name.
 const MARK: &str = ".coldforge-";
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 16;
 ///
 /// # Errors
 /// The operating system's.
-pub fn file(target: &Path, mode: u32) -> io::Result<(NamedTempFile, Passing)> {
+pub fn file(target: &Path, mode: u32) -> io::Result<(NamedTempFile, TemporaryGuard)> {
     clear(target);
     let make = || {
         let mut builder = tempfile::Builder::new();
@@ -39,7 +39,7 @@ pub fn file(target: &Path, mode: u32) -> io::Result<(NamedTempFile, Passing)> {
         builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM_LENGTH).permissions(Permissions::from_mode(mode));
         builder.tempfile_in(folder_of(target))
     };
-    locked(|| Passing::make(make, |file| file.path().to_owned()), |(file, _)| lock(file.as_file()))
+    locked(|| TemporaryGuard::make(make, |file| file.path().to_owned()), |(file, _)| lock(file.as_file()))
 }
 
 /// A folder under a temporary name, which dies with this value.
@@ -48,7 +48,7 @@ pub struct Folder {
     folder: TempDir,
     // Locked as long as it is open.
     _lock: File,
-    _passing: Passing,
+    _guard: TemporaryGuard,
 }
 
 impl Folder {
@@ -64,9 +64,9 @@ impl Folder {
             builder.prefix(&prefix).suffix(SUFFIX).rand_bytes(RANDOM_LENGTH).tempdir_in(folder_of(target))
         };
         let make = || {
-            let (folder, passing) = Passing::make(make, |folder| folder.path().to_owned())?;
+            let (folder, guard) = TemporaryGuard::make(make, |folder| folder.path().to_owned())?;
             let lock = File::open(folder.path())?;
-            Ok(Self { folder, _lock: lock, _passing: passing })
+            Ok(Self { folder, _lock: lock, _guard: guard })
         };
         locked(make, |made| lock(&made._lock))
     }
@@ -164,13 +164,13 @@ mod tests {
         }
         std::fs::create_dir(place.path().join(".out.vhdx.coldforge-folder.part")).expect("a folder");
         std::fs::write(place.path().join(".out.vhdx.coldforge-folder.part/a"), b"left").expect("a file");
-        let (file, passing) = file(&target, 0o666).expect("a file");
+        let (file, guard) = file(&target, 0o666).expect("a file");
         let own = file.path().file_name().expect("a name").to_string_lossy().into_owned();
         assert!(own.starts_with(".out.vhdx.coldforge-") && own.ends_with(".part"), "{own}");
         let mut expected = vec![left[1].to_owned(), left[2].to_owned(), own];
         expected.sort();
         assert_eq!(names(place.path()), expected);
-        drop((file, passing));
+        drop((file, guard));
         assert_eq!(names(place.path()), [left[1], left[2]]);
     }
 

@@ -2,7 +2,8 @@
 
 use rayon::prelude::*;
 
-use super::Result;
+use super::pieces::for_each_piece;
+use super::{Error, Result};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt, read};
@@ -36,6 +37,26 @@ pub fn differences(a: &dyn ReadAt, b: &dyn ReadAt, progress: &dyn Progress) -> R
     let mut differing: Vec<Extent> = found.into_iter().flatten().collect();
     differing.push(Extent::new(shared, a.len().max(b.len()).saturating_sub(shared)));
     Ok(normalize(differing))
+}
+
+/// Compares the changed ranges of what was written with what they should hold.
+pub(super) fn check_written(disk: &dyn ReadAt, written: &dyn ReadAt, changed: &[Extent], buf: &mut [u8]) -> Result<()> {
+    if written.len() != disk.len() {
+        return Err(Error::ReadBack { at: written.len() });
+    }
+    let mut expected = vec![0; buf.len()];
+    for extent in changed {
+        for_each_piece(*extent, buf, |piece, buf| {
+            let expected = read::slice_mut(&mut expected, 0, buf.len())?;
+            disk.read_at(piece.offset, expected)?;
+            written.read_at(piece.offset, buf)?;
+            match expected.iter().zip(buf.iter()).position(|(expected, found)| expected != found) {
+                None => Ok(()),
+                Some(within) => Err(Error::ReadBack { at: piece.offset.saturating_add(within as u64) }),
+            }
+        })?;
+    }
+    Ok(())
 }
 
 /// Returns the extents below `end` that may hold data.

@@ -16,6 +16,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::map::{self, Map};
+use super::pieces::is_zero;
 use super::{Format, Image, Raw, Result};
 use coldforge_base::digest::{Digest, base64};
 use coldforge_base::progress::Progress;
@@ -169,12 +170,6 @@ pub(super) fn hash_block(block: &[u8]) -> Option<Digest> {
     hasher.update(block);
     hasher.update(ZEROS.get(block.len()..).unwrap_or_default());
     Some(Digest(hasher.finalize().into()))
-}
-
-/// Tells whether all bytes are zero, many at a time.
-pub(super) fn is_zero(bytes: &[u8]) -> bool {
-    let (wide, rest) = bytes.as_chunks::<64>();
-    wide.iter().all(|bytes| bytes.iter().fold(0, |sum, byte| sum | byte) == 0) && rest.iter().all(|byte| *byte == 0)
 }
 
 /// A range of the file with its bytes.

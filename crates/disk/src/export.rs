@@ -13,15 +13,14 @@ use std::path::Path;
 use rustix::io::Errno;
 use tempfile::NamedTempFile;
 
-use super::compare::differences;
-use super::digest::is_zero;
-use super::emit::{self, Sink, Traits};
-use super::parent::Lineage;
-use super::plan::Step;
+use super::compare::{check_written, differences};
+use super::emit::{self, DiskProperties, Sink};
+use super::pieces::{for_each_piece, is_zero};
+use super::plan::PlannedWrite;
 use super::{Error, Format, Image, Overlay, Raw, Result, linear};
-use coldforge_base::interrupt::Passing;
+use coldforge_base::interrupt::TemporaryGuard;
 use coldforge_base::progress::Progress;
-use coldforge_base::{Extent, ReadAt, fs, read, temporary};
+use coldforge_base::{Extent, ReadAt, fs, temporary};
 
 /// How much is copied between two signs of progress.
 const COPIED_AT_ONCE: u64 = 16 << 20;
@@ -160,10 +159,10 @@ fn patch(
     progress.start("write changes", changed.iter().fold(0, |sum, extent| sum.saturating_add(extent.length)));
     output.resize(plan.file_bytes)?;
     let mut buf = vec![0; BUFFER_BYTES];
-    for step in &plan.steps {
-        match step {
-            Step::Own { at, bytes } => output.put(*at, bytes)?,
-            Step::Guest { at, extent } => {
+    for write in &plan.writes {
+        match write {
+            PlannedWrite::Structure { at, bytes } => output.put(*at, bytes)?,
+            PlannedWrite::Data { at, extent } => {
                 for_each_piece(*extent, &mut buf, |piece, buf| {
                     overlay.read_at(piece.offset, buf)?;
                     output.put(at.saturating_add(piece.offset.saturating_sub(extent.offset)), buf)?;
@@ -175,7 +174,7 @@ fn patch(
     }
     output.flush_and(|| {
         let written = Image::open(output.path(), Some(image.format()))?;
-        compare(overlay, &written, &changed, &mut buf)
+        check_written(overlay, &written, &changed, &mut buf)
     })?;
     let (format, file_bytes, added_blocks) = (image.format(), plan.file_bytes, plan.added_blocks);
     Ok(Exported { changed, format, file_bytes, added_blocks, cloned, ebs: None })
@@ -196,17 +195,16 @@ fn remake(
         let path = windows_path(folder, image.path())?;
         emit::emit_delta(overlay, &changed, path, output, progress)?
     } else {
-        emit::emit(overlay, format, Traits::of(image)?, output, progress)?
+        emit::emit(overlay, format, DiskProperties::of(image)?, output, progress)?
     };
     output.flush_and(|| {
-        let lineage = &mut Lineage::new(is_delta.then_some(image.path()));
-        let written = Image::open_in(output.path(), Some(format), lineage)?;
+        let written = Image::open_as(output.path(), Some(format), is_delta.then_some(image.path()))?;
         if written.len() != overlay.len() {
             return Err(Error::ReadBack { at: written.len() });
         }
         if is_delta {
             // What is not in the child is read from the source itself.
-            compare(overlay, &written, &changed, &mut vec![0; BUFFER_BYTES])
+            check_written(overlay, &written, &changed, &mut vec![0; BUFFER_BYTES])
         } else {
             let differing = differences(overlay, &written, progress)?;
             differing.first().map_or(Ok(()), |differs| Err(Error::ReadBack { at: differs.offset }))
@@ -228,47 +226,6 @@ fn windows_path(folder: &Path, file: &Path) -> Result<String> {
     Ok(if folder.components().count() == shared { format!(".\\{}", parts.join("\\")) } else { parts.join("\\") })
 }
 
-/// Compares the changed ranges of what was written with what they should hold.
-pub(super) fn compare(
-    overlay: &Overlay<&Image>,
-    written: &dyn ReadAt,
-    changed: &[Extent],
-    buf: &mut [u8],
-) -> Result<()> {
-    if written.len() != overlay.len() {
-        return Err(Error::ReadBack { at: written.len() });
-    }
-    let mut expected = vec![0; buf.len()];
-    for extent in changed {
-        for_each_piece(*extent, buf, |piece, buf| {
-            let expected = read::slice_mut(&mut expected, 0, buf.len())?;
-            overlay.read_at(piece.offset, expected)?;
-            written.read_at(piece.offset, buf)?;
-            match expected.iter().zip(buf.iter()).position(|(expected, found)| expected != found) {
-                None => Ok(()),
-                Some(within) => Err(Error::ReadBack { at: piece.offset.saturating_add(within as u64) }),
-            }
-        })?;
-    }
-    Ok(())
-}
-
-/// Calls `each` for the pieces of an extent that fit into `buf`, with as much of it.
-pub(super) fn for_each_piece(
-    extent: Extent,
-    buf: &mut [u8],
-    mut each: impl FnMut(Extent, &mut [u8]) -> Result<()>,
-) -> Result<()> {
-    let mut at = extent.offset;
-    while at < extent.end() {
-        let length = extent.end().saturating_sub(at).min(buf.len() as u64);
-        let piece = read::slice_mut(buf, 0, read::size(length));
-        each(Extent::new(at, length), piece?)?;
-        at = at.saturating_add(length);
-    }
-    Ok(())
-}
-
 impl Sink for Output<'_> {
     fn put(&self, at: u64, bytes: &[u8]) -> Result<()> {
         self.deed("write", |file| file.write_all_at(bytes, at))
@@ -283,7 +240,7 @@ impl Sink for Output<'_> {
 struct Output<'a> {
     temporary: NamedTempFile,
     permit: &'a dyn Permit,
-    _passing: Passing,
+    _guard: TemporaryGuard,
 }
 
 impl<'a> Output<'a> {
@@ -293,8 +250,8 @@ impl<'a> Output<'a> {
         let folder = fs::folder_of(target);
         permit.ask("create").map_err(fs::failed("create a file in", folder))?;
         let made = temporary::file(target, mode);
-        let (temporary, passing) = made.map_err(fs::failed("create a file in", folder))?;
-        Ok(Self { temporary, permit, _passing: passing })
+        let (temporary, guard) = made.map_err(fs::failed("create a file in", folder))?;
+        Ok(Self { temporary, permit, _guard: guard })
     }
 
     fn path(&self) -> &Path {

@@ -1,122 +1,32 @@
-//! A disk image file of any handled format: the door of this floor.
+//! A disk image file of any supported format: where opening one begins.
 //!
 //! The format is found by signatures, or named by the caller; then all of the format's own checks must pass. A name's
 //! ending decides nothing. A raw disk has no signature of a container: one whose name is another container's is taken
 //! for raw only if its partition table or boot sector shows that it is whole, because a VHD that lost its footer with a
 //! part of its disk begins like a raw disk too.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
+use std::sync::Arc;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::parent::Lineage;
+use super::file_name::{Named, named};
+use super::in_place::{Pending, pending, refuse_finished};
+use super::parent::{Identity, Lineage, Link, OpenParent, Parent};
 use super::plan::Plan;
 use super::signature::Handled;
 use super::vhd::{Footer, Vhd};
 use super::vhdx::Vhdx;
 use super::vmdk::Vmdk;
-use super::{Error, Raw, Result, in_place, ovf, signature};
+use super::{Error, Format, Raw, Result, ovf, signature};
 use coldforge_base::{Extent, ReadAt, device};
-
-/// A format of disk images that is read and written.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub enum Format {
-    /// The disk's bytes and nothing else: `raw`.
-    Raw,
-    /// A fixed VHD: `vhd`.
-    VhdFixed,
-    /// A dynamic VHD: `vhd-dynamic`.
-    VhdDynamic,
-    /// A differencing VHD, the changes against a parent: `vhd-delta`.
-    VhdDelta,
-    /// A fixed VHDX: `vhdx`.
-    VhdxFixed,
-    /// A dynamic VHDX: `vhdx-dynamic`.
-    VhdxDynamic,
-    /// A differencing VHDX: `vhdx-delta`.
-    VhdxDelta,
-    /// A VMDK; `streamOptimized` if it is written: `vmdk`.
-    Vmdk,
-}
-
-impl Format {
-    /// All formats.
-    pub const ALL: [Self; 8] = [
-        Self::Raw,
-        Self::VhdFixed,
-        Self::VhdDynamic,
-        Self::VhdDelta,
-        Self::VhdxFixed,
-        Self::VhdxDynamic,
-        Self::VhdxDelta,
-        Self::Vmdk,
-    ];
-
-    /// Returns the word that names the format.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::VhdFixed => "vhd",
-            Self::VhdDynamic => "vhd-dynamic",
-            Self::VhdDelta => "vhd-delta",
-            Self::VhdxFixed => "vhdx",
-            Self::VhdxDynamic => "vhdx-dynamic",
-            Self::VhdxDelta => "vhdx-delta",
-            Self::Vmdk => "vmdk",
-        }
-    }
-
-    /// Returns the ending of a file of this format, without the dot.
-    pub const fn ending(self) -> &'static str {
-        match self {
-            Self::Raw => "raw",
-            Self::VhdFixed | Self::VhdDynamic | Self::VhdDelta => "vhd",
-            Self::VhdxFixed | Self::VhdxDynamic | Self::VhdxDelta => "vhdx",
-            Self::Vmdk => "vmdk",
-        }
-    }
-
-    /// Returns the format that a disk of this one has once it needs no parent.
-    pub const fn alone(self) -> Self {
-        match self {
-            Self::VhdDelta => Self::VhdDynamic,
-            Self::VhdxDelta => Self::VhdxDynamic,
-            other => other,
-        }
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.word())
-    }
-}
-
-/// A word that names no format.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, thiserror::Error)]
-#[error("the image formats are raw, vhd, vhd-dynamic, vhd-delta, vhdx, vhdx-dynamic, vhdx-delta and vmdk")]
-pub struct UnknownFormat;
-
-impl FromStr for Format {
-    type Err = UnknownFormat;
-
-    fn from_str(word: &str) -> std::result::Result<Self, UnknownFormat> {
-        Self::ALL.into_iter().find(|format| format.to_string() == word).ok_or(UnknownFormat)
-    }
-}
-
-impl Serialize for Format {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
 
 /// A disk image file, opened for reading under a shared lock; several threads may read it at once.
 #[derive(Debug)]
 pub struct Image {
     container: Container,
+    /// The parent of a differencing disk, which the container reads too.
+    parent: Option<Arc<Self>>,
 }
 
 #[derive(Debug)]
@@ -125,6 +35,20 @@ enum Container {
     Vhd(Vhd),
     Vhdx(Box<Vhdx>),
     Vmdk(Vmdk),
+}
+
+impl Container {
+    /// Opens a file as a container of the kind that a format names.
+    fn open(raw: Raw, format: Format, open_parent: &mut OpenParent<'_>) -> Result<Self> {
+        match format {
+            Format::Raw => Ok(Self::Raw(raw)),
+            Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => Vhd::open(raw, open_parent).map(Self::Vhd),
+            Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => {
+                Ok(Self::Vhdx(Box::new(Vhdx::open(raw, open_parent)?)))
+            }
+            Format::Vmdk => Vmdk::open(raw).map(Self::Vmdk),
+        }
+    }
 }
 
 impl Image {
@@ -160,29 +84,50 @@ impl Image {
         Self::open_in(path, format, &mut Lineage::new(parent))
     }
 
-    pub(super) fn open_in(path: &Path, format: Option<Format>, lineage: &mut Lineage<'_>) -> Result<Self> {
-        let raw = Raw::open(path)?;
+    fn open_in(path: &Path, format: Option<Format>, lineage: &mut Lineage<'_>) -> Result<Self> {
+        Self::of_raw(Raw::open(path)?, format, lineage)
+    }
+
+    /// Opens a file that is locked already as an image of one format that needs no parent, or finds the parents beside it.
+    pub(super) fn of(raw: Raw, format: Format) -> Result<Self> {
+        Self::of_raw(raw, Some(format), &mut Lineage::default())
+    }
+
+    fn of_raw(raw: Raw, format: Option<Format>, lineage: &mut Lineage<'_>) -> Result<Self> {
+        let path = raw.path().to_owned();
+        let mut parent = None;
+        let mut open_parent = |child: &Raw, link: Link| {
+            let image = Arc::new(Self::open_in(&lineage.find(child, &link.paths)?, None, lineage)?);
+            if !image.has_identity(&link.identity)? {
+                return Err(Error::ParentChanged { path: image.path().to_owned() });
+            }
+            let device = Parent::of(Arc::<Self>::clone(&image));
+            parent = Some(image);
+            Ok(device)
+        };
+        let container = match format {
+            None => detect(raw, &mut open_parent)?,
+            Some(format) => Container::open(raw, format, &mut open_parent)?,
+        };
+        let image = Self { container, parent };
         match format {
-            None => Ok(Self { container: detect(raw, lineage)? }),
-            Some(format) => Self::of(raw, format, lineage),
+            Some(expected) if expected != image.format() => {
+                Err(Error::FormatMismatch { path, expected, actual: image.format() })
+            }
+            _ => Ok(image),
         }
     }
 
-    /// Opens a file as an image of one format.
-    pub(super) fn of(raw: Raw, expected: Format, lineage: &mut Lineage<'_>) -> Result<Self> {
-        let path = raw.path().to_owned();
-        let container = match expected {
-            Format::Raw => Container::Raw(raw),
-            Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta => Container::Vhd(Vhd::open(raw, lineage)?),
-            Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta => {
-                Container::Vhdx(Box::new(Vhdx::open(raw, lineage)?))
+    /// Tells whether the image is the one that a differencing disk names as its parent.
+    fn has_identity(&self, identity: &Identity) -> Result<bool> {
+        match (identity, &self.container) {
+            (Identity::Vhd(id), Container::Vhd(vhd)) => Ok(vhd.unique_id()? == *id),
+            (Identity::Vhdx { linkages, logical_sector }, Container::Vhdx(vhdx)) => {
+                let id = format!("{{{}}}", vhdx.data_write());
+                let is_linked = linkages.iter().any(|linkage| linkage.eq_ignore_ascii_case(&id));
+                Ok(is_linked && vhdx.sectors().0 == *logical_sector)
             }
-            Format::Vmdk => Container::Vmdk(Vmdk::open(raw)?),
-        };
-        let image = Self { container };
-        match image.format() {
-            actual if actual == expected => Ok(image),
-            actual => Err(Error::FormatMismatch { path, expected, actual }),
+            _ => Ok(false),
         }
     }
 
@@ -198,7 +143,7 @@ impl Image {
             Container::Vhd(Vhd::Fixed(_)) => Format::VhdFixed,
             Container::Vhd(Vhd::Dynamic(_)) => Format::VhdDynamic,
             Container::Vhd(Vhd::Differencing(_)) => Format::VhdDelta,
-            Container::Vhdx(vhdx) if vhdx.parent().is_some() => Format::VhdxDelta,
+            Container::Vhdx(_) if self.parent.is_some() => Format::VhdxDelta,
             Container::Vhdx(vhdx) if vhdx.is_fixed() => Format::VhdxFixed,
             Container::Vhdx(_) => Format::VhdxDynamic,
             Container::Vmdk(_) => Format::Vmdk,
@@ -212,11 +157,7 @@ impl Image {
 
     /// Returns the parent of a differencing disk.
     pub fn parent(&self) -> Option<&Self> {
-        match &self.container {
-            Container::Vhd(Vhd::Differencing(differencing)) => Some(differencing.parent()),
-            Container::Vhdx(vhdx) => vhdx.parent(),
-            Container::Raw(_) | Container::Vhd(_) | Container::Vmdk(_) => None,
-        }
+        self.parent.as_deref()
     }
 
     /// Returns what is known of the container, beyond its format and sizes.
@@ -242,11 +183,11 @@ impl Image {
         if let Some(called) = named(self.path()).filter(|called| !called.fits(format)) {
             notes.push(format!("{}, and it is {format}: the content decides, and copies are named so", called.claim()));
         }
-        match in_place::pending(self.path()) {
-            Ok(Some(in_place::Pending::Finished)) => {
+        match pending(self.path()) {
+            Ok(Some(Pending::Finished)) => {
                 notes.push("a run in place can be taken back: its undo journal is there".to_owned());
             }
-            Ok(Some(in_place::Pending::Unsettled)) => notes.push(Self::UNSETTLED.to_owned()),
+            Ok(Some(Pending::Unsettled)) => notes.push(Self::UNSETTLED.to_owned()),
             _ => {}
         }
         let parents = std::iter::successors(self.parent(), |image| image.parent());
@@ -330,7 +271,7 @@ impl Image {
     /// [`Error::InPlace`] for a container that is not, [`Error::UndoExists`] if the journal of an earlier run is there.
     pub fn check_in_place(&self) -> Result<()> {
         self.plan(&[])?;
-        in_place::refuse_finished(self.path())
+        refuse_finished(self.path())
     }
 
     fn device(&self) -> &dyn ReadAt {
@@ -380,7 +321,7 @@ impl ReadAt for Image {
 const OLD_FOOTER_BYTES: u64 = 511;
 
 /// Opens the container that a file's signatures tell.
-fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
+fn detect(raw: Raw, open_parent: &mut OpenParent<'_>) -> Result<Container> {
     let path = raw.path().to_owned();
     let head = head(&raw)?;
     let foreign = signature::container(&head);
@@ -392,7 +333,7 @@ fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
     if let Some(foreign) = foreign {
         match foreign.handled {
             Handled::No => {}
-            Handled::Vhdx => return Ok(Container::Vhdx(Box::new(Vhdx::open(raw, lineage)?))),
+            Handled::Vhdx => return Ok(Container::Vhdx(Box::new(Vhdx::open(raw, open_parent)?))),
             Handled::Vmdk => return Vmdk::open(raw).map(Container::Vmdk),
         }
         return Err(Error::ContainerUnsupported { path, container: foreign.name, hint: foreign.hint });
@@ -403,7 +344,7 @@ fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
         return Err(Error::ContainerUnsupported { path, container, hint });
     }
     if begins || ends {
-        return Vhd::open(raw, lineage).map(Container::Vhd);
+        return Vhd::open(raw, open_parent).map(Container::Vhd);
     }
     if let Some(disks) = ovf::disks(&raw)? {
         return Err(Error::Ovf { path, disks });
@@ -413,7 +354,7 @@ fn detect(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Container> {
         return Ok(Container::Raw(raw));
     }
     match name {
-        Some(Named::Vhd) => Vhd::open(raw, lineage).map(Container::Vhd),
+        Some(Named::Vhd) => Vhd::open(raw, open_parent).map(Container::Vhd),
         _ if !signature::is_disk(&raw)? => Err(Error::NotAnImage { path }),
         Some(name) => {
             let second = "its content begins like a raw disk that is not whole";
@@ -454,84 +395,11 @@ fn has_cookie_at(raw: &Raw, at: Option<u64>) -> Result<bool> {
     }
 }
 
-/// The container that the ending of a file's name stands for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Named {
-    Raw,
-    Vhd,
-    Vhdx,
-    Vmdk,
-    Qcow,
-    Vdi,
-}
-
-impl Named {
-    /// Returns what the name says of the file.
-    const fn claim(self) -> &'static str {
-        match self {
-            Self::Raw => "its name calls it a raw disk",
-            Self::Vhd => "its name calls it a VHD",
-            Self::Vhdx => "its name calls it a VHDX",
-            Self::Vmdk => "its name calls it a VMDK",
-            Self::Qcow => "its name calls it a QCOW image",
-            Self::Vdi => "its name calls it a VDI",
-        }
-    }
-
-    /// Tells whether files of a format are named so.
-    const fn fits(self, format: Format) -> bool {
-        matches!(
-            (self, format),
-            (Self::Raw, Format::Raw)
-                | (Self::Vhd, Format::VhdFixed | Format::VhdDynamic | Format::VhdDelta)
-                | (Self::Vhdx, Format::VhdxFixed | Format::VhdxDynamic | Format::VhdxDelta)
-                | (Self::Vmdk, Format::Vmdk)
-        )
-    }
-}
-
-/// Returns what a file's name calls it; `None` if it says nothing.
-fn named(path: &Path) -> Option<Named> {
-    let name = path.file_name()?.to_str()?.to_ascii_lowercase();
-    let (stem, ending) = name.rsplit_once('.')?;
-    match ending {
-        "raw" | "img" | "dd" => Some(Named::Raw),
-        "vhd" | "avhd" => Some(Named::Vhd),
-        "vhdx" | "avhdx" => Some(Named::Vhdx),
-        // The sectors of a flat VMDK lie in a raw file of this name.
-        "vmdk" if stem.ends_with("-flat") => Some(Named::Raw),
-        "vmdk" => Some(Named::Vmdk),
-        "qcow" | "qcow2" => Some(Named::Qcow),
-        "vdi" => Some(Named::Vdi),
-        _ => None,
-    }
-}
-
-/// Returns what a file of a format is called whose name is `name`: the same where its ending is one of the format's, or
-/// says nothing of containers and the format is raw; otherwise with the format's own ending.
-///
-/// The ending of a differencing disk that becomes a disk of its own (`avhd`, `avhdx`) is replaced too.
-pub fn file_name(name: &str, format: Format) -> String {
-    let called = named(Path::new(name));
-    let (stem, ending) = match name.rsplit_once('.') {
-        Some((stem, ending)) if !stem.is_empty() && called.is_some() => (stem, ending.to_ascii_lowercase()),
-        _ => (name, String::new()),
-    };
-    let is_child = ending.starts_with("avhd") && format == format.alone();
-    // `x-flat.vmdk` is the raw part of a VMDK that its descriptor names. Alone it is a raw disk, and no VMDK.
-    let is_part = ending == "vmdk" && format == Format::Raw;
-    match called {
-        Some(called) if !stem.is_empty() && called.fits(format) && !is_child && !is_part && !ending.is_empty() => {
-            name.to_owned()
-        }
-        None if format == Format::Raw => name.to_owned(),
-        _ => format!("{stem}.{}", format.ending()),
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
+    use super::super::UnknownFormat;
+    use super::super::file_name::file_name;
     use super::super::vhd::sample::{self, BLOCK};
     use super::*;
     use coldforge_base::Failure as _;

@@ -2,9 +2,8 @@
 //! disks with their parents, block devices.
 //!
 //! [`Image`] reads one; [`Overlay`] keeps what is written over it; [`export`] writes a new file of it, [`write_in_place`]
-//! changes the image itself and leaves a journal that [`undo`] obeys. [`Window`] is a part of a disk, and [`partition`] finds
+//! changes the image itself and leaves a journal from which [`undo`] restores it. [`Window`] is a part of a disk, and [`partition`] finds
 //! the parts by MBR and GPT.
-//!
 //!
 //! Everything here is a device to read ([`ReadAt`](coldforge_base::ReadAt)) or to write ([`WriteAt`](coldforge_base::WriteAt)).
 #![deny(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
@@ -15,6 +14,8 @@ mod digest;
 mod emit;
 mod error;
 mod export;
+mod file_name;
+mod format;
 mod image;
 mod in_place;
 mod lock;
@@ -23,6 +24,7 @@ mod overlay;
 mod ovf;
 mod parent;
 pub mod partition;
+mod pieces;
 mod plan;
 mod raw;
 mod signature;
@@ -36,7 +38,9 @@ pub use compare::differences;
 pub use digest::{Blocks, Digests, EBS_BLOCK_BYTES, digest, digest_blocks, linear};
 pub use error::Error;
 pub use export::{Exported, Target, convert, export, export_as};
-pub use image::{Format, Image, UnknownFormat, file_name};
+pub use file_name::file_name;
+pub use format::{Format, UnknownFormat};
+pub use image::Image;
 pub use in_place::{
     Held, InPlace, Mark, Pending, UndoJournal, Undone, forget, pending, undo, undo_by_force, write_in_place,
 };
@@ -45,5 +49,5 @@ pub use raw::Raw;
 pub use signature::Signature;
 pub use window::Window;
 
-/// The answer of every function of this floor.
+/// The result of an operation on a virtual disk.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -8,23 +8,23 @@ pub(super) struct Plan {
     /// Length of the new file in bytes, never less than the copy's.
     pub file_bytes: u64,
     /// The writes; no two share a byte of the file.
-    pub steps: Vec<Step>,
+    pub writes: Vec<PlannedWrite>,
     /// How many blocks were added.
     pub added_blocks: u64,
 }
 
-/// One write.
+/// One write into the copy of the container file.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Step {
+pub(super) enum PlannedWrite {
     /// Bytes of the container's own structures.
-    Own {
+    Structure {
         /// First byte of the file.
         at: u64,
         /// What to write.
         bytes: Vec<u8>,
     },
     /// Bytes of the disk.
-    Guest {
+    Data {
         /// First byte of the file.
         at: u64,
         /// The range of the disk.
@@ -35,7 +35,7 @@ pub(super) enum Step {
 impl Plan {
     /// Returns the plan of a container whose disk's bytes lie at the same offsets in the file.
     pub fn in_order(file_bytes: u64, changed: &[Extent]) -> Self {
-        let steps = changed.iter().map(|extent| Step::Guest { at: extent.offset, extent: *extent }).collect();
-        Self { file_bytes, steps, added_blocks: 0 }
+        let writes = changed.iter().map(|extent| PlannedWrite::Data { at: extent.offset, extent: *extent }).collect();
+        Self { file_bytes, writes, added_blocks: 0 }
     }
 }

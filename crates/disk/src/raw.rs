@@ -16,7 +16,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::SeekFrom;
 use rustix::io::Errno;
 
-use super::{Error, Result, block_device, in_place, lock};
+use super::in_place::refuse_unfinished;
+use super::{Error, Result, block_device, lock};
 use coldforge_base::device::check_range;
 use coldforge_base::{Extent, ReadAt, device, fs};
 
@@ -61,7 +62,7 @@ impl Raw {
         let file = if block_device::is_device(&metadata) { block_device::open(path, false)? } else { fs::open(path)? };
         check_kind(&file.metadata().map_err(fs::failed("examine", path))?, path)?;
         lock::share(&file, path)?;
-        in_place::refuse_unfinished(path)?;
+        refuse_unfinished(path)?;
         Self::of_file(file, path)
     }
 

@@ -1,15 +1,19 @@
 //! A differencing disk that holds only the sectors in which a disk differs from its image: VHD on VHD, VHDX on VHDX.
 
+use super::super::pieces::for_each_piece;
+use super::super::vhd::fresh;
 use super::super::vhd::{Footer, Locators};
 use super::super::vhdx::Locator;
 use super::super::vhdx::layout::HAS_PARENT;
 use super::super::{Error, Format, Image, Overlay, Result};
+use super::properties::DiskProperties;
+use super::sink::{Emitted, Sink, id, put_table};
 use super::vhd::Blocks;
 use super::vhdx::Frame;
 use super::walk::Walked;
-use super::{Emitted, Progress, Sink, Traits, fresh, id};
 use coldforge_base::digest::Digest;
 use coldforge_base::offset::normalize;
+use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt};
 
 /// State of a block of which some sectors are the child's own.
@@ -37,13 +41,13 @@ pub(in super::super) fn emit_delta(
     progress: &dyn Progress,
 ) -> Result<Emitted> {
     let parent = *overlay.base();
-    let traits = Traits::of(parent)?;
+    let properties = DiskProperties::of(parent)?;
     let format = parent.delta_format().ok_or(Error::Delta { format: parent.format() })?;
-    let unit = if format == Format::VhdxDelta { u64::from(traits.sector) } else { GROUP_BYTES };
+    let unit = if format == Format::VhdxDelta { u64::from(properties.sector) } else { GROUP_BYTES };
     let pieces = widen(changed, unit, overlay.len());
     progress.start("write", pieces.iter().fold(0u64, |sum, extent| sum.saturating_add(extent.length)));
     if format == Format::VhdxDelta {
-        vhdx(overlay, &pieces, traits, path, sink, progress)
+        vhdx(overlay, &pieces, properties, path, sink, progress)
     } else {
         vhd(overlay, &pieces, path, sink, progress)
     }
@@ -106,21 +110,21 @@ fn vhd(
 fn vhdx(
     overlay: &Overlay<&Image>,
     sectors: &[Extent],
-    traits: Traits,
+    properties: DiskProperties,
     path: String,
     sink: &dyn Sink,
     progress: &dyn Progress,
 ) -> Result<Emitted> {
     let parent = overlay.base().vhdx().ok_or(Error::Delta { format: overlay.base().format() })?;
     let linkage = parent.data_write();
-    let mut frame = Frame::new(overlay.len(), HAS_PARENT, traits)?;
+    let mut frame = Frame::new(overlay.len(), HAS_PARENT, properties)?;
     let pairs = [
         ("parent_linkage", format!("{{{linkage}}}")),
         ("parent_linkage2", "{00000000-0000-0000-0000-000000000000}".to_owned()),
         ("relative_path", path),
     ];
     frame.metadata.locator = Some(Locator::to_bytes(&pairs));
-    let unit = u64::from(traits.sector);
+    let unit = u64::from(properties.sector);
     let chunk_bytes = frame.shape.chunk_ratio.saturating_mul(frame.metadata.block_bytes);
     let mut hash = Contents::new(overlay.len(), &linkage.0);
     let mut bitmaps: std::collections::BTreeMap<u64, Vec<u8>> = std::collections::BTreeMap::new();
@@ -144,11 +148,11 @@ fn vhdx(
         // Blocks come in order: the bitmaps before this one are done.
         while let Some(done) = bitmaps.first_entry().filter(|done| *done.key() < chunk) {
             let (chunk, bitmap) = done.remove_entry();
-            super::put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
+            put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
         }
     }
     for (chunk, bitmap) in bitmaps {
-        super::put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
+        put_table(sink, frame.place_bitmap(chunk)?, &bitmap)?;
     }
     frame.finish(hash.finish(), Some(linkage), sink)
 }
@@ -184,7 +188,7 @@ fn copy(
 ) -> Result<()> {
     let mut buf = vec![0; BUFFER_BYTES];
     for extent in pieces {
-        super::super::export::for_each_piece(*extent, &mut buf, |piece, buf| {
+        for_each_piece(*extent, &mut buf, |piece, buf| {
             overlay.read_at(piece.offset, buf)?;
             hash.add(piece.offset, buf);
             progress.advance(piece.length);

@@ -1,10 +1,12 @@
 //! VHD: fixed, the sectors and a footer; dynamic, footer copy, header, block table, blocks and footer.
 
 use super::super::vhd::Footer;
+use super::super::vhd::fresh;
 use super::super::{Error, Result};
+use super::sink::{Emitted, Sink, id, put_runs};
 use super::walk::walk;
-use super::{Emitted, Progress, Sink, fresh, id, put_runs};
 use coldforge_base::ReadAt;
+use coldforge_base::progress::Progress;
 
 /// The data of a block begin at a multiple of this, as Windows lets them.
 const DATA_ALIGNMENT: u64 = 4096;

@@ -5,9 +5,11 @@ use super::super::vhdx::layout::{
     FILE_SIGNATURE, FIXED, HEADERS_AT, Header, LARGEST_DISK_BYTES, MIB, Metadata, REGION_TABLES_AT, Regions,
 };
 use super::super::{Error, Result};
+use super::properties::DiskProperties;
+use super::sink::{Emitted, Sink, id, put_runs, put_table};
 use super::walk::{PIECE_BYTES, Walked, walk};
-use super::{Emitted, Progress, Sink, Traits, id, put_runs, put_table};
 use coldforge_base::guid::Guid;
+use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt, read, utf16};
 
 /// The log of every known maker.
@@ -26,11 +28,11 @@ pub(super) const PRESENT: u64 = 6;
 pub(super) fn emit(
     device: &dyn ReadAt,
     fixed: bool,
-    traits: Traits,
+    properties: DiskProperties,
     sink: &dyn Sink,
     progress: &dyn Progress,
 ) -> Result<Emitted> {
-    let mut frame = Frame::new(device.len(), if fixed { FIXED } else { 0 }, traits)?;
+    let mut frame = Frame::new(device.len(), if fixed { FIXED } else { 0 }, properties)?;
     if fixed {
         for block in 0..frame.shape.blocks {
             frame.place(block, PRESENT)?;
@@ -56,11 +58,11 @@ pub(super) struct Frame {
 }
 
 impl Frame {
-    pub fn new(size: u64, flags: u32, traits: Traits) -> Result<Self> {
+    pub fn new(size: u64, flags: u32, properties: DiskProperties) -> Result<Self> {
         if size > LARGEST_DISK_BYTES {
             return Err(Error::TooLarge { container: "VHDX", size, limit: LARGEST_DISK_BYTES });
         }
-        let unit = traits.sector.into();
+        let unit = properties.sector.into();
         if size == 0 || !size.is_multiple_of(unit) {
             return Err(Error::OddSize { size, unit });
         }
@@ -68,9 +70,9 @@ impl Frame {
             block_bytes: if size > SMALL_DISK_BYTES { LARGE_BLOCK_BYTES } else { BLOCK_BYTES },
             flags,
             disk_bytes: size,
-            disk_id: traits.id.unwrap_or(Guid::NIL),
-            logical_sector: traits.sector,
-            physical_sector: traits.physical,
+            disk_id: properties.id.unwrap_or(Guid::NIL),
+            logical_sector: properties.sector,
+            physical_sector: properties.physical,
             locator: None,
         };
         let shape = Shape::of(&metadata);

@@ -1,13 +1,14 @@
 //! VMDK: `streamOptimized`, deflated grains in order, each table behind its grains, directory and footer at the end.
 
-use super::super::digest::is_zero;
+use super::super::pieces::is_zero;
 use super::super::vmdk::layout::{
     AT_END, COMPRESSED, DEFLATE, Header, MARKERS, Marker, NEWLINE_TEST, NEWLINES, SECTOR, TABLE_ENTRIES, marker,
 };
 use super::super::{Error, Result};
 use super::deflate::deflate;
+use super::sink::{Emitted, Sink, id};
 use super::walk::walk;
-use super::{Emitted, Progress, Sink, id};
+use coldforge_base::progress::Progress;
 use coldforge_base::{ReadAt, read};
 
 const GRAIN_SECTORS: u64 = 128;

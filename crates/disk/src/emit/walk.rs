@@ -10,7 +10,8 @@ use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use super::super::Result;
-use super::super::digest::{EBS_BLOCK_BYTES, hash_block, is_zero};
+use super::super::digest::{EBS_BLOCK_BYTES, hash_block};
+use super::super::pieces::is_zero;
 use coldforge_base::digest::{Digest, base64};
 use coldforge_base::progress::Progress;
 use coldforge_base::{ReadAt, read};

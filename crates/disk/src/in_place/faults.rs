@@ -688,10 +688,10 @@ fn an_image_in_use_or_of_several_names_or_replaced_is_refused() {
 #[test]
 fn pieces_are_written_in_the_order_that_was_asked_for() {
     let steps = [
-        Step::Own { at: 100, bytes: vec![1] },
-        Step::Guest { at: 1_000, extent: Extent::new(0, 100) },
-        Step::Guest { at: 5_000, extent: Extent::new(500, 10) },
-        Step::Own { at: 4_000, bytes: vec![2] },
+        PlannedWrite::Structure { at: 100, bytes: vec![1] },
+        PlannedWrite::Data { at: 1_000, extent: Extent::new(0, 100) },
+        PlannedWrite::Data { at: 5_000, extent: Extent::new(500, 10) },
+        PlannedWrite::Structure { at: 4_000, bytes: vec![2] },
     ];
     let order = [vec![Extent::new(90, 20), Extent::new(10, 5)], vec![Extent::new(0, 12)]];
     let places = |phase: &Vec<Write<'_>>| phase.iter().map(|write| (write.place(), write.length())).collect();
@@ -712,7 +712,7 @@ fn pieces_are_written_in_the_order_that_was_asked_for() {
 
 #[test]
 fn marks_come_first_and_go_last_and_one_in_a_changed_sector_is_not_set() {
-    let steps = [Step::Guest { at: 1_000, extent: Extent::new(0, 2_048) }];
+    let steps = [PlannedWrite::Data { at: 1_000, extent: Extent::new(0, 2_048) }];
     let disk = Memory((0..4_096).map(|at| at as u8).collect());
     let marks = Marks::beside(&[Extent::new(512, 512)], &[Mark { at: 1_500, byte: 7 }], &disk).unwrap();
     assert_eq!((marks.plain[0][1_500 - 1_024], marks.marked[0][1_500 - 1_024]), (1_500u32 as u8, 7));

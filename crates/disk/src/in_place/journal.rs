@@ -34,7 +34,7 @@ use super::files::Files;
 use super::table::{self, Table};
 use coldforge_base::crc32c::{crc32c, crc32c_of};
 use coldforge_base::digest::Digest;
-use coldforge_base::interrupt::Passing;
+use coldforge_base::interrupt::TemporaryGuard;
 use coldforge_base::{fs, read};
 
 /// What the journal's name adds to the image's.
@@ -94,7 +94,7 @@ pub(super) struct Entry {
     pub old: Vec<u8>,
     pub new: Vec<u8>,
     /// Whether the new bytes are there only while the run works.
-    pub passing: bool,
+    pub is_mark: bool,
 }
 
 /// Returns where the journal of an image lies, whatever link leads to the image: beside it, or in a folder of the machine
@@ -216,13 +216,13 @@ pub(super) struct Writer<'a> {
     entries: u32,
     old: Sha256,
     sums: Vec<u8>,
-    passing: Option<Passing>,
+    guard: Option<TemporaryGuard>,
 }
 
 /// A journal that was not finished is of no use: nothing was written yet.
 impl Drop for Writer<'_> {
     fn drop(&mut self) {
-        if self.passing.is_some() {
+        if self.guard.is_some() {
             let _ = self.files.remove(&self.path); // the next run removes it otherwise
         }
     }
@@ -236,17 +236,17 @@ impl<'a> Writer<'a> {
             Err(error) if error.kind() != ErrorKind::NotFound => return Err(fs::failed("remove", &path)(error).into()),
             _ => {}
         }
-        let made = Passing::make(|| files.create(&path), |_| path.clone());
-        let (file, passing) = made.map_err(fs::failed("create", &path))?;
-        let passing = Some(passing);
-        Ok(Self { files, file, path, at: ENTRIES_AT, entries: 0, old: Sha256::new(), sums: Vec::new(), passing })
+        let made = TemporaryGuard::make(|| files.create(&path), |_| path.clone());
+        let (file, guard) = made.map_err(fs::failed("create", &path))?;
+        let guard = Some(guard);
+        Ok(Self { files, file, path, at: ENTRIES_AT, entries: 0, old: Sha256::new(), sums: Vec::new(), guard })
     }
 
     /// Adds an entry; old and new bytes are of one length, at most [`ENTRY_BYTES_MAX`].
     pub fn add(&mut self, entry: &Entry) -> Result<()> {
         let length = (entry.old.len() as u64).to_le_bytes();
         let sum = entry_sum(entry).to_le_bytes();
-        let kind = u32::from(entry.passing).to_le_bytes();
+        let kind = u32::from(entry.is_mark).to_le_bytes();
         let bytes = [&entry.at.to_le_bytes()[..], &length, &sum, &kind, &entry.old, &entry.new].concat();
         self.files.write(&self.file, self.at, &bytes).map_err(fs::failed("write", &self.path))?;
         self.at = self.at.saturating_add(bytes.len() as u64);
@@ -276,7 +276,7 @@ impl<'a> Writer<'a> {
             self.files.rename(&self.path, journal)
         };
         write().map_err(fs::failed("write", journal))?;
-        self.passing = None;
+        self.guard = None;
         let file = self.file.try_clone().map_err(fs::failed("write", journal))?;
         if let Err(error) = self.files.sync_folder(folder) {
             let _ = self.files.remove(journal); // nothing was written: without it the image is what it is
@@ -293,7 +293,7 @@ pub(super) fn folder_of(path: &Path) -> &Path {
 
 fn entry_sum(entry: &Entry) -> u32 {
     let length = (entry.old.len() as u64).to_le_bytes();
-    let kind = u32::from(entry.passing).to_le_bytes();
+    let kind = u32::from(entry.is_mark).to_le_bytes();
     crc32c_of(&[&entry.at.to_le_bytes(), &length, &kind, &entry.old, &entry.new])
 }
 
@@ -408,7 +408,7 @@ impl Journal {
         self.file.read_exact_at(&mut head, at).ok()?;
         let (place, length, sum) = (read::u64_le(&head, 0), read::u64_le(&head, 8), read::u32_le(&head, 16));
         let (place, length, sum) = (place.ok()?, length.ok()?, sum.ok()?);
-        let passing = match read::u32_le(&head, 20).ok()? {
+        let is_mark = match read::u32_le(&head, 20).ok()? {
             0 => false,
             1 => true,
             _ => return None,
@@ -419,7 +419,7 @@ impl Journal {
         let mut bytes = vec![0; usize::try_from(length.checked_mul(2)?).ok()?];
         self.file.read_exact_at(&mut bytes, at.checked_add(ENTRY_HEAD_BYTES as u64)?).ok()?;
         let (old, new) = bytes.split_at_checked(usize::try_from(length).ok()?)?;
-        let entry = Entry { at: place, old: old.to_vec(), new: new.to_vec(), passing };
+        let entry = Entry { at: place, old: old.to_vec(), new: new.to_vec(), is_mark };
         (entry_sum(&entry) == sum).then_some(entry)
     }
 
@@ -454,8 +454,8 @@ mod tests {
         let path = folder.path().join("image.coldforge-undo");
         std::fs::write(folder.path().join("image"), b"image").unwrap();
         let mut writer = Writer::create(&Real, &path).unwrap();
-        writer.add(&Entry { at: 512, old: vec![1; 512], new: vec![2; 512], passing: false }).unwrap();
-        writer.add(&Entry { at: 4096, old: vec![3; 7], new: vec![4; 7], passing: true }).unwrap();
+        writer.add(&Entry { at: 512, old: vec![1; 512], new: vec![2; 512], is_mark: false }).unwrap();
+        writer.add(&Entry { at: 4096, old: vec![3; 7], new: vec![4; 7], is_mark: true }).unwrap();
         let table = Table { block_bytes: 256 << 10, blocks: vec![(0, Digest::of(b"block"))] };
         writer.commit(&path, (8192, 9000), Some(table)).unwrap();
         (folder, path)

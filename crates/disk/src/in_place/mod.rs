@@ -21,26 +21,30 @@
 mod faults;
 mod files;
 mod journal;
+mod pending;
 mod table;
 mod target;
 mod undo;
 
+pub use pending::{Pending, pending};
+pub(super) use pending::{refuse_finished, refuse_unfinished};
+pub use undo::Undone;
+
 use std::path::{Path, PathBuf};
 
-use super::export::{compare, for_each_piece};
-use super::plan::Step;
-use super::{Error, Format, Image, Overlay, Result};
-use coldforge_base::interrupt::{self, Whole};
+use super::compare::check_written;
+use super::pieces::for_each_piece;
+use super::plan::PlannedWrite;
+use super::{Error, Format, Image, Overlay, Raw, Result};
+use coldforge_base::interrupt::{self, CriticalSection};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt, fs, read};
 use files::{Files, Real};
 use journal::{ENTRY_BYTES_MAX, Entry, Journal, State, Writer};
 use table::{Table, digest_of};
-use target::Target;
+use target::{SECTOR, Target};
 
-/// Changes are widened to whole sectors, so that thousands of single bytes are not thousands of writes.
-const SECTOR: u64 = 512;
 /// Memory for what is read, written and compared at once.
 const BUFFER_BYTES: usize = 1 << 20;
 
@@ -118,44 +122,6 @@ impl Held {
     }
 }
 
-/// What stands beside an image.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Pending {
-    /// The journal of a run that did not end: the image may be half written.
-    Unfinished,
-    /// The journal of a run that wrote all of the image, and was broken off before its evidence was whole.
-    Unsettled,
-    /// The journal of a run that ended well and may be rolled back.
-    Finished,
-}
-
-impl From<State> for Pending {
-    fn from(state: State) -> Self {
-        match state {
-            State::Running => Self::Unfinished,
-            State::Written(_) => Self::Unsettled,
-            State::Finished(_) | State::Timed(..) => Self::Finished,
-        }
-    }
-}
-
-/// What [`undo`] did.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Undone {
-    /// Whose traces were removed.
-    pub run: Pending,
-    /// How many bytes of the image file were put back.
-    pub bytes: u64,
-    /// Length of the image file in bytes.
-    pub file_bytes: u64,
-    /// Ranges of the image file that another program wrote since, and that were left as they are.
-    pub left: Vec<Extent>,
-    /// What was cut off behind the old end of the file although another program had written there.
-    pub cut: Vec<Extent>,
-    /// Whether the image was already what it was before the run, as after a restore: nothing was written to it then.
-    pub was_restored: bool,
-}
-
 /// Writes the disk that `overlay` shows into the image file below it.
 ///
 /// `order` names ranges of the disk in the order in which they must reach the medium; each group is flushed before the
@@ -176,14 +142,6 @@ pub fn write_in_place(
     progress: &dyn Progress,
 ) -> Result<InPlace> {
     write(overlay, (order, marks), keep, progress, &Real)
-}
-
-/// Tells what stands beside an image.
-///
-/// # Errors
-/// [`Error::UndoOwner`] for a journal that somebody else could have made, otherwise the operating system's.
-pub fn pending(image: &Path) -> Result<Option<Pending>> {
-    Ok(journal::state_of(&journal::path_of(image)?, image)?.map(Pending::from))
 }
 
 /// Brings an image back to what it was before the run whose journal stands beside it, and removes the journal.
@@ -221,24 +179,6 @@ pub fn forget(image: &Path) -> Result<bool> {
     }
 }
 
-/// Refuses an image beside which an unfinished run's journal stands.
-pub(super) fn refuse_unfinished(image: &Path) -> Result<()> {
-    match pending(image)? {
-        Some(Pending::Unfinished) => Err(Error::UnfinishedRun { path: image.to_owned() }),
-        _ => Ok(()),
-    }
-}
-
-/// Refuses an image beside which any run's journal stands.
-pub(super) fn refuse_finished(image: &Path) -> Result<()> {
-    let path = journal::path_of(image)?;
-    match journal::state_of(&path, image)? {
-        None => Ok(()),
-        Some(State::Written(_)) => Err(Error::Unsettled { path: image.to_owned() }),
-        Some(_) => Err(Error::UndoExists { path }),
-    }
-}
-
 fn write(
     overlay: &Overlay<&Image>,
     (order, marks): (&[Vec<Extent>], &[Mark]),
@@ -266,32 +206,13 @@ fn write(
 
     let table = match keep {
         UndoJournal::Remove => None,
-        UndoJournal::Keep | UndoJournal::KeepUnsettled => {
-            progress.start("digest", length_before);
-            let data = |at| Ok(raw.next_data(at)?);
-            Some(Table::of(length_before, data, |at, buf: &mut [u8]| {
-                raw.read_at(at, buf)?;
-                progress.advance(buf.len() as u64);
-                Ok(())
-            })?)
-        }
+        UndoJournal::Keep | UndoJournal::KeepUnsettled => Some(digest_blocks(raw, progress)?),
     };
-    let _whole = Whole::begin();
-    let phases = phases(&plan.steps, length_before, order, &marks);
+    let _critical = CriticalSection::begin();
+    let phases = phases(&plan.writes, length_before, order, &marks);
     let total = phases.body.iter().flatten().fold(0u64, |sum, write| sum.saturating_add(write.length()));
     progress.start("write changes", total);
-    let mut writer = Writer::create(files, &journal_path)?;
-    let own = phases.body.iter().flatten().map(|write| (write, false));
-    for (write, passing) in own.chain(phases.mark.iter().map(|write| (write, true))) {
-        write.for_each_piece(overlay, |at, new| match inside(at, new, length_before) {
-            None => Ok(()),
-            Some(new) => {
-                let mut old = vec![0; new.len()];
-                raw.read_at(at, &mut old)?;
-                writer.add(&Entry { at, old, new: new.to_vec(), passing })
-            }
-        })?;
-    }
+    let writer = journal_old_bytes(overlay, &phases, &journal_path, files)?;
     raw.unchanged()?;
     let journal = writer.commit(&journal_path, (length_before, plan.file_bytes), table)?;
 
@@ -300,17 +221,9 @@ fn write(
         let _ = journal.remove(files); // not a byte of the image has changed
         return Err(error);
     }
-    let finish = || {
-        let behind = Extent::new(length_before, plan.file_bytes.saturating_sub(length_before));
-        let tail = digest_of(behind, |at, buf| target.read_at(at, buf))?;
-        let state = match keep {
-            UndoJournal::Keep => State::Finished(tail),
-            UndoJournal::KeepUnsettled => State::Written(tail),
-            UndoJournal::Remove => return journal.remove(files).map(|()| State::Running),
-        };
-        journal.set_state(files, state).map(|()| state)
-    };
-    let written = run.write(&phases, plan.file_bytes, &changed, progress).and_then(|()| finish());
+    let written = run.write(&phases, plan.file_bytes, &changed, progress).and_then(|()| {
+        run.settle_journal(&journal, keep, Extent::new(length_before, plan.file_bytes.saturating_sub(length_before)))
+    });
     let state = match written {
         Ok(state) => state,
         Err(error) => {
@@ -332,6 +245,40 @@ fn write(
         journal: journal.is_some().then_some(journal_path),
         held: Some(Held { target, journal, state }),
     })
+}
+
+/// Returns the digests of the image file's blocks as they are before the run.
+fn digest_blocks(raw: &Raw, progress: &dyn Progress) -> Result<Table> {
+    progress.start("digest", raw.len());
+    let data = |at| Ok(raw.next_data(at)?);
+    Table::of(raw.len(), data, |at, buf: &mut [u8]| {
+        raw.read_at(at, buf)?;
+        progress.advance(buf.len() as u64);
+        Ok(())
+    })
+}
+
+/// Begins the journal with every byte of the image file that the run overwrites, as it was and as it will be.
+fn journal_old_bytes<'a>(
+    overlay: &Overlay<&Image>,
+    phases: &Phases,
+    journal_path: &Path,
+    files: &'a dyn Files,
+) -> Result<Writer<'a>> {
+    let raw = overlay.base().raw();
+    let mut writer = Writer::create(files, journal_path)?;
+    let body = phases.body.iter().flatten().map(|write| (write, false));
+    for (write, is_mark) in body.chain(phases.mark.iter().map(|write| (write, true))) {
+        write.for_each_piece(overlay, |at, new| match inside(at, new, raw.len()) {
+            None => Ok(()),
+            Some(new) => {
+                let mut old = vec![0; new.len()];
+                raw.read_at(at, &mut old)?;
+                writer.add(&Entry { at, old, new: new.to_vec(), is_mark })
+            }
+        })?;
+    }
+    Ok(writer)
 }
 
 /// Widens ranges of a disk to whole sectors.
@@ -455,14 +402,14 @@ struct Phases<'a> {
 }
 
 /// Sorts the writes of a plan.
-fn phases<'a>(steps: &'a [Step], length_before: u64, order: &[Vec<Extent>], marks: &'a Marks) -> Phases<'a> {
+fn phases<'a>(planned: &'a [PlannedWrite], length_before: u64, order: &[Vec<Extent>], marks: &'a Marks) -> Phases<'a> {
     let (mut behind, mut own, mut guest) = (Vec::new(), Vec::new(), Vec::new());
-    for step in steps {
-        match step {
-            Step::Own { at, bytes } if *at >= length_before => behind.push(Write::Own(*at, bytes)),
-            Step::Own { at, bytes } => own.push(Write::Own(*at, bytes)),
-            Step::Guest { at, extent } if *at >= length_before => behind.push(Write::Guest(*at, *extent)),
-            Step::Guest { at, extent } => guest.push((*at, *extent)),
+    for write in planned {
+        match write {
+            PlannedWrite::Structure { at, bytes } if *at >= length_before => behind.push(Write::Own(*at, bytes)),
+            PlannedWrite::Structure { at, bytes } => own.push(Write::Own(*at, bytes)),
+            PlannedWrite::Data { at, extent } if *at >= length_before => behind.push(Write::Guest(*at, *extent)),
+            PlannedWrite::Data { at, extent } => guest.push((*at, *extent)),
         }
     }
     let (marked, mut guest) = split(guest, &marks.sectors);
@@ -517,6 +464,18 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Says in the journal that the image is written, or removes the journal; `added` is what the run added behind the
+    /// old end of the file.
+    fn settle_journal(&self, journal: &Journal, keep: UndoJournal, added: Extent) -> Result<State> {
+        let tail = digest_of(added, |at, buf| self.target.read_at(at, buf))?;
+        let state = match keep {
+            UndoJournal::Keep => State::Finished(tail),
+            UndoJournal::KeepUnsettled => State::Written(tail),
+            UndoJournal::Remove => return journal.remove(self.files).map(|()| State::Running),
+        };
+        journal.set_state(self.files, state).map(|()| state)
+    }
+
     /// Makes sure that everything that is to be written has room.
     fn reserve(&self, phases: &Phases<'_>) -> Result<()> {
         let Target { file, path } = self.target;
@@ -542,7 +501,7 @@ impl Run<'_> {
         self.put(&phases.unmark, progress)?;
         self.check(phases.unmark.iter(), &mut found)?;
         let written = self.target.image(self.overlay.base().format())?;
-        compare(self.overlay, &written, changed, &mut found)
+        check_written(self.overlay, &written, changed, &mut found)
     }
 
     /// Writes a group and flushes it.

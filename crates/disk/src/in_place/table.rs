@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::super::digest::is_zero;
+use super::super::pieces::{for_each_piece, is_zero};
 use super::super::{Error, Result};
 use coldforge_base::digest::Digest;
 use coldforge_base::{Extent, read};
@@ -113,7 +113,7 @@ impl Table {
 pub(super) fn digest_of(range: Extent, mut read: impl FnMut(u64, &mut [u8]) -> Result<()>) -> Result<Digest> {
     let mut sum = Sha256::new();
     let mut buf = vec![0; 1 << 20];
-    super::super::export::for_each_piece(range, &mut buf, |piece, buf| {
+    for_each_piece(range, &mut buf, |piece, buf| {
         read(piece.offset, buf)?;
         sum.update(&*buf);
         Ok::<(), Error>(())

@@ -4,13 +4,14 @@ use std::fs::File;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::super::parent::Lineage;
 use super::super::{Error, Format, Image, Raw, Result, block_device, lock};
-use super::SECTOR;
 use super::files::Files;
 use super::journal::{Entry, Journal};
 use coldforge_base::offset::normalize;
 use coldforge_base::{Extent, fs};
+
+/// Changes are widened to whole sectors, so that thousands of single bytes are not thousands of writes.
+pub(super) const SECTOR: u64 = 512;
 
 /// An image file, opened for writing under exclusive locks, which last as long as this value.
 #[derive(Debug)]
@@ -76,7 +77,7 @@ impl Target {
     /// Opens the file as an image, under the locks that it has.
     pub fn image(&self, format: Format) -> Result<Image> {
         let again = self.file.try_clone().map_err(fs::failed("open", &self.path))?;
-        Image::of(Raw::of_file(again, &self.path)?, format, &mut Lineage::default())
+        Image::of(Raw::of_file(again, &self.path)?, format)
     }
 
     /// Puts the old bytes and the old length back, flushes, and reads them again; returns how many bytes there were.
@@ -87,8 +88,8 @@ impl Target {
         let write = |at, bytes: &[u8]| files.write(&self.file, at, bytes).map_err(fs::failed("write", &self.path));
         let flush = || files.sync(&self.file).map_err(fs::failed("flush", &self.path));
         journal.for_each_entry(|entry| {
-            marked |= entry.passing;
-            if !entry.passing {
+            marked |= entry.is_mark;
+            if !entry.is_mark {
                 return Ok(());
             }
             pieces(entry, left).try_for_each(|(at, _, new)| Ok(write(at, new)?))
@@ -99,7 +100,7 @@ impl Target {
         journal.for_each_entry(|entry| {
             for (at, old, _) in pieces(entry, left) {
                 bytes = bytes.saturating_add(old.len() as u64);
-                if !entry.passing {
+                if !entry.is_mark {
                     write(at, old)?;
                 }
             }
@@ -112,7 +113,7 @@ impl Target {
         flush()?;
         if marked {
             journal.for_each_entry(|entry| {
-                let mut pieces = pieces(entry, left).filter(|_| entry.passing);
+                let mut pieces = pieces(entry, left).filter(|_| entry.is_mark);
                 pieces.try_for_each(|(at, old, _)| Ok(write(at, old)?))
             })?;
             flush()?;

@@ -9,14 +9,31 @@ use std::path::Path;
 
 use super::files::Files;
 use super::journal::{self, Entry, Journal, State};
+use super::pending::Pending;
 use super::table::{Table, digest_of};
 use super::target::Target;
-use super::{Pending, Undone};
 use crate::{Error, Raw, Result};
-use coldforge_base::interrupt::{self, Whole};
+use coldforge_base::interrupt::{self, CriticalSection};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Progress;
 use coldforge_base::{Extent, ReadAt as _};
+
+/// What [`undo`](super::undo) did.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Undone {
+    /// Whose traces were removed.
+    pub run: Pending,
+    /// How many bytes of the image file were put back.
+    pub bytes: u64,
+    /// Length of the image file in bytes.
+    pub file_bytes: u64,
+    /// Ranges of the image file that another program wrote since, and that were left as they are.
+    pub left: Vec<Extent>,
+    /// What was cut off behind the old end of the file although another program had written there.
+    pub cut: Vec<Extent>,
+    /// Whether the image was already what it was before the run, as after a restore: nothing was written to it then.
+    pub was_restored: bool,
+}
 
 /// Brings an image back to what it was before the run of its journal.
 ///
@@ -40,7 +57,7 @@ pub(super) fn roll_back(image: &Path, force: bool, progress: &dyn Progress, file
     let Foreign { exact, blocks } = foreign(&target, &journal, state, progress)?;
     let places = normalize([&exact[..], &blocks].concat());
     if !places.is_empty() && is_restored(&target, &journal, progress)? {
-        let _whole = Whole::begin();
+        let _critical = CriticalSection::begin();
         journal.remove(files)?;
         let undone = Undone::of(state.into(), 0, journal.header.length_before);
         return Ok(Undone { was_restored: true, ..undone });
@@ -116,7 +133,7 @@ pub(super) fn take_back(
     files: &dyn Files,
 ) -> Result<Undone> {
     // From here on the image may be half old.
-    let _whole = Whole::begin();
+    let _critical = CriticalSection::begin();
     if state != State::Running {
         journal.set_state(files, State::Running)?;
     }
@@ -196,7 +213,7 @@ fn unexplained(target: &Target, entry: &Entry, is_running: bool, length: u64) ->
     let mut ranges: Vec<Extent> = Vec::new();
     let bytes = found.iter().zip(entry.old.iter().zip(&entry.new));
     for (at, (found, (old, new))) in (entry.at..).zip(bytes) {
-        let at_the_end = if entry.passing { old } else { new };
+        let at_the_end = if entry.is_mark { old } else { new };
         let explained = found == at_the_end || is_running && (found == old || found == new);
         match ranges.last_mut() {
             _ if explained => {}

@@ -4,12 +4,12 @@
 //! so. If that copy is unusable the last one is read, which lies in the last sector, and the disk is refused for
 //! writing. The two copies have to say the same.
 
-use std::fmt;
-
 use zerocopy::FromBytes as _;
 
+use super::error::{Defect, Error};
 use super::layout::{GPT_ENTRY_BYTES, GptEntry, GptHeader};
-use super::{Defect, DiskId, Error, Kind, Partition, Result, Scheme, Table, check_overlap, refusal, signature};
+use super::refusal;
+use super::table::{DiskId, Kind, Note, Partition, Result, Scheme, Table, check_overlap, signature};
 use coldforge_base::guid::Guid;
 use coldforge_base::{ImageOffset, ReadAt, Refusal, read, utf16};
 
@@ -27,26 +27,6 @@ const REVISION: u32 = 0x0001_0000;
 const ENTRIES_BYTES_MAX: u64 = 1 << 20;
 /// No larger entries than a sector are in use.
 const ENTRY_BYTES_MAX: u32 = 4096;
-
-/// Something remarkable about a table that is no reason not to write.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Note {
-    /// The last copy of the GUID partition table is unusable.
-    BackupDamaged(Defect),
-    /// The last copy does not lie at the end of the disk: the disk was enlarged.
-    BackupInside(ImageOffset),
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::BackupDamaged(defect) => write!(f, "the last copy of the GUID partition table has {defect}"),
-            Self::BackupInside(at) => {
-                write!(f, "the last copy of the GUID partition table lies at {at}, not at the end of the disk")
-            }
-        }
-    }
-}
 
 /// The copies of a table that were found sound.
 pub struct Tables {

@@ -3,8 +3,10 @@
 //! Its sectors are taken to be 512 bytes: what Windows does with a master boot record on a disk of larger sectors is
 //! not proven. An entry of type 0 or without sectors is unused.
 
+use super::error::Error;
 use super::layout::{self, MasterBootRecord, MbrEntry, SECTOR_BYTES};
-use super::{DiskId, Error, Kind, Partition, Result, Scheme, Signature, Table, check_overlap, signature};
+use super::table::{DiskId, Kind, Partition, Result, Scheme, Table, check_overlap, signature};
+use crate::Signature;
 use coldforge_base::{ImageOffset, ReadAt};
 
 /// Windows gives no more letters than 24; no sane chain has more logical partitions than this.

@@ -1,6 +1,9 @@
 //! The named reasons not to write to a disk or to a partition.
 
-use super::{Kind, Signature, Table, layout};
+use super::error::Defect;
+use super::layout;
+use super::table::{Kind, Table};
+use crate::Signature;
 use coldforge_base::{ImageOffset, Refusal};
 
 /// Two tables say different things, and which one Windows follows is not certain.
@@ -13,7 +16,7 @@ pub fn gpt_ambiguous(reason: &'static str) -> Refusal {
 }
 
 /// The first copy of the GUID partition table is unusable.
-pub fn gpt_damaged(defect: super::Defect) -> Refusal {
+pub fn gpt_damaged(defect: Defect) -> Refusal {
     Refusal {
         code: "E-GPT-DAMAGED",
         reason: format!("the first copy of the GUID partition table has {defect}, and the last one was read instead"),

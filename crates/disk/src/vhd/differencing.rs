@@ -4,8 +4,9 @@
 //! The parent may be fixed, dynamic or differencing itself; it is known by the id in its footer. Windows leaves the
 //! parent's time stamp zero in what it makes, so that times are not compared.
 
-use super::super::parent::{self, Lineage};
-use super::super::{Error, Image, Raw, Result};
+use super::super::parent::{Identity, Link, OpenParent, Parent};
+use super::super::pieces::{self, own_sectors};
+use super::super::{Raw, Result};
 use super::dynamic::{Dynamic, is_set};
 use super::layout::SECTOR;
 use super::locator::Locators;
@@ -16,7 +17,7 @@ use coldforge_base::{Extent, ReadAt, device};
 #[derive(Debug)]
 pub struct Differencing {
     child: Dynamic,
-    parent: Box<Image>,
+    parent: Parent,
 }
 
 impl Differencing {
@@ -25,14 +26,10 @@ impl Differencing {
     /// # Errors
     /// The `Vhd...` errors for what contradicts the format, the `Parent...` errors if the parent cannot be found or is
     /// not the one that the child was made from.
-    pub(super) fn open(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Self> {
+    pub(super) fn open(raw: Raw, open_parent: &mut OpenParent<'_>) -> Result<Self> {
         let (child, header) = Dynamic::open_structures(raw)?;
-        let locators = Locators::open(child.raw(), &header)?;
-        let parent = Box::new(lineage.open(child.raw(), &locators.paths)?);
-        let id = parent.vhd().map(|vhd| vhd.unique_id()).transpose()?;
-        if id != Some(locators.id) {
-            return Err(Error::ParentChanged { path: parent.path().to_owned() });
-        }
+        let Locators { id, paths, .. } = Locators::open(child.raw(), &header)?;
+        let parent = open_parent(child.raw(), Link { paths, identity: Identity::Vhd(id) })?;
         Ok(Self { child, parent })
     }
 
@@ -41,9 +38,23 @@ impl Differencing {
         &self.child
     }
 
-    /// Returns the parent.
-    pub(in super::super) fn parent(&self) -> &Image {
-        &self.parent
+    /// Reads a range of a block whose bitmap begins at `block_at` of the file: its own sectors from there, the others
+    /// from the parent.
+    fn read_block(&self, block_at: u64, at: u64, buf: &mut [u8]) -> Result<()> {
+        let bitmap = self.child.bitmap(block_at)?;
+        let within = |at| self.child.split(at).1;
+        let end = at.saturating_add(buf.len() as u64);
+        let find = |at: u64| {
+            let is_own = |at| is_set(&bitmap, within(at) / SECTOR);
+            Ok(own_sectors(at, end.saturating_sub(at), SECTOR, is_own))
+        };
+        pieces::fill(at, buf, find, |own, at, piece| {
+            if own {
+                Ok(self.child.raw().read_at(self.child.data_at(block_at).saturating_add(within(at)), piece)?)
+            } else {
+                self.parent.read(at, piece)
+            }
+        })
     }
 }
 
@@ -54,64 +65,25 @@ impl ReadAt for Differencing {
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
-        let (mut at, mut rest) = (at, buf);
-        while !rest.is_empty() {
+        let find = |at| {
             let (index, within) = self.child.split(at);
-            let left = usize::try_from(self.child.block_bytes().saturating_sub(within)).unwrap_or(usize::MAX);
-            let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
-            match self.child.block_at(index) {
-                None => parent::read(Some(&self.parent), at, piece)?,
-                Some(block_at) => self.read_block(block_at, at, within, piece)?,
-            }
-            at = at.saturating_add(piece.len() as u64);
-            rest = behind;
-        }
-        Ok(())
+            Ok((self.child.block_at(index), self.child.block_bytes().saturating_sub(within)))
+        };
+        Ok(pieces::fill(at, buf, find, |block_at, at, piece| match block_at {
+            None => self.parent.read(at, piece),
+            Some(block_at) => self.read_block(block_at, at, piece),
+        })?)
     }
 
     fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
-        let mut at = from;
-        // Each round passes a block, and there are at most four million.
-        while at < self.len() {
+        Ok(pieces::next_data(from, self.len(), |at| {
             let (index, within) = self.child.split(at);
             let end = at.saturating_add(self.child.block_bytes().saturating_sub(within)).min(self.len());
-            if self.child.block_at(index).is_some() {
-                return Ok(Some(Extent::new(at, end.saturating_sub(at))));
-            }
-            if let Some(data) = parent::next_data(Some(&self.parent), at, end)? {
-                return Ok(Some(data));
-            }
-            at = end;
-        }
-        Ok(None)
-    }
-}
-
-impl Differencing {
-    /// Reads a range of a block that has a place: `at` of the disk, `within` the block.
-    fn read_block(&self, block_at: u64, at: u64, within: u64, buf: &mut [u8]) -> Result<()> {
-        let bitmap = self.child.bitmap(block_at)?;
-        let data_at = block_at.saturating_add(self.child.bitmap_bytes());
-        let end = within.saturating_add(buf.len() as u64);
-        let (mut place, mut rest) = (within, buf);
-        // Each round passes at least a sector, or what is left of one.
-        while !rest.is_empty() {
-            let own = is_set(&bitmap, place / SECTOR);
-            let mut stop = (place / SECTOR).saturating_add(1).saturating_mul(SECTOR);
-            while stop < end && is_set(&bitmap, stop / SECTOR) == own {
-                stop = stop.saturating_add(SECTOR);
-            }
-            let length = usize::try_from(stop.min(end).saturating_sub(place)).unwrap_or(usize::MAX);
-            let (piece, behind) = rest.split_at_mut(length.min(rest.len()));
-            if own {
-                self.child.raw().read_at(data_at.saturating_add(place), piece)?;
-            } else {
-                let disk_at = at.saturating_add(place.saturating_sub(within));
-                parent::read(Some(&self.parent), disk_at, piece)?;
-            }
-            place = place.saturating_add(piece.len() as u64);
-            rest = behind;
-        }
-        Ok(())
+            let data = match self.child.block_at(index) {
+                Some(_) => Some(Extent::new(at, end.saturating_sub(at))),
+                None => self.parent.next_data(at, end)?,
+            };
+            Ok((end, data))
+        })?)
     }
 }

@@ -10,9 +10,10 @@
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::super::pieces::{self, before, on_disk};
 use super::super::{Error, Raw, Result};
-use super::layout::{self, DynamicHeader, SECTOR, UNALLOCATED, VERSION};
-use super::{Footer, footer_bytes};
+use super::footer::footer_bytes;
+use super::layout::{self, DynamicHeader, Footer, SECTOR, UNALLOCATED, VERSION};
 use coldforge_base::device::check_range;
 use coldforge_base::{Extent, ReadAt, device, read};
 
@@ -124,6 +125,11 @@ impl Dynamic {
     pub fn block_at(&self, index: u64) -> Option<u64> {
         let place = *self.table.get(usize::try_from(index).ok()?)?;
         (place != UNALLOCATED).then(|| u64::from(place).saturating_mul(SECTOR))
+    }
+
+    /// Returns where the data of a block lie in the file whose bitmap begins at `block_at`.
+    pub(super) fn data_at(&self, block_at: u64) -> u64 {
+        block_at.saturating_add(self.bitmap_bytes)
     }
 
     /// Returns how many blocks have a place.
@@ -266,45 +272,33 @@ impl ReadAt for Dynamic {
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.size)?;
-        let (mut at, mut rest) = (at, buf);
-        while !rest.is_empty() {
+        let find = |at| {
             let (index, within) = self.split(at);
-            let left = usize::try_from(self.block_bytes.get().saturating_sub(within)).unwrap_or(usize::MAX);
-            let length = left.min(rest.len());
-            let (piece, behind) = rest.split_at_mut(length);
-            match self.block_at(index) {
-                None => piece.fill(0),
-                Some(block_at) => {
-                    self.check_bitmap(index, block_at)?;
-                    let data_at = block_at.saturating_add(self.bitmap_bytes);
-                    self.raw.read_at(data_at.saturating_add(within), piece)?;
-                }
+            Ok(((index, within), self.block_bytes().saturating_sub(within)))
+        };
+        Ok(pieces::fill(at, buf, find, |(index, within), _, piece| match self.block_at(index) {
+            None => {
+                piece.fill(0);
+                Ok(())
             }
-            at = at.saturating_add(length as u64);
-            rest = behind;
-        }
-        Ok(())
+            Some(block_at) => {
+                self.check_bitmap(index, block_at)?;
+                Ok(self.raw.read_at(self.data_at(block_at).saturating_add(within), piece)?)
+            }
+        })?)
     }
 
     fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
-        let mut at = from;
-        // Ends with the disk: each round passes a block, and there are at most four million.
-        while at < self.size {
+        Ok(pieces::next_data(from, self.size, |at| {
             let (index, within) = self.split(at);
-            let left = self.block_bytes.get().saturating_sub(within).min(self.size.saturating_sub(at));
-            if let Some(block_at) = self.block_at(index) {
-                let file_at = block_at.saturating_add(self.bitmap_bytes).saturating_add(within);
-                let file_end = file_at.saturating_add(left);
-                // What the file system stores as a hole inside a block need not be read either.
-                if let Some(data) = self.raw.next_data(file_at)?.filter(|data| data.offset < file_end) {
-                    let skipped = data.offset.saturating_sub(file_at);
-                    let length = data.end().min(file_end).saturating_sub(data.offset);
-                    return Ok(Some(Extent::new(at.saturating_add(skipped), length)));
-                }
-            }
-            at = at.saturating_add(left);
-        }
-        Ok(None)
+            let left = self.block_bytes().saturating_sub(within).min(self.size.saturating_sub(at));
+            let end = at.saturating_add(left);
+            let Some(block_at) = self.block_at(index) else { return Ok((end, None)) };
+            // What the file system stores as a hole inside a block need not be read either.
+            let file_at = self.data_at(block_at).saturating_add(within);
+            let data = self.raw.next_data(file_at)?.and_then(|data| before(data, file_at.saturating_add(left)));
+            Ok((end, data.map(|data| on_disk(at, file_at, data))))
+        })?)
     }
 }
 
@@ -313,7 +307,7 @@ impl ReadAt for Dynamic {
 mod tests {
     use std::os::unix::fs::FileExt as _;
 
-    use super::super::super::parent::Lineage;
+    use super::super::super::parent::no_parent;
     use super::super::sample::{self, BLOCK};
     use super::super::{Vhd, layout};
     use super::*;
@@ -333,7 +327,7 @@ mod tests {
         }
 
         fn open(&self) -> Result<Dynamic> {
-            match Vhd::open(Raw::open(self.file.path())?, &mut Lineage::default())? {
+            match Vhd::open(Raw::open(self.file.path())?, &mut no_parent)? {
                 Vhd::Dynamic(dynamic) => Ok(dynamic),
                 _ => panic!("a dynamic disk"),
             }

@@ -1,7 +1,8 @@
 //! A fixed VHD: the disk's sectors in order, then the footer.
 
 use super::super::{Error, Raw, Result};
-use super::{Footer, footer_bytes};
+use super::footer::footer_bytes;
+use super::layout::Footer;
 use coldforge_base::device::check_range;
 use coldforge_base::{Extent, ReadAt, device};
 
@@ -59,7 +60,7 @@ impl ReadAt for Fixed {
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::parent::Lineage;
+    use super::super::super::parent::no_parent;
     use super::super::{Vhd, sample};
     use super::*;
     use coldforge_base::Failure as _;
@@ -67,7 +68,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<Vhd> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        Vhd::open(Raw::open(file.path())?, &mut Lineage::default())
+        Vhd::open(Raw::open(file.path())?, &mut no_parent)
     }
 
     #[test]

@@ -9,8 +9,8 @@ use std::io::Cursor;
 use binrw::BinWrite;
 
 use super::super::{Error, Result};
-use super::layout::{DynamicHeader, Footer, NONE, SECTOR, VERSION, checksum};
-use super::{LARGEST_DISK_BYTES, Locators};
+use super::layout::{DynamicHeader, Footer, LARGEST_DISK_BYTES, NONE, SECTOR, VERSION, checksum};
+use super::locator::Locators;
 
 /// The block of every dynamic VHD that Windows makes.
 pub(in super::super) const BLOCK_BYTES: u64 = 2 << 20;

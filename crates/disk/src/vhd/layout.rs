@@ -113,6 +113,9 @@ pub const UNALLOCATED: u32 = u32::MAX;
 /// Bytes of a sector: the unit of table entries and of bitmaps.
 pub const SECTOR: u64 = 512;
 
+/// The largest disk: 2040 GiB, the limit of Windows and of qemu.
+pub const LARGEST_DISK_BYTES: u64 = 2040 << 30;
+
 /// Returns the ones' complement of the sum of all bytes but the four at `field_at`, which hold the checksum itself.
 pub fn checksum(bytes: &[u8], field_at: usize) -> u32 {
     let field = field_at..field_at.saturating_add(4);

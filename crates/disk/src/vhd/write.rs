@@ -4,7 +4,7 @@
 //! multiple of 4 KiB, bitmap right before, all bits set, unwritten bytes zero. The footer moves behind them unchanged,
 //! so that it still equals its copy in front.
 
-use super::super::plan::{Plan, Step};
+use super::super::plan::{Plan, PlannedWrite};
 use super::super::{Error, Result};
 use super::dynamic::{Dynamic, bit, is_set};
 use super::layout::{Footer, SECTOR, UNALLOCATED};
@@ -20,7 +20,7 @@ impl Dynamic {
     /// [`device::Error::OutOfRange`] if an extent leaves the disk, [`Error::VhdFull`] if the table cannot address a new block,
     /// otherwise what reading a bitmap answers.
     pub(in super::super) fn plan(&self, changed: &[Extent]) -> Result<Plan> {
-        let mut planner = Planner { disk: self, steps: Vec::new(), current: None, behind: None, added: 0 };
+        let mut planner = Planner { disk: self, writes: Vec::new(), current: None, behind: None, added: 0 };
         for extent in changed {
             let (at, length, size) = (extent.offset, extent.length, self.len());
             if at.checked_add(length).is_none_or(|end| end > size) {
@@ -42,7 +42,7 @@ impl Dynamic {
 /// A plan in the making; pieces come in ascending order of the disk.
 struct Planner<'a> {
     disk: &'a Dynamic,
-    steps: Vec<Step>,
+    writes: Vec<PlannedWrite>,
     current: Option<Block>,
     /// Where the footer goes, once a block was added.
     behind: Option<u64>,
@@ -79,7 +79,7 @@ impl Planner<'_> {
             *byte.ok_or(Error::VhdCookie { structure: "bitmap", at: block.at })? |= bit(sector);
         }
         let at = block.at.saturating_add(self.disk.bitmap_bytes()).saturating_add(within);
-        self.steps.push(Step::Guest { at, extent: piece });
+        self.writes.push(PlannedWrite::Data { at, extent: piece });
         Ok(())
     }
 
@@ -93,12 +93,13 @@ impl Planner<'_> {
             // The old footer is part of the gap before the new block, or lies below its bitmap.
             let gap = at.saturating_sub(footer_at).min(Footer::BYTES as u64);
             if gap > 0 {
-                self.steps.push(Step::Own { at: footer_at, bytes: vec![0; Footer::BYTES] });
+                self.writes.push(PlannedWrite::Structure { at: footer_at, bytes: vec![0; Footer::BYTES] });
             }
         }
         let bitmap = vec![0xff; read::size(self.disk.bitmap_bytes())];
-        self.steps.push(Step::Own { at, bytes: bitmap.clone() });
-        self.steps.push(Step::Own { at: self.disk.entry_at(index), bytes: sector.to_be_bytes().to_vec() });
+        self.writes.push(PlannedWrite::Structure { at, bytes: bitmap.clone() });
+        self.writes
+            .push(PlannedWrite::Structure { at: self.disk.entry_at(index), bytes: sector.to_be_bytes().to_vec() });
         let end = at.saturating_add(self.disk.bitmap_bytes()).saturating_add(self.disk.block_bytes());
         self.behind = Some(self.bitmap_behind(end));
         self.added = self.added.saturating_add(1);
@@ -116,7 +117,7 @@ impl Planner<'_> {
         if let Some(Block { at, bitmap: (before, after), .. }) = self.current.take()
             && before != after
         {
-            self.steps.push(Step::Own { at, bytes: after });
+            self.writes.push(PlannedWrite::Structure { at, bytes: after });
         }
     }
 
@@ -124,17 +125,17 @@ impl Planner<'_> {
         self.close();
         let footer_at = self.behind.unwrap_or(self.disk.footer_at());
         if self.behind.is_some() {
-            self.steps.push(Step::Own { at: footer_at, bytes: self.disk.footer().to_vec() });
+            self.writes.push(PlannedWrite::Structure { at: footer_at, bytes: self.disk.footer().to_vec() });
         }
         let file_bytes = footer_at.saturating_add(Footer::BYTES as u64);
-        Ok(Plan { file_bytes, steps: self.steps, added_blocks: self.added })
+        Ok(Plan { file_bytes, writes: self.writes, added_blocks: self.added })
     }
 }
 
 #[cfg(test)]
 #[allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 mod tests {
-    use super::super::super::parent::Lineage;
+    use super::super::super::parent::no_parent;
     use super::super::sample::{self, BLOCK};
     use super::super::{Raw, Vhd};
     use super::*;
@@ -142,7 +143,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Dynamic {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), bytes).unwrap();
-        let opened = Vhd::open(Raw::open(file.path()).unwrap(), &mut Lineage::default()).unwrap();
+        let opened = Vhd::open(Raw::open(file.path()).unwrap(), &mut no_parent).unwrap();
         let Vhd::Dynamic(disk) = opened else { panic!("dynamic") };
         disk
     }
@@ -152,7 +153,7 @@ mod tests {
         let bytes = sample::dynamic(2 * BLOCK, &[(1, vec![1; 512])]);
         let plan = open(&bytes).plan(&[Extent::new(BLOCK + 700, 9)]).unwrap();
         let at = 2048 + 512 + 700;
-        assert_eq!(plan.steps, [Step::Guest { at, extent: Extent::new(BLOCK + 700, 9) }]);
+        assert_eq!(plan.writes, [PlannedWrite::Data { at, extent: Extent::new(BLOCK + 700, 9) }]);
         assert_eq!((plan.file_bytes, plan.added_blocks), (bytes.len() as u64, 0));
     }
 
@@ -163,7 +164,7 @@ mod tests {
         let plan = open(&bytes).plan(&[Extent::new(6 * 512 + 511, 514)]).unwrap();
         let mut bitmap = vec![0xff; 512];
         bitmap[..2].copy_from_slice(&[0x03, 0x80]);
-        assert_eq!(plan.steps.last(), Some(&Step::Own { at: 2048, bytes: bitmap }));
+        assert_eq!(plan.writes.last(), Some(&PlannedWrite::Structure { at: 2048, bytes: bitmap }));
     }
 
     #[test]
@@ -172,11 +173,15 @@ mod tests {
         let plan = open(&bytes).plan(&[Extent::new(BLOCK - 1, 2), Extent::new(3 * BLOCK + 5, 1)]).unwrap();
         assert_eq!(plan.added_blocks, 3);
         let footer = bytes[bytes.len() - Footer::BYTES..].to_vec();
-        assert_eq!(plan.steps[0], Step::Own { at: 2048, bytes: vec![0; 512] }, "the old footer is wiped");
-        assert_eq!(plan.steps.last(), Some(&Step::Own { at: plan.file_bytes - 512, bytes: footer }));
-        let guests = plan.steps.iter().filter_map(|step| match step {
-            Step::Guest { at, extent } => Some((*at, extent.offset)),
-            Step::Own { .. } => None,
+        assert_eq!(
+            plan.writes[0],
+            PlannedWrite::Structure { at: 2048, bytes: vec![0; 512] },
+            "the old footer is wiped"
+        );
+        assert_eq!(plan.writes.last(), Some(&PlannedWrite::Structure { at: plan.file_bytes - 512, bytes: footer }));
+        let guests = plan.writes.iter().filter_map(|write| match write {
+            PlannedWrite::Data { at, extent } => Some((*at, extent.offset)),
+            PlannedWrite::Structure { .. } => None,
         });
         let stride = BLOCK + 4096;
         assert_eq!(

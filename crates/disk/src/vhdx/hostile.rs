@@ -2,7 +2,7 @@
 //! file whose structures are right but for one.
 #![allow(clippy::arithmetic_side_effects, clippy::cast_possible_truncation, clippy::indexing_slicing)]
 
-use super::super::{Format, Overlay, Target, export_as};
+use super::super::{Format, Image, Overlay, Target, export_as};
 use super::layout::{REGION_TABLES_AT, seal};
 use super::*;
 use coldforge_base::Failure as _;

@@ -9,6 +9,9 @@ use coldforge_base::crc32c::crc32c_of;
 use coldforge_base::guid::Guid;
 use coldforge_base::{Extent, read};
 
+/// The container's name in errors.
+pub const NAME: &str = "VHDX";
+
 pub const KIB: u64 = 1 << 10;
 pub const MIB: u64 = 1 << 20;
 
@@ -144,7 +147,7 @@ impl Regions {
         if !bytes.starts_with(b"regi") || checksum(bytes) != stored {
             return Ok(None);
         }
-        let bad = |field, actual| super::field("region table", at, field, actual);
+        let bad = |name, actual| field("region table", at, name, actual);
         let count = read::u32_le(bytes, 8).unwrap_or(u32::MAX);
         if count > ENTRIES_MAX {
             return Err(bad("number of entries", count.into()));
@@ -165,7 +168,7 @@ impl Regions {
             match entry.guid {
                 BAT_REGION => regions.bat = Some(extent),
                 METADATA_REGION => regions.metadata = Some(extent),
-                _ if entry.flags & 1 == 1 => return Err(super::unknown("region", entry.guid)),
+                _ if entry.flags & 1 == 1 => return Err(unknown("region", entry.guid)),
                 _ => regions.others.push(extent),
             }
         }
@@ -235,9 +238,9 @@ impl Metadata {
     /// [`Error::Overlap`] for what cannot be, otherwise what `item` answers.
     pub fn parse(table: &[u8], region: Extent, mut item: impl FnMut(u64, usize) -> Result<Vec<u8>>) -> Result<Self> {
         let at = region.offset;
-        let bad = |field, actual| super::field("metadata", at, field, actual);
+        let bad = |name, actual| field("metadata", at, name, actual);
         if !table.starts_with(b"metadata") {
-            return Err(Error::Signature { container: super::NAME, structure: "metadata table", at });
+            return Err(Error::Signature { container: NAME, structure: "metadata table", at });
         }
         let count = read::u16_le(table, 10).unwrap_or(u16::MAX);
         if u32::from(count) > ENTRIES_MAX {
@@ -261,12 +264,12 @@ impl Metadata {
                 let length = read::size(extent.length);
                 found.insert(guid.0, item(extent.offset, length)?);
             } else if flags & 4 == 4 {
-                return Err(super::unknown("metadata item", guid));
+                return Err(unknown("metadata item", guid));
             }
             taken.push(extent);
         }
-        if let Some(shared) = super::overlap(taken) {
-            return Err(Error::Overlap { container: super::NAME, at: at.saturating_add(shared) });
+        if let Some(shared) = overlap(taken) {
+            return Err(Error::Overlap { container: NAME, at: at.saturating_add(shared) });
         }
         let get = |guid: Guid, name| found.get(&guid.0).ok_or_else(|| bad(name, 0));
         let parameters = get(FILE_PARAMETERS, "missing file parameters,")?;
@@ -332,6 +335,29 @@ impl Metadata {
         table.extend_from_slice(&data);
         table
     }
+}
+
+/// Returns the error for a field that has a value it cannot have.
+pub fn field(structure: &'static str, at: u64, field: &'static str, actual: u64) -> Error {
+    Error::Field { container: NAME, structure, at, field, actual }
+}
+
+/// Returns the error for a structure that leaves the file.
+pub fn truncated(structure: &'static str, extent: Extent, size: u64) -> Error {
+    Error::Truncated { container: NAME, structure, at: extent.offset, length: extent.length, size }
+}
+
+/// Returns the error for a part that must be understood and is not.
+pub fn unknown(structure: &'static str, id: Guid) -> Error {
+    Error::Unknown { container: NAME, structure, id }
+}
+
+/// Returns the first byte that two of the ranges share.
+pub fn overlap(mut taken: Vec<Extent>) -> Option<u64> {
+    taken.retain(|extent| extent.length > 0);
+    taken.sort_unstable();
+    let shared = taken.iter().zip(taken.iter().skip(1)).find(|(one, next)| one.end() > next.offset);
+    shared.map(|(_, next)| next.offset)
 }
 
 #[cfg(test)]

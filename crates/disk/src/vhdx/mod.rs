@@ -2,28 +2,28 @@
 //!
 //! A file that its last writer left with a log is read as it would be after a replay, which happens in memory. A block
 //! that is not stored is zero, or the parent's if the disk is differencing. Nothing here writes into a file; new ones
-//! are made by the floor's `emit` from the structures in [`layout`].
+//! are made by `emit` from the structures in [`layout`].
 
 #[cfg(test)]
 mod hostile;
 pub(super) mod layout;
+mod locator;
 mod log;
 mod table;
 
+pub(super) use locator::Locator;
 pub(super) use table::Shape;
 
-use super::parent::{self, Lineage};
-use super::{Error, Image, Raw, Result};
+use super::parent::{Identity, Link, OpenParent, Parent};
+use super::pieces::{self, on_disk, own_sectors};
+use super::{Error, Raw, Result};
 use coldforge_base::device::check_range;
 use coldforge_base::guid::Guid;
-use coldforge_base::{Extent, ReadAt, device, read, utf16};
+use coldforge_base::{Extent, ReadAt, device, read};
 use layout::{FILE_SIGNATURE, FIXED, HEADER_BYTES, HEADERS_AT, Header, METADATA_TABLE_BYTES, MIB};
-use layout::{Metadata, REGION_TABLE_BYTES, REGION_TABLES_AT, Regions, VHDX_LOCATOR};
+use layout::{Metadata, NAME, REGION_TABLE_BYTES, REGION_TABLES_AT, Regions, field, overlap, truncated};
 use log::Patched;
 use table::{Block, Table};
-
-/// The container's name in errors.
-const NAME: &str = "VHDX";
 
 /// A VHDX, opened for reading.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub struct Vhdx {
     metadata: Metadata,
     table: Table,
     shape: Shape,
-    parent: Option<Box<Image>>,
+    parent: Parent,
     /// Whether the first region table was damaged, so that the second was used.
     second_table: bool,
 }
@@ -45,7 +45,7 @@ impl Vhdx {
     /// [`Error::Signature`], [`Error::Checksum`], [`Error::Field`], [`Error::Overlap`], [`Error::Unknown`],
     /// [`Error::VhdxLog`], [`Error::VhdxFragments`] for what contradicts the format; the `Parent...` errors for a
     /// differencing disk; otherwise the operating system's.
-    pub(super) fn open(raw: Raw, lineage: &mut Lineage<'_>) -> Result<Self> {
+    pub(super) fn open(raw: Raw, open_parent: &mut OpenParent<'_>) -> Result<Self> {
         let mut signature = [0; 8];
         if raw.len() < MIB {
             let (structure, at, size) = ("header section", 0, raw.len());
@@ -58,39 +58,16 @@ impl Vhdx {
         let header = open_header(&raw)?;
         let file = Patched::open(raw, &header)?;
         let (regions, second_table) = open_regions(&file)?;
-        let region = |region: Option<Extent>, name| {
-            let region = region.ok_or_else(|| field("region table", REGION_TABLES_AT[0], name, 0))?;
-            if region.end() <= file.len() { Ok(region) } else { Err(truncated(name, region, file.len())) }
-        };
-        let bat = region(regions.bat, "missing block table region,")?;
-        let metadata_region = region(regions.metadata, "missing metadata region,")?;
-        let mut taken = vec![Extent::new(0, MIB), bat, metadata_region];
-        taken.extend(regions.others);
-        if header.log_length > 0 {
-            let log = header.log_extent();
-            if !log.offset.is_multiple_of(MIB) || !log.length.is_multiple_of(MIB) || log.offset < MIB {
-                return Err(field("header", HEADERS_AT[0], "log offset or length", log.offset));
-            }
-            taken.push(log);
-        }
-        if let Some(at) = overlap(taken.clone()) {
-            return Err(Error::Overlap { container: NAME, at });
-        }
-        let mut table = vec![0; METADATA_TABLE_BYTES];
-        file.read_at(metadata_region.offset, &mut table)?;
-        let metadata = Metadata::parse(&table, metadata_region, |at, length| {
-            let mut bytes = vec![0; length];
-            file.read_at(metadata_region.offset.saturating_add(at), &mut bytes)?;
-            Ok(bytes)
-        })?;
+        let (bat, metadata_region, taken) = check_regions(&file, &header, regions)?;
+        let metadata = open_metadata(&file, metadata_region)?;
         let shape = Shape::of(&metadata);
         let table = Table::open(&file, bat, &metadata, taken)?;
         if let Some(block) = table.without_bitmap(shape.chunk_ratio) {
             return Err(field("block table", bat.offset, "missing bitmap for block", block));
         }
         let parent = match &metadata.locator {
-            None => None,
-            Some(locator) => Some(Box::new(open_parent(file.raw(), locator, &metadata, lineage)?)),
+            None => Parent::default(),
+            Some(locator) => open_parent(file.raw(), parent_link(locator, metadata.logical_sector)?)?,
         };
         Ok(Self { file, header, metadata, table, shape, parent, second_table })
     }
@@ -98,11 +75,6 @@ impl Vhdx {
     /// Tells whether all blocks are meant to be stored.
     pub(super) fn is_fixed(&self) -> bool {
         self.metadata.flags & FIXED != 0
-    }
-
-    /// Returns the parent, if the disk is differencing.
-    pub(super) fn parent(&self) -> Option<&Image> {
-        self.parent.as_deref()
     }
 
     /// Returns the container file.
@@ -171,26 +143,15 @@ impl Vhdx {
             let byte = usize::try_from(sector / 8).ok().and_then(|byte| bits.get(byte).copied()).unwrap_or(0);
             byte >> (sector % 8) & 1 == 1
         };
-        let (mut place, mut rest) = (at, buf);
-        // Each round passes at least a sector, or what is left of one.
-        while !rest.is_empty() {
-            let own = is_own(place);
-            let whole = place.checked_rem(sector_bytes).unwrap_or(0);
-            let mut end = place.saturating_add(sector_bytes.saturating_sub(whole));
-            while end <= last && is_own(end) == own {
-                end = end.saturating_add(sector_bytes);
-            }
-            let length = usize::try_from(end.saturating_sub(place)).unwrap_or(usize::MAX).min(rest.len());
-            let (piece, behind) = rest.split_at_mut(length);
+        let end = at.saturating_add(buf.len() as u64);
+        let find = |at: u64| Ok(own_sectors(at, end.saturating_sub(at), sector_bytes, is_own));
+        pieces::fill(at, buf, find, |own, place, piece| {
             if own {
-                self.file.read_at(file_at.saturating_add(place.saturating_sub(at)), piece)?;
+                self.file.read_at(file_at.saturating_add(place.saturating_sub(at)), piece)
             } else {
-                parent::read(self.parent(), place, piece)?;
+                self.parent.read(place, piece)
             }
-            place = place.saturating_add(length as u64);
-            rest = behind;
-        }
-        Ok(())
+        })
     }
 }
 
@@ -201,50 +162,40 @@ impl ReadAt for Vhdx {
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.len())?;
-        let (mut at, mut rest) = (at, buf);
-        while !rest.is_empty() {
+        let find = |at| {
             let (index, within) = self.split(at);
-            let left = usize::try_from(self.metadata.block_bytes.saturating_sub(within)).unwrap_or(usize::MAX);
-            let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
-            match self.table.block(index).0 {
-                Block::Absent => parent::read(self.parent(), at, piece)?,
-                Block::Zero => piece.fill(0),
-                Block::Present(block_at) => self.file.read_at(block_at.saturating_add(within), piece)?,
-                Block::Partial(block_at) => self.read_partial(at, block_at.saturating_add(within), piece)?,
+            Ok(((self.table.block(index).0, within), self.metadata.block_bytes.saturating_sub(within)))
+        };
+        Ok(pieces::fill(at, buf, find, |(block, within), at, piece| match block {
+            Block::Absent => self.parent.read(at, piece),
+            Block::Zero => {
+                piece.fill(0);
+                Ok(())
             }
-            at = at.saturating_add(piece.len() as u64);
-            rest = behind;
-        }
-        Ok(())
+            Block::Present(block_at) => self.file.read_at(block_at.saturating_add(within), piece),
+            Block::Partial(block_at) => self.read_partial(at, block_at.saturating_add(within), piece),
+        })?)
     }
 
     fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let size = self.len();
-        let mut at = from;
-        // Each round passes a run of blocks, of which there are at most as many as blocks.
-        while at < size {
+        Ok(pieces::next_data(from, size, |at| {
             let (index, within) = self.split(at);
             let (block, count) = self.table.block(index);
             let run_bytes = count.saturating_mul(self.metadata.block_bytes).saturating_sub(within);
             let end = at.saturating_add(run_bytes.max(1)).min(size);
-            let found = match block {
-                Block::Absent => parent::next_data(self.parent(), at, end)?,
+            let data = match block {
+                Block::Absent => self.parent.next_data(at, end)?,
                 Block::Zero => None,
                 Block::Present(block_at) => {
                     let file_at = block_at.saturating_add(within);
                     let file_end = file_at.saturating_add(end.saturating_sub(at));
-                    self.file
-                        .next_data(file_at, file_end)?
-                        .map(|data| Extent::new(at.saturating_add(data.offset.saturating_sub(file_at)), data.length))
+                    self.file.next_data(file_at, file_end)?.map(|data| on_disk(at, file_at, data))
                 }
                 Block::Partial(_) => Some(Extent::new(at, end.saturating_sub(at))),
             };
-            if found.is_some() {
-                return Ok(found);
-            }
-            at = end;
-        }
-        Ok(None)
+            Ok((end, data))
+        })?)
     }
 }
 
@@ -292,98 +243,46 @@ fn open_regions(file: &Patched) -> Result<(Regions, bool)> {
     }
 }
 
-/// Finds the parent by what the locator says, and checks that it is the one that the child was made from.
-fn open_parent(raw: &Raw, locator: &[u8], metadata: &Metadata, lineage: &mut Lineage<'_>) -> Result<Image> {
+/// Returns the places of the block table and of the metadata, and all ranges of the file that structures take; checks
+/// that they lie in the file and apart.
+fn check_regions(file: &Patched, header: &Header, regions: Regions) -> Result<(Extent, Extent, Vec<Extent>)> {
+    let region = |region: Option<Extent>, name| {
+        let region = region.ok_or_else(|| field("region table", REGION_TABLES_AT[0], name, 0))?;
+        if region.end() <= file.len() { Ok(region) } else { Err(truncated(name, region, file.len())) }
+    };
+    let bat = region(regions.bat, "missing block table region,")?;
+    let metadata_region = region(regions.metadata, "missing metadata region,")?;
+    let mut taken = vec![Extent::new(0, MIB), bat, metadata_region];
+    taken.extend(regions.others);
+    if header.log_length > 0 {
+        let log = header.log_extent();
+        if !log.offset.is_multiple_of(MIB) || !log.length.is_multiple_of(MIB) || log.offset < MIB {
+            return Err(field("header", HEADERS_AT[0], "log offset or length", log.offset));
+        }
+        taken.push(log);
+    }
+    if let Some(at) = overlap(taken.clone()) {
+        return Err(Error::Overlap { container: NAME, at });
+    }
+    Ok((bat, metadata_region, taken))
+}
+
+/// Reads the metadata table and its items.
+fn open_metadata(file: &Patched, region: Extent) -> Result<Metadata> {
+    let mut table = vec![0; METADATA_TABLE_BYTES];
+    file.read_at(region.offset, &mut table)?;
+    Metadata::parse(&table, region, |at, length| {
+        let mut bytes = vec![0; length];
+        file.read_at(region.offset.saturating_add(at), &mut bytes)?;
+        Ok(bytes)
+    })
+}
+
+/// Returns what a parent locator says of the parent of a disk with logical sectors of so many bytes.
+fn parent_link(locator: &[u8], logical_sector: u32) -> Result<Link> {
     let locator = Locator::parse(locator).ok_or_else(|| field("parent locator", 0, "layout", 0))?;
-    let names = ["relative_path", "volume_path", "absolute_win32_path"];
-    let names: Vec<String> = names.iter().filter_map(|key| locator.get(key)).map(str::to_owned).collect();
-    let parent = lineage.open(raw, &names)?;
-    let wrong = || Error::ParentChanged { path: parent.path().to_owned() };
-    let vhdx = parent.vhdx().ok_or_else(wrong)?;
-    let id = format!("{{{}}}", vhdx.data_write());
-    let linked = [locator.get("parent_linkage"), locator.get("parent_linkage2")];
-    if !linked.into_iter().flatten().any(|linkage| linkage.eq_ignore_ascii_case(&id)) {
-        return Err(wrong());
-    }
-    if vhdx.metadata.logical_sector != metadata.logical_sector {
-        return Err(wrong());
-    }
-    Ok(parent)
-}
-
-/// The keys and values of a "Parent Locator" (MS-VHDX 2.6.2.6).
-pub(super) struct Locator(Vec<(String, String)>);
-
-impl Locator {
-    /// Reads a locator; `None` if it is of another kind, or if a key or a value lies outside.
-    pub fn parse(bytes: &[u8]) -> Option<Self> {
-        if read::array(bytes, 0).ok()? != VHDX_LOCATOR.0 {
-            return None;
-        }
-        let count = read::u16_le(bytes, 18).ok()?;
-        let mut pairs = Vec::new();
-        // Each entry takes twelve bytes of an item of at most 1 MiB; the sum of the texts is bounded, too.
-        let mut text_bytes = 0usize;
-        for i in 0..usize::from(count) {
-            let entry = read::slice(bytes, i.checked_mul(12)?.checked_add(20)?, 12).ok()?;
-            let mut text = |at: usize, length_at: usize| {
-                let at = usize::try_from(read::u32_le(entry, at).ok()?).ok()?;
-                let length = usize::from(read::u16_le(entry, length_at).ok()?);
-                text_bytes = text_bytes.checked_add(length).filter(|sum| *sum <= 1 << 20)?;
-                let bytes = read::slice(bytes, at, length).ok().filter(|bytes| bytes.len().is_multiple_of(2))?;
-                Some(utf16::decode(bytes))
-            };
-            pairs.push((text(0, 8)?, text(4, 10)?));
-        }
-        Some(Self(pairs))
-    }
-
-    /// Returns the value of a key.
-    pub fn get(&self, key: &str) -> Option<&str> {
-        self.0.iter().find(|(found, _)| found == key).map(|(_, value)| value.as_str())
-    }
-
-    /// Returns the bytes of a locator with these keys and values.
-    pub fn to_bytes(pairs: &[(&str, String)]) -> Vec<u8> {
-        let mut head = [&VHDX_LOCATOR.0[..], &[0; 2], &[u8::try_from(pairs.len()).expect("a few pairs"), 0]].concat();
-        let mut text = Vec::new();
-        let texts_at = pairs.len().saturating_mul(12).saturating_add(20);
-        let mut lengths = Vec::new();
-        for (key, value) in pairs {
-            let places = [utf16::encode(key), utf16::encode(value)].map(|bytes| {
-                let at = u32::try_from(texts_at.saturating_add(text.len())).expect("paths are short");
-                text.extend_from_slice(&bytes);
-                (at, u16::try_from(bytes.len()).expect("paths are short"))
-            });
-            lengths.push(places);
-        }
-        for [(key_at, key_bytes), (value_at, value_bytes)] in lengths {
-            head.extend_from_slice(&key_at.to_le_bytes());
-            head.extend_from_slice(&value_at.to_le_bytes());
-            head.extend_from_slice(&key_bytes.to_le_bytes());
-            head.extend_from_slice(&value_bytes.to_le_bytes());
-        }
-        head.extend_from_slice(&text);
-        head
-    }
-}
-
-fn field(structure: &'static str, at: u64, field: &'static str, actual: u64) -> Error {
-    Error::Field { container: NAME, structure, at, field, actual }
-}
-
-fn truncated(structure: &'static str, extent: Extent, size: u64) -> Error {
-    Error::Truncated { container: NAME, structure, at: extent.offset, length: extent.length, size }
-}
-
-fn unknown(structure: &'static str, id: Guid) -> Error {
-    Error::Unknown { container: NAME, structure, id }
-}
-
-/// Returns the first byte that two of the ranges share.
-fn overlap(mut taken: Vec<Extent>) -> Option<u64> {
-    taken.retain(|extent| extent.length > 0);
-    taken.sort_unstable();
-    let shared = taken.iter().zip(taken.iter().skip(1)).find(|(one, next)| one.end() > next.offset);
-    shared.map(|(_, next)| next.offset)
+    let values = |keys: &[&str]| keys.iter().filter_map(|key| locator.get(key)).map(str::to_owned).collect();
+    let linkages = values(&["parent_linkage", "parent_linkage2"]);
+    let paths = values(&["relative_path", "volume_path", "absolute_win32_path"]);
+    Ok(Link { paths, identity: Identity::Vhdx { linkages, logical_sector } })
 }

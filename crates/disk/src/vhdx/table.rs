@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{Error, Result};
-use super::layout::{HAS_PARENT, MIB, Metadata};
+use super::layout::{HAS_PARENT, MIB, Metadata, NAME, field, overlap};
 use super::log::Patched;
 use coldforge_base::{Extent, read};
 
@@ -97,7 +97,7 @@ impl Table {
         let shape = Shape::of(metadata);
         let bytes = shape.entries.saturating_mul(8);
         if bytes > region.length {
-            return Err(super::field("block table", region.offset, "length, too short for the disk,", region.length));
+            return Err(field("block table", region.offset, "length, too short for the disk,", region.length));
         }
         let (bitmaps, block_bytes) = (BTreeMap::new(), metadata.block_bytes);
         let mut table = Self { runs: Vec::new(), bitmaps, block_bytes, blocks: shape.blocks };
@@ -125,7 +125,7 @@ impl Table {
     }
 
     fn add(&mut self, shape: &Shape, has_parent: bool, index: u64, entry: u64, at: u64, file_bytes: u64) -> Result<()> {
-        let bad = |field| super::field("block table", at, field, entry);
+        let bad = |name| field("block table", at, name, entry);
         let (state, place) = (entry & 7, entry & PLACE);
         if entry & (MIB - 1) & !7 != 0 {
             return Err(bad("entry with reserved bits,"));
@@ -179,9 +179,9 @@ impl Table {
         });
         taken.extend(blocks);
         taken.extend(self.bitmaps.values().map(|at| Extent::new(*at, MIB)));
-        match super::overlap(taken) {
+        match overlap(taken) {
             None => Ok(()),
-            Some(at) => Err(Error::Overlap { container: super::NAME, at }),
+            Some(at) => Err(Error::Overlap { container: NAME, at }),
         }
     }
 

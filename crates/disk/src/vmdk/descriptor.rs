@@ -1,7 +1,7 @@
 //! The descriptor of a VMDK: text that says what kind of disk it is and where its extents lie.
 
 use super::super::{Error, Result};
-use super::NAME;
+use super::layout::NAME;
 
 /// A descriptor is some lines; what is longer is none.
 pub const BYTES_MAX: u64 = 1 << 20;

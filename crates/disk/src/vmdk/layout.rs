@@ -1,8 +1,13 @@
 //! The structures of a sparse VMDK as VMware's "Virtual Disk Format 1.1" names them. All numbers are little-endian;
 //! places are counted in sectors of 512 bytes.
 
+use super::super::Error;
 use coldforge_base::read;
 
+/// The container's name in errors.
+pub const NAME: &str = "VMDK";
+/// VMware's own limit is 62 TiB.
+pub const LARGEST_DISK_BYTES: u64 = 64 << 40;
 pub const SECTOR: u64 = 512;
 pub const SECTOR_BYTES: usize = 512;
 pub const MAGIC: [u8; 4] = *b"KDMV";
@@ -102,4 +107,9 @@ pub fn marker(kind: Marker, sectors: u64) -> [u8; SECTOR_BYTES] {
     read::put_u64_le(&mut sector, 0, sectors).expect("a marker fits into its sector");
     read::put_u32_le(&mut sector, 12, kind as u32).expect("a marker fits into its sector");
     sector
+}
+
+/// Returns the error for a field that has a value it cannot have.
+pub fn field(structure: &'static str, at: u64, field: &'static str, actual: u64) -> Error {
+    Error::Field { container: NAME, structure, at, field, actual }
 }

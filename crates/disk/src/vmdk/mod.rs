@@ -2,7 +2,7 @@
 //! and sparse extents beside it.
 //!
 //! Extents are looked for in the descriptor's folder by plain file names only. Disks with a parent, those on VMFS, and
-//! the old COWD and the SEsparse kinds are refused by name. New files are made by the floor's `emit` as
+//! the old COWD and the SEsparse kinds are refused by name. New files are made by `emit` as
 //! `streamOptimized`.
 
 mod descriptor;
@@ -11,17 +11,13 @@ mod sparse;
 
 use std::path::Path;
 
+use super::pieces::{self, before, on_disk};
 use super::{Error, Raw, Result};
 use coldforge_base::device::check_range;
 use coldforge_base::{Extent, ReadAt, device, fs, read};
 use descriptor::{BYTES_MAX, Descriptor, Listed};
-use layout::{DESCRIPTOR_MAGIC, MAGIC, SECTOR};
+use layout::{DESCRIPTOR_MAGIC, LARGEST_DISK_BYTES, MAGIC, NAME, SECTOR, field};
 use sparse::Sparse;
-
-/// The container's name in errors.
-const NAME: &str = "VMDK";
-/// VMware's own limit is 62 TiB.
-const LARGEST_DISK_BYTES: u64 = 64 << 40;
 
 const CONVERT: &str = "export the machine as an OVF or convert the disk, for example with `qemu-img convert -O vmdk -o \
                        subformat=streamOptimized`";
@@ -217,30 +213,24 @@ impl ReadAt for Vmdk {
 
     fn read_at(&self, at: u64, buf: &mut [u8]) -> device::Result<()> {
         check_range(at, buf.len(), self.size)?;
-        let (mut at, mut rest) = (at, buf);
-        let first = self.parts.partition_point(|part| part.extent.end() <= at);
-        for part in self.parts.iter().skip(first) {
-            let left = usize::try_from(part.extent.end().saturating_sub(at)).unwrap_or(usize::MAX);
-            let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
-            if piece.is_empty() {
-                break;
-            }
-            part.source.read_at(at.saturating_sub(part.extent.offset), piece)?;
-            at = at.saturating_add(piece.len() as u64);
-            rest = behind;
-        }
-        Ok(())
+        let find = |at| {
+            let part = self.parts.get(self.parts.partition_point(|part| part.extent.end() <= at));
+            // The extents lie one behind the other and reach to the end of the disk.
+            let part = part.ok_or_else(|| field("descriptor", 0, "extents, too few for the disk,", at))?;
+            Ok((part, part.extent.end().saturating_sub(at)))
+        };
+        Ok(pieces::fill(at, buf, find, |part, at, piece| {
+            part.source.read_at(at.saturating_sub(part.extent.offset), piece)
+        })?)
     }
 
     fn next_data(&self, from: u64) -> device::Result<Option<Extent>> {
         let first = self.parts.partition_point(|part| part.extent.end() <= from);
         for part in self.parts.iter().skip(first) {
             let within = from.saturating_sub(part.extent.offset);
-            let data = part.source.next_data(within)?.filter(|data| data.offset < part.extent.length);
+            let data = part.source.next_data(within)?.and_then(|data| before(data, part.extent.length));
             if let Some(data) = data {
-                let start = part.extent.offset.saturating_add(data.offset);
-                let length = data.end().min(part.extent.length).saturating_sub(data.offset);
-                return Ok(Some(Extent::new(start, length)));
+                return Ok(Some(on_disk(part.extent.offset, 0, data)));
             }
         }
         Ok(None)
@@ -275,8 +265,4 @@ fn check_kind(path: &Path, descriptor: &Descriptor) -> Result<()> {
 
 fn unsupported(path: &Path, container: &'static str) -> Error {
     Error::ContainerUnsupported { path: path.to_owned(), container, hint: CONVERT }
-}
-
-fn field(structure: &'static str, at: u64, field: &'static str, actual: u64) -> Error {
-    Error::Field { container: NAME, structure, at, field, actual }
 }

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 
 use miniz_oxide::inflate::decompress_to_vec_zlib_with_limit;
 
+use super::super::pieces;
 use super::super::{Error, Raw, Result};
 use super::layout::{AT_END, COMPRESSED, DEFLATE, Header, NEWLINE_TEST, NEWLINES, SECTOR, SECTOR_BYTES};
-use super::layout::{TABLE_BYTES, TABLE_ENTRIES, ZEROED_GRAINS};
-use super::{LARGEST_DISK_BYTES, NAME, field};
+use super::layout::{LARGEST_DISK_BYTES, NAME, TABLE_BYTES, TABLE_ENTRIES, ZEROED_GRAINS, field};
 use coldforge_base::{Extent, ReadAt as _, read};
 
 /// Grains of 4 KiB to 1 MiB; 64 KiB is what everybody makes.
@@ -192,17 +192,12 @@ impl Sparse {
     /// Fills `buf`, whose range lies inside the extent.
     pub fn read_at(&self, at: u64, buf: &mut [u8]) -> Result<()> {
         let grain_bytes = self.grain_bytes();
-        let (mut at, mut rest) = (at, buf);
-        while !rest.is_empty() {
-            let grain = at.checked_div(grain_bytes).unwrap_or(0);
+        let find = |at: u64| {
             let within = at.checked_rem(grain_bytes).unwrap_or(0);
-            let left = read::size(grain_bytes.saturating_sub(within));
-            let (piece, behind) = rest.split_at_mut(left.min(rest.len()));
-            self.read_grain(grain, within, piece)?;
-            at = at.saturating_add(piece.len() as u64);
-            rest = behind;
-        }
-        Ok(())
+            let grain = at.checked_div(grain_bytes).unwrap_or(0);
+            Ok(((grain, within), grain_bytes.saturating_sub(within)))
+        };
+        pieces::fill(at, buf, find, |(grain, within), _, piece| self.read_grain(grain, within, piece))
     }
 
     /// Returns the first extent at or after `from` that may hold anything but zeros.
