@@ -11,6 +11,7 @@ mod overwriting;
 mod planted;
 mod reading;
 mod security;
+mod support;
 mod verifying;
 mod workload;
 mod writing;
