@@ -2,9 +2,8 @@
 //!
 //! Fact: ATTRIBUTE_RECORD_HEADER; attributes ascend by type, are aligned to 8 bytes, and end with type 0xFFFFFFFF.
 
-use super::error::Place;
 use super::layout::{AttributeHeader, NonresidentHeader, ResidentHeader, kind, view};
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
 use coldforge_base::{Vcn, read};
 
 /// An attribute, as it lies in a record.

@@ -3,10 +3,9 @@
 //! Fact: ATTRIBUTE_LIST_ENTRY; entries ascend by type, name and lowest VCN. A list names every attribute of the file
 //! but itself, those of the base record as well.
 
-use super::error::Place;
 use super::layout::{self, view};
-use super::record::Reference;
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
+use crate::record::Reference;
 use coldforge_base::{Vcn, read};
 
 /// The largest list that is read: NTFS itself stops at 256 KiB.

@@ -4,7 +4,7 @@
 //! of two. Boot code is not looked at.
 
 use super::layout::BootSector;
-use super::{Error, Result};
+use crate::error::{Error, Result};
 use coldforge_base::{Lcn, VolumeOffset};
 
 /// Sizes and places that the boot sector tells.

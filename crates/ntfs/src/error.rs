@@ -7,6 +7,9 @@ use thiserror::Error;
 use coldforge_base::read::OutOfBounds;
 use coldforge_base::{Failure, FileOffset, Lcn, Vcn, VolumeOffset, device};
 
+/// The result of every operation on a volume.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
 /// Where among a volume's structures something is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Place {

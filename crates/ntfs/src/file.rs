@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use super::error::Place;
+use super::fixup;
 use super::index::{Entry, Index};
 use super::layout::{StandardInformation, file_attribute, kind, system, view};
-use super::record::Reference;
 use super::segments::Segments;
 use super::stream::{Content, Stream};
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::record::Reference;
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, FileOffset, ReadAt};
 

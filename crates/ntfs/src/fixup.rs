@@ -3,9 +3,8 @@
 //! The last two bytes of each 512-byte block hold the update sequence number, and the bytes that belong there stand
 //! in the update sequence array of the header. The stride is 512 bytes also on disks with 4096-byte sectors.
 
-use super::error::Place;
 use super::layout::{MultiSectorHeader, STRIDE_BYTES, view};
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
 use coldforge_base::read;
 
 /// Checks a structure that was just read and puts the protected bytes back into their places.

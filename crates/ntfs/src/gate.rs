@@ -3,15 +3,13 @@
 //! Who writes asks first, and writes only if nothing is refused. All checks run, so that the user sees every reason at
 //! once. The comparison of `$Bitmap` with the runs of all files is not among them.
 
-use super::boot::BOOT_SECTOR_BYTES;
-use super::error::{CORRUPT, Place, REPAIR};
-use super::layout::{FileRecordHeader, system, view};
-use super::record::Record;
-use super::{Result, Volume, fixup};
+use super::fixup;
+use super::layout::{FileRecordHeader, system, view, volume_flag};
+use crate::boot::BOOT_SECTOR_BYTES;
+use crate::error::{CORRUPT, Place, REPAIR, Result};
+use crate::record::Record;
+use crate::volume::Volume;
 use coldforge_base::{Failure, FileOffset, Kind, ReadAt, Refusal, read};
-
-/// How many records the mirror must repeat: Windows keeps only the first four current, also in a longer mirror.
-const MIRRORED_RECORDS: u64 = 4;
 
 /// What ends the names of a shadow copy's files in `\System Volume Information`.
 const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
@@ -136,10 +134,7 @@ impl<D: ReadAt> Volume<D> {
     }
 
     fn flag_refusals(&self) -> Result<Vec<Refusal>> {
-        const DIRTY: u16 = 0x0001;
-        const CHKDSK: u16 = 0xc000;
-        // Windows sets it on every volume; what it means is not published.
-        const USUAL: u16 = 0x0080;
+        use volume_flag::{CHKDSK, DIRTY, USUAL};
         let flags = self.information().flags;
         let refusal = |code, what| {
             let reason = format!("the flags {flags:#06x} of $Volume (file 0x3) say that {what}");
@@ -164,13 +159,13 @@ impl<D: ReadAt> Volume<D> {
         let record_bytes = self.geometry.record_bytes as u64;
         let place = self.geometry.mft_mirror;
         let start = mirror.runs().first().and_then(|run| run.lcn);
-        if start != Some(place) || mirror.size < record_bytes.saturating_mul(MIRRORED_RECORDS) {
+        if start != Some(place) || mirror.size < record_bytes.saturating_mul(system::MIRRORED) {
             return Ok(vec![refusal(format!(
                 "$MFTMirr (file 0x1) does not begin at cluster {place}, or is too short"
             ))]);
         }
         let mut refusals = Vec::new();
-        for number in 0..MIRRORED_RECORDS {
+        for number in 0..system::MIRRORED {
             let mut copy = vec![0; self.geometry.record_bytes];
             mirror.read(&self.device, &self.geometry, number.saturating_mul(record_bytes), &mut copy)?;
             let copy_place = Place::Mirror { record: number, byte: 0 };

@@ -18,12 +18,14 @@
 
 mod attribute;
 mod attribute_list;
+mod bitmap;
 mod boot;
 mod error;
 mod file;
 mod fixup;
 mod gate;
 mod index;
+mod index_node;
 mod layout;
 mod log_file;
 mod lznt1;
@@ -41,13 +43,10 @@ mod volume;
 mod write;
 
 pub use boot::Geometry;
-pub use error::{Error, MappingFault, Place};
+pub use error::{Error, MappingFault, Place, Result};
 pub use file::File;
 pub use gate::is_shadow_store;
 pub use index::{Entry, Namespace};
 pub use record::Reference;
 pub use volume::{Information, Volume};
 pub use write::{Changes, Security, WriteStep};
-
-/// The answer of every function of this floor.
-pub type Result<T> = std::result::Result<T, Error>;

@@ -4,10 +4,11 @@
 //! with the higher LSN counts. Version 2.0 has one copy alone, and records behind it. A log of 0xFF bytes was never
 //! used. Records of the log are not read.
 
-use super::error::Place;
+use super::fixup;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::volume::Volume;
 use coldforge_base::{FileOffset, ReadAt, Refusal, read};
 
 /// What a restart page tells.

@@ -5,13 +5,10 @@
 //! the writing ends between, Windows checks the volume before it trusts it. One byte of one sector changes, so that the
 //! update sequence stays as it is: no write can tear a sector.
 
-use super::error::Place;
-use super::layout::{STRIDE_BYTES, VolumeInformation, kind, system};
-use super::{Error, Result, Volume};
+use super::layout::{STRIDE_BYTES, VolumeInformation, attribute_at, kind, system, volume_flag};
+use crate::error::{Error, Place, Result};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, VolumeOffset, read};
-
-/// Bit 0 of the flags: `chkdsk` is to look at the volume.
-const DIRTY: u8 = 1;
 
 /// Where the flags lie in the attribute's value.
 const FLAGS_AT: usize = core::mem::offset_of!(VolumeInformation, flags);
@@ -26,17 +23,19 @@ impl<D: ReadAt> Volume<D> {
         let missing = Error::MissingAttribute { record: system::VOLUME, kind: kind::VOLUME_INFORMATION };
         let attribute = record.find(|attribute| attribute.is(kind::VOLUME_INFORMATION, &[]))?.ok_or(missing)?;
         let place = Place::Record { record: system::VOLUME, byte: attribute.offset };
-        let value_at = read::u16_le(record.bytes(), attribute.offset.saturating_add(0x14)).map_err(place.cut())?;
+        let value_at = read::u16_le(record.bytes(), attribute.offset.saturating_add(attribute_at::VALUE_OFFSET))
+            .map_err(place.cut())?;
         let within = attribute.offset.saturating_add(value_at.into()).saturating_add(FLAGS_AT);
         let flags = *read::slice(record.bytes(), within, 1).map_err(place.cut())?.first().unwrap_or(&0);
         // The last two bytes of a stride lie elsewhere on the disk; attributes are aligned so that the flags never do.
         if within.checked_rem(STRIDE_BYTES).is_none_or(|at| at >= STRIDE_BYTES.saturating_sub(2)) {
             return Err(Error::Field { place, field: "the place of the flags", actual: within as u64 });
         }
+        let [dirty, _] = volume_flag::DIRTY.to_le_bytes();
         let mirror = self.system_data(system::MFT_MIRROR)?;
         let at = self.record_start(system::VOLUME).saturating_add(within as u64);
         let mut places = self.mft.places(&self.geometry, at, 1)?;
         places.extend(mirror.places(&self.geometry, at, 1)?);
-        Ok(places.into_iter().map(|place| (VolumeOffset(place.offset), flags | DIRTY)).collect())
+        Ok(places.into_iter().map(|place| (VolumeOffset(place.offset), flags | dirty)).collect())
     }
 }

@@ -4,12 +4,13 @@
 //! whole with the next update sequence number, and into `$MFTMirr` if that repeats it. Times, LSN and the change
 //! journal stay as they are.
 
-use super::error::Place;
-use super::file::File;
-use super::layout::{INITIALIZED_OFFSET, kind, system};
+use super::fixup;
+use super::layout::{attribute_at, kind, system};
 use super::runs::Run;
 use super::stream::{Content, Stream};
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::file::File;
+use crate::volume::Volume;
 use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, WriteAt, offset, read};
 
 /// How much is zeroed or checked at once.
@@ -75,7 +76,7 @@ impl<D: WriteAt> Volume<D> {
             self.device.flush()?;
             let place = Place::Record { record: data.record, byte: data.attribute };
             let mut record = self.record(data.record)?.into_bytes();
-            let field = data.attribute.saturating_add(INITIALIZED_OFFSET);
+            let field = data.attribute.saturating_add(attribute_at::INITIALIZED);
             read::put_u64_le(&mut record, field, end).map_err(place.cut())?;
             touched.extend(self.write_record(data.record, record)?);
         }

@@ -1,9 +1,10 @@
 //! Paths inside a volume: from the root directory to a file, name by name.
 
-use super::file::File;
 use super::index::Index;
 use super::layout::system;
-use super::{Error, Result, Volume};
+use crate::error::{Error, Result};
+use crate::file::File;
+use crate::volume::Volume;
 use coldforge_base::ReadAt;
 
 impl<D: ReadAt> Volume<D> {

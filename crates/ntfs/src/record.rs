@@ -5,9 +5,9 @@
 use std::fmt;
 
 use super::attribute::{Attribute, Attributes};
-use super::error::Place;
+use super::fixup;
 use super::layout::{FileRecordHeader, record_flag, view};
-use super::{Error, Result, fixup};
+use crate::error::{Error, Place, Result};
 
 /// A reference to a file: the number of its base record, and the sequence number that the record must have.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

@@ -3,8 +3,7 @@
 //! Each pair is a byte of two sizes, then a signed number of clusters, then a signed distance from the run before;
 //! without a distance the run is a hole. Pairs end with a zero byte. Decoding only: nothing here makes new runs.
 
-use super::Result;
-use super::error::{Error, MappingFault};
+use crate::error::{Error, MappingFault, Result};
 use coldforge_base::{Lcn, Vcn};
 
 /// Clusters of a stream that lie side by side.

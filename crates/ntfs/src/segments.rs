@@ -3,9 +3,10 @@
 use super::attribute::Attribute;
 use super::attribute_list::{self, Entry};
 use super::layout::kind;
-use super::record::Record;
 use super::stream::Stream;
-use super::{Error, Result, Volume};
+use crate::error::{Error, Result};
+use crate::record::Record;
+use crate::volume::Volume;
 use coldforge_base::ReadAt;
 
 /// A base record and its attribute list.

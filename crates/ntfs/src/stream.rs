@@ -4,11 +4,11 @@
 //! written, encrypted ones are refused by name. A stream never changes its length here.
 
 use super::attribute::{Attribute, Form};
-use super::boot::Geometry;
-use super::error::Place;
-use super::layout::attribute_flag;
+use super::layout::{COMPRESSION_UNIT_POWER, attribute_flag};
+use super::lznt1;
 use super::runs::{Pairs, Run};
-use super::{Error, Result, lznt1};
+use crate::boot::Geometry;
+use crate::error::{Error, Place, Result};
 use coldforge_base::{Extent, FileOffset, ReadAt, Vcn, VolumeOffset, WriteAt, read};
 
 /// The content of an attribute.
@@ -185,13 +185,12 @@ impl Stream {
 
     /// Fills `buf` with decompressed bytes, unit by unit.
     fn read_compressed<D: ReadAt>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
-        const LZNT1: u16 = 1;
-        const UNIT_POWER: u8 = 4;
-        if self.flags & attribute_flag::COMPRESSION_MASK != LZNT1 || self.unit != UNIT_POWER {
+        if self.flags & attribute_flag::COMPRESSION_MASK != attribute_flag::LZNT1 || self.unit != COMPRESSION_UNIT_POWER
+        {
             return Err(Error::Compressed { record: self.file });
         }
         // Clusters have at most 2 MiB: a unit has at most 32.
-        let unit_bytes = geometry.cluster_bytes << UNIT_POWER;
+        let unit_bytes = geometry.cluster_bytes << COMPRESSION_UNIT_POWER;
         let (mut at, mut rest) = (at, buf);
         // Each turn fills at least one byte.
         while !rest.is_empty() {

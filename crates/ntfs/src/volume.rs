@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use super::boot::{BOOT_SECTOR_BYTES, Geometry};
-use super::error::Place;
 use super::layout::{VolumeInformation, kind, system, view};
-use super::record::Record;
 use super::stream::Stream;
 use super::upcase::{UPCASE_BYTES, Upcase};
 use super::write::Space;
-use super::{Error, Result};
+use crate::boot::{BOOT_SECTOR_BYTES, Geometry};
+use crate::error::{Error, Place, Result};
+use crate::record::Record;
 use coldforge_base::{Extent, ReadAt, utf16};
 
 /// An NTFS volume on a device, which is usually a window on a disk.

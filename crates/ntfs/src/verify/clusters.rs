@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
 use super::table::Owned;
+use crate::error::Result;
 use crate::layout::system;
 use crate::stream::Stream;
-use crate::{Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, read};
 
 /// How much of `$Bitmap` is compared at once: the bits of 8,388,608 clusters.

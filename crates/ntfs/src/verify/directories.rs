@@ -10,7 +10,7 @@ use super::files;
 use super::finding::{About, Finding, Findings, Rule};
 use super::index::{Index, Row};
 use super::table::{Node, Table};
-use crate::layout::{self, COLLATION_FILE_NAME, DUP_FILE_NAME_INDEX_PRESENT, kind, system};
+use crate::layout::{self, DUP_FILE_NAME_INDEX_PRESENT, collation, kind, namespace, system};
 use crate::record::Reference;
 use crate::upcase::Upcase;
 use coldforge_base::{ReadAt, VolumeOffset, read};
@@ -51,7 +51,7 @@ pub(super) fn walk<D: ReadAt>(
 ) -> Walked {
     let mut walked = Walked::default();
     let indexes = index.indexes();
-    if indexes != (kind::FILE_NAME, COLLATION_FILE_NAME) {
+    if indexes != (kind::FILE_NAME, collation::FILE_NAME) {
         let about = About::Block { index: b'0', vcn: None };
         let (actual, expected) = (indexes.0.into(), kind::FILE_NAME.into());
         findings.number(Rule::IndexRoot, directory.number, about, index.root_at(), actual, expected);
@@ -63,27 +63,10 @@ pub(super) fn walk<D: ReadAt>(
     walked
 }
 
-/// Compares two keys: folded letters first, then the letters themselves.
+/// Compares two keys; `None` if one is malformed.
 fn compare(upcase: &Upcase, a: &[u8], b: &[u8]) -> Option<Ordering> {
     let ((_, a), (_, b)) = (files::name_of(a)?, files::name_of(b)?);
-    let units = |name: &[u8], at: usize| read::u16_le(name, at).ok();
-    let (mut at, mut raw) = (0usize, Ordering::Equal);
-    // Names have at most 255 units.
-    loop {
-        let order = match (units(a, at), units(b, at)) {
-            (None, None) => return Some(raw),
-            (None, Some(_)) => Ordering::Less,
-            (Some(_), None) => Ordering::Greater,
-            (Some(a), Some(b)) => {
-                raw = raw.then(a.cmp(&b));
-                upcase.fold(a).cmp(&upcase.fold(b))
-            }
-        };
-        if order != Ordering::Equal {
-            return Some(order);
-        }
-        at = at.saturating_add(2);
-    }
+    Some(upcase.collate(a, b))
 }
 
 fn check_row(
@@ -174,7 +157,7 @@ pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, f
         let mut links = 0usize;
         for (link, _) in table.links_of(first.child) {
             names = names.saturating_add(1);
-            links = links.saturating_add(usize::from(link.namespace != DOS));
+            links = links.saturating_add(usize::from(link.namespace != namespace::DOS));
         }
         let soft = links > 1 && rows.len() < names;
         for Stale { finding, .. } in rows {
@@ -187,8 +170,3 @@ pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, f
         }
     }
 }
-
-/// The namespace of 8.3 names that have a long twin.
-pub(super) const DOS: u8 = 2;
-/// The namespace of long names that have an 8.3 twin.
-pub(super) const WIN32: u8 = 1;

@@ -3,10 +3,8 @@
 use super::finding::{About, Findings, Rule};
 use super::records::{Attribute, Parsed};
 use super::streams::{self, Group};
-use crate::index::I30;
-use crate::layout::{FileName, StandardInformation, kind, record_flag, system, view};
+use crate::layout::{FileName, StandardInformation, information_at, kind, name, namespace, record_flag, system, view};
 use crate::record::Reference;
-use crate::security::SECURITY_ID_OFFSET;
 use coldforge_base::read;
 
 /// What other checks need of a file.
@@ -78,7 +76,7 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
             }
             facts.file_attributes =
                 view::<StandardInformation>(value, 0).map_or(0, |fields| fields.file_attributes.get());
-            facts.security_id = read::u32_le(value, SECURITY_ID_OFFSET).unwrap_or(0);
+            facts.security_id = read::u32_le(value, information_at::SECURITY_ID).unwrap_or(0);
         }
         kind::FILE_NAME => facts.names = u32::try_from(group.attributes().len()).unwrap_or(u32::MAX),
         kind::SECURITY_DESCRIPTOR => facts.has_descriptor = true,
@@ -88,7 +86,7 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
         }
         kind::INDEX_ROOT => {
             facts.has_index = true;
-            facts.has_names |= group.is(kind::INDEX_ROOT, I30);
+            facts.has_names |= group.is(kind::INDEX_ROOT, name::I30);
         }
         _ => {}
     }
@@ -128,8 +126,7 @@ pub(super) fn links<'a>(record: &Parsed<'a>, findings: &mut Findings) -> Vec<Lin
 
 /// Cuts a $FILE_NAME into its fields and its name; `None` if it is malformed.
 pub(super) fn name_of(value: &[u8]) -> Option<(&FileName, &[u8])> {
-    let fields: &FileName = view(value, 0).ok()?;
-    let name = value.get(size_of::<FileName>()..)?;
-    let whole = name.len() == usize::from(fields.name_units).saturating_mul(2) && !name.is_empty();
-    (whole && fields.namespace <= 3).then_some((fields, name))
+    let (fields, name) = FileName::split(value).ok()?;
+    let is_whole = size_of::<FileName>().saturating_add(name.len()) == value.len() && !name.is_empty();
+    (is_whole && fields.namespace <= namespace::WIN32_AND_DOS).then_some((fields, name))
 }

@@ -7,9 +7,11 @@ use super::finding::{About, Findings, Rule};
 use super::index::Budget;
 use super::records::{self, Attribute, Context, Parsed};
 use super::table::{Node, Table};
+use crate::attribute_list;
+use crate::error::Result;
 use crate::layout::{STRIDE_BYTES, kind};
 use crate::upcase::Upcase;
-use crate::{Result, Volume, attribute_list};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, utf16};
 
 /// Reads the records of a file that has an attribute list, and checks them as one.

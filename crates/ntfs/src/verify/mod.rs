@@ -43,7 +43,7 @@ use self::finding::Findings;
 use self::index::{Budget, Index};
 use self::records::{Attribute, Context};
 use self::table::{Node, Owned, Part, Table};
-use super::layout::{self, kind, record_flag};
+use super::layout::{self, collation, kind, name, record_flag};
 use super::record::Reference;
 use super::{Result, Volume};
 use coldforge_base::progress::Progress;
@@ -398,7 +398,7 @@ impl<D: ReadAt> Volume<D> {
                     continue;
                 }
             };
-            if name == index::I30 {
+            if name == name::I30 {
                 let walked = directories::walk(&index, node, table, &self.upcase, scope, findings);
                 edges.extend(walked.edges);
                 stale.extend(walked.stale);
@@ -417,15 +417,6 @@ impl<D: ReadAt> Volume<D> {
 
 /// Records that NTFS keeps for its own files; the ones up to [`layout::system::FIRST_USER`] may be empty.
 const RESERVED: u64 = 16;
-
-/// Collation rules of indexes that are not of names.
-mod collation {
-    pub(super) const BINARY: u32 = 0x00;
-    pub(super) const ULONG: u32 = 0x10;
-    pub(super) const SID: u32 = 0x11;
-    pub(super) const SECURITY_HASH: u32 = 0x12;
-    pub(super) const ULONGS: u32 = 0x13;
-}
 
 fn is_known_collation(rule: u32) -> bool {
     [collation::BINARY, collation::ULONG, collation::SID, collation::SECURITY_HASH, collation::ULONGS].contains(&rule)

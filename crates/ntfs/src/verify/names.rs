@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::directories::{DOS, WIN32};
 use super::files::Link;
 use super::finding::{About, Findings, Rule};
 use super::table::Table;
-use crate::layout::system;
+use crate::layout::{namespace, system};
 use coldforge_base::utf16;
 
 /// Letters that no name may hold: NUL, `/` and `\`.
@@ -55,12 +54,15 @@ fn check_names(names: &[(Link<'_>, u8)], table: &Table, findings: &mut Findings)
     let parents = |namespace: u8| -> BTreeSet<u64> {
         names.iter().filter(|(link, _)| link.namespace == namespace).map(|(link, _)| link.parent.record()).collect()
     };
-    for parent in parents(DOS).difference(&parents(WIN32)) {
+    for parent in parents(namespace::DOS).difference(&parents(namespace::WIN32)) {
         findings.plain(Rule::NameTwin, first.child, About::Record(*parent), first.at);
     }
     if table.node(first.child).is_some_and(|node| node.is_directory()) {
-        let places: BTreeSet<u64> =
-            names.iter().filter(|(link, _)| link.namespace != DOS).map(|(link, _)| link.parent.record()).collect();
+        let places: BTreeSet<u64> = names
+            .iter()
+            .filter(|(link, _)| link.namespace != namespace::DOS)
+            .map(|(link, _)| link.parent.record())
+            .collect();
         if places.len() > 1 {
             findings.number(Rule::NameDirectories, first.child, About::Whole, first.at, places.len() as u64, 1);
         }

@@ -9,7 +9,7 @@ use super::finding::{About, Findings, Rule};
 use crate::error::{Error, MappingFault};
 use crate::layout::{
     AttributeHeader, FileRecordHeader, MultiSectorHeader, NonresidentHeader, ResidentHeader, STRIDE_BYTES,
-    attribute_flag, kind, record_flag, view,
+    attribute_at, attribute_flag, kind, record_flag, view,
 };
 use crate::runs::{Pairs, Run};
 use crate::upcase::Upcase;
@@ -342,7 +342,7 @@ fn clusters(
     let (lowest, highest) = (header.lowest_vcn.get(), header.highest_vcn.get());
     let holed = header.common.flags.get() & (attribute_flag::COMPRESSION_MASK | attribute_flag::SPARSE) != 0;
     let has_total = lowest == 0 && holed;
-    let least = if has_total { least.max(TOTAL_OFFSET.saturating_add(8)) } else { least };
+    let least = if has_total { least.max(attribute_at::TOTAL.saturating_add(8)) } else { least };
     let offset = usize::from(header.mapping_offset.get());
     let Some(pairs) = whole.get(offset..).filter(|_| offset >= least) else {
         wrong(Rule::RunsOffset, 0x20, offset as u64, least as u64);
@@ -365,7 +365,7 @@ fn clusters(
         }
         Err(_) => wrong(Rule::RunsDamaged, offset as u64, 0, 0),
     }
-    let total = if has_total { read::u64_le(whole, TOTAL_OFFSET).unwrap_or(0) } else { 0 };
+    let total = if has_total { read::u64_le(whole, attribute_at::TOTAL).unwrap_or(0) } else { 0 };
     Some(Extent {
         lowest,
         end: runs.last().map_or(lowest, |run| run.end().0),
@@ -377,9 +377,6 @@ fn clusters(
         total,
     })
 }
-
-/// Where sparse and compressed streams tell their size on disk.
-const TOTAL_OFFSET: usize = 0x40;
 
 fn is_known(code: u32) -> bool {
     (0x10..=0x100).contains(&code) && code.is_multiple_of(0x10)

@@ -2,10 +2,7 @@
 
 use super::finding::{Findings, Rule};
 use super::records::{Attribute, Extent};
-use crate::layout::{attribute_flag, kind, system};
-
-/// Clusters of a compression unit: NTFS knows no other than 2 to this power.
-const UNIT_POWER: u8 = 4;
+use crate::layout::{COMPRESSION_UNIT_POWER, attribute_flag, kind, name, system};
 
 /// The attributes of a file with one type and one name, which are one stream.
 #[derive(Clone, Copy, Debug)]
@@ -106,7 +103,7 @@ fn check_sizes(
         wrong(Rule::SizeInitialized, 0x38, head.initialized, head.size);
     }
     // What is not a bad cluster is a hole in the list of bad clusters.
-    let lists_bad_clusters = file == system::BAD_CLUSTERS && first.name == BAD;
+    let lists_bad_clusters = file == system::BAD_CLUSTERS && first.name == name::BAD;
     if holes > 0 && !is_holed(flags) && !lists_bad_clusters {
         wrong(Rule::RunsHole, 0x20, holes, 0);
     }
@@ -116,19 +113,16 @@ fn check_sizes(
             wrong(Rule::SizeTotal, 0x40, head.total, real);
         }
     }
-    let wrong_unit = if compressed { head.unit != UNIT_POWER } else { head.unit > UNIT_POWER };
+    let wrong_unit = if compressed { head.unit != COMPRESSION_UNIT_POWER } else { head.unit > COMPRESSION_UNIT_POWER };
     if wrong_unit || head.unit != 0 && !is_holed(flags) {
-        wrong(Rule::SizeUnit, 0x22, head.unit.into(), if is_holed(flags) { UNIT_POWER.into() } else { 0 });
-    } else if compressed && !clusters.is_multiple_of(1 << UNIT_POWER) {
-        wrong(Rule::SizeUnit, 0x28, clusters, clusters.next_multiple_of(1 << UNIT_POWER));
+        wrong(Rule::SizeUnit, 0x22, head.unit.into(), if is_holed(flags) { COMPRESSION_UNIT_POWER.into() } else { 0 });
+    } else if compressed && !clusters.is_multiple_of(1 << COMPRESSION_UNIT_POWER) {
+        wrong(Rule::SizeUnit, 0x28, clusters, clusters.next_multiple_of(1 << COMPRESSION_UNIT_POWER));
     }
     if flags != 0 && first.kind != kind::DATA {
         wrong(Rule::AttributeFlags, 0xc, flags.into(), 0);
     }
 }
-
-/// The name of the list of bad clusters, in UTF-16LE.
-pub(super) const BAD: &[u8] = b"$\0B\0a\0d\0";
 
 /// Tells whether the flags allow holes.
 fn is_holed(flags: u16) -> bool {

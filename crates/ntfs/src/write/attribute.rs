@@ -1,8 +1,7 @@
 //! Attributes as bytes: both forms of ATTRIBUTE_RECORD_HEADER, built anew.
 
-use super::layout::attribute_at;
 use super::mapping;
-use crate::layout::{NonresidentHeader, ResidentHeader};
+use crate::layout::{NonresidentHeader, ResidentHeader, attribute_at};
 use crate::runs::Run;
 use coldforge_base::read;
 

@@ -7,13 +7,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::layout::{BAD_CLUSTERS, SECURE};
 use super::records::Records;
-use crate::layout::{kind, system};
+use crate::error::{Error, Result};
+use crate::layout::{kind, name, system};
 use crate::runs::{MOST_RUNS, Run, push};
 use crate::stream::Stream;
-use crate::{Error, Result, Volume};
-use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, Vcn, offset, read, utf16};
+use crate::volume::Volume;
+use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, Vcn, offset, read};
 
 /// How many bytes of `$Bitmap` one summary is about.
 const CHUNK_BYTES: u64 = 4096;
@@ -60,16 +60,16 @@ impl Space {
     pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
         let clusters = volume.geometry.clusters;
         let mut own = Vec::new();
-        for number in system::MFT..=SECURE {
+        for number in system::MFT..=system::SECURE {
             let segments = volume.segments(volume.record(number)?)?;
-            let mut streams = vec![(kind::DATA, Vec::new()), (kind::BITMAP, Vec::new())];
+            let mut streams = vec![(kind::DATA, &[][..]), (kind::BITMAP, &[])];
             match number {
-                BAD_CLUSTERS => streams.push((kind::DATA, utf16::encode("$Bad"))),
-                SECURE => streams.push((kind::DATA, utf16::encode("$SDS"))),
+                system::BAD_CLUSTERS => streams.push((kind::DATA, name::BAD)),
+                system::SECURE => streams.push((kind::DATA, name::SDS)),
                 _ => {}
             }
             for (kind, name) in streams {
-                let stream = volume.stream(&segments, kind, &name)?;
+                let stream = volume.stream(&segments, kind, name)?;
                 own.extend(stream.iter().flat_map(Stream::runs).filter_map(located));
             }
         }

@@ -3,15 +3,16 @@
 use std::collections::BTreeSet;
 
 use super::bitmap::Space;
-use super::layout::SECURE;
 use super::order::{Changes, Rank};
 use super::record::Editor;
 use super::stage::{Stage, Write};
-use crate::error::Place;
+use crate::bitmap;
+use crate::error::{Error, Place, Result};
+use crate::fixup;
 use crate::layout::{kind, system};
 use crate::runs::Run;
 use crate::stream::Stream;
-use crate::{Error, Result, Volume, fixup};
+use crate::volume::Volume;
 use coldforge_base::device::check_range;
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, Lcn, ReadAt, Vcn, WriteAt, read};
@@ -118,7 +119,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let number = editor.number();
         let rank = match number {
             system::MFT => Rank::MftHead,
-            SECURE => Rank::Security,
+            system::SECURE => Rank::Security,
             _ if self.fresh.contains(&number) => Rank::NewRecords,
             _ => rank,
         };
@@ -318,9 +319,6 @@ fn set(bytes: &mut [u8], first: u64, extent: Extent, is_used: bool) {
     let from = extent.offset.max(first).saturating_sub(first);
     let to = extent.end().saturating_sub(first).min(bits);
     for bit in from..to {
-        let mask = read::bit(bit);
-        if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at)) {
-            *byte = if is_used { *byte | mask } else { *byte & !mask };
-        }
+        bitmap::set(bytes, bit, is_used);
     }
 }

@@ -5,17 +5,16 @@
 
 use super::attribute::{Sizes, non_resident, resident};
 use super::edit::{Content, Edit};
-use super::layout::attribute_at;
 use super::order::Rank;
 use super::record::Editor;
 use crate::attribute::Attribute;
 use crate::attribute_list::Entry;
-use crate::layout::{self, kind, system};
+use crate::error::{Error, Result};
+use crate::layout::{AttributeListEntry, attribute_at, kind, system};
 use crate::record::Reference;
 use crate::runs::{Run, push};
 use crate::segments::{Segments, extent};
 use crate::stream::Stream;
-use crate::{Error, Result};
 use coldforge_base::{Lcn, ReadAt, Vcn, read, utf16};
 
 /// Where an extent of an attribute stands.
@@ -202,7 +201,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
                 if number < system::FIRST_USER {
                     self.own.extend(added);
                 }
-            } else if number == system::MFT && kind == layout::kind::DATA {
+            } else if number == system::MFT && kind == kind::DATA {
                 return Err(Error::MftFragmented);
             } else {
                 self.free(number, &added)?;
@@ -225,7 +224,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
             self.put_record(rank, editor)?;
         }
         // The records of a longer $MFT are formatted, not zeroed.
-        if !(number == system::MFT && kind == layout::kind::DATA) {
+        if !(number == system::MFT && kind == kind::DATA) {
             let segments = self.view.referenced(file)?;
             let stream = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
             let mut at = old.initialized;
@@ -323,7 +322,7 @@ fn from(runs: &[Run], vcn: Vcn) -> Vec<Run> {
 
 /// Returns an ATTRIBUTE_LIST_ENTRY as bytes.
 fn list_entry(entry: &Entry) -> Vec<u8> {
-    let head = size_of::<layout::AttributeListEntry>();
+    let head = size_of::<AttributeListEntry>();
     let length = head.saturating_add(entry.name.len()).next_multiple_of(8);
     let small = |number: usize| u8::try_from(number).expect("a name has at most 255 units");
     let mut bytes = Vec::with_capacity(length);

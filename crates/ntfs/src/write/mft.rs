@@ -4,14 +4,13 @@
 //! `$MFT` grows by 16 records, all formatted at once, its bitmap by eight bytes.
 
 use super::edit::Edit;
-use super::layout::record_at;
 use super::order::Rank;
 use super::record::Editor;
-use crate::error::Place;
-use crate::layout::{kind, record_flag, system};
+use crate::error::{Error, Place, Result};
+use crate::fixup;
+use crate::layout::{kind, record_at, record_flag, system};
 use crate::record::{Record, Reference};
 use crate::stream::Stream;
-use crate::{Error, Result, fixup};
 use coldforge_base::{ReadAt, read};
 
 /// How many records `$MFT` gets at a time.

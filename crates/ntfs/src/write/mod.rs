@@ -22,7 +22,6 @@ mod delete;
 mod edit;
 mod extents;
 mod index;
-mod layout;
 mod mapping;
 mod mft;
 mod names;

@@ -4,11 +4,10 @@
 //! end in a space or a dot; names of devices are reserved whatever their extension. A new name that is a valid 8.3 name
 //! in upper case stands for both; any other is given no 8.3 twin and the namespace that needs none.
 
-use super::layout::name_at;
+use crate::error::{Error, Result};
 use crate::index::Namespace;
-use crate::layout::FileName;
+use crate::layout::{FileName, name_at, namespace};
 use crate::record::Reference;
-use crate::{Error, Result};
 use coldforge_base::{read, utf16};
 
 /// The most units of a name.
@@ -53,10 +52,10 @@ impl Name {
         let mut value = vec![0; size_of::<FileName>()];
         let units = u8::try_from(self.units.len()).expect("a name has at most 255 units");
         let namespace = match self.namespace {
-            Namespace::Posix => 0,
-            Namespace::Win32 => 1,
-            Namespace::Dos => 2,
-            Namespace::Win32AndDos => 3,
+            Namespace::Posix => namespace::POSIX,
+            Namespace::Win32 => namespace::WIN32,
+            Namespace::Dos => namespace::DOS,
+            Namespace::Win32AndDos => namespace::WIN32_AND_DOS,
         };
         let fields: [(usize, &[u8]); 3] = [
             (name_at::PARENT, &parent.0.to_le_bytes()),
@@ -73,9 +72,7 @@ impl Name {
 
 /// Returns the namespace and the units of a FILE_NAME.
 pub(super) fn parts(value: &[u8]) -> (u8, Vec<u16>) {
-    let units = read::u8(value, name_at::UNITS).map_or(0, usize::from).saturating_mul(2);
-    let name = read::slice(value, name_at::NAME, units).unwrap_or_default();
-    (read::u8(value, name_at::NAMESPACE).unwrap_or_default(), utf16::units(name))
+    FileName::split(value).map_or_else(|_| Default::default(), |(fields, name)| (fields.namespace, utf16::units(name)))
 }
 
 /// Tells whether Windows takes a name for a device's: `CON`, `nul.txt`, `COM¹`.

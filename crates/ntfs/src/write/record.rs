@@ -6,13 +6,11 @@
 use std::cmp::Ordering;
 
 use super::attribute::NO_ID;
-use super::layout::{attribute_at, record_at};
 use crate::attribute::Attribute;
-use crate::error::Place;
-use crate::layout::{FileRecordHeader, STRIDE_BYTES, kind, record_flag};
+use crate::error::{Error, Place, Result};
+use crate::layout::{FileRecordHeader, STRIDE_BYTES, attribute_at, kind, record_at, record_flag};
 use crate::record::{Record, Reference};
 use crate::upcase::Upcase;
-use crate::{Error, Result};
 use coldforge_base::{read, utf16};
 
 /// The end mark and what fills its eight bytes.

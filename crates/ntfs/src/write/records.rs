@@ -4,9 +4,11 @@
 
 use std::collections::BTreeSet;
 
+use crate::bitmap;
+use crate::error::{Error, Result};
 use crate::layout::{kind, system};
-use crate::{Error, Result, Volume};
-use coldforge_base::{ReadAt, read};
+use crate::volume::Volume;
+use coldforge_base::ReadAt;
 
 /// The largest bitmap that is read: 2^29 records, which are half a terabyte of `$MFT`.
 const MOST_BYTES: u64 = 1 << 26;
@@ -93,11 +95,7 @@ impl Records {
         self.held = self.bits.len();
         for (numbers, is_used) in [(&taken, true), (&freed, false)] {
             for number in numbers {
-                let mask = read::bit(*number);
-                let byte = usize::try_from(number / 8).ok().and_then(|at| self.bits.get_mut(at));
-                if let Some(byte) = byte {
-                    *byte = if is_used { *byte | mask } else { *byte & !mask };
-                }
+                bitmap::set(&mut self.bits, *number, is_used);
             }
         }
     }

@@ -4,15 +4,14 @@
 //! included. The copy in the record's own FILE_NAME is only renewed when a name changes, and stays as it is here.
 
 use super::edit::{Content, Edit};
-use super::index::{I30, Index};
-use super::layout::{information_at, name_at};
+use super::index::Index;
 use super::order::{Changes, Rank};
 use crate::attribute::Form;
-use crate::error::Place;
+use crate::error::{Error, Place, Result};
 use crate::file::File;
-use crate::layout::{DUP_FILE_NAME_INDEX_PRESENT, FileName, kind, system, view};
+use crate::layout::{DUP_FILE_NAME_INDEX_PRESENT, FileName, information_at, kind, name, name_at, system, view};
 use crate::record::{Record, Reference};
-use crate::{Error, Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{ReadAt, WriteAt, read};
 
@@ -102,7 +101,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         }
         let duplicated = self.duplicated(file, has_sizes)?;
         for (parent, name) in self.names(file)? {
-            let mut index = Index::open(self, parent, I30)?;
+            let mut index = Index::open(self, parent, name::I30)?;
             index.patch(self, &name, file, |key| duplicated.put(key))?;
             index.put(self)?;
         }

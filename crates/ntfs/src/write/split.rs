@@ -7,7 +7,7 @@
 use super::edit::Edit;
 use super::index::{Id, Index, Path};
 use super::node::{Item, Node};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use coldforge_base::{ReadAt, Vcn};
 
 /// The most turns that one entry can cause: each level is split at most three times.
