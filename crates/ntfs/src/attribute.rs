@@ -1,6 +1,6 @@
-//! The attributes of one file record.
+//! Reading the attributes of one file record (ATTRIBUTE_RECORD_HEADER).
 //!
-//! Fact: ATTRIBUTE_RECORD_HEADER; attributes ascend by type, are aligned to 8 bytes, and end with type 0xFFFFFFFF.
+//! Attributes ascend by type, are aligned to 8 bytes, and end with type 0xFFFFFFFF.
 
 use super::layout::{AttributeHeader, NonresidentHeader, ResidentHeader, kind, view};
 use crate::error::{Error, Place, Result};
@@ -57,7 +57,7 @@ pub(super) enum Form<'a> {
 }
 
 impl Attribute<'_> {
-    /// Tells whether the attribute has this type and this name.
+    /// Returns whether the attribute has this type and this name.
     pub fn is(&self, kind: u32, name: &[u8]) -> bool {
         self.kind == kind && self.name == name
     }

@@ -1,7 +1,7 @@
-//! The attribute list: which records hold the attributes of a file that does not fit into one.
+//! Reading an attribute list (ATTRIBUTE_LIST_ENTRY): which records hold the attributes of a file that needs several.
 //!
-//! Fact: ATTRIBUTE_LIST_ENTRY; entries ascend by type, name and lowest VCN. A list names every attribute of the file
-//! but itself, those of the base record as well.
+//! Entries ascend by type, name and lowest VCN. A list names every attribute of the file except itself, including those
+//! of the base record.
 
 use super::layout::{self, view};
 use crate::error::{Error, Place, Result};

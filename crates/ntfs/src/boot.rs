@@ -1,13 +1,13 @@
-//! The boot sector: what a volume's sizes are and where its `$MFT` begins.
+//! The boot sector: the sizes of a volume's structures and the place of its `$MFT` (PACKED_BOOT_SECTOR).
 //!
-//! Fact: BIOS_PARAMETER_BLOCK of NTFS; sizes above 128 sectors and record sizes below a cluster are negative powers
-//! of two. Boot code is not looked at.
+//! Cluster sizes above 128 sectors and record sizes below a cluster are stored as negative powers of two. The boot code
+//! is ignored.
 
 use super::layout::BootSector;
 use crate::error::{Error, Result};
 use coldforge_base::{Lcn, VolumeOffset};
 
-/// Sizes and places that the boot sector tells.
+/// The sizes and places in the boot sector.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Geometry {
     /// Size of a sector: 512 to 4096 bytes, a power of two.

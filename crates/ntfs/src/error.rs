@@ -1,4 +1,4 @@
-//! What can be wrong with a volume, and the refusals of reading and overwriting.
+//! The errors of reading, overwriting and changing a volume, and the places in structures that they name.
 
 use std::fmt;
 
@@ -115,11 +115,11 @@ pub enum MappingFault {
     #[error("no end mark")]
     Unterminated,
     /// The runs do not hold the clusters that the attribute's header says.
-    #[error("another number of clusters than the attribute's header")]
+    #[error("a number of clusters that differs from the attribute's header")]
     WrongCount,
 }
 
-/// A failure of this floor.
+/// An error of an operation on a volume.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
@@ -141,7 +141,7 @@ pub enum Error {
     BitLocker,
 
     /// A field of the boot sector has a value that no NTFS volume has.
-    #[error("the boot sector says {field} {actual:#x} at {at}")]
+    #[error("the boot sector has {field} {actual:#x} at {at}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     BootSector {
         /// Where the field lies.
@@ -152,8 +152,8 @@ pub enum Error {
         actual: u64,
     },
 
-    /// A directory tells names apart by the case of letters.
-    #[error("directory {record:#x} tells names apart by the case of letters")]
+    /// A directory is case-sensitive.
+    #[error("directory {record:#x} is case-sensitive")]
     #[failure(
         unsupported,
         "E-DIRECTORY-CASE",
@@ -183,7 +183,7 @@ pub enum Error {
     },
 
     /// A structure does not fit into what holds it.
-    #[error("a structure at {place} does not fit")]
+    #[error("a structure at {place} extends past the end of its container")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Cut {
         /// Where the buffer that was cut begins.
@@ -241,7 +241,7 @@ pub enum Error {
     Field {
         /// Where the field lies.
         place: Place,
-        /// What the field tells.
+        /// The value of the field.
         field: &'static str,
         /// What stands there.
         actual: u64,
@@ -258,7 +258,7 @@ pub enum Error {
     },
 
     /// An index has entries so large, or so many levels, that this version does not change it.
-    #[error("the index of file {record:#x} cannot take the entry")]
+    #[error("the index of file {record:#x} has no room for the entry")]
     #[failure(unsupported, "E-INDEX-FULL", hint = "make the change in a running Windows")]
     IndexFull {
         /// Number of the file's base record.
@@ -266,7 +266,7 @@ pub enum Error {
     },
 
     /// The tree of a directory leads twice to one block.
-    #[error("the index of directory {directory:#x} leads twice to VCN {vcn}")]
+    #[error("the index of directory {directory:#x} leads to VCN {vcn} twice")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexLoop {
         /// Number of the directory's base record.
@@ -292,7 +292,7 @@ pub enum Error {
     },
 
     /// The mapping pairs of a stream are damaged.
-    #[error("the mapping pairs at byte {byte:#x} of file record {record:#x} hold {fault}")]
+    #[error("the mapping pairs at byte {byte:#x} of file record {record:#x} contain {fault}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     MappingPairs {
         /// Number of the record that holds them.
@@ -314,7 +314,7 @@ pub enum Error {
     },
 
     /// `$MFT` has to grow, and its own record has no room for one more run, or is continued by other records.
-    #[error("$MFT cannot grow: its own record has no room to tell of more clusters")]
+    #[error("$MFT cannot grow: its record has no room for more runs")]
     #[failure(
         unsupported,
         "E-MFT-FRAGMENTED",
@@ -331,7 +331,7 @@ pub enum Error {
     },
 
     /// A directory has a file of that name already, but perhaps for the case of letters.
-    #[error("directory {directory:#x} has a file of that name already")]
+    #[error("directory {directory:#x} already has a file of that name")]
     #[failure(refused, "E-NAME-TAKEN", hint = "choose another name, or replace the file's content")]
     NameTaken {
         /// Number of the directory's base record.
@@ -360,7 +360,7 @@ pub enum Error {
 
     /// What was asked needs a directory, and this is a file.
     #[error("file {record:#x} is not a directory")]
-    #[failure(usage, hint = "name the folder that it lies in")]
+    #[failure(usage, hint = "name the folder that holds it")]
     NotADirectory {
         /// Number of the file's base record.
         record: u64,
@@ -394,7 +394,7 @@ pub enum Error {
     },
 
     /// A record number lies behind the end of `$MFT`.
-    #[error("file record {record:#x} lies behind the {records:#x} records of $MFT")]
+    #[error("file record {record:#x} is not among the {records:#x} records of $MFT")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     OutsideMft {
         /// Number of the record.
@@ -416,7 +416,7 @@ pub enum Error {
     },
 
     /// A file record has no room for what must stand in it.
-    #[error("file record {record:#x} has {room:#x} bytes of room, {needed:#x} are needed")]
+    #[error("file record {record:#x} has {room:#x} free bytes, but {needed:#x} are needed")]
     #[failure(
         unsupported,
         "E-RECORD-FULL",
@@ -433,7 +433,7 @@ pub enum Error {
 
     /// The volume is ReFS.
     #[error("the volume is ReFS, not NTFS")]
-    #[failure(unsupported, "E-REFS", hint = "use an image whose Windows lies on an NTFS volume")]
+    #[failure(unsupported, "E-REFS", hint = "use an image with Windows on an NTFS volume")]
     Refs,
 
     /// A file's data lies elsewhere: it is a reparse point.
@@ -515,7 +515,7 @@ pub enum Error {
     },
 
     /// The file belongs to NTFS itself.
-    #[error("file {record:#x} is a part of the file system itself")]
+    #[error("file {record:#x} belongs to the file system")]
     #[failure(
         refused,
         "E-FILE-SYSTEM",

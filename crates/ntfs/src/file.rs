@@ -1,4 +1,4 @@
-//! A file or directory, and how its bytes are read.
+//! A file or directory of the volume, and reading its content.
 
 use std::borrow::Cow;
 
@@ -73,32 +73,32 @@ impl File {
         self.reparse_tag
     }
 
-    /// Tells whether this is a directory.
+    /// Returns whether this is a directory.
     pub fn is_directory(&self) -> bool {
         self.is_directory
     }
 
-    /// Tells whether the content lies in the file record.
+    /// Returns whether the content lies in the file record.
     pub fn is_resident(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_resident)
     }
 
-    /// Tells whether the content is compressed by NTFS.
+    /// Returns whether the content is compressed by NTFS.
     pub fn is_compressed(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_compressed)
     }
 
-    /// Tells whether the content is encrypted.
+    /// Returns whether the content is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.attributes & file_attribute::ENCRYPTED != 0 || self.data.as_ref().is_some_and(Stream::is_encrypted)
     }
 
-    /// Tells whether the content is marked as sparse.
+    /// Returns whether the content is marked as sparse.
     pub fn is_sparse(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_sparse)
     }
 
-    /// Tells whether the file is one of NTFS's own.
+    /// Returns whether the file is one of NTFS's own.
     pub fn is_system(&self) -> bool {
         self.is_internal || self.reference.record() < system::FIRST_USER
     }
@@ -153,8 +153,8 @@ impl<D: ReadAt> Volume<D> {
         data.read(&self.device, &self.geometry, at.0, buf)
     }
 
-    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one, and without
-    /// the root directory's entry for itself (`.`).
+    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one, and
+    /// without the root directory's entry for itself (`.`).
     ///
     /// # Errors
     /// [`Error::NotADirectory`]; otherwise what is wrong with the index.

@@ -1,7 +1,7 @@
-//! Multi-sector transfer protection: how FILE, INDX and RSTR structures tell that they were written whole.
+//! Fixups (multi-sector transfer protection), which show whether a FILE, INDX or RSTR structure was written completely.
 //!
-//! The last two bytes of each 512-byte block hold the update sequence number, and the bytes that belong there stand
-//! in the update sequence array of the header. The stride is 512 bytes also on disks with 4096-byte sectors.
+//! The last two bytes of each 512-byte block hold the update sequence number; the bytes that belong there are kept in
+//! the update sequence array of the header. The stride is 512 bytes also on disks with sectors of 4096 bytes.
 
 use super::layout::{MultiSectorHeader, STRIDE_BYTES, view};
 use crate::error::{Error, Place, Result};

@@ -175,8 +175,8 @@ impl Index {
         Ok(children)
     }
 
-    /// Returns the bytes of the entry for whose key `compare` answers `Equal`; it answers how the wanted key compares to
-    /// the given one.
+    /// Returns the bytes of the entry for whose key `compare` answers `Equal`; it answers how the wanted key compares
+    /// to the given one.
     ///
     /// # Errors
     /// What is wrong with a node on the way to the entry.

@@ -1,10 +1,11 @@
 //! The nodes of an index: an index root or an index block, cut into its entries.
 //!
-//! Structures: INDEX_ROOT, INDEX_ALLOCATION_BUFFER, INDEX_HEADER, INDEX_ENTRY. The entries of a node ascend; the last one
-//! has no key. In a node with children, the last eight bytes of each entry are the VCN of the child whose keys are smaller.
+//! Structures: INDEX_ROOT, INDEX_ALLOCATION_BUFFER, INDEX_HEADER, INDEX_ENTRY. The entries of a node ascend; the last
+//! one has no key. In a node with children, the last eight bytes of each entry are the VCN of the child whose keys are
+//! smaller.
 //!
-//! Reader and writer use [`entries`], which rejects a node that contradicts itself. The verifier reads [`NodeHeader`] and
-//! [`EntryHeader`], applies its own rules and goes on. Nothing here knows what a key means or how keys are ordered.
+//! Reader and writer use [`entries`], which rejects a node that contradicts itself. The verifier reads [`NodeHeader`]
+//! and [`EntryHeader`], applies its own rules and goes on. Nothing here knows what a key means or how keys are ordered.
 
 use super::fixup;
 use super::layout::{

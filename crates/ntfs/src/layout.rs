@@ -384,7 +384,8 @@ pub(super) const INDEX_ROOT_HEADER: usize = offset_of!(IndexRoot, header);
 /// Where [`IndexHeader`] begins in an index block.
 pub(super) const INDEX_BLOCK_HEADER: usize = offset_of!(IndexBlock, header);
 
-/// The fixed part of INDEX_ENTRY. In an index that is not of names, `reference` holds the offset and the length of the data.
+/// The fixed part of INDEX_ENTRY. In an index that is not of names, `reference` holds the offset and the length of the
+/// data.
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct IndexEntry {

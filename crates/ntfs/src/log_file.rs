@@ -1,8 +1,7 @@
-//! `$LogFile`: whether Windows left the volume in order.
+//! `$LogFile`: whether Windows closed the volume cleanly (LFS_RESTART_PAGE_HEADER, LFS_RESTART_AREA).
 //!
-//! Facts: LFS_RESTART_PAGE_HEADER and LFS_RESTART_AREA, of which there are two copies in the first two pages; the one
-//! with the higher LSN counts. Version 2.0 has one copy alone, and records behind it. A log of 0xFF bytes was never
-//! used. Records of the log are not read.
+//! The first two pages hold two copies of the restart area; the one with the higher LSN counts. Version 2.0 has only
+//! one copy, followed by records. A log filled with 0xFF was never used. Log records are not read.
 
 use super::fixup;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
@@ -11,7 +10,7 @@ use crate::error::{Error, Place, Result};
 use crate::volume::Volume;
 use coldforge_base::{FileOffset, ReadAt, Refusal, read};
 
-/// What a restart page tells.
+/// The state in a restart page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Restart {
     at: FileOffset,
@@ -36,14 +35,14 @@ impl Restart {
         })
     }
 
-    /// Tells whether no transaction was open: no client, or the mark of a clean dismount.
+    /// Returns whether no transaction was open: no client, or the mark of a clean dismount.
     pub fn is_clean(&self) -> bool {
         const CLEAN_DISMOUNT: u16 = 2;
         self.client_in_use == u16::MAX || self.flags & CLEAN_DISMOUNT != 0
     }
 }
 
-/// The state of the log, for who judges it otherwise than the refusals do.
+/// Returns the state of the log for the verifier, whose rules differ from those of the refusals.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct State {
     /// The restart pages that cannot be read.

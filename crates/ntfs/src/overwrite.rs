@@ -1,8 +1,8 @@
-//! Overwriting bytes of a file where they lie: no size, no name and no cluster changes hands.
+//! Overwriting bytes of a file in place: the file keeps its size, its names and its clusters.
 //!
-//! Content goes first, then the device is flushed, then the record that says how much of it counts; a record goes out
-//! whole with the next update sequence number, and into `$MFTMirr` if that repeats it. Times, LSN and the change
-//! journal stay as they are.
+//! The content is written first and the device flushed; then the record that holds the initialized size is written,
+//! with its next update sequence number, and also to `$MFTMirr` if the mirror repeats it. Times, LSNs and the change
+//! journal stay unchanged.
 
 use super::fixup;
 use super::layout::{attribute_at, kind, system};

@@ -1,4 +1,4 @@
-//! Paths inside a volume: from the root directory to a file, name by name.
+//! Looking up a path: from the root directory to a file, one name at a time.
 
 use super::index::Index;
 use super::layout::system;

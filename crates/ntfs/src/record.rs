@@ -1,6 +1,6 @@
-//! File records and the references that lead to them.
+//! File records and file references (FILE_RECORD_SEGMENT_HEADER, MFT_SEGMENT_REFERENCE).
 //!
-//! Fact: FILE_RECORD_SEGMENT_HEADER. A [`Record`] holds bytes whose update sequence marks are undone.
+//! A [`Record`] holds the bytes of a record after its fixups were undone.
 
 use std::fmt;
 
@@ -111,7 +111,7 @@ impl Record {
         self.header.flags.get() & record_flag::DIRECTORY != 0
     }
 
-    /// Tells whether NTFS itself reads the file: one of `$Extend`, or one with an index that is not of names.
+    /// Returns whether the file belongs to NTFS: one of `$Extend`, or one with an index that is not of names.
     pub fn is_internal(&self) -> bool {
         self.header.flags.get() & (record_flag::EXTEND | record_flag::VIEW_INDEX) != 0
     }

@@ -1,7 +1,8 @@
-//! The security descriptor of a file, wherever it lies: in `$Secure` by its id, or in an attribute of the file.
+//! Reading the security descriptor of a file.
 //!
-//! Facts: `$STANDARD_INFORMATION` of version 3 has a security id; `$SII` of `$Secure` leads from the id to an entry of
-//! `$SDS`. The shorter form has none, and the descriptor is the file's own $SECURITY_DESCRIPTOR. Reading only.
+//! $STANDARD_INFORMATION of version 3 holds a security id. The index `$SII` of `$Secure` leads from the id to an entry
+//! of the stream `$SDS`, which holds the descriptor. The older, shorter form has no id; such a file has its descriptor
+//! in its own $SECURITY_DESCRIPTOR attribute. Nothing here writes, and nothing here parses the descriptor.
 
 use zerocopy::IntoBytes;
 

@@ -1,4 +1,4 @@
-//! A file's records: its base record and those that its attribute list names.
+//! All records of a file: its base record and those that its attribute list names.
 
 use super::attribute::Attribute;
 use super::attribute_list::{self, Entry};

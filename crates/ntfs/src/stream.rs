@@ -1,7 +1,7 @@
 //! A stream: the content of one attribute with all its extents, read and written through its runs.
 //!
-//! Bytes behind the initialized size read as zeros, whatever the clusters hold. Compressed streams are read and not
-//! written, encrypted ones are refused by name. A stream never changes its length here.
+//! Bytes after the initialized size read as zeros, whatever the clusters hold. Compressed streams can be read but not
+//! written; encrypted streams are rejected. Nothing here changes the length of a stream.
 
 use super::attribute::{Attribute, Form};
 use super::layout::{COMPRESSION_UNIT_POWER, attribute_flag};
@@ -137,7 +137,7 @@ impl Stream {
         self.end().0.saturating_mul(geometry.cluster_bytes)
     }
 
-    /// Returns the error that tells all sizes.
+    /// Returns the error for sizes that contradict each other.
     pub fn sizes(&self, geometry: &Geometry) -> Error {
         Error::Sizes {
             record: self.file,

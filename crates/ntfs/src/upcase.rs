@@ -1,6 +1,6 @@
-//! `$UpCase`: how the volume folds letters to compare names.
+//! `$UpCase`: the table by which the volume compares names without case.
 //!
-//! The volume's own table decides, not Unicode's: it was fixed when the volume was made.
+//! The table of the volume counts, not Unicode: it was fixed when the volume was formatted.
 
 use std::cmp::Ordering;
 

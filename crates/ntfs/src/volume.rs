@@ -1,4 +1,4 @@
-//! A volume: its device, and what was read of it to find files.
+//! An open volume: its device, its geometry, the stream of `$MFT` and the case table.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct Volume<D> {
     information: Information,
 }
 
-/// What `$Volume` tells.
+/// The content of `$Volume`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Information {
     /// The label.
@@ -88,12 +88,12 @@ impl<D: ReadAt> Volume<D> {
         }
     }
 
-    /// Returns the sizes and places that the boot sector tells.
+    /// Returns the sizes and places in the boot sector.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// Returns what `$Volume` tells.
+    /// Returns the content of `$Volume`.
     pub fn information(&self) -> &Information {
         &self.information
     }
@@ -155,7 +155,7 @@ impl<D: ReadAt> Volume<D> {
         number.saturating_mul(self.geometry.record_bytes as u64)
     }
 
-    /// Returns where a record lies in the volume; 0 if that cannot be told, which only findings and messages bear.
+    /// Returns where a record lies in the volume; 0 if that is unknown. Only findings and messages use it.
     pub(super) fn record_place(&self, number: u64) -> u64 {
         let start = self.record_start(number);
         let cluster = self.geometry.cluster_bytes;

@@ -1,4 +1,4 @@
-//! Clusters: each belongs to one stream, and `$Bitmap` says so.
+//! Checks clusters: each belongs to one stream, and `$Bitmap` agrees.
 
 use std::collections::BTreeSet;
 
@@ -40,7 +40,7 @@ pub(super) fn check_shared<D: ReadAt>(volume: &Volume<D>, owned: &mut Vec<Owned>
     *owned = joined;
 }
 
-/// The most pairs of records with shared clusters that are told apart.
+/// The most pairs of records with shared clusters that are reported one by one.
 const MOST_PAIRS: usize = 2000;
 
 /// Compares `$Bitmap` with the clusters in use, which are in their order.
@@ -74,7 +74,7 @@ pub(super) fn check_bitmap<D: ReadAt>(
         let first = at.saturating_mul(8);
         let mut expected = vec![0u8; piece.len()];
         let end_bit = first.saturating_add(length.saturating_mul(8));
-        // Runs that end in this piece are done; one that goes on is met again in the next.
+        // Runs that end in this piece are done; one that goes on is seen again in the next.
         while let Some(run) = rest.first().filter(|run| run.start < end_bit) {
             set(&mut expected, run.start.max(first).saturating_sub(first), run.end.min(end_bit).saturating_sub(first));
             if run.end > end_bit {

@@ -1,7 +1,8 @@
-//! Directories: each entry leads to a file that has this name, and tells its sizes and flags.
+//! Checks directories: each entry must lead to a file that has this name, and repeat its sizes and flags.
 //!
-//! Relaxed where Windows itself breaks the rule: it renews the copy of sizes and flags only beside the hard link in
-//! use, so one of several links may be stale; NTFS's own files keep what their index said when they were made.
+//! Relaxed where Windows itself breaks the rule: it updates the copy of sizes and flags only in the entry of the hard
+//! link in use, so entries of other links may be stale. Entries of NTFS's own files keep the values of when they were
+//! made.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use crate::record::Reference;
 use crate::upcase::Upcase;
 use coldforge_base::{ReadAt, VolumeOffset, read};
 
-/// What the walk of one directory tells beside findings.
+/// The result of the walk of one directory, apart from findings.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
     /// From this directory to those in it.
@@ -24,7 +25,7 @@ pub(super) struct Walked {
     pub stale: Vec<Stale>,
 }
 
-/// An entry that tells other sizes or flags than its file has.
+/// An entry whose sizes or flags differ from those of its file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stale {
     child: u64,
@@ -109,7 +110,7 @@ fn check_row(
     }
 }
 
-/// Returns what an entry tells wrongly of its file's sizes and flags.
+/// Returns a finding if an entry has other sizes or flags than its file.
 fn stale(row: Row<'_>, fields: &layout::FileName, node: &Node, directory: u64) -> Option<Finding> {
     let found = |rule, byte: u64, actual, expected| {
         let at = VolumeOffset(row.at.saturating_add(byte));

@@ -1,4 +1,5 @@
-//! A file as a whole: its attributes from all its records, its names, and what an index should tell of it.
+//! Checks a file: its attributes from all its records and its names, and collects what its directory entries must
+//! repeat.
 
 use super::finding::{About, Findings, Rule};
 use super::records::{Attribute, Parsed};
@@ -24,7 +25,7 @@ pub(super) struct Facts {
     pub has_names: bool,
     /// Whether the file has any index.
     pub has_index: bool,
-    /// What an index tells: size on disk, and of the data.
+    /// The sizes that a directory entry must have: on disk, and of the data.
     pub sizes: (u64, u64),
     /// Number of $FILE_NAME attributes, malformed ones too.
     pub names: u32,
@@ -92,7 +93,7 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
     }
 }
 
-/// A name of a file, as a record tells it.
+/// A name of a file, from its $FILE_NAME attribute.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link<'a> {
     /// Number of the file's base record.

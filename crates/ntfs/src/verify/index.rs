@@ -1,6 +1,7 @@
-//! The shape of any index: root, blocks, entries, their order, and the bitmap of blocks.
+//! Checks the shape of any index: root, blocks, entries, their order, and the bitmap of blocks.
 //!
-//! Facts: INDEX_ROOT, INDEX_ALLOCATION_BUFFER, INDEX_ENTRY. What the entries mean is told by who asks for the walk.
+//! The bytes are parsed by `index_node`. The caller of the walk checks what keys and data mean. Unlike the reader, the
+//! walk goes on after a fault wherever it can.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -122,7 +123,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         Ok(Some(Self { volume, record, record_at, letter, root, root_at, allocation, bitmap, block, budget }))
     }
 
-    /// Returns the attribute and the order that the root tells of.
+    /// Returns the indexed attribute and the collation rule in the root.
     pub fn indexes(&self) -> (u32, u32) {
         view::<IndexRoot>(&self.root, 0).map_or((0, 0), |root| (root.indexed_kind.get(), root.collation.get()))
     }
@@ -230,7 +231,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         self.check_block(vcn, block_at, bytes, findings)
     }
 
-    /// Checks what a block tells of itself.
+    /// Checks the header of a block.
     fn check_block(&self, vcn: u64, at: u64, mut bytes: Vec<u8>, findings: &mut Findings) -> Option<Node> {
         let about = self.about(Some(vcn));
         let mut wrong = |rule, byte: u64, actual: u64, expected: u64| {
@@ -266,7 +267,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         Some(Node { bytes, at, header: INDEX_BLOCK_HEADER, vcn: Some(vcn) })
     }
 
-    /// Compares the blocks that were met with the bitmap.
+    /// Compares the blocks that the walk entered with the bitmap.
     fn check_bitmap(&self, seen: &BTreeSet<u64>, findings: &mut Findings) {
         let (Some(allocation), Some(bitmap)) = (&self.allocation, self.bitmap.as_deref()) else { return };
         let whole = self.about(None);
@@ -332,7 +333,7 @@ struct Walk {
     next: Option<usize>,
     /// Where the entries end.
     end: usize,
-    /// The entry whose child was entered, and which is to be told next.
+    /// The entry whose child was entered; its key comes next.
     waiting: Option<Step>,
 }
 

@@ -10,8 +10,8 @@
 //! $Secure                                        secure.rs
 //! ```
 //!
-//! Relaxed where Windows itself breaks a rule; the file of the check tells it. Not looked at: what data streams hold,
-//! times, log sequence numbers, the change journal, the meaning of object ids, quotas and reparse points.
+//! Checks are relaxed where Windows itself breaks a rule; each file says where. Not checked: the content of data
+//! streams, times, log sequence numbers, the change journal, the meaning of object ids, quotas and reparse points.
 //!
 //! # Bounds
 //! Memory: what `table.rs` says, a set of the blocks of each index that is being walked, pieces of a megabyte, and at
@@ -82,7 +82,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.severity() == Severity::Error)
     }
 
-    /// Tells whether nothing contradicts itself; there may be warnings.
+    /// Returns whether nothing contradicts itself; there may be warnings.
     pub fn is_sound(&self) -> bool {
         self.errors().next().is_none() && self.omitted == 0
     }

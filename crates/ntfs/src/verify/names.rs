@@ -1,4 +1,5 @@
-//! Names: each leads to a directory that lists it exactly once, and every directory is reached from the root.
+//! Checks names: each must lead to a directory that lists it exactly once, and every directory must be reachable from
+//! the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 

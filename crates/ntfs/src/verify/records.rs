@@ -1,7 +1,7 @@
-//! One file record: its header, its attributes, their forms and their mapping pairs.
+//! Checks one file record: its header, its attributes, their forms and their mapping pairs.
 //!
-//! Facts: FILE_RECORD_SEGMENT_HEADER, ATTRIBUTE_RECORD_HEADER. The reader of this floor stops at the first fault; this
-//! one goes on as long as it can tell where the next attribute begins, so that one fault does not hide another.
+//! Structures: FILE_RECORD_SEGMENT_HEADER, ATTRIBUTE_RECORD_HEADER. The reader in `attribute` stops at the first fault.
+//! This parser goes on while it can find the next attribute, so that one fault does not hide another.
 
 use std::cmp::Ordering;
 
@@ -50,7 +50,7 @@ pub(super) struct Extent {
     pub allocated: u64,
     pub size: u64,
     pub initialized: u64,
-    /// The size on disk, which only sparse and compressed streams tell.
+    /// The size on disk, which only sparse and compressed streams have.
     pub total: u64,
 }
 
@@ -138,7 +138,7 @@ pub(super) fn unprotect(buf: &mut [u8]) -> Option<bool> {
 
 /// Reads a record in use whose fixups are undone.
 ///
-/// Returns `None` if it cannot be told where the attributes begin.
+/// Returns `None` if it is unclear where the attributes begin.
 pub(super) fn parse<'a>(
     context: Context<'_>,
     number: u64,
@@ -356,7 +356,7 @@ fn clusters(
         Ok(()) => {}
         Err(Error::MappingPairs { fault: MappingFault::WrongCount, .. }) => {
             wrong(Rule::RunsHighest, 0x18, highest, runs.last().map_or(lowest, |run| run.end().0).wrapping_sub(1));
-            // What the runs are is told once more, without the wrong bound, for the owners of the clusters.
+            // The runs are decoded once more without the wrong bound, to know who owns the clusters.
             runs.clear();
             let _ = pairs.decode_into(&mut runs, Vcn(lowest), Vcn(u64::MAX), context.clusters);
         }
@@ -382,7 +382,7 @@ fn is_known(code: u32) -> bool {
     (0x10..=0x100).contains(&code) && code.is_multiple_of(0x10)
 }
 
-/// Tells whether attributes of this type lie in their record always ($AttrDef's flags).
+/// Returns whether attributes of this type lie in their record always ($AttrDef's flags).
 fn is_always_resident(code: u32) -> bool {
     matches!(
         code,

@@ -1,9 +1,8 @@
-//! `$Secure`: every security id stands once in `$SDS`, in its copy, in `$SII` and in `$SDH`, and all agree.
+//! Checks `$Secure`: each security id occurs once in `$SDS`, in its copy, in `$SII` and in `$SDH`, and all agree.
 //!
-//! Facts: an entry of `$SDS` is hash, id, its own offset, length and descriptor, aligned to 16 bytes; blocks of 256 KiB
-//! alternate with their copies, and no entry crosses the end of its block. What lies between the last entry of a block
-//! and its end is whatever the disk held before: it is damage only if an index or the copy shows that an entry
-//! belongs there.
+//! An entry of `$SDS` is hash, id, its own offset, length and descriptor, aligned to 16 bytes. Blocks of 256 KiB
+//! alternate with their copies, and no entry crosses the end of its block. Between the last entry and the end of a
+//! block are leftovers of what the disk held before: they are damage only if an index or the copy has an entry there.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -195,7 +194,7 @@ impl Block {
         Some((header, length))
     }
 
-    /// Tells whether the copy holds an entry that says that it belongs here.
+    /// Returns whether the copy holds an entry that says that it belongs here.
     fn has_copy(&self, at: usize, offset: u64) -> bool {
         self.header(&self.copy, at).is_some_and(|header| header.offset.get() == offset)
     }
@@ -209,7 +208,7 @@ impl Block {
     }
 }
 
-/// Tells whether the head of a descriptor is one, and its offsets lie inside it.
+/// Returns whether the head of a descriptor is one, and its offsets lie inside it.
 fn is_likely_descriptor(bytes: &[u8]) -> bool {
     const SELF_RELATIVE: u8 = 0x80;
     let head = |at| read::u8(bytes, at).unwrap_or(0);

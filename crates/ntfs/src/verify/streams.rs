@@ -1,4 +1,4 @@
-//! A file's streams: whether extents join, and whether sizes, runs and flags agree.
+//! Checks the streams of a file: extents must join, and sizes, runs and flags must agree.
 
 use super::finding::{Findings, Rule};
 use super::records::{Attribute, Extent};
@@ -35,7 +35,7 @@ impl<'a, 'b> Group<'a, 'b> {
         self.first().kind == kind && self.first().name == name
     }
 
-    /// Returns the sizes that an index tells of the stream: on disk, and of the data.
+    /// Returns the sizes that a directory entry must have for the stream: on disk, and of the data.
     pub fn sizes(&self) -> (u64, u64) {
         let first = self.first();
         match first.extent() {
@@ -124,7 +124,7 @@ fn check_sizes(
     }
 }
 
-/// Tells whether the flags allow holes.
+/// Returns whether the flags allow holes.
 fn is_holed(flags: u16) -> bool {
     flags & (attribute_flag::COMPRESSION_MASK | attribute_flag::SPARSE) != 0
 }

@@ -1,8 +1,8 @@
-//! NTFS's own files: boot sector and its copy, `$MFT` and its mirror and bitmap, `$Volume`, `$UpCase`, `$LogFile` and
-//! the others.
+//! Checks NTFS's own files: boot sector and its copy, `$MFT` with its mirror and bitmap, `$Volume`, `$UpCase`,
+//! `$LogFile` and the others.
 //!
-//! Relaxed where Windows itself breaks the rule: of a longer mirror it keeps only the first four records current, the
-//! update sequence number of a mirrored record may differ, records 16 to 23 may be marked or not.
+//! Relaxed where Windows itself breaks the rule: of a longer mirror it keeps only the first four records current; the
+//! update sequence number of a mirrored record may differ; the bits of records 16 to 23 may be set or clear.
 
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
@@ -40,7 +40,7 @@ pub(super) fn check_boot<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings)
         findings.plain(Rule::BootNoCopy, record, About::Whole, end);
     } else {
         volume.device.read_at(end, &mut copy)?;
-        // From the OEM id to the serial number a boot sector tells of its volume; the rest is code.
+        // A boot sector describes its volume from the OEM id to the serial number; the rest is code.
         let differs = |range: std::ops::Range<usize>| {
             range
                 .clone()
@@ -101,7 +101,7 @@ pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Finding
     Ok(())
 }
 
-/// Tells whether the used bytes of two records whose fixups are undone are the same, update sequence numbers apart.
+/// Returns whether the used bytes of two records whose fixups are undone are the same, update sequence numbers apart.
 fn same_but_usn(record: &[u8], copy: &[u8]) -> bool {
     let Ok(header) = view::<FileRecordHeader>(record, 0) else { return false };
     let array = usize::from(header.multi_sector.usa_offset.get());
@@ -194,7 +194,7 @@ pub(super) fn check_files<D: ReadAt>(volume: &Volume<D>, table: &Table, findings
     check_upcase(volume, findings);
 }
 
-/// Tells whether `$AttrDef` begins with the definition of $STANDARD_INFORMATION.
+/// Returns whether `$AttrDef` begins with the definition of $STANDARD_INFORMATION.
 fn has_definitions<D: ReadAt>(volume: &Volume<D>) -> Result<bool> {
     const LEAST_BYTES: u64 = 2560;
     let stream = volume.system_data(system::ATTRIBUTE_DEFINITIONS)?;

@@ -1,7 +1,8 @@
-//! New files and directories.
+//! Creating files and directories.
 //!
-//! Facts: a file has $STANDARD_INFORMATION of version 3, a FILE_NAME, and an unnamed $DATA even if that is empty; a
-//! directory has an empty `$name::I30`. The sizes in the record's own FILE_NAME stay zero: those in the index count.
+//! A file gets $STANDARD_INFORMATION of version 3, a $FILE_NAME, and an unnamed $DATA even if that is empty; a
+//! directory gets an empty `$I30`. The sizes in the $FILE_NAME of the record stay zero: Windows reads those in the
+//! index.
 
 use super::attribute::resident;
 use super::edit::{Content, Edit};

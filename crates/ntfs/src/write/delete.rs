@@ -1,8 +1,8 @@
-//! Names that go, and with the last one the file.
+//! Deleting a name of a file, and the file with its last name.
 //!
-//! Facts: a long name and its 8.3 twin go together; the record of a deleted file keeps its bytes but for the mark of
-//! use and the sequence number, which goes up. Object ids and reparse points stand in indexes of `$Extend` as well, and
-//! such files are refused.
+//! A long name and its 8.3 twin are deleted together. The record of a deleted file keeps its bytes except for the
+//! in-use flag and the sequence number, which goes up. Files with an object id or a reparse point are rejected, because
+//! indexes of `$Extend` refer to them.
 
 use std::collections::BTreeSet;
 
@@ -154,7 +154,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     }
 }
 
-/// Tells whether nothing else in the volume knows of an attribute.
+/// Returns whether nothing else in the volume knows of an attribute.
 fn is_separate(code: u32) -> bool {
     matches!(
         code,

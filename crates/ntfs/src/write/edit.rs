@@ -1,10 +1,10 @@
-//! One change of a volume: planned whole, then written in the order that a crash survives.
+//! One change to a volume: planned completely in memory, then written in an order that survives a crash.
 
 use std::collections::BTreeSet;
 
-use super::bitmap::Space;
 use super::order::{Changes, Rank};
 use super::record::Editor;
+use super::space::Space;
 use super::stage::{Stage, Write};
 use crate::bitmap;
 use crate::error::{Error, Place, Result};

@@ -1,7 +1,7 @@
-//! An attribute of a file wherever it lies: exchanged, grown, moved, put in and taken out; and the attribute list.
+//! Changing an attribute in whichever records hold it: replacing, growing, moving, inserting and removing it.
 //!
-//! Facts: sizes stand in the extent with lowest VCN 0 alone; a list names every attribute but itself, sorted by type,
-//! name and lowest VCN. No list is made here, and one that is there stays, however little it says.
+//! Only the extent with lowest VCN 0 holds sizes. An attribute list names every attribute except itself, ordered by
+//! type, name and lowest VCN. Lists are updated here, but never created and never removed.
 
 use super::attribute::{Sizes, non_resident, resident};
 use super::edit::{Content, Edit};
@@ -129,7 +129,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Exchanges the whole content of an attribute: in the record if it fits, else in clusters that were free.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`]; [`Error::RecordFull`] if the free clusters lie so scattered that the record cannot tell
+    /// [`Error::VolumeFull`]; [`Error::RecordFull`] if the free clusters are so scattered that the record cannot hold
     /// where; what is wrong with the attribute.
     pub fn replace(
         &mut self,
@@ -166,8 +166,8 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
 
     /// Makes a non-resident stream longer; what is added is zero.
     ///
-    /// New clusters follow the last one if they can. If the record has no room to tell of them, the whole stream moves
-    /// to clusters side by side; `$MFT` cannot.
+    /// New clusters follow the last one if they can. If the record has no room for their runs, the whole stream moves
+    /// to contiguous clusters; `$MFT` cannot.
     ///
     /// # Errors
     /// [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::MftFragmented`]; what is wrong with the stream.
@@ -188,53 +188,90 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let needed = size.div_ceil(cluster);
         let total = needed.max(end);
         let sizes = Sizes { allocated: total.saturating_mul(cluster), size, initialized: size };
-        let mut runs = old.runs().to_vec();
-        let mut moved = false;
-        if needed > end {
-            let after = runs.last().and_then(|run| run.lcn.map(|lcn| Lcn(lcn.0.saturating_add(run.clusters))));
-            let added = self.take(number, Vcn(end), needed.saturating_sub(end), after)?;
-            added.iter().for_each(|run| push(&mut runs, *run));
-            let mut editor = self.editor(last.record)?;
-            let extent = non_resident(kind, name, &from(&runs, last.lowest), Sizes::default());
-            if accepted(editor.exchange(last.offset, extent))? {
-                self.put_record(rank, editor)?;
-                if number < system::FIRST_USER {
-                    self.own.extend(added);
-                }
-            } else if number == system::MFT && kind == kind::DATA {
-                return Err(Error::MftFragmented);
-            } else {
-                self.free(number, &added)?;
-                runs = self.take(number, Vcn(0), total, None)?;
-                self.copy(&old, &runs)?;
-                let mut editor = self.editor(first.record)?;
-                editor.exchange(first.offset, non_resident(kind, name, &runs, sizes))?;
-                self.put_record(rank, editor)?;
-                self.take_out(file, rank, kind, spots.get(1..).unwrap_or_default())?;
-                self.free(number, old.runs())?;
-                if number < system::FIRST_USER {
-                    self.own.extend(runs.iter().copied());
-                }
-                moved = true;
-            }
-        }
-        if !moved {
+        let added = needed.saturating_sub(end);
+        if added == 0 || self.extend_last(number, rank, (kind, name), &old, last, added)? {
             let mut editor = self.editor(first.record)?;
             put_sizes(&mut editor, first.offset, sizes)?;
             self.put_record(rank, editor)?;
+        } else {
+            self.move_stream(file, rank, (kind, name), &old, &spots, sizes)?;
         }
         // The records of a longer $MFT are formatted, not zeroed.
-        if !(number == system::MFT && kind == kind::DATA) {
-            let segments = self.view.referenced(file)?;
-            let stream = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
-            let mut at = old.initialized;
-            // Each turn moves on by at least a byte, inside clusters that the stream has now.
-            while at < size {
-                let length = size.saturating_sub(at).min(CHUNK_BYTES);
-                let zeros = vec![0; read::size(length)];
-                self.put_stream(Rank::Data, &stream, at, &zeros)?;
-                at = at.saturating_add(length);
+        if is_mft(number, kind) {
+            return Ok(());
+        }
+        let segments = self.view.referenced(file)?;
+        let stream = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        self.zero(&stream, old.initialized, size)
+    }
+
+    /// Takes `added` clusters for the end of a stream and adds them to its last extent; `false`, with nothing changed,
+    /// if the record of that extent has no room for the runs.
+    fn extend_last(
+        &mut self,
+        number: u64,
+        rank: Rank,
+        (kind, name): (u32, &[u8]),
+        old: &Stream,
+        last: &Spot,
+        added: u64,
+    ) -> Result<bool> {
+        let mut runs = old.runs().to_vec();
+        let end = runs.last().map_or(Vcn(0), Run::end);
+        let goal = runs.last().and_then(|run| run.lcn.map(|lcn| Lcn(lcn.0.saturating_add(run.clusters))));
+        let added = self.take(number, end, added, goal)?;
+        added.iter().for_each(|run| push(&mut runs, *run));
+        let mut editor = self.editor(last.record)?;
+        let extent = non_resident(kind, name, &from(&runs, last.lowest), Sizes::default());
+        if accepted(editor.exchange(last.offset, extent))? {
+            self.put_record(rank, editor)?;
+            if number < system::FIRST_USER {
+                self.own.extend(added);
             }
+            return Ok(true);
+        }
+        if is_mft(number, kind) {
+            return Err(Error::MftFragmented);
+        }
+        self.free(number, &added)?;
+        Ok(false)
+    }
+
+    /// Moves a stream to new clusters, as few runs as there are, of which its first record holds all.
+    fn move_stream(
+        &mut self,
+        file: Reference,
+        rank: Rank,
+        (kind, name): (u32, &[u8]),
+        old: &Stream,
+        spots: &[Spot],
+        sizes: Sizes,
+    ) -> Result<()> {
+        let number = file.record();
+        let missing = Error::MissingAttribute { record: number, kind };
+        let (first, others) = spots.split_first().ok_or(missing)?;
+        let clusters = sizes.allocated.checked_div(self.view.geometry.cluster_bytes).unwrap_or(0);
+        let runs = self.take(number, Vcn(0), clusters, None)?;
+        self.copy(old, &runs)?;
+        let mut editor = self.editor(first.record)?;
+        editor.exchange(first.offset, non_resident(kind, name, &runs, sizes))?;
+        self.put_record(rank, editor)?;
+        self.take_out(file, rank, kind, others)?;
+        self.free(number, old.runs())?;
+        if number < system::FIRST_USER {
+            self.own.extend(runs);
+        }
+        Ok(())
+    }
+
+    /// Writes zeros to a part of a stream.
+    fn zero(&mut self, stream: &Stream, from: u64, to: u64) -> Result<()> {
+        let mut at = from;
+        // Each turn moves on by at least a byte, inside clusters that the stream has.
+        while at < to {
+            let length = to.saturating_sub(at).min(CHUNK_BYTES);
+            self.put_stream(Rank::Data, stream, at, &vec![0; read::size(length)])?;
+            at = at.saturating_add(length);
         }
         Ok(())
     }
@@ -284,7 +321,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     }
 }
 
-/// Tells whether a record took an attribute; only a lack of room is an answer.
+/// Returns whether a record took an attribute; only a lack of room is an answer.
 pub(super) fn accepted(answer: Result<()>) -> Result<bool> {
     match answer {
         Ok(()) => Ok(true),
@@ -304,6 +341,11 @@ fn put_sizes(editor: &mut Editor, offset: usize, sizes: Sizes) -> Result<()> {
         editor.put(offset.saturating_add(at), &size.to_le_bytes())?;
     }
     Ok(())
+}
+
+/// Returns whether a stream is the data of `$MFT`, which must stay where it is.
+fn is_mft(number: u64, kind: u32) -> bool {
+    number == system::MFT && kind == kind::DATA
 }
 
 /// Returns the runs from a VCN on.

@@ -1,8 +1,8 @@
-//! An index under change: a B-tree in a root and blocks, generic over its collation.
+//! Changing an index: its B-tree of nodes in memory, for any collation.
 //!
-//! Facts: `$I30` of directories collates names, `$SII` of `$Secure` numbers, `$SDH` hashes and then numbers. A block's
-//! VCN counts clusters if a cluster is not larger than a block, else 512 bytes. A bit of `$BITMAP` stands for a block.
-//! Nodes are held in memory and go back when the change is whole.
+//! `$I30` of a directory is ordered by name, `$SII` of `$Secure` by id, `$SDH` by hash and id. One bit of `$BITMAP`
+//! stands for one block. Nodes are read when they are needed and written when the change is complete. Inserting and
+//! removing entries is in `split`.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -319,7 +319,7 @@ impl Index {
         }
     }
 
-    /// Tells whether the index has blocks, used or not.
+    /// Returns whether the index has blocks, used or not.
     pub(super) fn is_large(&self) -> bool {
         self.bitmap.is_some()
     }
@@ -372,7 +372,7 @@ impl Index {
         }
     }
 
-    /// Tells whether a node fits into its block, or into its record.
+    /// Returns whether a node fits into its block, or into its record.
     ///
     /// # Errors
     /// What is wrong with the record.
@@ -425,7 +425,7 @@ impl Index {
     /// [`Error::VolumeFull`], [`Error::RecordFull`]; what is wrong with the file's records.
     pub fn put<D: ReadAt>(mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         if self.changed.contains(&Id::Root) {
-            // A root that does not fit beside the longer runs goes into a block of its own; the second time it fits.
+            // If the longer runs leave the root no room, it moves into a block of its own; the second time it fits.
             for attempt in 0..2 {
                 if self.put_root(edit)? {
                     break;

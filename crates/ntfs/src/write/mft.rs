@@ -1,7 +1,7 @@
-//! A file record for a new file, and a longer `$MFT` when none is free.
+//! Allocating a file record, and growing `$MFT` when none is free.
 //!
-//! Facts: a free record keeps its sequence number, which went up when it became free, and its update sequence number.
-//! `$MFT` grows by 16 records, all formatted at once, its bitmap by eight bytes.
+//! A free record keeps its update sequence number and its sequence number, which went up when the record was freed.
+//! `$MFT` grows by 16 records, all formatted at once; its bitmap grows by eight bytes.
 
 use super::edit::Edit;
 use super::order::Rank;

@@ -1,8 +1,8 @@
-//! Names that Windows allows, and which namespace a new one belongs to.
+//! File names that Windows allows, and the namespace of a new name.
 //!
-//! Facts: a name has 1 to 255 UTF-16 units, none of them a control character or one of `" * / : < > ? \ |`; it does not
-//! end in a space or a dot; names of devices are reserved whatever their extension. A new name that is a valid 8.3 name
-//! in upper case stands for both; any other is given no 8.3 twin and the namespace that needs none.
+//! A name has 1 to 255 UTF-16 units, none of them a control character or one of `" * / : < > ? \ |`. It does not end in
+//! a space or a dot. Device names are reserved, whatever their extension. A new name that is a valid 8.3 name in upper
+//! case gets the namespace for both; any other name gets the POSIX namespace and no 8.3 twin.
 
 use crate::error::{Error, Result};
 use crate::index::Namespace;
@@ -75,7 +75,7 @@ pub(super) fn parts(value: &[u8]) -> (u8, Vec<u16>) {
     FileName::split(value).map_or_else(|_| Default::default(), |(fields, name)| (fields.namespace, utf16::units(name)))
 }
 
-/// Tells whether Windows takes a name for a device's: `CON`, `nul.txt`, `COM¹`.
+/// Returns whether Windows takes a name for a device's: `CON`, `nul.txt`, `COM¹`.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
     let is_numbered = |prefix: &str| {
@@ -86,7 +86,7 @@ fn is_device(name: &str) -> bool {
     is_plain || is_numbered("COM") || is_numbered("LPT")
 }
 
-/// Tells whether a name is an 8.3 name in upper case.
+/// Returns whether a name is an 8.3 name in upper case.
 fn is_short(name: &str) -> bool {
     let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
     let is_fit = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "!#$%&'()-@^_`{}~".contains(c);

@@ -1,7 +1,6 @@
-//! A node of an index as a list of items, and back to bytes.
+//! An index node as a list of items that can be changed and turned back into bytes.
 //!
-//! Facts: INDEX_HEADER, INDEX_ENTRY; a node ends with an item without a key; with children, each item's last eight
-//! bytes are the VCN of the child whose keys are smaller.
+//! The bytes are parsed by `index_node`. The last item of a node has no key.
 
 use zerocopy::{FromZeros, IntoBytes};
 

@@ -1,7 +1,7 @@
-//! A file record under change: attributes put in, exchanged and taken out.
+//! Editing a file record: inserting, replacing and removing attributes.
 //!
-//! Facts: attributes ascend by type, then by folded name, then by lowest VCN; the used size counts eight bytes for the
-//! end mark; an attribute's number is unique in its record and is never used again there.
+//! Attributes ascend by type, then by folded name, then by lowest VCN. The used size includes eight bytes for the end
+//! mark. An attribute's id is unique in its record and is never used again there.
 
 use std::cmp::Ordering;
 
@@ -56,7 +56,7 @@ impl Editor {
             u16::try_from(number).map_err(|_| Error::Field { place, field: "the length of the record", actual })
         };
         let (array_at, count, first, length) = (small(array)?, small(count)?, small(first)?, small(length)?);
-        // A record tells the lower half of its number.
+        // The header holds the lower 32 bits of the number.
         let [a, b, c, d, ..] = number.to_le_bytes();
         editor.put(0, &Record::SIGNATURE)?;
         editor.put_u16(record_at::USA_OFFSET, array_at)?;
@@ -83,7 +83,7 @@ impl Editor {
         self.bytes.len().saturating_sub(self.end.saturating_add(END_BYTES))
     }
 
-    /// Tells whether the record has no attribute left.
+    /// Returns whether the record has no attribute left.
     ///
     /// # Errors
     /// [`Error::Cut`].
@@ -157,7 +157,7 @@ impl Editor {
         self.put_u16(record_at::FLAGS, record_flag::IN_USE | directory)
     }
 
-    /// Marks the record as free: whoever still refers to it finds another sequence number.
+    /// Marks the record as free, with a new sequence number so that old references no longer match.
     ///
     /// # Errors
     /// [`Error::Cut`].

@@ -1,7 +1,7 @@
-//! New content for a file, and the sizes and times that stand in its record and beside each of its names.
+//! Replacing the content of a file, and updating the sizes and times in its record and in its directory entries.
 //!
-//! Facts: the copy of sizes, times and flags in a directory's index is what listings show, one for each name, 8.3 names
-//! included. The copy in the record's own FILE_NAME is only renewed when a name changes, and stays as it is here.
+//! Directory listings show the copy of sizes, times and flags in the directory entry. There is one copy for each name,
+//! 8.3 names included. The copy in the record's own $FILE_NAME is only updated when a name changes, so it stays here.
 
 use super::edit::{Content, Edit};
 use super::index::Index;
@@ -19,8 +19,8 @@ impl<D: WriteAt> Volume<D> {
     /// Replaces the whole content of a file, and returns what was written.
     ///
     /// Content that fits goes into the file record; other content into free clusters, side by side if there are so
-    /// many. What the file had is freed. Sizes are set in the record and beside each name, as are the times of change
-    /// and modification, to `now`. `file` and other [`File`]s stay valid.
+    /// many. What the file had is freed. Sizes are set in the record and in each directory entry, as are the times of
+    /// change and modification, to `now`. `file` and other [`File`]s stay valid.
     ///
     /// Ask [`Volume::refusals`] first: here only the file is judged.
     ///
@@ -42,7 +42,7 @@ impl<D: WriteAt> Volume<D> {
     }
 }
 
-/// What stands beside a file's names.
+/// The copy of times, sizes and flags in a FILE_NAME.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Duplicated {
     /// Created, modified, changed, accessed.
@@ -53,7 +53,7 @@ pub(super) struct Duplicated {
     pub attributes: u32,
 }
 
-/// The attributes that stand beside a name as they stand in $STANDARD_INFORMATION.
+/// The file attributes that a directory entry copies from $STANDARD_INFORMATION.
 const SHARED_ATTRIBUTES: u32 = 0xffff;
 
 impl Duplicated {
@@ -90,7 +90,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         self.put_record(rank, editor)
     }
 
-    /// Writes times, attributes and, if `has_sizes`, the sizes of a file beside each of its names.
+    /// Writes times, attributes and, if `has_sizes`, the sizes of a file to each of its directory entries.
     ///
     /// # Errors
     /// [`Error::NameMissing`] if a directory does not have a name that the file has; what is wrong with the index.
@@ -108,7 +108,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         Ok(())
     }
 
-    /// Returns what has to stand beside the names of a file.
+    /// Returns what the directory entries of a file must repeat.
     ///
     /// # Errors
     /// What is wrong with its records.

@@ -1,8 +1,8 @@
-//! Security descriptors: an id for one, kept in `$Secure` if it is new there, and a file that gets it.
+//! Setting security descriptors: adding a descriptor to `$Secure` and giving its id to a file.
 //!
-//! Facts: `$SDS` holds each descriptor behind a header of 20 bytes, aligned to 16, in blocks of 256 KiB that each are
-//! followed by a copy; `$SII` finds it by id, `$SDH` by hash and id. Ids begin at 0x100 and only go up. A file of the
-//! old style has its descriptor in its own record, and $STANDARD_INFORMATION of 48 bytes.
+//! `$SDS` holds each descriptor after a header of 20 bytes, aligned to 16, in blocks of 256 KiB; a copy follows each
+//! block. `$SII` finds an entry by id, `$SDH` by hash and id. Ids begin at 0x100 and only go up. A file whose
+//! $STANDARD_INFORMATION has 48 bytes has its descriptor in its own record.
 
 use zerocopy::IntoBytes;
 
@@ -41,8 +41,8 @@ const FIRST_ID: u32 = 0x100;
 impl<D: WriteAt> Volume<D> {
     /// Gives a file or directory a security descriptor, and returns what was written: nothing if it has it already.
     ///
-    /// `descriptor` is self-relative. An id of `$Secure` that stands for the same bytes is used again, else a new one is
-    /// made. The time of change becomes `now`.
+    /// `descriptor` is self-relative. An id of `$Secure` that stands for the same bytes is used again, else a new one
+    /// is made. The time of change becomes `now`.
     ///
     /// # Errors
     /// [`Error::Descriptor`]; [`Error::SystemFile`]; [`Error::VolumeFull`], [`Error::RecordFull`],
@@ -134,7 +134,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         self.add(secure, hash, descriptor)
     }
 
-    /// Tells whether `$SDS` has these bytes where an index says.
+    /// Returns whether `$SDS` has these bytes where an index says.
     fn holds(&self, secure: Reference, row: &DescriptorHeader, descriptor: &[u8]) -> Result<bool> {
         let length = DESCRIPTOR_HEADER_BYTES.saturating_add(descriptor.len());
         if row.length.get() as usize != length {
@@ -167,7 +167,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         let segments = self.view.referenced(secure)?;
         let missing = || Error::MissingAttribute { record: system::SECURE, kind: kind::DATA };
         let stream = self.view.stream(&segments, kind::DATA, name::SDS)?.ok_or_else(missing)?;
-        // What is not where the indexes say cannot be told from free room.
+        // An entry that the indexes do not name cannot be distinguished from free space.
         let copy = offset.saturating_add(SDS_BLOCK_BYTES);
         let size = copy.saturating_add(length as u64);
         if end > stream.size || size > stream.size.saturating_add(SDS_BLOCK_BYTES.saturating_mul(2)) {

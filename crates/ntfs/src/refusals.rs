@@ -1,7 +1,7 @@
-//! Every reason not to write a volume, found by reading alone.
+//! Every reason not to write a volume. Reads only.
 //!
-//! Who writes asks first, and writes only if nothing is refused. All checks run, so that the user sees every reason at
-//! once. The comparison of `$Bitmap` with the runs of all files is not among them.
+//! Callers ask before they write, and write only if there is no refusal. All checks run, so that the user sees every
+//! reason at once. Comparing `$Bitmap` with the runs of all files is left to the verifier.
 
 use super::fixup;
 use super::layout::{FileRecordHeader, system, view, volume_flag};
@@ -14,8 +14,8 @@ use coldforge_base::{Failure, FileOffset, Kind, ReadAt, Refusal, read};
 /// What ends the names of a shadow copy's files in `\System Volume Information`.
 const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
-/// Tells whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one. The
-/// boot area points at their clusters, whatever becomes of the files.
+/// Returns whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one.
+/// The boot area points at their clusters, whatever becomes of the files.
 pub fn is_shadow_store(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(SHADOW_COPY)
 }
@@ -65,7 +65,7 @@ impl<D: ReadAt> Volume<D> {
         Ok(refusals)
     }
 
-    /// Returns what a write cannot keep whole, and whoever writes should know.
+    /// Returns what a write damages although the volume may be written.
     ///
     /// | code | reason |
     /// |---|---|
@@ -85,7 +85,7 @@ impl<D: ReadAt> Volume<D> {
         Ok(vec![Refusal {
             code: "W-SHADOW-COPIES",
             reason: format!(
-                r"\System Volume Information holds {copies} shadow copies, which will not know what was written"
+                r"\System Volume Information holds {copies} shadow copies, which do not include later writes"
             ),
             hint: "delete the shadow copies in Windows with `vssadmin delete shadows /all` before making the image",
         }])
@@ -98,7 +98,7 @@ impl<D: ReadAt> Volume<D> {
         }
         Ok(vec![Refusal {
             code: "E-VOLUME-SIZE",
-            reason: format!("the boot sector at 0x0 tells of {end:#x} bytes, but the device has {device:#x}"),
+            reason: format!("the boot sector at 0x0 claims {end:#x} bytes, but the device has {device:#x}"),
             hint: "check that the image is complete and that the partition was not made smaller than its volume",
         }])
     }
@@ -109,7 +109,7 @@ impl<D: ReadAt> Volume<D> {
         let place = self.geometry.backup_boot_sector();
         let end = place.0.saturating_add(copy.len() as u64);
         let reason = if end > self.device.len() {
-            format!("the copy of the boot sector at {place} lies behind the end of the device")
+            format!("the copy of the boot sector at {place} lies past the end of the device")
         } else {
             self.device.read_at(place.0, &mut copy)?;
             // Tools that renew the boot code leave the copy alone; what a volume is mounted by must be the same.
@@ -128,7 +128,7 @@ impl<D: ReadAt> Volume<D> {
         }
         Ok(vec![Refusal {
             code: "E-VOLUME-VERSION",
-            reason: format!("$Volume (file 0x3) tells of NTFS version {major}.{minor}, not 3.1"),
+            reason: format!("$Volume (file 0x3) has NTFS version {major}.{minor}, not 3.1"),
             hint: "use an image of Windows XP or later",
         }])
     }
@@ -160,9 +160,7 @@ impl<D: ReadAt> Volume<D> {
         let place = self.geometry.mft_mirror;
         let start = mirror.runs().first().and_then(|run| run.lcn);
         if start != Some(place) || mirror.size < record_bytes.saturating_mul(system::MIRRORED) {
-            return Ok(vec![refusal(format!(
-                "$MFTMirr (file 0x1) does not begin at cluster {place}, or is too short"
-            ))]);
+            return Ok(vec![refusal(format!("$MFTMirr (file 0x1) does not start at cluster {place} or is too short"))]);
         }
         let mut refusals = Vec::new();
         for number in 0..system::MIRRORED {
@@ -193,7 +191,7 @@ impl<D: ReadAt> Volume<D> {
             self.read_at(&file, FileOffset(0), &mut signature)?;
             match &signature.map(|byte| byte.to_ascii_lowercase()) {
                 b"hibr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `hibr`: Windows hibernates"),
-                b"rstr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `rstr`: Windows was about to wake"),
+                b"rstr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `rstr`: Windows was resuming"),
                 _ => return Ok(Vec::new()),
             }
         };

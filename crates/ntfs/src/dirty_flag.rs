@@ -1,9 +1,9 @@
-//! The dirty flag of a volume as something to hold up while its bytes change on a disk.
+//! The dirty flag, for a caller that changes the volume in place on its disk.
 //!
-//! A volume that is written step by step is no whole one in between. Whoever does so sets bit 0 of the flags in
-//! "$VOLUME_INFORMATION" first and clears it last, in `$Volume` (record 3) and in the copy that `$MFTMirr` has of it: if
-//! the writing ends between, Windows checks the volume before it trusts it. One byte of one sector changes, so that the
-//! update sequence stays as it is: no write can tear a sector.
+//! While structures are written one after the other, the volume on the disk is inconsistent. The caller sets bit 0 of
+//! the flags in $VOLUME_INFORMATION first and clears it last, in `$Volume` (record 3) and in its copy in `$MFTMirr`. If
+//! the write is interrupted, Windows runs `chkdsk` before it uses the volume. Only one byte of one sector changes, so
+//! the update sequence stays valid.
 
 use super::layout::{STRIDE_BYTES, VolumeInformation, attribute_at, kind, system, volume_flag};
 use crate::error::{Error, Place, Result};

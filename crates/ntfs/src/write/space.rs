@@ -1,13 +1,14 @@
-//! Which clusters are free: `$Bitmap`, summed up once and then looked at in pieces.
+//! Allocation of clusters from `$Bitmap`.
 //!
-//! A summary of each 4 KiB of `$Bitmap` (32,768 clusters) is kept: 12 KiB of memory for 400 GiB of clusters of 4 KiB.
-//! Clusters of NTFS's own files are never given out, whatever `$Bitmap` says. What an edit frees stays taken until the
-//! edit is over. The room behind `$MFT` (an eighth of the volume) is left to it while there is other room.
+//! One summary is kept for each 4 KiB of `$Bitmap` (32,768 clusters): 12 KiB of memory for 400 GiB of clusters of 4
+//! KiB. The bits themselves are read again when they are needed. Clusters of NTFS's own files are never allocated,
+//! whatever `$Bitmap` says. Clusters that a change frees cannot be allocated before the change is complete. The zone
+//! after `$MFT`, an eighth of the volume, is reserved for `$MFT` while there is other free space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::records::Records;
+use super::free_records::FreeRecords;
 use crate::error::{Error, Result};
 use crate::layout::{kind, name, system};
 use crate::runs::{MOST_RUNS, Run, push};
@@ -19,6 +20,9 @@ use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, Vcn, offset, read};
 const CHUNK_BYTES: u64 = 4096;
 /// How many clusters one summary is about.
 const CHUNK_BITS: u64 = CHUNK_BYTES * 8;
+
+/// The largest `$MFT:$BITMAP` that is read: 2^29 records, which are half a terabyte of `$MFT`.
+const MOST_RECORD_BITMAP_BYTES: u64 = 1 << 26;
 
 /// The free clusters of one chunk.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -49,7 +53,7 @@ pub(crate) struct Space {
     /// What the edit freed, sorted and apart.
     freed: Vec<Extent>,
     /// Free records.
-    pub(super) records: Records,
+    pub(super) records: FreeRecords,
 }
 
 impl Space {
@@ -76,6 +80,10 @@ impl Space {
         let upcase = volume.system_data(system::UPCASE)?;
         own.extend(upcase.runs().iter().filter_map(located));
         let own = offset::normalize(own);
+        let mft = volume.segments(volume.record(system::MFT)?)?;
+        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
+        let record_bits = volume.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
+        let record_bits = record_bits.read_all(&volume.device, &volume.geometry, MOST_RECORD_BITMAP_BYTES)?;
         let mut space = Self {
             summaries: Vec::new(),
             clusters,
@@ -84,7 +92,7 @@ impl Space {
             owners: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             freed: Vec::new(),
-            records: Records::open(volume)?,
+            records: FreeRecords::new(record_bits),
         };
         let bitmap = volume.system_data(system::BITMAP)?;
         for chunk in 0..clusters.div_ceil(CHUNK_BITS) {
