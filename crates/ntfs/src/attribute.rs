@@ -6,7 +6,7 @@ use super::layout::{AttributeHeader, NonresidentHeader, ResidentHeader, kind, vi
 use crate::error::{Error, Place, Result};
 use coldforge_base::{Vcn, read};
 
-/// An attribute, as it lies in a record.
+/// An attribute of a record, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Attribute<'a> {
     /// Number of the record that holds it.
@@ -21,11 +21,11 @@ pub(super) struct Attribute<'a> {
     pub flags: u16,
     /// The number that is unique in its record.
     pub id: u16,
-    /// Where its content lies.
+    /// Where its content is.
     pub form: Form<'a>,
 }
 
-/// Where the content of an attribute lies.
+/// Where the content of an attribute is.
 #[derive(Clone, Debug)]
 pub(super) enum Form<'a> {
     /// In the record itself.
@@ -39,7 +39,7 @@ pub(super) enum Form<'a> {
     NonResident {
         /// First VCN of this extent.
         lowest: Vcn,
-        /// First VCN behind this extent.
+        /// First VCN after this extent.
         end: Vcn,
         /// Allocated size; only the first extent's counts.
         allocated: u64,
@@ -92,7 +92,7 @@ pub(super) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Walks from `first` up to the end mark, which lies before `used`; that there is none is an error.
+    /// Walks from `first` up to the end mark, which is before `used`; a missing end mark is an error.
     pub fn new(record: u64, bytes: &'a [u8], first: usize, used: usize) -> Self {
         Self { record, bytes: bytes.get(..used).unwrap_or(bytes), next: Some(first) }
     }

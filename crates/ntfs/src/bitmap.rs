@@ -5,7 +5,7 @@
 
 use coldforge_base::read;
 
-/// Returns whether a bit is set; a bit behind the end is clear.
+/// Returns whether a bit is set; a bit past the end is clear.
 pub(super) fn is_set(bitmap: &[u8], number: u64) -> bool {
     let byte = usize::try_from(number / 8).ok().and_then(|at| bitmap.get(at));
     byte.is_some_and(|byte| byte & read::bit(number) != 0)

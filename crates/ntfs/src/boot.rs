@@ -14,7 +14,7 @@ pub struct Geometry {
     pub sector_bytes: u64,
     /// Size of a cluster: 512 bytes to 2 MiB, a power of two.
     pub cluster_bytes: u64,
-    /// Sectors of the volume, without the copy of the boot sector behind the last one.
+    /// Sectors of the volume, without the copy of the boot sector after the last one.
     pub sectors: u64,
     /// Whole clusters of the volume.
     pub clusters: u64,
@@ -97,7 +97,7 @@ impl Geometry {
         })
     }
 
-    /// Returns where the copy of the boot sector lies: the sector behind the last one.
+    /// Returns where the copy of the boot sector is: the sector after the last one.
     pub fn backup_boot_sector(&self) -> VolumeOffset {
         VolumeOffset(self.sectors.saturating_mul(self.sector_bytes))
     }

@@ -10,24 +10,23 @@ use crate::error::{Error, Place, Result};
 use crate::volume::Volume;
 use coldforge_base::{ReadAt, VolumeOffset, read};
 
-/// Where the flags lie in the attribute's value.
+/// Where the flags are in the attribute's value.
 const FLAGS_AT: usize = core::mem::offset_of!(VolumeInformation, flags);
 
 impl<D: ReadAt> Volume<D> {
     /// Returns the bytes that call the volume dirty, each with its place: in `$Volume` and in its copy in `$MFTMirr`.
     ///
     /// # Errors
-    /// What is wrong with `$Volume` or `$MFTMirr`.
+    /// Errors in `$Volume` or `$MFTMirr`.
     pub fn dirty_marks(&self) -> Result<Vec<(VolumeOffset, u8)>> {
         let record = self.record(system::VOLUME)?;
-        let missing = Error::MissingAttribute { record: system::VOLUME, kind: kind::VOLUME_INFORMATION };
-        let attribute = record.find(|attribute| attribute.is(kind::VOLUME_INFORMATION, &[]))?.ok_or(missing)?;
+        let attribute = record.required(kind::VOLUME_INFORMATION)?;
         let place = Place::Record { record: system::VOLUME, byte: attribute.offset };
         let value_at = read::u16_le(record.bytes(), attribute.offset.saturating_add(attribute_at::VALUE_OFFSET))
             .map_err(place.cut())?;
         let within = attribute.offset.saturating_add(value_at.into()).saturating_add(FLAGS_AT);
         let flags = *read::slice(record.bytes(), within, 1).map_err(place.cut())?.first().unwrap_or(&0);
-        // The last two bytes of a stride lie elsewhere on the disk; attributes are aligned so that the flags never do.
+        // The last two bytes of a stride are elsewhere on the disk; attributes are aligned so that the flags never are.
         if within.checked_rem(STRIDE_BYTES).is_none_or(|at| at >= STRIDE_BYTES.saturating_sub(2)) {
             return Err(Error::Field { place, field: "the place of the flags", actual: within as u64 });
         }

@@ -99,7 +99,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with the mapping pairs of a non-resident attribute.
+/// The fault in the mapping pairs of a non-resident attribute.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum MappingFault {
     /// A pair has a length of zero or below.
@@ -144,11 +144,11 @@ pub enum Error {
     #[error("the boot sector has {field} {actual:#x} at {at}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     BootSector {
-        /// Where the field lies.
+        /// Where the field is.
         at: VolumeOffset,
         /// The name of the field.
         field: &'static str,
-        /// What stands there.
+        /// The value found.
         actual: u64,
     },
 
@@ -239,11 +239,11 @@ pub enum Error {
     #[error("{field} is {actual:#x} at {place}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Field {
-        /// Where the field lies.
+        /// Where the field is.
         place: Place,
         /// The value of the field.
         field: &'static str,
-        /// What stands there.
+        /// The value found.
         actual: u64,
     },
 
@@ -275,11 +275,11 @@ pub enum Error {
         vcn: Vcn,
     },
 
-    /// A name stands behind one that belongs behind it.
+    /// A name follows a greater one.
     #[error("the name at {place} is out of order")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexOrder {
-        /// Where the entry lies.
+        /// Where the entry is.
         place: Place,
     },
 
@@ -344,11 +344,11 @@ pub enum Error {
     NameUnfit {
         /// Length of the name.
         units: usize,
-        /// What is wrong with it.
+        /// The fault.
         fault: &'static str,
     },
 
-    /// A security id stands in no index, or what the index leads to is not its descriptor.
+    /// A security id is in no index, or its index entry leads to another descriptor.
     #[error("the security id {id:#x} of file {record:#x} leads to no descriptor in $Secure")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     NoDescriptor {
@@ -393,7 +393,7 @@ pub enum Error {
         size: u64,
     },
 
-    /// A record number lies behind the end of `$MFT`.
+    /// A record number is past the end of `$MFT`.
     #[error("file record {record:#x} is not among the {records:#x} records of $MFT")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     OutsideMft {
@@ -415,7 +415,7 @@ pub enum Error {
         other: u64,
     },
 
-    /// A file record has no room for what must stand in it.
+    /// A file record has no room for its attributes.
     #[error("file record {record:#x} has {room:#x} free bytes, but {needed:#x} are needed")]
     #[failure(
         unsupported,
@@ -436,7 +436,7 @@ pub enum Error {
     #[failure(unsupported, "E-REFS", hint = "use an image with Windows on an NTFS volume")]
     Refs,
 
-    /// A file's data lies elsewhere: it is a reparse point.
+    /// A file is a reparse point: its data is elsewhere.
     #[error("file {record:#x} is a reparse point with tag {tag:#x}")]
     #[failure(unsupported, "E-FILE-REPARSE", hint = "name the file that the reparse point leads to")]
     ReparsePoint {
@@ -446,7 +446,7 @@ pub enum Error {
         tag: u32,
     },
 
-    /// A stream ends before what must stand in it.
+    /// A stream ends before a structure that it must hold.
     #[error("{length:#x} bytes at {at} lie outside a stream of file {record:#x} of {size:#x} bytes")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     ShortStream {
@@ -468,7 +468,7 @@ pub enum Error {
         place: Place,
         /// The signature.
         expected: [u8; 4],
-        /// What stands there.
+        /// The value found.
         actual: [u8; 4],
     },
 
@@ -552,11 +552,11 @@ pub enum Error {
     #[error("the update sequence number at {place} is {actual:#x}, not {expected:#x}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Torn {
-        /// Where the mark lies.
+        /// Where the mark is.
         place: Place,
         /// The structure's update sequence number.
         expected: u16,
-        /// What stands there.
+        /// The value found.
         actual: u16,
     },
 

@@ -58,7 +58,7 @@ pub(super) fn array_offset(buf: &[u8], place: Place) -> Result<usize> {
     if blocks == 0 || !buf.len().is_multiple_of(STRIDE_BYTES) || count != blocks.saturating_add(1) {
         return Err(Error::Field { place: place.plus(6), field: "the update sequence count", actual: count as u64 });
     }
-    // The array lies behind the header and before the first mark, which it must not overwrite.
+    // The array is after the header and before the first mark, which it must not overwrite.
     let end = offset.saturating_add(count.saturating_mul(2));
     if offset < size_of::<MultiSectorHeader>() || offset % 2 != 0 || end > STRIDE_BYTES.saturating_sub(2) {
         return Err(Error::Field { place: place.plus(4), field: "the update sequence offset", actual: offset as u64 });

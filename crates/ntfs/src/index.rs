@@ -75,8 +75,7 @@ impl Index {
         collation: u32,
     ) -> Result<Self> {
         let number = file.base.number();
-        let root = volume.stream(file, kind::INDEX_ROOT, name)?;
-        let root = root.ok_or(Error::MissingAttribute { record: number, kind: kind::INDEX_ROOT })?;
+        let root = volume.required_stream(file, kind::INDEX_ROOT, name)?;
         let bytes = root.read_all(&volume.device, &volume.geometry, MOST_INDEX_ROOT_BYTES)?;
         let place = Place::IndexRoot { directory: number, byte: 0 };
         let header: &IndexRoot = view(&bytes, 0).map_err(place.cut())?;
@@ -98,13 +97,13 @@ impl Index {
     /// Returns all entries of a directory in their order, without the 8.3 names of files that have a long one.
     ///
     /// # Errors
-    /// What is wrong with a block, its entries or their order; the device's.
+    /// Errors in a block, its entries or their order; the device's.
     pub fn list<D: ReadAt>(&self, volume: &Volume<D>) -> Result<Vec<Entry>> {
         let mut listed = Vec::new();
         let mut seen = HashSet::new();
         let mut last: Option<Vec<u16>> = None;
         let mut path = vec![self.root.steps(self.file)?.into_iter()];
-        // Each block is entered once at most, and the blocks lie in the volume.
+        // Each block is entered once at most, and the blocks are in the volume.
         while let Some(node) = path.last_mut() {
             match node.next() {
                 None => {
@@ -133,7 +132,7 @@ impl Index {
         let mut found: Option<Entry> = None;
         let mut seen = HashSet::new();
         let mut todo = self.matches(&self.root, name, &volume.upcase, &mut found)?;
-        // Each block is entered once at most. Names that differ only by case stand side by side, perhaps in several
+        // Each block is entered once at most. Names that differ only by case are neighbors, perhaps in several
         // blocks: all are looked at.
         while let Some(vcn) = todo.pop() {
             let node = self.block(volume, vcn, &mut seen)?;
@@ -179,7 +178,7 @@ impl Index {
     /// to the given one.
     ///
     /// # Errors
-    /// What is wrong with a node on the way to the entry.
+    /// Errors in a node on the way to the entry.
     pub fn find_entry<D: ReadAt>(
         &self,
         volume: &Volume<D>,
@@ -276,7 +275,7 @@ impl Name {
         Ok(Self { place, reference, units: utf16::units(name), namespace, is_directory })
     }
 
-    /// Checks that the name before this one does not belong behind it.
+    /// Checks that the name before this one is not greater.
     fn check_order(&self, before: Option<&[u16]>, upcase: &Upcase) -> Result<()> {
         match before {
             Some(before) if upcase.compare(before, &self.units) == Ordering::Greater => {

@@ -86,7 +86,7 @@ impl EntryHeader {
         entry_at::KEY.saturating_add(key).saturating_add(if self.has_child() { CHILD_BYTES } else { 0 })
     }
 
-    /// Returns where the child's VCN lies in the node, if the entry has a child.
+    /// Returns where the child's VCN is in the node, if the entry has a child.
     pub fn child_at(&self) -> usize {
         self.end().saturating_sub(CHILD_BYTES)
     }
@@ -210,7 +210,7 @@ impl BlockSize {
     /// Reads the block at `vcn` and undoes its fixups.
     ///
     /// # Errors
-    /// What is wrong with the block; [`Error::Field`] if it has another VCN.
+    /// Errors in the block; [`Error::Field`] if it has another VCN.
     pub fn read<D: ReadAt>(
         self,
         device: &D,

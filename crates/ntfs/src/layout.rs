@@ -218,7 +218,7 @@ pub(super) mod attribute_flag {
     pub(crate) const SPARSE: u16 = 0x8000;
 }
 
-/// The clusters of a compression unit, as a power of two; NTFS knows no other.
+/// The clusters of a compression unit, as a power of two; NTFS has no other.
 pub(super) const COMPRESSION_UNIT_POWER: u8 = 4;
 
 /// Flags of a file in $STANDARD_INFORMATION, as `dwFileAttributes` has them.
@@ -342,7 +342,7 @@ pub(super) struct IndexRoot {
     pub header: IndexHeader,
 }
 
-/// The largest index root that is read: it lies in a record of at most 4096 bytes.
+/// The largest index root that is read: it is in a record of at most 4096 bytes.
 pub(super) const MOST_INDEX_ROOT_BYTES: u64 = 4096;
 
 /// Collation rules of indexes.

@@ -39,7 +39,7 @@ pub(super) fn decompress(unit: &[u8], out: &mut [u8]) -> Option<()> {
 
 fn decompress_chunk(data: &[u8], out: &mut [u8]) -> Option<()> {
     let (mut data, mut done) = (data, 0usize);
-    // Each turn takes a tag byte and what it announces.
+    // Each turn takes a tag byte and the items that it describes.
     while let Some((tags, rest)) = data.split_first() {
         data = rest;
         for bit in 0..8 {

@@ -20,7 +20,7 @@ impl<D: WriteAt> Volume<D> {
     /// Overwrites the bytes of a file that begin at `at`, and returns the extents of the volume that were written, in
     /// ascending order.
     ///
-    /// The range must lie inside the file. If it reaches behind the initialized size, the bytes between become zeros,
+    /// The range must be inside the file. If it extends past the initialized size, the bytes between become zeros,
     /// and the initialized size is raised. For a resident file the extents hold its whole record; if the record has
     /// the bytes already, nothing is written.
     ///
@@ -63,7 +63,7 @@ impl<D: WriteAt> Volume<D> {
     fn overwrite_clusters(&mut self, data: &Stream, at: u64, bytes: &[u8]) -> Result<Vec<Extent>> {
         let mut touched = Vec::new();
         let mut zeroed = data.initialized;
-        // Each turn moves on by at least a byte towards `at`, which lies in the file's own clusters.
+        // Each turn moves on by at least a byte towards `at`, which is in the file's own clusters.
         while zeroed < at {
             let length = at.saturating_sub(zeroed).min(CHUNK_BYTES);
             let zeros = vec![0; read::size(length)];
@@ -167,7 +167,7 @@ impl<D: ReadAt> Volume<D> {
         for run in clusters {
             let mut at = run.offset.checked_div(8).unwrap_or(0);
             let end = run.end().div_ceil(8);
-            // Each turn moves on by at least a byte of a bitmap that lies in the volume.
+            // Each turn moves on by at least a byte of a bitmap that is in the volume.
             while at < end {
                 let length = end.saturating_sub(at).min(CHUNK_BYTES);
                 let mut chunk = vec![0u8; read::size(length)];

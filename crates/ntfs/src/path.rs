@@ -16,7 +16,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// [`Error::ReparsePoint`] if a directory on the way is a junction, a link or a mount point: it is not followed.
-    /// [`Error::AmbiguousName`] if several files fit. Otherwise what is wrong with the volume.
+    /// [`Error::AmbiguousName`] if several files fit. Otherwise errors in the volume.
     pub fn find(&self, path: &str) -> Result<Option<File>> {
         let mut segments = self.segments(self.record(system::ROOT)?)?;
         for name in names(path) {

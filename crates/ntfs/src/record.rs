@@ -78,7 +78,7 @@ impl Record {
         if !first.is_multiple_of(8) || usize::from(first) < FIRST_ATTRIBUTE || u32::from(first) >= used {
             return field(0x14, "the offset of the first attribute", u64::from(first));
         }
-        // Records of version 3.0 have no number: there the update sequence array begins where it would stand.
+        // Records of version 3.0 have no number: there the update sequence array begins in its place.
         let has_number = usize::from(header.multi_sector.usa_offset.get()) >= size_of::<FileRecordHeader>();
         if has_number && u64::from(header.number.get()) != number & 0xffff_ffff {
             return field(0x2c, "the number of the record", u64::from(header.number.get()));
@@ -136,6 +136,15 @@ impl Record {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the unnamed attribute of a type that the record must have.
+    ///
+    /// # Errors
+    /// [`Error::MissingAttribute`]; errors in the attributes before it.
+    pub fn required(&self, kind: u32) -> Result<Attribute<'_>> {
+        let missing = Error::MissingAttribute { record: self.number, kind };
+        self.find(|attribute| attribute.is(kind, &[]))?.ok_or(missing)
     }
 
     /// Returns the bytes, with the fixups undone.

@@ -26,7 +26,7 @@ impl<D: ReadAt> Volume<D> {
     /// | code | reason |
     /// |---|---|
     /// | `E-VOLUME-SIZE` | the volume is larger than its device |
-    /// | `E-BACKUP-BOOT` | the copy of the boot sector behind the volume differs |
+    /// | `E-BACKUP-BOOT` | the copy of the boot sector after the volume differs |
     /// | `E-VOLUME-VERSION` | NTFS is not version 3.1 |
     /// | `E-VOLUME-DIRTY` | the dirty flag is set |
     /// | `E-VOLUME-CHKDSK` | `chkdsk` left its marks |
@@ -39,7 +39,7 @@ impl<D: ReadAt> Volume<D> {
     /// | `E-VOLUME-CORRUPT` | something that a check needs cannot be read |
     ///
     /// # Errors
-    /// Only the operating system's; what is wrong with the volume is a refusal.
+    /// Only errors of the operating system; faults of the volume are refusals.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         let checks = [
             self.size_refusals(),
@@ -69,10 +69,10 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// | code | reason |
     /// |---|---|
-    /// | `W-SHADOW-COPIES` | shadow copies do not see the write, and no longer hold what the volume was |
+    /// | `W-SHADOW-COPIES` | shadow copies do not include the write, so they no longer show the old volume |
     ///
     /// # Errors
-    /// What is wrong with `\System Volume Information`.
+    /// Errors in `\System Volume Information`.
     pub fn warnings(&self) -> Result<Vec<Refusal>> {
         let Some(folder) = self.find(r"\System Volume Information")?.filter(|file| file.is_directory()) else {
             return Ok(Vec::new());

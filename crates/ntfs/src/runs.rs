@@ -8,7 +8,7 @@
 use crate::error::{Error, MappingFault, Result};
 use coldforge_base::{Lcn, Vcn};
 
-/// Clusters of a stream that lie side by side.
+/// Contiguous clusters of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Run {
     /// First cluster of the run in the stream.
@@ -20,7 +20,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns the first VCN behind the run.
+    /// Returns the first VCN after the run.
     pub fn end(&self) -> Vcn {
         Vcn(self.vcn.0.saturating_add(self.clusters))
     }
@@ -29,7 +29,7 @@ impl Run {
 /// The most runs that are held of one stream: 24 MiB of memory, and far more than an attribute list can describe.
 pub(super) const MOST_RUNS: usize = 1 << 20;
 
-/// Where mapping pairs lie, for errors.
+/// Where mapping pairs are, for errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pairs<'a> {
     /// Number of the record that holds them.
@@ -51,7 +51,7 @@ impl Pairs<'_> {
         let fault = |fault| Error::MappingPairs { record: self.record, byte: self.offset, fault };
         let (mut vcn, mut lcn) = (lowest.0, 0i64);
         let mut rest = self.bytes;
-        // Each turn takes at least one byte of the attribute, which lies in a record of at most 4096 bytes.
+        // Each turn takes at least one byte of the attribute, which is in a record of at most 4096 bytes.
         loop {
             let (sizes, tail) = rest.split_first().ok_or_else(|| fault(MappingFault::Unterminated))?;
             if *sizes == 0 {

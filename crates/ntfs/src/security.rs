@@ -21,7 +21,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// [`Error::NoDescriptor`] if the file's security id leads to no descriptor, or to one with another hash;
-    /// [`Error::TooLarge`]; otherwise what is wrong with the file's records or with `$Secure`.
+    /// [`Error::TooLarge`]; otherwise errors in the file's records or in `$Secure`.
     pub fn security(&self, file: &File) -> Result<Option<Vec<u8>>> {
         let segments = self.referenced(file.reference())?;
         let information = segments.base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
@@ -44,8 +44,7 @@ impl<D: ReadAt> Volume<D> {
         let index = Index::open_named(self, &secure, name::SII, 0, collation::ULONG)?;
         let found = index.find_entry(self, |key| id.cmp(&read::u32_le(key, 0).unwrap_or(u32::MAX)))?;
         let header = found.and_then(|entry| DescriptorHeader::of_entry(&entry)).ok_or_else(missing)?;
-        let lost = Error::MissingAttribute { record: system::SECURE, kind: kind::DATA };
-        let stream = self.stream(&secure, kind::DATA, name::SDS)?.ok_or(lost)?;
+        let stream = self.required_stream(&secure, kind::DATA, name::SDS)?;
         let length = u64::from(header.length.get());
         if header.id.get() != id || length < DESCRIPTOR_HEADER_BYTES as u64 || length > MOST_DESCRIPTOR_BYTES {
             return Err(missing());

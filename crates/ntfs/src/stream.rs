@@ -30,11 +30,11 @@ pub(super) struct Stream {
     pub initialized: u64,
     /// Allocated size; of a resident stream its size.
     pub allocated: u64,
-    /// Where the content lies.
+    /// Where the content is.
     pub content: Content,
 }
 
-/// Where the content of a stream lies.
+/// Where the content of a stream is.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// In [`Stream::record`].
@@ -48,7 +48,7 @@ pub(super) enum Content {
     Runs(Vec<Run>),
 }
 
-/// A part of a stream that lies in one piece.
+/// A contiguous part of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Piece {
     /// Its first byte in the volume; `None` in a hole.
@@ -223,7 +223,7 @@ impl Stream {
         let mut ended = false;
         for piece in pieces {
             match piece.at {
-                // What is compressed lies in front, and the clusters that it saves are holes behind it.
+                // The compressed bytes come first; the clusters that they save are holes after them.
                 Some(_) if ended => return Err(damaged()),
                 Some(place) => {
                     let before = bytes.len();
@@ -281,7 +281,7 @@ impl Stream {
         Option::ok_or(places, Error::Sparse { record: self.file })
     }
 
-    /// Returns where the `length` bytes at `at` lie, in the order of the stream; only for a stream in clusters.
+    /// Returns where the `length` bytes at `at` are, in the order of the stream; only for a stream in clusters.
     ///
     /// # Errors
     /// [`Error::Sizes`] if the runs do not reach so far.
@@ -305,7 +305,7 @@ impl Stream {
         if left == 0 { Ok(pieces) } else { Err(self.sizes(geometry)) }
     }
 
-    /// Checks that a range that a user named lies inside the stream.
+    /// Checks that a range that a user named is inside the stream.
     ///
     /// # Errors
     /// [`Error::OutsideFile`].
@@ -316,7 +316,7 @@ impl Stream {
         Err(Error::OutsideFile { record: self.file, at, length, size: self.size })
     }
 
-    /// Checks that a range that the volume itself names lies inside the stream.
+    /// Checks that a range that the volume itself names is inside the stream.
     fn check_range(&self, at: u64, length: u64) -> Result<()> {
         if self.holds(at, length) {
             return Ok(());
@@ -328,7 +328,7 @@ impl Stream {
         at.checked_add(length).is_some_and(|end| end <= self.size)
     }
 
-    /// Returns the first VCN behind the runs.
+    /// Returns the first VCN after the runs.
     fn end(&self) -> Vcn {
         self.runs().last().map_or(Vcn(0), Run::end)
     }

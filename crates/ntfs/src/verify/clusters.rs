@@ -46,7 +46,7 @@ const MOST_PAIRS: usize = 2000;
 /// Compares `$Bitmap` with the clusters in use, which are in their order.
 ///
 /// # Errors
-/// What is wrong with `$Bitmap`.
+/// Errors in `$Bitmap`.
 pub(super) fn check_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     owned: &[Owned],
@@ -127,7 +127,7 @@ fn set(bits: &mut [u8], start: u64, end: u64) {
 #[derive(Clone, Copy, Debug)]
 struct Range {
     first: u64,
-    /// First cluster behind.
+    /// First cluster after the run.
     end: u64,
     rule: Rule,
 }

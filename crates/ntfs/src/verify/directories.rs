@@ -148,7 +148,7 @@ pub(super) fn own_files(children: &BTreeMap<u64, Vec<u64>>, table: &Table) -> BT
     (0..system::FIRST_USER).chain(inside).chain(folders.iter().copied()).collect()
 }
 
-/// Turns what is stale into findings: all of a file's entries stale is an error, some of several is a warning.
+/// Turns stale entries into findings: an error if all entries of a file are stale, a warning if some of several are.
 pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, findings: &mut Findings) {
     stale.retain(|stale| !own.contains(&stale.child));
     stale.sort_by_key(|stale| stale.child);

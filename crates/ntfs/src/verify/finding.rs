@@ -238,7 +238,7 @@ pub struct Finding {
     pub actual: u64,
     /// What was expected, where that is known; else the same as `actual`.
     pub expected: u64,
-    /// Where it lies in the volume.
+    /// Where it is in the volume.
     pub at: VolumeOffset,
 }
 

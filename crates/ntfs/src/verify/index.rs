@@ -11,7 +11,7 @@ use super::finding::{About, Findings, Rule};
 use super::records;
 use crate::bitmap;
 use crate::boot::Geometry;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::index_node::{BlockSize, EntryHeader, NodeHeader};
 use crate::layout::{
     INDEX_BLOCK_HEADER, INDEX_NODE, INDEX_ROOT_HEADER, IndexBlock, IndexRoot, MOST_INDEX_ROOT_BYTES, STRIDE_BYTES,
@@ -71,10 +71,10 @@ pub(super) struct Index<'a, D> {
 }
 
 impl<'a, D: ReadAt> Index<'a, D> {
-    /// Reads the streams of the index `name` of a file; what is wrong with the root's own fields is a finding.
+    /// Reads the streams of the index `name` of a file; faults in the fields of the root become findings.
     ///
     /// # Errors
-    /// What is wrong with the streams.
+    /// Errors in the streams.
     pub fn open(
         volume: &'a Volume<D>,
         segments: &Segments,
@@ -84,8 +84,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         findings: &mut Findings,
     ) -> Result<Option<Self>> {
         let record = segments.base.number();
-        let root = volume.stream(segments, kind::INDEX_ROOT, name)?;
-        let stream = root.ok_or(Error::MissingAttribute { record, kind: kind::INDEX_ROOT })?;
+        let stream = volume.required_stream(segments, kind::INDEX_ROOT, name)?;
         let root = stream.read_all(&volume.device, &volume.geometry, MOST_INDEX_ROOT_BYTES)?;
         let root_at = match stream.content {
             crate::stream::Content::Resident { offset, .. } => {
@@ -152,7 +151,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         let mut last: Option<Vec<u8>> = None;
         let root = Node { bytes: self.root.clone(), at: self.root_at, header: INDEX_ROOT_HEADER, vcn: None };
         let mut path = vec![Walk::of(self, root, findings)];
-        // Each block is entered once at most, and the budget bounds their number; entries lie in their block.
+        // Each block is entered once at most, and the budget bounds their number; entries are in their block.
         while let Some(walk) = path.last_mut() {
             match walk.next(self, findings) {
                 None => {
@@ -329,7 +328,7 @@ struct Node {
 struct Walk {
     node: Node,
     is_leaf: bool,
-    /// Where the next entry begins; `None` behind the last.
+    /// Where the next entry begins; `None` after the last.
     next: Option<usize>,
     /// Where the entries end.
     end: usize,

@@ -111,7 +111,7 @@ impl<D: ReadAt> Volume<D> {
     /// Checks every rule that ties the structures of the volume together.
     ///
     /// # Errors
-    /// Only the operating system's; what is wrong with the volume is a finding.
+    /// Only errors of the operating system; faults of the volume are findings.
     pub fn verify(&self, check: Check<'_>, progress: &dyn Progress) -> Result<Report> {
         let mut findings = Findings::default();
         self.guarded(system::check_boot(self, &mut findings), super::layout::system::BOOT, &mut findings)?;
@@ -157,7 +157,7 @@ impl<D: ReadAt> Volume<D> {
         })
     }
 
-    /// Turns what is wrong with a stream into a finding; only the operating system's failures are passed on.
+    /// Turns a fault of a stream into a finding; only errors of the operating system are returned.
     fn guarded(&self, answer: Result<()>, record: u64, findings: &mut Findings) -> Result<()> {
         match answer {
             Err(error) if error.kind() == Kind::Io => Err(error),
@@ -343,7 +343,7 @@ impl<D: ReadAt> Volume<D> {
         parts
     }
 
-    /// Walks every index, and returns which directories lie in which, which entries are stale, and the findings.
+    /// Walks every index, and returns which directory holds which, the stale entries, and the findings.
     fn walk_indexes(
         &self,
         table: &Table,

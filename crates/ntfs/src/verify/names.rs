@@ -70,7 +70,7 @@ fn check_names(names: &[(Link<'_>, u8)], table: &Table, findings: &mut Findings)
     }
 }
 
-/// Checks that every directory is reached from the root, and every file is what it must be.
+/// Checks that every directory can be reached from the root, and checks each file as a whole.
 pub(super) fn check_files(
     table: &Table,
     children: &BTreeMap<u64, Vec<u64>>,

@@ -30,7 +30,7 @@ pub(super) struct Attribute<'a> {
     pub form: Form<'a>,
 }
 
-/// Where the content of an attribute lies.
+/// Where the content of an attribute is.
 #[derive(Debug)]
 pub(super) enum Form<'a> {
     /// In the record.
@@ -43,7 +43,7 @@ pub(super) enum Form<'a> {
 #[derive(Debug)]
 pub(super) struct Extent {
     pub lowest: u64,
-    /// First VCN behind the runs.
+    /// First VCN after the runs.
     pub end: u64,
     pub runs: Vec<Run>,
     pub unit: u8,
@@ -157,7 +157,7 @@ pub(super) fn parse<'a>(
     if header.sequence.get() == 0 {
         wrong(Rule::RecordSequence, 0x10, 0, 0);
     }
-    // Records of version 3.0 have no number: there the update sequence array begins where it would stand.
+    // Records of version 3.0 have no number: there the update sequence array begins in its place.
     let array = usize::from(header.multi_sector.usa_offset.get());
     if array >= size_of::<FileRecordHeader>() && u64::from(header.number.get()) != number & 0xffff_ffff {
         wrong(Rule::RecordNumber, 0x2c, header.number.get().into(), number);
@@ -190,7 +190,7 @@ pub(super) fn parse<'a>(
     Some(Parsed { number, at, links: header.link_count.get(), flags, base: header.base.get(), attributes })
 }
 
-/// Reads the attributes, and returns where the end mark lies, if one was found.
+/// Reads the attributes, and returns where the end mark is, if one was found.
 fn attributes<'a>(
     context: Context<'_>,
     number: u64,
@@ -227,7 +227,7 @@ fn attributes<'a>(
     (found, None)
 }
 
-/// Checks that an attribute stands behind those before it, and that its id is its own.
+/// Checks that an attribute is not less than those before it, and that its id is unique.
 fn check_order(upcase: &Upcase, before: &[Attribute<'_>], attribute: &Attribute<'_>, findings: &mut Findings) {
     let Attribute { record, at, .. } = *attribute;
     if let Some(last) = before.last() {
@@ -382,7 +382,7 @@ fn is_known(code: u32) -> bool {
     (0x10..=0x100).contains(&code) && code.is_multiple_of(0x10)
 }
 
-/// Returns whether attributes of this type lie in their record always ($AttrDef's flags).
+/// Returns whether attributes of this type are always resident (flags of $AttrDef).
 fn is_always_resident(code: u32) -> bool {
     matches!(
         code,

@@ -141,7 +141,7 @@ impl Block {
         findings: &mut Findings,
     ) {
         let mut at = 0usize;
-        // Each turn moves on by at least 16 bytes inside the block, or to the next mark behind.
+        // Each turn moves on by at least 16 bytes inside the block, or to the next mark after it.
         while at.saturating_add(DESCRIPTOR_HEADER_BYTES) <= self.bytes.len() {
             let offset = self.start.saturating_add(at as u64);
             let next = match self.entry(at, offset, findings) {
@@ -208,7 +208,7 @@ impl Block {
     }
 }
 
-/// Returns whether the head of a descriptor is one, and its offsets lie inside it.
+/// Returns whether the bytes look like a self-relative descriptor whose offsets are inside it.
 fn is_likely_descriptor(bytes: &[u8]) -> bool {
     const SELF_RELATIVE: u8 = 0x80;
     let head = |at| read::u8(bytes, at).unwrap_or(0);

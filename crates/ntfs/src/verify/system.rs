@@ -10,7 +10,7 @@ use super::records;
 use super::table::Table;
 use crate::bitmap;
 use crate::boot::BOOT_SECTOR_BYTES;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::layout::{FileRecordHeader, kind, name, system, view, volume_flag};
 use crate::log_file::State;
 use crate::stream::Stream;
@@ -59,7 +59,7 @@ pub(super) fn check_boot<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings)
 /// Checks where `$MFT` and `$MFTMirr` begin, and the mirrored records.
 ///
 /// # Errors
-/// What is wrong with `$MFTMirr`.
+/// Errors in `$MFTMirr`.
 pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let mirror = volume.system_data(system::MFT_MIRROR)?;
     let at = volume.record_place(system::MFT_MIRROR);
@@ -114,7 +114,7 @@ fn same_but_usn(record: &[u8], copy: &[u8]) -> bool {
 /// Checks the bitmap of `$MFT` against the records in use; `records` is how many there are.
 ///
 /// # Errors
-/// What is wrong with the bitmap's stream.
+/// Errors in the bitmap's stream.
 pub(super) fn check_mft_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     table: &Table,
@@ -123,8 +123,7 @@ pub(super) fn check_mft_bitmap<D: ReadAt>(
     findings: &mut Findings,
 ) -> Result<()> {
     let segments = volume.segments(volume.record(system::MFT)?)?;
-    let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-    let bitmap = volume.stream(&segments, kind::BITMAP, &[])?.ok_or(missing)?;
+    let bitmap = volume.required_stream(&segments, kind::BITMAP, &[])?;
     let at = volume.record_place(system::MFT);
     let bits = bitmap.size.saturating_mul(8);
     if bits < records {
@@ -242,7 +241,7 @@ fn check_upcase<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) {
 /// Checks the state of `$LogFile`.
 ///
 /// # Errors
-/// What is wrong with its stream.
+/// Errors in its stream.
 pub(super) fn check_log<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let (record, at) = (system::LOG_FILE, volume.record_place(system::LOG_FILE));
     let State { damaged, unused_but_written, newest } = volume.log_state()?;

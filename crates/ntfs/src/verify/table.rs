@@ -52,7 +52,7 @@ impl Node {
 pub(super) struct Owned {
     /// First cluster.
     pub start: u64,
-    /// First cluster behind.
+    /// First cluster after the run.
     pub end: u64,
     /// Number of the record whose attribute holds the run.
     pub record: u64,
@@ -67,7 +67,7 @@ pub(super) struct Part {
     names: Vec<u8>,
 }
 
-/// A name whose letters lie in the part's store.
+/// A name whose letters are in the store of its part.
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     child: u64,

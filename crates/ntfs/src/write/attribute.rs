@@ -43,7 +43,7 @@ pub(super) fn non_resident(kind: u32, name: &[u8], runs: &[Run], sizes: Sizes) -
     bytes
 }
 
-/// Lays out name and content behind a header, of which the common part is filled in.
+/// Lays out name and content after a header, of which the common part is filled in.
 fn header(kind: u32, name: &[u8], name_offset: usize, content_offset: usize, content: &[u8]) -> Vec<u8> {
     let length = content_offset.saturating_add(content.len()).next_multiple_of(8);
     let mut bytes = vec![0; length];

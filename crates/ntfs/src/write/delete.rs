@@ -154,7 +154,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     }
 }
 
-/// Returns whether nothing else in the volume knows of an attribute.
+/// Returns whether no other structure of the volume refers to an attribute.
 fn is_separate(code: u32) -> bool {
     matches!(
         code,

@@ -24,7 +24,7 @@ pub(super) struct Edit<'a, 'c, D> {
     pub space: Space,
     /// The moment of the change.
     pub now: FileTime,
-    /// Whether names go: then leaves are written before what stands above them, else after it.
+    /// Whether names are removed: then leaves are written before their parents, else after them.
     pub is_removing: bool,
     /// Records that no file had before.
     fresh: BTreeSet<u64>,
@@ -61,7 +61,7 @@ impl<D: WriteAt> Volume<D> {
             Ok(planned) => planned,
             Err(error) => {
                 space.records.settle(false);
-                // A volume whose summary cannot be had again is summed up anew by the next change.
+                // If the summary cannot be read again, the next change reads all of `$Bitmap`.
                 self.space = space.settle(self).is_ok().then(|| Box::new(space));
                 return Err(error);
             }
@@ -106,7 +106,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Reads a record to change it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Errors in it.
     pub fn editor(&self, number: u64) -> Result<Editor> {
         Editor::new(self.view.record(number)?)
     }
@@ -114,7 +114,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Keeps a changed record, and its copy in `$MFTMirr` if that repeats it.
     ///
     /// # Errors
-    /// What is wrong with `$MFT` or `$MFTMirr`.
+    /// Errors in `$MFT` or `$MFTMirr`.
     pub fn put_record(&mut self, rank: Rank, editor: Editor) -> Result<()> {
         let number = editor.number();
         let rank = match number {
@@ -151,7 +151,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         self.fresh.insert(number);
     }
 
-    /// Keeps bytes of a stream through its runs; they may lie behind its size, but not behind its runs.
+    /// Keeps bytes of a stream through its runs; they may be past its size, but not past its runs.
     ///
     /// # Errors
     /// [`Error::Sizes`], [`Error::Sparse`].
@@ -181,7 +181,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
             let stored = match content {
                 Content::Bulk(bytes) => {
                     let part = bytes.get(at..end.min(bytes.len())).unwrap_or_default();
-                    // Whole sectors as they are; the rest of the last one goes with the zeros behind it.
+                    // Whole sectors as they are; the rest of the last one goes with the zeros after it.
                     let whole = part.len().saturating_sub(part.len() % 512);
                     let (whole_part, rest) = part.split_at(whole);
                     // What cannot be written must be known before anything is.
@@ -222,7 +222,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Marks a record as free.
     ///
     /// # Errors
-    /// What is wrong with it or its bit.
+    /// Errors in it or its bit.
     pub fn free_record(&mut self, number: u64) -> Result<()> {
         self.space.records.free(number)?;
         let mut editor = self.editor(number)?;
@@ -247,8 +247,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         }
         let single = |numbers: &BTreeSet<u64>| numbers.iter().map(|number| Extent::new(*number, 1)).collect::<Vec<_>>();
         let mft = self.view.segments(self.view.record(system::MFT)?)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-        let bitmap = self.view.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
+        let bitmap = self.view.required_stream(&mft, kind::BITMAP, &[])?;
         if bitmap.is_resident() {
             return Err(Error::MftFragmented);
         }

@@ -17,7 +17,7 @@ use crate::segments::{Segments, extent};
 use crate::stream::Stream;
 use coldforge_base::{Lcn, ReadAt, Vcn, read, utf16};
 
-/// Where an extent of an attribute stands.
+/// Where an extent of an attribute is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot {
     /// The record.
@@ -40,10 +40,10 @@ impl Spot {
 const CHUNK_BYTES: u64 = 1 << 16;
 
 impl<'c, D: ReadAt> Edit<'_, 'c, D> {
-    /// Returns where the extents of an attribute stand, in their order.
+    /// Returns where the extents of an attribute are, in their order.
     ///
     /// # Errors
-    /// What is wrong with the list or a record it names.
+    /// Errors in the list or a record it names.
     pub fn spots(&self, segments: &Segments, kind: u32, name: &[u8]) -> Result<Vec<Spot>> {
         let mut spots = Vec::new();
         if segments.list.is_none() {
@@ -87,7 +87,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// empty; the clusters stay as they are.
     ///
     /// # Errors
-    /// What is wrong with the records.
+    /// Errors in the records.
     pub fn take_out(&mut self, file: Reference, rank: Rank, kind: u32, spots: &[Spot]) -> Result<()> {
         let mut gone = Vec::new();
         for spot in spots {
@@ -117,7 +117,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Takes an attribute out, and frees its clusters.
     ///
     /// # Errors
-    /// What is wrong with its records and runs.
+    /// Errors in its records and runs.
     pub fn delete_attribute(&mut self, file: Reference, rank: Rank, kind: u32, name: &[u8]) -> Result<()> {
         let segments = self.view.referenced(file)?;
         let Some(stream) = self.view.stream(&segments, kind, name)? else { return Ok(()) };
@@ -130,7 +130,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     ///
     /// # Errors
     /// [`Error::VolumeFull`]; [`Error::RecordFull`] if the free clusters are so scattered that the record cannot hold
-    /// where; what is wrong with the attribute.
+    /// where; errors in the attribute.
     pub fn replace(
         &mut self,
         file: Reference,
@@ -141,7 +141,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let number = file.record();
         let segments = self.view.referenced(file)?;
         let missing = || Error::MissingAttribute { record: number, kind };
-        let old = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        let old = self.view.required_stream(&segments, kind, name)?;
         let spots = self.spots(&segments, kind, name)?;
         let (first, others) = spots.split_first().ok_or_else(missing)?;
         self.space.check(&self.view, number, old.runs())?;
@@ -164,18 +164,18 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         self.free(number, old.runs())
     }
 
-    /// Makes a non-resident stream longer; what is added is zero.
+    /// Makes a non-resident stream longer; the added bytes are zeros.
     ///
     /// New clusters follow the last one if they can. If the record has no room for their runs, the whole stream moves
     /// to contiguous clusters; `$MFT` cannot.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::MftFragmented`]; what is wrong with the stream.
+    /// [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::MftFragmented`]; errors in the stream.
     pub fn grow(&mut self, file: Reference, rank: Rank, (kind, name): (u32, &[u8]), size: u64) -> Result<()> {
         let number = file.record();
         let segments = self.view.referenced(file)?;
         let missing = || Error::MissingAttribute { record: number, kind };
-        let old = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        let old = self.view.required_stream(&segments, kind, name)?;
         let spots = self.spots(&segments, kind, name)?;
         let (first, last) = spots.first().zip(spots.last()).ok_or_else(missing)?;
         let cluster = self.view.geometry.cluster_bytes;
@@ -201,7 +201,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
             return Ok(());
         }
         let segments = self.view.referenced(file)?;
-        let stream = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        let stream = self.view.required_stream(&segments, kind, name)?;
         self.zero(&stream, old.initialized, size)
     }
 
@@ -281,7 +281,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let mut new = old.clone();
         new.content = crate::stream::Content::Runs(runs.to_vec());
         let mut at = 0u64;
-        // Each turn moves on by at least a byte of a stream that lies in the volume.
+        // Each turn moves on by at least a byte of a stream that is in the volume.
         while at < old.size {
             let length = old.size.saturating_sub(at).min(CHUNK_BYTES);
             let mut chunk = vec![0; read::size(length)];
@@ -292,12 +292,11 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         Ok(())
     }
 
-    /// Writes the attribute list of a file anew.
+    /// Writes a new attribute list of a file.
     fn put_list(&mut self, file: Reference, rank: Rank, entries: &[Entry]) -> Result<()> {
         let bytes: Vec<u8> = entries.iter().flat_map(list_entry).collect();
         let record = self.view.record(file.record())?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::ATTRIBUTE_LIST };
-        let attribute = record.find(|attribute| attribute.is(kind::ATTRIBUTE_LIST, &[]))?.ok_or(missing)?;
+        let attribute = record.required(kind::ATTRIBUTE_LIST)?;
         let stream = Stream::first(file.record(), &attribute, &self.view.geometry)?;
         let length = bytes.len() as u64;
         let offset = attribute.offset;

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::layout::system;
 use coldforge_base::read;
 
-/// The bits, and what the edit changes of them.
+/// The bits, and the changes of the current edit.
 #[derive(Debug)]
 pub(super) struct FreeRecords {
     bits: Vec<u8>,

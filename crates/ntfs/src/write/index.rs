@@ -78,7 +78,7 @@ pub(super) struct Index {
     changed: BTreeSet<Id>,
     /// `$BITMAP`; none if the index is in its root alone.
     bitmap: Option<Vec<u8>>,
-    /// `$BITMAP` as the disk has it: what is clear there can be written before the rest.
+    /// `$BITMAP` on the disk: blocks that are free there can be written before the rest.
     was: Vec<u8>,
     is_bitmap_changed: bool,
     /// How many blocks there are.
@@ -98,13 +98,12 @@ impl Index {
     /// Opens the index `name` of a file.
     ///
     /// # Errors
-    /// [`Error::MissingAttribute`], [`Error::Field`] if it is another kind of index; what is wrong with its root.
+    /// [`Error::MissingAttribute`], [`Error::Field`] if it is another kind of index; errors in its root.
     pub fn open<D: ReadAt>(edit: &Edit<'_, '_, D>, file: Reference, name: &'static [u8]) -> Result<Self> {
         let volume = &edit.view;
         let number = file.record();
         let segments = volume.referenced(file)?;
-        let root = volume.stream(&segments, kind::INDEX_ROOT, name)?;
-        let root = root.ok_or(Error::MissingAttribute { record: number, kind: kind::INDEX_ROOT })?;
+        let root = volume.required_stream(&segments, kind::INDEX_ROOT, name)?;
         let root = root.read_all(&volume.device, &volume.geometry, MOST_INDEX_ROOT_BYTES)?;
         let place = Place::IndexRoot { directory: number, byte: 0 };
         let header: &IndexRoot = view(&root, 0).map_err(place.cut())?;
@@ -142,7 +141,7 @@ impl Index {
     /// Finds a key: the way to it, and whether it is there; if not, the way leads to where it belongs in a leaf.
     ///
     /// # Errors
-    /// What is wrong with a block; [`Error::IndexLoop`].
+    /// Errors in a block; [`Error::IndexLoop`].
     pub fn descend<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, key: &[u8]) -> Result<(Path, bool)> {
         let mut path = Path::new();
         let mut id = Id::Root;
@@ -181,7 +180,7 @@ impl Index {
     /// Returns all items with a key in their order.
     ///
     /// # Errors
-    /// What is wrong with a block; [`Error::IndexLoop`].
+    /// Errors in a block; [`Error::IndexLoop`].
     pub fn items<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut seen = BTreeSet::new();
@@ -237,7 +236,7 @@ impl Index {
     /// Returns a node.
     ///
     /// # Errors
-    /// What is wrong with the block.
+    /// Errors in the block.
     pub(super) fn node<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<&Node> {
         if let Id::Block(vcn) = id
             && !self.nodes.contains_key(&id)
@@ -283,8 +282,7 @@ impl Index {
             return Err(Error::Field { place, field: "the bit of an index block", actual: 0 });
         }
         let segments = volume.referenced(self.file)?;
-        let missing = Error::MissingAttribute { record: number, kind: kind::INDEX_ALLOCATION };
-        let allocation = volume.stream(&segments, kind::INDEX_ALLOCATION, self.name)?.ok_or(missing)?;
+        let allocation = volume.required_stream(&segments, kind::INDEX_ALLOCATION, self.name)?;
         let bytes = self.block.read(&volume.device, &volume.geometry, &allocation, vcn, place)?;
         Node::parse(&bytes, INDEX_BLOCK_HEADER, place)
     }
@@ -375,7 +373,7 @@ impl Index {
     /// Returns whether a node fits into its block, or into its record.
     ///
     /// # Errors
-    /// What is wrong with the record.
+    /// Errors in the record.
     pub(super) fn fits<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<bool> {
         let reserve = if self.is_large() { ROOT_RESERVE_BYTES } else { 0 };
         let (block_bytes, number) = (self.block.bytes, self.file.record());
@@ -422,7 +420,7 @@ impl Index {
     /// Keeps everything that changed.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`], [`Error::RecordFull`]; what is wrong with the file's records.
+    /// [`Error::VolumeFull`], [`Error::RecordFull`]; errors in the file's records.
     pub fn put<D: ReadAt>(mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         if self.changed.contains(&Id::Root) {
             // If the longer runs leave the root no room, it moves into a block of its own; the second time it fits.
@@ -464,8 +462,7 @@ impl Index {
     fn put_bitmap<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let bitmap = self.bitmap.take().unwrap_or_default();
         let segments = edit.view.referenced(self.file)?;
-        let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::BITMAP };
-        let stream = edit.view.stream(&segments, kind::BITMAP, self.name)?.ok_or(missing)?;
+        let stream = edit.view.required_stream(&segments, kind::BITMAP, self.name)?;
         if !stream.is_resident() && bitmap.len() as u64 <= stream.size {
             return edit.put_stream(self.block_rank(edit, Id::Root), &stream, 0, &bitmap);
         }

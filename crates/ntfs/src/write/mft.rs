@@ -91,7 +91,6 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Reads the runs of `$MFT` as they are now.
     fn whole_mft(&self, mft: Reference) -> Result<Stream> {
         let segments = self.view.referenced(mft)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::DATA };
-        self.view.stream(&segments, kind::DATA, &[])?.ok_or(missing)
+        self.view.required_stream(&segments, kind::DATA, &[])
     }
 }

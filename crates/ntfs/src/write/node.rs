@@ -93,7 +93,7 @@ const MOST_ITEM_BYTES: usize = 0xff00;
 /// A root or a block of an index.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// What stands before the first entry, the header of the node included.
+    /// The bytes before the first entry, including the header of the node.
     pub prefix: Vec<u8>,
     /// Where INDEX_HEADER begins in it.
     header: usize,
@@ -134,7 +134,7 @@ impl Node {
         Self { prefix, header: INDEX_BLOCK_HEADER, items: vec![Item::last(None)] }
     }
 
-    /// Makes a root; `head` is what stands before INDEX_HEADER.
+    /// Makes a root; `head` is the part before INDEX_HEADER.
     pub fn root(head: &[u8]) -> Self {
         let prefix = [head, &[0; size_of::<IndexHeader>()]].concat();
         Self { prefix, header: head.len(), items: vec![Item::last(None)] }

@@ -21,7 +21,7 @@ const END_BYTES: usize = 8;
 pub(super) struct Editor {
     number: u64,
     bytes: Vec<u8>,
-    /// Where the end mark lies.
+    /// Where the end mark is.
     end: usize,
 }
 
@@ -29,7 +29,7 @@ impl Editor {
     /// Takes a record that was read.
     ///
     /// # Errors
-    /// What is wrong with its attributes.
+    /// Errors in its attributes.
     pub fn new(record: Record) -> Result<Self> {
         let number = record.number();
         let mut end = None;
@@ -94,7 +94,7 @@ impl Editor {
     /// Puts an attribute into its place, and returns its number.
     ///
     /// # Errors
-    /// [`Error::RecordFull`]; what is wrong with the attributes that are there.
+    /// [`Error::RecordFull`]; errors in the attributes that are there.
     pub fn insert(&mut self, upcase: &Upcase, mut attribute: Vec<u8>) -> Result<u16> {
         let id = self.u16(record_at::NEXT_ID)?;
         // The number 0xFFFF would leave no next one.
@@ -125,7 +125,7 @@ impl Editor {
     /// Takes the attribute at `offset` out.
     ///
     /// # Errors
-    /// What is wrong with its length.
+    /// Errors in its length.
     pub fn remove(&mut self, offset: usize) -> Result<()> {
         let length = self.length_at(offset)?;
         self.splice(offset, length, &[])
@@ -165,7 +165,7 @@ impl Editor {
         let flags = self.u16(record_at::FLAGS)? & !record_flag::IN_USE;
         self.put_u16(record_at::FLAGS, flags)?;
         let next = match self.u16(record_at::SEQUENCE)?.wrapping_add(1) {
-            // 0 stands for a reference that does not care.
+            // 0 means a reference without a sequence number.
             0 => 1,
             next => next,
         };
@@ -180,7 +180,7 @@ impl Editor {
         Ok(Reference::new(self.number, self.u16(record_at::SEQUENCE)?))
     }
 
-    /// Replaces `length` bytes at `at`, moves what is behind, and seals the end.
+    /// Replaces `length` bytes at `at`, moves what follows, and writes the end mark.
     fn splice(&mut self, at: usize, length: usize, bytes: &[u8]) -> Result<()> {
         let room = self.room().saturating_add(length);
         if bytes.len() > room {
@@ -209,7 +209,7 @@ impl Editor {
         self.put(record_at::USED, &used.to_le_bytes())
     }
 
-    /// Returns where an attribute belongs: behind all that are not greater.
+    /// Returns where an attribute belongs: after all that are not greater.
     fn place_of(&self, upcase: &Upcase, attribute: &[u8]) -> Result<usize> {
         let place = self.place(0);
         let kind = read::u32_le(attribute, 0).map_err(place.cut())?;

@@ -49,7 +49,7 @@ pub(super) struct Duplicated {
     pub times: [u64; 4],
     /// Allocated and data size; `None` to leave them.
     pub sizes: Option<(u64, u64)>,
-    /// The attributes and the mark of a directory.
+    /// The file attributes and the directory flag.
     pub attributes: u32,
 }
 
@@ -57,7 +57,7 @@ pub(super) struct Duplicated {
 const SHARED_ATTRIBUTES: u32 = 0xffff;
 
 impl Duplicated {
-    /// Writes itself into a FILE_NAME; flags that only stand there are kept.
+    /// Writes the copy into a FILE_NAME; flags that only exist there are kept.
     pub fn put(&self, key: &mut [u8]) {
         let mut put = |at: usize, field: u64| {
             // A key that is too short for a FILE_NAME was never found.
@@ -80,7 +80,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Sets the times of modification and of change of a file to the moment of the edit.
     ///
     /// # Errors
-    /// What is wrong with its record.
+    /// Errors in its record.
     pub fn stamp(&mut self, file: Reference, rank: Rank) -> Result<()> {
         let mut editor = self.editor(file.record())?;
         let at = information(&editor.view()?)?;
@@ -93,9 +93,9 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Writes times, attributes and, if `has_sizes`, the sizes of a file to each of its directory entries.
     ///
     /// # Errors
-    /// [`Error::NameMissing`] if a directory does not have a name that the file has; what is wrong with the index.
+    /// [`Error::NameMissing`] if a directory does not have a name that the file has; errors in the index.
     pub fn renew_names(&mut self, file: Reference, has_sizes: bool) -> Result<()> {
-        // The root stands in itself, and NTFS keeps no copy current there.
+        // The root directory lists itself, and NTFS does not keep that copy current.
         if file.record() < system::FIRST_USER {
             return Ok(());
         }
@@ -111,7 +111,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns what the directory entries of a file must repeat.
     ///
     /// # Errors
-    /// What is wrong with its records.
+    /// Errors in its records.
     pub fn duplicated(&self, file: Reference, has_sizes: bool) -> Result<Duplicated> {
         let segments = self.view.referenced(file)?;
         let base = &segments.base;
@@ -125,8 +125,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             attributes |= DUP_FILE_NAME_INDEX_PRESENT;
             sizes = has_sizes.then_some((0, 0));
         } else if has_sizes {
-            let missing = Error::MissingAttribute { record: file.record(), kind: kind::DATA };
-            let data = self.view.stream(&segments, kind::DATA, &[])?.ok_or(missing)?;
+            let data = self.view.required_stream(&segments, kind::DATA, &[])?;
             let allocated = if data.is_resident() { data.size.next_multiple_of(8) } else { data.allocated };
             sizes = Some((allocated, data.size));
         }
@@ -139,10 +138,10 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         Ok(Duplicated { times, sizes, attributes })
     }
 
-    /// Returns the names of a file: each with the directory it stands in, and as FILE_NAME.
+    /// Returns the names of a file: each with its directory, and as FILE_NAME.
     ///
     /// # Errors
-    /// What is wrong with its records.
+    /// Errors in its records.
     pub fn names(&self, file: Reference) -> Result<Vec<(Reference, Vec<u8>)>> {
         let segments = self.view.referenced(file)?;
         let mut names = Vec::new();

@@ -41,7 +41,7 @@ const FIRST_ID: u32 = 0x100;
 impl<D: WriteAt> Volume<D> {
     /// Gives a file or directory a security descriptor, and returns what was written: nothing if it has it already.
     ///
-    /// `descriptor` is self-relative. An id of `$Secure` that stands for the same bytes is used again, else a new one
+    /// `descriptor` is self-relative. If `$Secure` holds the same bytes, their id is used, else a new one
     /// is made. The time of change becomes `now`.
     ///
     /// # Errors
@@ -65,8 +65,8 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns the id of a descriptor, a new one if need be.
     ///
     /// # Errors
-    /// [`Error::Descriptor`]; [`Error::MissingAttribute`] if a file that is to be imitated has none; what is wrong with
-    /// `$Secure`.
+    /// [`Error::Descriptor`]; [`Error::MissingAttribute`] if the file whose descriptor is to be used has none; errors
+    /// in `$Secure`.
     pub fn security_id(&mut self, security: Security<'_>) -> Result<u32> {
         let file = match security {
             Security::Descriptor(descriptor) => return self.id_of(descriptor),
@@ -76,9 +76,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             return Ok(id);
         }
         let segments = self.view.referenced(file)?;
-        let stream = self.view.stream(&segments, kind::SECURITY_DESCRIPTOR, &[])?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::SECURITY_DESCRIPTOR };
-        let stream = stream.ok_or(missing)?;
+        let stream = self.view.required_stream(&segments, kind::SECURITY_DESCRIPTOR, &[])?;
         let descriptor = stream.read_all(&self.view.device, &self.view.geometry, MOST_DESCRIPTOR_BYTES)?;
         self.id_of(&descriptor)
     }
@@ -94,9 +92,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         self.delete_attribute(file, rank, kind::SECURITY_DESCRIPTOR, &[])?;
         let mut editor = self.editor(file.record())?;
         let base = editor.view()?;
-        let attribute = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::STANDARD_INFORMATION };
-        let attribute = attribute.ok_or(missing)?;
+        let attribute = base.required(kind::STANDARD_INFORMATION)?;
         let mut value = attribute.value()?.to_vec();
         if value.len() < INFORMATION_BYTES {
             value.resize(INFORMATION_BYTES, 0);
@@ -112,9 +108,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns the id in a file's $STANDARD_INFORMATION.
     fn own_id(&self, file: Reference) -> Result<Option<u32>> {
         let base = self.view.record(file.record())?;
-        let attribute = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::STANDARD_INFORMATION };
-        let attribute = attribute.ok_or(missing)?;
+        let attribute = base.required(kind::STANDARD_INFORMATION)?;
         let value = attribute.value()?;
         if value.len() < INFORMATION_BYTES {
             return Ok(None);
@@ -141,8 +135,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             return Ok(false);
         }
         let segments = self.view.referenced(secure)?;
-        let missing = Error::MissingAttribute { record: system::SECURE, kind: kind::DATA };
-        let stream = self.view.stream(&segments, kind::DATA, name::SDS)?.ok_or(missing)?;
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
         let mut bytes = vec![0; length];
         stream.read(&self.view.device, &self.view.geometry, row.offset.get(), &mut bytes)?;
         Ok(bytes.get(..DESCRIPTOR_HEADER_BYTES) == Some(row.as_bytes())
@@ -165,8 +158,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             DescriptorHeader { hash: hash.into(), id: id.into(), offset: offset.into(), length: stored_length.into() };
 
         let segments = self.view.referenced(secure)?;
-        let missing = || Error::MissingAttribute { record: system::SECURE, kind: kind::DATA };
-        let stream = self.view.stream(&segments, kind::DATA, name::SDS)?.ok_or_else(missing)?;
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
         // An entry that the indexes do not name cannot be distinguished from free space.
         let copy = offset.saturating_add(SDS_BLOCK_BYTES);
         let size = copy.saturating_add(length as u64);
@@ -177,7 +169,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             self.grow(secure, Rank::Security, (kind::DATA, name::SDS), size)?;
         }
         let segments = self.view.referenced(secure)?;
-        let stream = self.view.stream(&segments, kind::DATA, name::SDS)?.ok_or_else(missing)?;
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
         let bytes = [row.as_bytes(), descriptor].concat();
         for at in [offset, copy] {
             self.put_stream(Rank::Data, &stream, at, &bytes)?;
@@ -234,7 +226,7 @@ fn next_place(end: u64, length: u64) -> u64 {
     next.saturating_sub(into).saturating_add(pair)
 }
 
-/// Checks that a descriptor is self-relative, and that its parts lie in it.
+/// Checks that a descriptor is self-relative, and that its parts are in it.
 fn check(descriptor: &[u8]) -> Result<()> {
     const SELF_RELATIVE: u16 = 0x8000;
     const HEADER: usize = 20;

@@ -48,7 +48,7 @@ pub(crate) struct Space {
     taken: Vec<Extent>,
     /// For which file the edit took it, by its first cluster.
     owners: BTreeMap<u64, u64>,
-    /// Chunks whose summary is not what the disk says.
+    /// Chunks whose summary differs from the disk.
     unsettled: BTreeSet<u64>,
     /// What the edit freed, sorted and apart.
     freed: Vec<Extent>,
@@ -60,7 +60,7 @@ impl Space {
     /// Sums `$Bitmap` up.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`, `$MFT:$BITMAP` or the runs of NTFS's own files.
+    /// Errors in `$Bitmap`, `$MFT:$BITMAP` or the runs of NTFS's own files.
     pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
         let clusters = volume.geometry.clusters;
         let mut own = Vec::new();
@@ -81,8 +81,7 @@ impl Space {
         own.extend(upcase.runs().iter().filter_map(located));
         let own = offset::normalize(own);
         let mft = volume.segments(volume.record(system::MFT)?)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-        let record_bits = volume.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
+        let record_bits = volume.required_stream(&mft, kind::BITMAP, &[])?;
         let record_bits = record_bits.read_all(&volume.device, &volume.geometry, MOST_RECORD_BITMAP_BYTES)?;
         let mut space = Self {
             summaries: Vec::new(),
@@ -110,7 +109,7 @@ impl Space {
     /// Returns the runs of at least `least` free clusters, in clusters, in ascending order.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`.
+    /// Errors in `$Bitmap`.
     pub fn free_runs<D: ReadAt>(&self, volume: &Volume<D>, least: u64) -> Result<Vec<Extent>> {
         let bitmap = volume.system_data(system::BITMAP)?;
         let mut found = Vec::new();
@@ -138,12 +137,12 @@ impl Space {
         Ok(found)
     }
 
-    /// Takes `clusters` for VCN `first` and what follows of a file: in one run if there is one so long, else in few.
+    /// Takes `clusters` from VCN `first` of a file on: in one run if one is long enough, else in as few as possible.
     ///
-    /// With a `goal` they begin there if that cluster is free. `for_mft` prefers the room behind `$MFT`.
+    /// With a `goal`, they begin there if that cluster is free. `for_mft` prefers the zone after `$MFT`.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`]; [`Error::TooFragmented`]; what is wrong with `$Bitmap`.
+    /// [`Error::VolumeFull`]; [`Error::TooFragmented`]; errors in `$Bitmap`.
     pub fn take<D: ReadAt>(
         &mut self,
         volume: &Volume<D>,
@@ -254,7 +253,7 @@ impl Space {
         Ok(())
     }
 
-    /// Returns what the edit took, and what it freed, in clusters.
+    /// Returns the clusters that the edit took, and those that it freed.
     pub fn pending(&self) -> (&[Extent], &[Extent]) {
         (&self.taken, &self.freed)
     }
@@ -262,7 +261,7 @@ impl Space {
     /// Forgets the edit: on the disk everything is as `$Bitmap` says.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`.
+    /// Errors in `$Bitmap`.
     pub fn settle<D: ReadAt>(&mut self, volume: &Volume<D>) -> Result<()> {
         self.taken.clear();
         self.owners.clear();
@@ -348,7 +347,7 @@ impl Space {
         Ok(free.min(most))
     }
 
-    /// Returns where the first `clusters` free clusters side by side lie in a range.
+    /// Returns where the first `clusters` contiguous free clusters of a range begin.
     fn first_run<D: ReadAt>(
         &self,
         volume: &Volume<D>,
@@ -512,7 +511,7 @@ fn sum(bits: &Bits) -> Summary {
     summary
 }
 
-/// Returns the chunks that some clusters lie in.
+/// Returns the chunks that hold some clusters.
 fn chunks(extent: Extent) -> Range<u64> {
     extent.offset / CHUNK_BITS..extent.end().div_ceil(CHUNK_BITS)
 }

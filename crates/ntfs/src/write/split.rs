@@ -79,7 +79,7 @@ impl Index {
         Ok(item)
     }
 
-    /// Splits what is too large, from the end of a way upwards.
+    /// Splits nodes that are too large, from the end of a path upwards.
     fn settle<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
         for _ in 0..MOST_TURNS {
             let Some((id, _)) = path.pop() else { return Ok(()) };
