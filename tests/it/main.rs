@@ -28,7 +28,6 @@ mod inert;
 mod judged;
 mod log;
 mod machine;
-mod ntfs;
 mod page;
 mod partition;
 mod pipeline_bounds;

@@ -1,13 +1,12 @@
-//! The attributes of one file record.
+//! Reading the attributes of one file record (ATTRIBUTE_RECORD_HEADER).
 //!
-//! Fact: ATTRIBUTE_RECORD_HEADER; attributes ascend by type, are aligned to 8 bytes, and end with type 0xFFFFFFFF.
+//! Attributes ascend by type, are aligned to 8 bytes, and end with type 0xFFFFFFFF.
 
-use super::error::Place;
 use super::layout::{AttributeHeader, NonresidentHeader, ResidentHeader, kind, view};
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
 use coldforge_base::{Vcn, read};
 
-/// An attribute, as it lies in a record.
+/// An attribute of a record, parsed.
 #[derive(Clone, Debug)]
 pub(super) struct Attribute<'a> {
     /// Number of the record that holds it.
@@ -22,11 +21,11 @@ pub(super) struct Attribute<'a> {
     pub flags: u16,
     /// The number that is unique in its record.
     pub id: u16,
-    /// Where its content lies.
+    /// Where its content is.
     pub form: Form<'a>,
 }
 
-/// Where the content of an attribute lies.
+/// Where the content of an attribute is.
 #[derive(Clone, Debug)]
 pub(super) enum Form<'a> {
     /// In the record itself.
@@ -40,7 +39,7 @@ pub(super) enum Form<'a> {
     NonResident {
         /// First VCN of this extent.
         lowest: Vcn,
-        /// First VCN behind this extent.
+        /// First VCN after this extent.
         end: Vcn,
         /// Allocated size; only the first extent's counts.
         allocated: u64,
@@ -58,7 +57,7 @@ pub(super) enum Form<'a> {
 }
 
 impl Attribute<'_> {
-    /// Tells whether the attribute has this type and this name.
+    /// Returns whether the attribute has this type and this name.
     pub fn is(&self, kind: u32, name: &[u8]) -> bool {
         self.kind == kind && self.name == name
     }
@@ -93,7 +92,7 @@ pub(super) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
-    /// Walks from `first` up to the end mark, which lies before `used`; that there is none is an error.
+    /// Walks from `first` up to the end mark, which is before `used`; a missing end mark is an error.
     pub fn new(record: u64, bytes: &'a [u8], first: usize, used: usize) -> Self {
         Self { record, bytes: bytes.get(..used).unwrap_or(bytes), next: Some(first) }
     }

@@ -1,12 +1,11 @@
-//! The attribute list: which records hold the attributes of a file that does not fit into one.
+//! Reading an attribute list (ATTRIBUTE_LIST_ENTRY): which records hold the attributes of a file that needs several.
 //!
-//! Fact: ATTRIBUTE_LIST_ENTRY; entries ascend by type, name and lowest VCN. A list names every attribute of the file
-//! but itself, those of the base record as well.
+//! Entries ascend by type, name and lowest VCN. A list names every attribute of the file except itself, including those
+//! of the base record.
 
-use super::error::Place;
 use super::layout::{self, view};
-use super::record::Reference;
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
+use crate::record::Reference;
 use coldforge_base::{Vcn, read};
 
 /// The largest list that is read: NTFS itself stops at 256 KiB.

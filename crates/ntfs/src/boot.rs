@@ -1,20 +1,20 @@
-//! The boot sector: what a volume's sizes are and where its `$MFT` begins.
+//! The boot sector: the sizes of a volume's structures and the place of its `$MFT` (PACKED_BOOT_SECTOR).
 //!
-//! Fact: BIOS_PARAMETER_BLOCK of NTFS; sizes above 128 sectors and record sizes below a cluster are negative powers
-//! of two. Boot code is not looked at.
+//! Cluster sizes above 128 sectors and record sizes below a cluster are stored as negative powers of two. The boot code
+//! is ignored.
 
 use super::layout::BootSector;
-use super::{Error, Result};
+use crate::error::{Error, Result};
 use coldforge_base::{Lcn, VolumeOffset};
 
-/// Sizes and places that the boot sector tells.
+/// The sizes and places in the boot sector.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Geometry {
     /// Size of a sector: 512 to 4096 bytes, a power of two.
     pub sector_bytes: u64,
     /// Size of a cluster: 512 bytes to 2 MiB, a power of two.
     pub cluster_bytes: u64,
-    /// Sectors of the volume, without the copy of the boot sector behind the last one.
+    /// Sectors of the volume, without the copy of the boot sector after the last one.
     pub sectors: u64,
     /// Whole clusters of the volume.
     pub clusters: u64,
@@ -97,7 +97,7 @@ impl Geometry {
         })
     }
 
-    /// Returns where the copy of the boot sector lies: the sector behind the last one.
+    /// Returns where the copy of the boot sector is: the sector after the last one.
     pub fn backup_boot_sector(&self) -> VolumeOffset {
         VolumeOffset(self.sectors.saturating_mul(self.sector_bytes))
     }

@@ -1,4 +1,4 @@
-//! What can be wrong with a volume, and the refusals of reading and overwriting.
+//! The errors of reading, overwriting and changing a volume, and the places in structures that they name.
 
 use std::fmt;
 
@@ -6,6 +6,9 @@ use thiserror::Error;
 
 use coldforge_base::read::OutOfBounds;
 use coldforge_base::{Failure, FileOffset, Lcn, Vcn, VolumeOffset, device};
+
+/// The result of every operation on a volume.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Where among a volume's structures something is wrong.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -96,7 +99,7 @@ impl fmt::Display for Place {
     }
 }
 
-/// What is wrong with the mapping pairs of a non-resident attribute.
+/// The fault in the mapping pairs of a non-resident attribute.
 #[derive(Clone, Copy, Debug, Eq, Error, PartialEq)]
 pub enum MappingFault {
     /// A pair has a length of zero or below.
@@ -112,11 +115,11 @@ pub enum MappingFault {
     #[error("no end mark")]
     Unterminated,
     /// The runs do not hold the clusters that the attribute's header says.
-    #[error("another number of clusters than the attribute's header")]
+    #[error("a number of clusters that differs from the attribute's header")]
     WrongCount,
 }
 
-/// A failure of this floor.
+/// An error of an operation on a volume.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
@@ -138,19 +141,19 @@ pub enum Error {
     BitLocker,
 
     /// A field of the boot sector has a value that no NTFS volume has.
-    #[error("the boot sector says {field} {actual:#x} at {at}")]
+    #[error("the boot sector has {field} {actual:#x} at {at}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     BootSector {
-        /// Where the field lies.
+        /// Where the field is.
         at: VolumeOffset,
         /// The name of the field.
         field: &'static str,
-        /// What stands there.
+        /// The value found.
         actual: u64,
     },
 
-    /// A directory tells names apart by the case of letters.
-    #[error("directory {record:#x} tells names apart by the case of letters")]
+    /// A directory is case-sensitive.
+    #[error("directory {record:#x} is case-sensitive")]
     #[failure(
         unsupported,
         "E-DIRECTORY-CASE",
@@ -180,7 +183,7 @@ pub enum Error {
     },
 
     /// A structure does not fit into what holds it.
-    #[error("a structure at {place} does not fit")]
+    #[error("a structure at {place} extends past the end of its container")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Cut {
         /// Where the buffer that was cut begins.
@@ -236,11 +239,11 @@ pub enum Error {
     #[error("{field} is {actual:#x} at {place}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Field {
-        /// Where the field lies.
+        /// Where the field is.
         place: Place,
-        /// What the field tells.
+        /// The value of the field.
         field: &'static str,
-        /// What stands there.
+        /// The value found.
         actual: u64,
     },
 
@@ -255,7 +258,7 @@ pub enum Error {
     },
 
     /// An index has entries so large, or so many levels, that this version does not change it.
-    #[error("the index of file {record:#x} cannot take the entry")]
+    #[error("the index of file {record:#x} has no room for the entry")]
     #[failure(unsupported, "E-INDEX-FULL", hint = "make the change in a running Windows")]
     IndexFull {
         /// Number of the file's base record.
@@ -263,7 +266,7 @@ pub enum Error {
     },
 
     /// The tree of a directory leads twice to one block.
-    #[error("the index of directory {directory:#x} leads twice to VCN {vcn}")]
+    #[error("the index of directory {directory:#x} leads to VCN {vcn} twice")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexLoop {
         /// Number of the directory's base record.
@@ -272,11 +275,11 @@ pub enum Error {
         vcn: Vcn,
     },
 
-    /// A name stands behind one that belongs behind it.
+    /// A name follows a greater one.
     #[error("the name at {place} is out of order")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     IndexOrder {
-        /// Where the entry lies.
+        /// Where the entry is.
         place: Place,
     },
 
@@ -289,7 +292,7 @@ pub enum Error {
     },
 
     /// The mapping pairs of a stream are damaged.
-    #[error("the mapping pairs at byte {byte:#x} of file record {record:#x} hold {fault}")]
+    #[error("the mapping pairs at byte {byte:#x} of file record {record:#x} contain {fault}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     MappingPairs {
         /// Number of the record that holds them.
@@ -311,7 +314,7 @@ pub enum Error {
     },
 
     /// `$MFT` has to grow, and its own record has no room for one more run, or is continued by other records.
-    #[error("$MFT cannot grow: its own record has no room to tell of more clusters")]
+    #[error("$MFT cannot grow: its record has no room for more runs")]
     #[failure(
         unsupported,
         "E-MFT-FRAGMENTED",
@@ -328,7 +331,7 @@ pub enum Error {
     },
 
     /// A directory has a file of that name already, but perhaps for the case of letters.
-    #[error("directory {directory:#x} has a file of that name already")]
+    #[error("directory {directory:#x} already has a file of that name")]
     #[failure(refused, "E-NAME-TAKEN", hint = "choose another name, or replace the file's content")]
     NameTaken {
         /// Number of the directory's base record.
@@ -341,11 +344,11 @@ pub enum Error {
     NameUnfit {
         /// Length of the name.
         units: usize,
-        /// What is wrong with it.
+        /// The fault.
         fault: &'static str,
     },
 
-    /// A security id stands in no index, or what the index leads to is not its descriptor.
+    /// A security id is in no index, or its index entry leads to another descriptor.
     #[error("the security id {id:#x} of file {record:#x} leads to no descriptor in $Secure")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     NoDescriptor {
@@ -357,7 +360,7 @@ pub enum Error {
 
     /// What was asked needs a directory, and this is a file.
     #[error("file {record:#x} is not a directory")]
-    #[failure(usage, hint = "name the folder that it lies in")]
+    #[failure(usage, hint = "name the folder that holds it")]
     NotADirectory {
         /// Number of the file's base record.
         record: u64,
@@ -390,8 +393,8 @@ pub enum Error {
         size: u64,
     },
 
-    /// A record number lies behind the end of `$MFT`.
-    #[error("file record {record:#x} lies behind the {records:#x} records of $MFT")]
+    /// A record number is past the end of `$MFT`.
+    #[error("file record {record:#x} is not among the {records:#x} records of $MFT")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     OutsideMft {
         /// Number of the record.
@@ -412,8 +415,8 @@ pub enum Error {
         other: u64,
     },
 
-    /// A file record has no room for what must stand in it.
-    #[error("file record {record:#x} has {room:#x} bytes of room, {needed:#x} are needed")]
+    /// A file record has no room for its attributes.
+    #[error("file record {record:#x} has {room:#x} free bytes, but {needed:#x} are needed")]
     #[failure(
         unsupported,
         "E-RECORD-FULL",
@@ -430,10 +433,10 @@ pub enum Error {
 
     /// The volume is ReFS.
     #[error("the volume is ReFS, not NTFS")]
-    #[failure(unsupported, "E-REFS", hint = "use an image whose Windows lies on an NTFS volume")]
+    #[failure(unsupported, "E-REFS", hint = "use an image with Windows on an NTFS volume")]
     Refs,
 
-    /// A file's data lies elsewhere: it is a reparse point.
+    /// A file is a reparse point: its data is elsewhere.
     #[error("file {record:#x} is a reparse point with tag {tag:#x}")]
     #[failure(unsupported, "E-FILE-REPARSE", hint = "name the file that the reparse point leads to")]
     ReparsePoint {
@@ -443,7 +446,7 @@ pub enum Error {
         tag: u32,
     },
 
-    /// A stream ends before what must stand in it.
+    /// A stream ends before a structure that it must hold.
     #[error("{length:#x} bytes at {at} lie outside a stream of file {record:#x} of {size:#x} bytes")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     ShortStream {
@@ -465,7 +468,7 @@ pub enum Error {
         place: Place,
         /// The signature.
         expected: [u8; 4],
-        /// What stands there.
+        /// The value found.
         actual: [u8; 4],
     },
 
@@ -512,7 +515,7 @@ pub enum Error {
     },
 
     /// The file belongs to NTFS itself.
-    #[error("file {record:#x} is a part of the file system itself")]
+    #[error("file {record:#x} belongs to the file system")]
     #[failure(
         refused,
         "E-FILE-SYSTEM",
@@ -549,11 +552,11 @@ pub enum Error {
     #[error("the update sequence number at {place} is {actual:#x}, not {expected:#x}")]
     #[failure(corrupt, "E-VOLUME-CORRUPT", hint = REPAIR)]
     Torn {
-        /// Where the mark lies.
+        /// Where the mark is.
         place: Place,
         /// The structure's update sequence number.
         expected: u16,
-        /// What stands there.
+        /// The value found.
         actual: u16,
     },
 

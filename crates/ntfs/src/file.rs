@@ -1,14 +1,15 @@
-//! A file or directory, and how its bytes are read.
+//! A file or directory of the volume, and reading its content.
 
 use std::borrow::Cow;
 
-use super::error::Place;
+use super::fixup;
 use super::index::{Entry, Index};
 use super::layout::{StandardInformation, file_attribute, kind, system, view};
-use super::record::Reference;
 use super::segments::Segments;
 use super::stream::{Content, Stream};
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::record::Reference;
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, FileOffset, ReadAt};
 
@@ -42,7 +43,7 @@ impl File {
         self.data.as_ref().map_or(0, |data| data.size)
     }
 
-    /// Returns how many bytes of the content were ever written; those behind read as zeros.
+    /// Returns how many bytes of the content were ever written; those after them read as zeros.
     pub fn initialized(&self) -> u64 {
         self.data.as_ref().map_or(0, |data| data.initialized)
     }
@@ -72,32 +73,32 @@ impl File {
         self.reparse_tag
     }
 
-    /// Tells whether this is a directory.
+    /// Returns whether this is a directory.
     pub fn is_directory(&self) -> bool {
         self.is_directory
     }
 
-    /// Tells whether the content lies in the file record.
+    /// Returns whether the content is in the file record.
     pub fn is_resident(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_resident)
     }
 
-    /// Tells whether the content is compressed by NTFS.
+    /// Returns whether the content is compressed by NTFS.
     pub fn is_compressed(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_compressed)
     }
 
-    /// Tells whether the content is encrypted.
+    /// Returns whether the content is encrypted.
     pub fn is_encrypted(&self) -> bool {
         self.attributes & file_attribute::ENCRYPTED != 0 || self.data.as_ref().is_some_and(Stream::is_encrypted)
     }
 
-    /// Tells whether the content is marked as sparse.
+    /// Returns whether the content is marked as sparse.
     pub fn is_sparse(&self) -> bool {
         self.data.as_ref().is_some_and(Stream::is_sparse)
     }
 
-    /// Tells whether the file is one of NTFS's own.
+    /// Returns whether the file is one of NTFS's own.
     pub fn is_system(&self) -> bool {
         self.is_internal || self.reference.record() < system::FIRST_USER
     }
@@ -135,8 +136,8 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// [`Error::TooLarge`]; [`Error::IsDirectory`]; [`Error::Encrypted`], [`Error::Wof`] and [`Error::ReparsePoint`] if
-    /// the content cannot be told; [`Error::Compressed`] if it is compressed by anything but LZNT1; otherwise what is
-    /// wrong with the volume.
+    /// the content is stored elsewhere; [`Error::Compressed`] if it is compressed by anything but LZNT1; otherwise errors
+    /// in the volume.
     pub fn read(&self, file: &File, limit: u64) -> Result<Vec<u8>> {
         self.current(file)?.readable()?.read_all(&self.device, &self.geometry, limit)
     }
@@ -152,11 +153,11 @@ impl<D: ReadAt> Volume<D> {
         data.read(&self.device, &self.geometry, at.0, buf)
     }
 
-    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one, and without
-    /// the root directory's entry for itself (`.`).
+    /// Returns the entries of a directory in their order, without the 8.3 names of files that have a long one, and
+    /// without the root directory's entry for itself (`.`).
     ///
     /// # Errors
-    /// [`Error::NotADirectory`]; otherwise what is wrong with the index.
+    /// [`Error::NotADirectory`]; otherwise errors in the index.
     pub fn list(&self, directory: &File) -> Result<Vec<Entry>> {
         let segments = self.referenced(directory.reference)?;
         if !segments.base.is_directory() {
@@ -167,14 +168,14 @@ impl<D: ReadAt> Volume<D> {
         Ok(entries)
     }
 
-    /// Returns where in the volume the `length` bytes of a file at `at` lie, in the order of the file.
+    /// Returns where in the volume the `length` bytes of a file at `at` are, in the order of the file.
     ///
-    /// The extents of a file without holes are together as long as the range; holes lie nowhere and are left out. The
-    /// content of a resident file lies in its record; there the last two bytes of each 512-byte block stand in the
+    /// The extents of a file without holes are together as long as the range; holes have no place and are left out. The
+    /// content of a resident file is in its record; there the last two bytes of each 512-byte block stand in the
     /// update sequence array, and so the extents lead there.
     ///
     /// # Errors
-    /// As [`Volume::read_at`], and [`Error::Compressed`]: compressed bytes lie nowhere.
+    /// As [`Volume::read_at`], and [`Error::Compressed`]: compressed bytes have no place.
     pub fn extents(&self, file: &File, at: FileOffset, length: u64) -> Result<Vec<Extent>> {
         let file = self.current(file)?;
         let data = file.readable()?;
@@ -204,7 +205,7 @@ impl<D: ReadAt> Volume<D> {
         self.segments(record)
     }
 
-    /// Tells what the records of a file say.
+    /// Collects the properties of a file from its records.
     pub(super) fn file_of(&self, segments: &Segments) -> Result<File> {
         let base = &segments.base;
         let information = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
@@ -246,7 +247,8 @@ impl<D: ReadAt> Volume<D> {
         self.file(file.reference).map(Cow::Owned)
     }
 
-    /// Returns where the `length` bytes at `at` of a record lie, those under the update sequence marks in the array.
+    /// Returns where the `length` bytes at `at` of a record are; bytes under an update sequence number are in the
+    /// update sequence array.
     fn resident_extents(&self, number: u64, at: u64, length: u64) -> Result<Vec<Extent>> {
         let place = Place::Record { record: number, byte: 0 };
         let record = self.record(number)?;

@@ -1,11 +1,10 @@
-//! Multi-sector transfer protection: how FILE, INDX and RSTR structures tell that they were written whole.
+//! Fixups (multi-sector transfer protection), which show whether a FILE, INDX or RSTR structure was written completely.
 //!
-//! The last two bytes of each 512-byte block hold the update sequence number, and the bytes that belong there stand
-//! in the update sequence array of the header. The stride is 512 bytes also on disks with 4096-byte sectors.
+//! The last two bytes of each 512-byte block hold the update sequence number; the bytes that belong there are kept in
+//! the update sequence array of the header. The stride is 512 bytes also on disks with sectors of 4096 bytes.
 
-use super::error::Place;
 use super::layout::{MultiSectorHeader, STRIDE_BYTES, view};
-use super::{Error, Result};
+use crate::error::{Error, Place, Result};
 use coldforge_base::read;
 
 /// Checks a structure that was just read and puts the protected bytes back into their places.
@@ -59,7 +58,7 @@ pub(super) fn array_offset(buf: &[u8], place: Place) -> Result<usize> {
     if blocks == 0 || !buf.len().is_multiple_of(STRIDE_BYTES) || count != blocks.saturating_add(1) {
         return Err(Error::Field { place: place.plus(6), field: "the update sequence count", actual: count as u64 });
     }
-    // The array lies behind the header and before the first mark, which it must not overwrite.
+    // The array is after the header and before the first mark, which it must not overwrite.
     let end = offset.saturating_add(count.saturating_mul(2));
     if offset < size_of::<MultiSectorHeader>() || offset % 2 != 0 || end > STRIDE_BYTES.saturating_sub(2) {
         return Err(Error::Field { place: place.plus(4), field: "the update sequence offset", actual: offset as u64 });

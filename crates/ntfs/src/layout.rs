@@ -1,11 +1,14 @@
-//! NTFS's structures as they lie on disk, all little-endian, in the words of Microsoft's structures.
+//! The on-disk structures of NTFS, all little-endian, under the names that Microsoft gave them.
 //!
-//! Nothing here checks a value. Structures are viewed in place with [`view`].
+//! This file holds every structure, offset, type code, flag and reserved name of the format. It checks no values:
+//! readers view structures in place with [`view`]; writers put fields at the offsets of the `*_at` modules.
+
+use std::mem::offset_of;
 
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use coldforge_base::read::OutOfBounds;
+use coldforge_base::read::{self, OutOfBounds};
 
 /// Views the structure that begins at `at`.
 pub(super) fn view<T: FromBytes + Immutable + KnownLayout + Unaligned>(
@@ -32,7 +35,22 @@ pub(super) mod kind {
     pub(crate) const BITMAP: u32 = 0xb0;
     pub(crate) const REPARSE_POINT: u32 = 0xc0;
     pub(crate) const EA_INFORMATION: u32 = 0xd0;
+    pub(crate) const EA: u32 = 0xe0;
     pub(crate) const END: u32 = 0xffff_ffff;
+}
+
+/// The reserved names of attributes, in UTF-16LE.
+pub(super) mod name {
+    /// The index of a directory.
+    pub(crate) const I30: &[u8] = b"$\0I\x003\x000\0";
+    /// The index of `$Secure` by security id.
+    pub(crate) const SII: &[u8] = b"$\0S\0I\0I\0";
+    /// The index of `$Secure` by hash.
+    pub(crate) const SDH: &[u8] = b"$\0S\0D\0H\0";
+    /// The stream of `$Secure` that holds the security descriptors.
+    pub(crate) const SDS: &[u8] = b"$\0S\0D\0S\0";
+    /// The stream of `$BadClus` that maps the bad clusters.
+    pub(crate) const BAD: &[u8] = b"$\0B\0a\0d\0";
 }
 
 /// Numbers of the file records that NTFS keeps for itself.
@@ -52,6 +70,8 @@ pub(super) mod system {
     pub(crate) const EXTEND: u64 = 11;
     /// The first record that a user's file can have.
     pub(crate) const FIRST_USER: u64 = 24;
+    /// How many records `$MFTMirr` repeats: Windows keeps only the first four current, also in a longer mirror.
+    pub(crate) const MIRRORED: u64 = 4;
 }
 
 /// The stride of update sequence marks: 512 bytes whatever the sector size (MULTI_SECTOR_HEADER).
@@ -116,6 +136,21 @@ pub(super) mod record_flag {
     pub(crate) const VIEW_INDEX: u16 = 8;
 }
 
+/// Offsets in a file record.
+pub(super) mod record_at {
+    use super::{FileRecordHeader, MultiSectorHeader, offset_of};
+    pub(crate) const USA_OFFSET: usize = offset_of!(MultiSectorHeader, usa_offset);
+    pub(crate) const USA_COUNT: usize = offset_of!(MultiSectorHeader, usa_count);
+    pub(crate) const SEQUENCE: usize = offset_of!(FileRecordHeader, sequence);
+    pub(crate) const LINK_COUNT: usize = offset_of!(FileRecordHeader, link_count);
+    pub(crate) const ATTRIBUTES: usize = offset_of!(FileRecordHeader, attributes_offset);
+    pub(crate) const FLAGS: usize = offset_of!(FileRecordHeader, flags);
+    pub(crate) const USED: usize = offset_of!(FileRecordHeader, bytes_used);
+    pub(crate) const ALLOCATED: usize = offset_of!(FileRecordHeader, bytes_allocated);
+    pub(crate) const NEXT_ID: usize = offset_of!(FileRecordHeader, next_attribute_id);
+    pub(crate) const NUMBER: usize = offset_of!(FileRecordHeader, number);
+}
+
 /// The first part of ATTRIBUTE_RECORD_HEADER, common to both forms.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -155,19 +190,40 @@ pub(super) struct NonresidentHeader {
     pub initialized: U64,
 }
 
-/// Where the initialized size lies in a non-resident attribute.
-pub(super) const INITIALIZED_OFFSET: usize = 0x38;
+/// Offsets in an attribute.
+pub(super) mod attribute_at {
+    use super::{AttributeHeader, NonresidentHeader, ResidentHeader, offset_of};
+    pub(crate) const LENGTH: usize = offset_of!(AttributeHeader, length);
+    pub(crate) const FLAGS: usize = offset_of!(AttributeHeader, flags);
+    pub(crate) const ID: usize = offset_of!(AttributeHeader, id);
+    pub(crate) const VALUE_LENGTH: usize = offset_of!(ResidentHeader, value_length);
+    pub(crate) const VALUE_OFFSET: usize = offset_of!(ResidentHeader, value_offset);
+    pub(crate) const RESIDENT_FLAGS: usize = offset_of!(ResidentHeader, resident_flags);
+    pub(crate) const LOWEST_VCN: usize = offset_of!(NonresidentHeader, lowest_vcn);
+    pub(crate) const HIGHEST_VCN: usize = offset_of!(NonresidentHeader, highest_vcn);
+    pub(crate) const MAPPING_OFFSET: usize = offset_of!(NonresidentHeader, mapping_offset);
+    pub(crate) const ALLOCATED: usize = offset_of!(NonresidentHeader, allocated);
+    pub(crate) const SIZE: usize = offset_of!(NonresidentHeader, size);
+    pub(crate) const INITIALIZED: usize = offset_of!(NonresidentHeader, initialized);
+    /// The size on disk, which only sparse and compressed attributes have.
+    pub(crate) const TOTAL: usize = size_of::<NonresidentHeader>();
+}
 
 /// Flags of an attribute.
 pub(super) mod attribute_flag {
-    /// The compression format: LZNT1 is 1.
+    /// The compression format.
     pub(crate) const COMPRESSION_MASK: u16 = 0x00ff;
+    pub(crate) const LZNT1: u16 = 1;
     pub(crate) const ENCRYPTED: u16 = 0x4000;
     pub(crate) const SPARSE: u16 = 0x8000;
 }
 
+/// The clusters of a compression unit, as a power of two; NTFS has no other.
+pub(super) const COMPRESSION_UNIT_POWER: u8 = 4;
+
 /// Flags of a file in $STANDARD_INFORMATION, as `dwFileAttributes` has them.
 pub(super) mod file_attribute {
+    pub(crate) const ARCHIVE: u32 = 0x20;
     pub(crate) const ENCRYPTED: u32 = 0x4000;
 }
 
@@ -192,6 +248,21 @@ pub(super) struct StandardInformation {
     pub file_attributes: U32,
 }
 
+/// Offsets in STANDARD_INFORMATION.
+pub(super) mod information_at {
+    pub(crate) const CREATED: usize = 0x00;
+    pub(crate) const MODIFIED: usize = 0x08;
+    pub(crate) const CHANGED: usize = 0x10;
+    pub(crate) const ACCESSED: usize = 0x18;
+    pub(crate) const FILE_ATTRIBUTES: usize = 0x20;
+    /// Maximum number of versions and version number; both are set in a case-sensitive directory.
+    pub(crate) const VERSIONS: usize = 0x24;
+    pub(crate) const SECURITY_ID: usize = 0x34;
+}
+
+/// The size of STANDARD_INFORMATION of version 3; the older form of 48 bytes has no security id.
+pub(super) const INFORMATION_BYTES: usize = 72;
+
 /// FILE_NAME without the name.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -204,6 +275,37 @@ pub(super) struct FileName {
     pub reparse_tag: U32,
     pub name_units: u8,
     pub namespace: u8,
+}
+
+impl FileName {
+    /// Splits a FILE_NAME into its fields and its name in UTF-16LE.
+    pub fn split(value: &[u8]) -> Result<(&Self, &[u8]), OutOfBounds> {
+        let fields: &Self = view(value, 0)?;
+        let name = read::slice(value, size_of::<Self>(), usize::from(fields.name_units).saturating_mul(2))?;
+        Ok((fields, name))
+    }
+}
+
+/// Offsets in FILE_NAME.
+pub(super) mod name_at {
+    use super::{FileName, offset_of};
+    pub(crate) const PARENT: usize = offset_of!(FileName, parent);
+    pub(crate) const TIMES: usize = offset_of!(FileName, times);
+    pub(crate) const ALLOCATED: usize = offset_of!(FileName, allocated);
+    pub(crate) const SIZE: usize = offset_of!(FileName, size);
+    pub(crate) const FILE_ATTRIBUTES: usize = offset_of!(FileName, file_attributes);
+    pub(crate) const UNITS: usize = offset_of!(FileName, name_units);
+    pub(crate) const NAMESPACE: usize = offset_of!(FileName, namespace);
+}
+
+/// Values of [`FileName::namespace`].
+pub(super) mod namespace {
+    pub(crate) const POSIX: u8 = 0;
+    /// A long name that has an 8.3 twin.
+    pub(crate) const WIN32: u8 = 1;
+    /// The 8.3 twin of a long name.
+    pub(crate) const DOS: u8 = 2;
+    pub(crate) const WIN32_AND_DOS: u8 = 3;
 }
 
 /// In [`FileName::file_attributes`]: the file is a directory.
@@ -219,6 +321,15 @@ pub(super) struct VolumeInformation {
     pub flags: U16,
 }
 
+/// Flags of [`VolumeInformation`].
+pub(super) mod volume_flag {
+    pub(crate) const DIRTY: u16 = 0x0001;
+    /// `chkdsk` has not finished.
+    pub(crate) const CHKDSK: u16 = 0xc000;
+    /// Windows sets it on every volume; its meaning is not published.
+    pub(crate) const USUAL: u16 = 0x0080;
+}
+
 /// INDEX_ROOT.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -231,8 +342,18 @@ pub(super) struct IndexRoot {
     pub header: IndexHeader,
 }
 
-/// The collation rule of names.
-pub(super) const COLLATION_FILE_NAME: u32 = 1;
+/// The largest index root that is read: it is in a record of at most 4096 bytes.
+pub(super) const MOST_INDEX_ROOT_BYTES: u64 = 4096;
+
+/// Collation rules of indexes.
+pub(super) mod collation {
+    pub(crate) const BINARY: u32 = 0x00;
+    pub(crate) const FILE_NAME: u32 = 0x01;
+    pub(crate) const ULONG: u32 = 0x10;
+    pub(crate) const SID: u32 = 0x11;
+    pub(crate) const SECURITY_HASH: u32 = 0x12;
+    pub(crate) const ULONGS: u32 = 0x13;
+}
 
 /// INDEX_HEADER: offsets count from its own first byte.
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
@@ -245,6 +366,9 @@ pub(super) struct IndexHeader {
     pub reserved: [u8; 3],
 }
 
+/// In [`IndexHeader::flags`]: the entries of the node have children.
+pub(super) const INDEX_NODE: u8 = 1;
+
 /// INDEX_ALLOCATION_BUFFER up to its entries' header.
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
@@ -256,11 +380,12 @@ pub(super) struct IndexBlock {
 }
 
 /// Where [`IndexHeader`] begins in an index root's value.
-pub(super) const INDEX_ROOT_HEADER: usize = 0x10;
+pub(super) const INDEX_ROOT_HEADER: usize = offset_of!(IndexRoot, header);
 /// Where [`IndexHeader`] begins in an index block.
-pub(super) const INDEX_BLOCK_HEADER: usize = 0x18;
+pub(super) const INDEX_BLOCK_HEADER: usize = offset_of!(IndexBlock, header);
 
-/// INDEX_ENTRY of a directory.
+/// The fixed part of INDEX_ENTRY. In an index that is not of names, `reference` holds the offset and the length of the
+/// data.
 #[derive(FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned)]
 #[repr(C)]
 pub(super) struct IndexEntry {
@@ -271,6 +396,15 @@ pub(super) struct IndexEntry {
     pub reserved: U16,
 }
 
+/// Offsets in an index entry.
+pub(super) mod entry_at {
+    use super::{IndexEntry, offset_of};
+    pub(crate) const LENGTH: usize = offset_of!(IndexEntry, length);
+    pub(crate) const KEY_LENGTH: usize = offset_of!(IndexEntry, key_length);
+    pub(crate) const FLAGS: usize = offset_of!(IndexEntry, flags);
+    pub(crate) const KEY: usize = size_of::<IndexEntry>();
+}
+
 /// Flags of an index entry.
 pub(super) mod entry_flag {
     /// The entry's last eight bytes are the VCN of a child.
@@ -278,6 +412,24 @@ pub(super) mod entry_flag {
     /// The entry ends its block and has no key.
     pub(crate) const LAST: u16 = 2;
 }
+
+/// SECURITY_DESCRIPTOR_HEADER: stands before each descriptor in `$SDS`; `$SII` and `$SDH` repeat it as their data.
+#[derive(Clone, Copy, Debug, Eq, FromBytes, Immutable, IntoBytes, KnownLayout, PartialEq, Unaligned)]
+#[repr(C)]
+pub(super) struct DescriptorHeader {
+    pub hash: U32,
+    pub id: U32,
+    /// Where this header begins in `$SDS`.
+    pub offset: U64,
+    /// Bytes of the header and the descriptor.
+    pub length: U32,
+}
+
+/// The size of [`DescriptorHeader`].
+pub(super) const DESCRIPTOR_HEADER_BYTES: usize = size_of::<DescriptorHeader>();
+
+/// The size of a block of `$SDS`; a copy of equal size follows each block.
+pub(super) const SDS_BLOCK_BYTES: u64 = 0x4_0000;
 
 /// LFS_RESTART_PAGE_HEADER.
 #[derive(FromBytes, Immutable, KnownLayout, Unaligned)]
@@ -309,15 +461,18 @@ const _: () = assert!(size_of::<FileRecordHeader>() == 0x30);
 const _: () = assert!(size_of::<AttributeHeader>() == 0x10);
 const _: () = assert!(size_of::<ResidentHeader>() == 0x18);
 const _: () = assert!(size_of::<NonresidentHeader>() == 0x40);
-const _: () = assert!(std::mem::offset_of!(NonresidentHeader, initialized) == INITIALIZED_OFFSET);
+const _: () = assert!(attribute_at::INITIALIZED == 0x38);
+const _: () = assert!(record_at::NUMBER == 0x2c);
+const _: () = assert!(name_at::NAMESPACE == 0x41);
 const _: () = assert!(size_of::<AttributeListEntry>() == 0x1a);
 const _: () = assert!(size_of::<StandardInformation>() == 0x24);
 const _: () = assert!(size_of::<FileName>() == 0x42);
 const _: () = assert!(size_of::<VolumeInformation>() == 0xc);
 const _: () = assert!(size_of::<IndexRoot>() == 0x20);
-const _: () = assert!(std::mem::offset_of!(IndexRoot, header) == INDEX_ROOT_HEADER);
+const _: () = assert!(INDEX_ROOT_HEADER == 0x10);
 const _: () = assert!(size_of::<IndexBlock>() == 0x28);
-const _: () = assert!(std::mem::offset_of!(IndexBlock, header) == INDEX_BLOCK_HEADER);
+const _: () = assert!(INDEX_BLOCK_HEADER == 0x18);
 const _: () = assert!(size_of::<IndexEntry>() == 0x10);
+const _: () = assert!(DESCRIPTOR_HEADER_BYTES == 20);
 const _: () = assert!(size_of::<RestartPage>() == 0x1e);
 const _: () = assert!(size_of::<RestartArea>() == 0x10);

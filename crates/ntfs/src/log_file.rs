@@ -1,16 +1,16 @@
-//! `$LogFile`: whether Windows left the volume in order.
+//! `$LogFile`: whether Windows closed the volume cleanly (LFS_RESTART_PAGE_HEADER, LFS_RESTART_AREA).
 //!
-//! Facts: LFS_RESTART_PAGE_HEADER and LFS_RESTART_AREA, of which there are two copies in the first two pages; the one
-//! with the higher LSN counts. Version 2.0 has one copy alone, and records behind it. A log of 0xFF bytes was never
-//! used. Records of the log are not read.
+//! The first two pages hold two copies of the restart area; the one with the higher LSN counts. Version 2.0 has only
+//! one copy, followed by records. A log filled with 0xFF was never used. Log records are not read.
 
-use super::error::Place;
+use super::fixup;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::volume::Volume;
 use coldforge_base::{FileOffset, ReadAt, Refusal, read};
 
-/// What a restart page tells.
+/// The state in a restart page.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Restart {
     at: FileOffset,
@@ -35,14 +35,14 @@ impl Restart {
         })
     }
 
-    /// Tells whether no transaction was open: no client, or the mark of a clean dismount.
+    /// Returns whether no transaction was open: no client, or the flag of a clean dismount.
     pub fn is_clean(&self) -> bool {
         const CLEAN_DISMOUNT: u16 = 2;
         self.client_in_use == u16::MAX || self.flags & CLEAN_DISMOUNT != 0
     }
 }
 
-/// The state of the log, for who judges it otherwise than the refusals do.
+/// Returns the state of the log for the verifier, whose rules differ from those of the refusals.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(super) struct State {
     /// The restart pages that cannot be read.
@@ -57,10 +57,10 @@ pub(super) struct State {
 const CHUNK_BYTES: u64 = 1 << 20;
 
 impl<D: ReadAt> Volume<D> {
-    /// Returns what the log says against writing.
+    /// Returns the reasons in the log not to write.
     ///
     /// # Errors
-    /// What is wrong with the log's runs; the device's. A damaged restart page is a refusal.
+    /// Errors in the log's runs; the device's. A damaged restart page is a refusal.
     pub(super) fn log_refusals(&self) -> Result<Vec<Refusal>> {
         let log = self.system_data(system::LOG_FILE)?;
         let mut signature = [0; 4];
@@ -107,7 +107,7 @@ impl<D: ReadAt> Volume<D> {
     /// A page without the signature of a restart page is none, and not damage: a log of version 2.0 has one alone.
     ///
     /// # Errors
-    /// What is wrong with the log's runs; the device's.
+    /// Errors in the log's runs; the device's.
     pub(super) fn log_state(&self) -> Result<State> {
         let log = self.system_data(system::LOG_FILE)?;
         let mut signature = [0; 4];
@@ -147,7 +147,7 @@ impl<D: ReadAt> Volume<D> {
         let page_bytes = header.system_page_bytes.get() as usize;
         let page_bytes = match &header.multi_sector.signature {
             b"RSTR" if page_bytes.is_power_of_two() && (STRIDE_BYTES..=0x1_0000).contains(&page_bytes) => page_bytes,
-            // The page size stands in the page that is damaged: the usual one serves to look for the other.
+            // The page size is in the page that is damaged: the usual size is used to look for the other.
             _ => 4096,
         };
         let mut pages = Vec::new();
@@ -162,7 +162,7 @@ impl<D: ReadAt> Volume<D> {
     /// Returns the first byte of an unused log that is not 0xFF.
     fn first_used_byte(&self, log: &Stream) -> Result<Option<FileOffset>> {
         let mut at = 0u64;
-        // Each turn moves on through the log, whose clusters lie in the volume; holes of a sparse log read as zeros,
+        // Each turn moves on through the log, whose clusters are in the volume; holes of a sparse log read as zeros,
         // which are not 0xFF and end the loop.
         while at < log.size {
             let length = CHUNK_BYTES.min(log.size.saturating_sub(at));

@@ -1,9 +1,10 @@
-//! LZNT1: how NTFS compresses a unit of 16 clusters. Reading only.
+//! Decompression of LZNT1, the compression of NTFS, for units of 16 clusters (MS-XCA 2.5).
 //!
-//! Fact (MS-XCA 2.5): chunks of a 16-bit header (12 bits of size less 3 for the header and data, 3 bits that are 3, a bit
-//! for compressed) and what gives up to 4096 bytes. In a compressed chunk, each bit of a tag byte says whether a byte
-//! follows or a 16-bit pair of distance and length; the more of the chunk is out, the more bits of a pair are distance.
-//! A header of zero ends the unit; what is missing of it is zeros.
+//! A unit is a sequence of chunks. The 16-bit header of a chunk holds the size of header and data less 3 (12 bits), the
+//! value 3 (3 bits) and a flag for compressed data (1 bit); a chunk expands to at most 4096 bytes. In a compressed
+//! chunk, each bit of a tag byte says whether a literal byte or a 16-bit pair of distance and length follows. The
+//! further the chunk is expanded, the more bits of a pair hold the distance. A header of zero ends the unit; the rest
+//! of it is zeros.
 
 use coldforge_base::read;
 
@@ -38,7 +39,7 @@ pub(super) fn decompress(unit: &[u8], out: &mut [u8]) -> Option<()> {
 
 fn decompress_chunk(data: &[u8], out: &mut [u8]) -> Option<()> {
     let (mut data, mut done) = (data, 0usize);
-    // Each turn takes a tag byte and what it announces.
+    // Each turn takes a tag byte and the items that it describes.
     while let Some((tags, rest)) = data.split_first() {
         data = rest;
         for bit in 0..8 {

@@ -1,15 +1,16 @@
-//! Overwriting bytes of a file where they lie: no size, no name and no cluster changes hands.
+//! Overwriting bytes of a file in place: the file keeps its size, its names and its clusters.
 //!
-//! Content goes first, then the device is flushed, then the record that says how much of it counts; a record goes out
-//! whole with the next update sequence number, and into `$MFTMirr` if that repeats it. Times, LSN and the change
-//! journal stay as they are.
+//! The content is written first and the device flushed; then the record that holds the initialized size is written,
+//! with its next update sequence number, and also to `$MFTMirr` if the mirror repeats it. Times, LSNs and the change
+//! journal stay unchanged.
 
-use super::error::Place;
-use super::file::File;
-use super::layout::{INITIALIZED_OFFSET, kind, system};
+use super::fixup;
+use super::layout::{attribute_at, kind, system};
 use super::runs::Run;
 use super::stream::{Content, Stream};
-use super::{Error, Result, Volume, fixup};
+use crate::error::{Error, Place, Result};
+use crate::file::File;
+use crate::volume::Volume;
 use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, WriteAt, offset, read};
 
 /// How much is zeroed or checked at once.
@@ -19,7 +20,7 @@ impl<D: WriteAt> Volume<D> {
     /// Overwrites the bytes of a file that begin at `at`, and returns the extents of the volume that were written, in
     /// ascending order.
     ///
-    /// The range must lie inside the file. If it reaches behind the initialized size, the bytes between become zeros,
+    /// The range must be inside the file. If it extends past the initialized size, the bytes between become zeros,
     /// and the initialized size is raised. For a resident file the extents hold its whole record; if the record has
     /// the bytes already, nothing is written.
     ///
@@ -62,7 +63,7 @@ impl<D: WriteAt> Volume<D> {
     fn overwrite_clusters(&mut self, data: &Stream, at: u64, bytes: &[u8]) -> Result<Vec<Extent>> {
         let mut touched = Vec::new();
         let mut zeroed = data.initialized;
-        // Each turn moves on by at least a byte towards `at`, which lies in the file's own clusters.
+        // Each turn moves on by at least a byte towards `at`, which is in the file's own clusters.
         while zeroed < at {
             let length = at.saturating_sub(zeroed).min(CHUNK_BYTES);
             let zeros = vec![0; read::size(length)];
@@ -75,7 +76,7 @@ impl<D: WriteAt> Volume<D> {
             self.device.flush()?;
             let place = Place::Record { record: data.record, byte: data.attribute };
             let mut record = self.record(data.record)?.into_bytes();
-            let field = data.attribute.saturating_add(INITIALIZED_OFFSET);
+            let field = data.attribute.saturating_add(attribute_at::INITIALIZED);
             read::put_u64_le(&mut record, field, end).map_err(place.cut())?;
             touched.extend(self.write_record(data.record, record)?);
         }
@@ -166,7 +167,7 @@ impl<D: ReadAt> Volume<D> {
         for run in clusters {
             let mut at = run.offset.checked_div(8).unwrap_or(0);
             let end = run.end().div_ceil(8);
-            // Each turn moves on by at least a byte of a bitmap that lies in the volume.
+            // Each turn moves on by at least a byte of a bitmap that is in the volume.
             while at < end {
                 let length = end.saturating_sub(at).min(CHUNK_BYTES);
                 let mut chunk = vec![0u8; read::size(length)];

@@ -1,9 +1,10 @@
-//! Paths inside a volume: from the root directory to a file, name by name.
+//! Looking up a path: from the root directory to a file, one name at a time.
 
-use super::file::File;
 use super::index::Index;
 use super::layout::system;
-use super::{Error, Result, Volume};
+use crate::error::{Error, Result};
+use crate::file::File;
+use crate::volume::Volume;
 use coldforge_base::ReadAt;
 
 impl<D: ReadAt> Volume<D> {
@@ -15,7 +16,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// [`Error::ReparsePoint`] if a directory on the way is a junction, a link or a mount point: it is not followed.
-    /// [`Error::AmbiguousName`] if several files fit. Otherwise what is wrong with the volume.
+    /// [`Error::AmbiguousName`] if several files fit. Otherwise errors in the volume.
     pub fn find(&self, path: &str) -> Result<Option<File>> {
         let mut segments = self.segments(self.record(system::ROOT)?)?;
         for name in names(path) {

@@ -1,13 +1,13 @@
-//! File records and the references that lead to them.
+//! File records and file references (FILE_RECORD_SEGMENT_HEADER, MFT_SEGMENT_REFERENCE).
 //!
-//! Fact: FILE_RECORD_SEGMENT_HEADER. A [`Record`] holds bytes whose update sequence marks are undone.
+//! A [`Record`] holds the bytes of a record after its fixups were undone.
 
 use std::fmt;
 
 use super::attribute::{Attribute, Attributes};
-use super::error::Place;
+use super::fixup;
 use super::layout::{FileRecordHeader, record_flag, view};
-use super::{Error, Result, fixup};
+use crate::error::{Error, Place, Result};
 
 /// A reference to a file: the number of its base record, and the sequence number that the record must have.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -78,7 +78,7 @@ impl Record {
         if !first.is_multiple_of(8) || usize::from(first) < FIRST_ATTRIBUTE || u32::from(first) >= used {
             return field(0x14, "the offset of the first attribute", u64::from(first));
         }
-        // Records of version 3.0 have no number: there the update sequence array begins where it would stand.
+        // Records of version 3.0 have no number: there the update sequence array begins in its place.
         let has_number = usize::from(header.multi_sector.usa_offset.get()) >= size_of::<FileRecordHeader>();
         if has_number && u64::from(header.number.get()) != number & 0xffff_ffff {
             return field(0x2c, "the number of the record", u64::from(header.number.get()));
@@ -111,7 +111,7 @@ impl Record {
         self.header.flags.get() & record_flag::DIRECTORY != 0
     }
 
-    /// Tells whether NTFS itself reads the file: one of `$Extend`, or one with an index that is not of names.
+    /// Returns whether the file belongs to NTFS: one of `$Extend`, or one with an index that is not of names.
     pub fn is_internal(&self) -> bool {
         self.header.flags.get() & (record_flag::EXTEND | record_flag::VIEW_INDEX) != 0
     }
@@ -136,6 +136,15 @@ impl Record {
             }
         }
         Ok(None)
+    }
+
+    /// Returns the unnamed attribute of a type that the record must have.
+    ///
+    /// # Errors
+    /// [`Error::MissingAttribute`]; errors in the attributes before it.
+    pub fn required(&self, kind: u32) -> Result<Attribute<'_>> {
+        let missing = Error::MissingAttribute { record: self.number, kind };
+        self.find(|attribute| attribute.is(kind, &[]))?.ok_or(missing)
     }
 
     /// Returns the bytes, with the fixups undone.

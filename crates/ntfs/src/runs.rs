@@ -1,13 +1,14 @@
-//! Mapping pairs: which clusters hold a stream.
+//! Mapping pairs: which clusters hold a stream. Decoded to runs and encoded again.
 //!
-//! Each pair is a byte of two sizes, then a signed number of clusters, then a signed distance from the run before;
-//! without a distance the run is a hole. Pairs end with a zero byte. Decoding only: nothing here makes new runs.
+//! Each pair is a byte of two sizes, then a signed number of clusters, then a signed distance from the start of the
+//! last run that is not a hole, counted from zero in each extent. A run without a distance is a hole. Numbers are
+//! signed, so a length of 128 takes two bytes. Pairs end with a zero byte. Nothing here decides which clusters a stream
+//! gets.
 
-use super::Result;
-use super::error::{Error, MappingFault};
+use crate::error::{Error, MappingFault, Result};
 use coldforge_base::{Lcn, Vcn};
 
-/// Clusters of a stream that lie side by side.
+/// Contiguous clusters of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Run {
     /// First cluster of the run in the stream.
@@ -19,7 +20,7 @@ pub(super) struct Run {
 }
 
 impl Run {
-    /// Returns the first VCN behind the run.
+    /// Returns the first VCN after the run.
     pub fn end(&self) -> Vcn {
         Vcn(self.vcn.0.saturating_add(self.clusters))
     }
@@ -28,7 +29,7 @@ impl Run {
 /// The most runs that are held of one stream: 24 MiB of memory, and far more than an attribute list can describe.
 pub(super) const MOST_RUNS: usize = 1 << 20;
 
-/// Where mapping pairs lie, for errors.
+/// Where mapping pairs are, for errors.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Pairs<'a> {
     /// Number of the record that holds them.
@@ -50,7 +51,7 @@ impl Pairs<'_> {
         let fault = |fault| Error::MappingPairs { record: self.record, byte: self.offset, fault };
         let (mut vcn, mut lcn) = (lowest.0, 0i64);
         let mut rest = self.bytes;
-        // Each turn takes at least one byte of the attribute, which lies in a record of at most 4096 bytes.
+        // Each turn takes at least one byte of the attribute, which is in a record of at most 4096 bytes.
         loop {
             let (sizes, tail) = rest.split_first().ok_or_else(|| fault(MappingFault::Unterminated))?;
             if *sizes == 0 {
@@ -104,6 +105,44 @@ fn signed(bytes: &[u8], size: u8) -> std::result::Result<(i64, &[u8]), MappingFa
     let mut wide = [if negative { 0xff } else { 0 }; 8];
     wide.get_mut(..number.len()).ok_or(MappingFault::Overflow)?.copy_from_slice(number);
     Ok((i64::from_le_bytes(wide), rest))
+}
+
+/// Returns the mapping pairs of some runs, with the zero byte that ends them.
+pub(super) fn encode(runs: &[Run]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut last = 0i128;
+    for run in runs {
+        let length = signed_bytes(run.clusters.into());
+        let distance = match run.lcn {
+            None => Vec::new(),
+            Some(lcn) => {
+                let lcn = i128::from(lcn.0);
+                let distance = signed_bytes(lcn.saturating_sub(last));
+                last = lcn;
+                distance
+            }
+        };
+        // Neither number has more than nine bytes.
+        let [sizes, ..] = (distance.len() << 4 | length.len()).to_le_bytes();
+        bytes.push(sizes);
+        bytes.extend(length);
+        bytes.extend(distance);
+    }
+    bytes.push(0);
+    bytes
+}
+
+/// Returns the fewest little-endian bytes that hold a number with its sign: at least one.
+fn signed_bytes(number: i128) -> Vec<u8> {
+    let mut bytes = number.to_le_bytes().to_vec();
+    while let [.., before, last] = bytes.as_slice() {
+        let is_negative = before & 0x80 != 0;
+        if *last != if is_negative { 0xff } else { 0 } {
+            break;
+        }
+        bytes.pop();
+    }
+    bytes
 }
 
 #[cfg(test)]
@@ -165,5 +204,50 @@ mod tests {
         assert_eq!(decode(&[0x1f; 32], 0, 2, 16), Err(MappingFault::Overflow));
         let far = [0x88, 1, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255, 255, 255, 255, 0x7f];
         assert_eq!(decode(&[&far[..], &far, &[0]].concat(), 0, 2, u64::MAX), Err(MappingFault::Overflow));
+    }
+
+    #[test]
+    fn numbers_take_the_fewest_bytes_that_keep_their_sign() {
+        assert_eq!(signed_bytes(0), [0]);
+        assert_eq!(signed_bytes(127), [127]);
+        assert_eq!(signed_bytes(128), [128, 0]);
+        assert_eq!(signed_bytes(-128), [128]);
+        assert_eq!(signed_bytes(-129), [0x7f, 0xff]);
+        assert_eq!(signed_bytes(i64::MIN.into()).len(), 8);
+    }
+
+    #[test]
+    fn known_pairs_are_made() {
+        let runs = [run(0, Some(0x100), 0x10), run(0x10, None, 5), run(0x15, Some(0xf0), 4)];
+        assert_eq!(encode(&runs), [0x21, 0x10, 0x00, 0x01, 0x01, 0x05, 0x11, 0x04, 0xf0, 0x00]);
+        assert_eq!(encode(&[]), [0]);
+    }
+
+    #[test]
+    fn what_is_encoded_is_decoded_again() {
+        let mut seed = 5u64;
+        let mut next = |bound: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 20) % bound
+        };
+        for _ in 0..500 {
+            let (mut runs, mut vcn, mut was_hole) = (Vec::new(), 7u64, true);
+            for i in 0..next(20) {
+                let bits = next(36);
+                let clusters = 1 + next(1 << bits);
+                let hole = !was_hole && next(4) == 0;
+                // Apart, so that no two are joined.
+                let lcn = (i + 1) << 40 | next(1 << 39) << 1;
+                let lcn = if next(2) == 0 { lcn } else { (1 << 50) - lcn };
+                runs.push(run(vcn, (!hole).then_some(lcn), clusters));
+                was_hole = hole;
+                vcn += clusters;
+            }
+            let bytes = encode(&runs);
+            let mut decoded = Vec::new();
+            let pairs = Pairs { record: 0, offset: 0, bytes: &bytes };
+            pairs.decode_into(&mut decoded, Vcn(7), Vcn(vcn), 1 << 60).unwrap();
+            assert_eq!(decoded, runs);
+        }
     }
 }

@@ -1,11 +1,12 @@
-//! A file's records: its base record and those that its attribute list names.
+//! All records of a file: its base record and those that its attribute list names.
 
 use super::attribute::Attribute;
 use super::attribute_list::{self, Entry};
 use super::layout::kind;
-use super::record::Record;
 use super::stream::Stream;
-use super::{Error, Result, Volume};
+use crate::error::{Error, Result};
+use crate::record::Record;
+use crate::volume::Volume;
 use coldforge_base::ReadAt;
 
 /// A base record and its attribute list.
@@ -21,7 +22,7 @@ impl<D: ReadAt> Volume<D> {
     /// Reads the attribute list of a base record.
     ///
     /// # Errors
-    /// What is wrong with the list or its runs.
+    /// Errors in the list or its runs.
     pub(super) fn segments(&self, base: Record) -> Result<Segments> {
         let file = base.number();
         let list = match base.find(|attribute| attribute.is(kind::ATTRIBUTE_LIST, &[]))? {
@@ -35,10 +36,19 @@ impl<D: ReadAt> Volume<D> {
         Ok(Segments { base, list })
     }
 
+    /// Joins the extents of a stream that the file must have.
+    ///
+    /// # Errors
+    /// [`Error::MissingAttribute`]; those of [`Volume::stream`].
+    pub(super) fn required_stream(&self, segments: &Segments, kind: u32, name: &[u8]) -> Result<Stream> {
+        let missing = Error::MissingAttribute { record: segments.base.number(), kind };
+        self.stream(segments, kind, name)?.ok_or(missing)
+    }
+
     /// Joins the extents of the stream with this type and name; `None` if the file has none.
     ///
     /// # Errors
-    /// What is wrong with the list, with a record it names, with the runs or the sizes.
+    /// Errors in the list, in a record it names, in the runs or the sizes.
     pub(super) fn stream(&self, segments: &Segments, kind: u32, name: &[u8]) -> Result<Option<Stream>> {
         let file = segments.base.number();
         let mut stream: Option<Stream> = None;
@@ -63,7 +73,7 @@ impl<D: ReadAt> Volume<D> {
 
     /// Joins the extents of `$MFT` itself, whose first extent `self.mft` is.
     ///
-    /// Each extent's record lies in the extents before it: that is the only way to find it.
+    /// Each extent's record is in the extents before it: that is the only way to find it.
     ///
     /// # Errors
     /// As [`Volume::stream`].

@@ -1,14 +1,14 @@
 //! A stream: the content of one attribute with all its extents, read and written through its runs.
 //!
-//! Bytes behind the initialized size read as zeros, whatever the clusters hold. Compressed streams are read and not
-//! written, encrypted ones are refused by name. A stream never changes its length here.
+//! Bytes after the initialized size read as zeros, whatever the clusters hold. Compressed streams can be read but not
+//! written; encrypted streams are rejected. Nothing here changes the length of a stream.
 
 use super::attribute::{Attribute, Form};
-use super::boot::Geometry;
-use super::error::Place;
-use super::layout::attribute_flag;
+use super::layout::{COMPRESSION_UNIT_POWER, attribute_flag};
+use super::lznt1;
 use super::runs::{Pairs, Run};
-use super::{Error, Result, lznt1};
+use crate::boot::Geometry;
+use crate::error::{Error, Place, Result};
 use coldforge_base::{Extent, FileOffset, ReadAt, Vcn, VolumeOffset, WriteAt, read};
 
 /// The content of an attribute.
@@ -30,11 +30,11 @@ pub(super) struct Stream {
     pub initialized: u64,
     /// Allocated size; of a resident stream its size.
     pub allocated: u64,
-    /// Where the content lies.
+    /// Where the content is.
     pub content: Content,
 }
 
-/// Where the content of a stream lies.
+/// Where the content of a stream is.
 #[derive(Clone, Debug)]
 pub(super) enum Content {
     /// In [`Stream::record`].
@@ -48,7 +48,7 @@ pub(super) enum Content {
     Runs(Vec<Run>),
 }
 
-/// A part of a stream that lies in one piece.
+/// A contiguous part of a stream.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct Piece {
     /// Its first byte in the volume; `None` in a hole.
@@ -137,7 +137,7 @@ impl Stream {
         self.end().0.saturating_mul(geometry.cluster_bytes)
     }
 
-    /// Returns the error that tells all sizes.
+    /// Returns the error for sizes that contradict each other.
     pub fn sizes(&self, geometry: &Geometry) -> Error {
         Error::Sizes {
             record: self.file,
@@ -185,13 +185,12 @@ impl Stream {
 
     /// Fills `buf` with decompressed bytes, unit by unit.
     fn read_compressed<D: ReadAt>(&self, device: &D, geometry: &Geometry, at: u64, buf: &mut [u8]) -> Result<()> {
-        const LZNT1: u16 = 1;
-        const UNIT_POWER: u8 = 4;
-        if self.flags & attribute_flag::COMPRESSION_MASK != LZNT1 || self.unit != UNIT_POWER {
+        if self.flags & attribute_flag::COMPRESSION_MASK != attribute_flag::LZNT1 || self.unit != COMPRESSION_UNIT_POWER
+        {
             return Err(Error::Compressed { record: self.file });
         }
         // Clusters have at most 2 MiB: a unit has at most 32.
-        let unit_bytes = geometry.cluster_bytes << UNIT_POWER;
+        let unit_bytes = geometry.cluster_bytes << COMPRESSION_UNIT_POWER;
         let (mut at, mut rest) = (at, buf);
         // Each turn fills at least one byte.
         while !rest.is_empty() {
@@ -224,7 +223,7 @@ impl Stream {
         let mut ended = false;
         for piece in pieces {
             match piece.at {
-                // What is compressed lies in front, and the clusters that it saves are holes behind it.
+                // The compressed bytes come first; the clusters that they save are holes after them.
                 Some(_) if ended => return Err(damaged()),
                 Some(place) => {
                     let before = bytes.len();
@@ -282,7 +281,7 @@ impl Stream {
         Option::ok_or(places, Error::Sparse { record: self.file })
     }
 
-    /// Returns where the `length` bytes at `at` lie, in the order of the stream; only for a stream in clusters.
+    /// Returns where the `length` bytes at `at` are, in the order of the stream; only for a stream in clusters.
     ///
     /// # Errors
     /// [`Error::Sizes`] if the runs do not reach so far.
@@ -306,7 +305,7 @@ impl Stream {
         if left == 0 { Ok(pieces) } else { Err(self.sizes(geometry)) }
     }
 
-    /// Checks that a range that a user named lies inside the stream.
+    /// Checks that a range that a user named is inside the stream.
     ///
     /// # Errors
     /// [`Error::OutsideFile`].
@@ -317,7 +316,7 @@ impl Stream {
         Err(Error::OutsideFile { record: self.file, at, length, size: self.size })
     }
 
-    /// Checks that a range that the volume itself names lies inside the stream.
+    /// Checks that a range that the volume itself names is inside the stream.
     fn check_range(&self, at: u64, length: u64) -> Result<()> {
         if self.holds(at, length) {
             return Ok(());
@@ -329,7 +328,7 @@ impl Stream {
         at.checked_add(length).is_some_and(|end| end <= self.size)
     }
 
-    /// Returns the first VCN behind the runs.
+    /// Returns the first VCN after the runs.
     fn end(&self) -> Vcn {
         self.runs().last().map_or(Vcn(0), Run::end)
     }

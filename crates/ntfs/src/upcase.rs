@@ -1,10 +1,10 @@
-//! `$UpCase`: how the volume folds letters to compare names.
+//! `$UpCase`: the table by which the volume compares names without case.
 //!
-//! The volume's own table decides, not Unicode's: it was fixed when the volume was made.
+//! The table of the volume counts, not Unicode: it was fixed when the volume was formatted.
 
 use std::cmp::Ordering;
 
-use super::{Error, Result};
+use crate::error::{Error, Result};
 use coldforge_base::utf16;
 
 /// The table: one code unit for each code unit.
@@ -38,13 +38,14 @@ impl Upcase {
 
     /// Compares two names as the collation of directories does: unsigned folded code units, the shorter first.
     pub fn compare(&self, a: &[u16], b: &[u16]) -> Ordering {
-        for (a, b) in a.iter().zip(b) {
-            match self.fold(*a).cmp(&self.fold(*b)) {
-                Ordering::Equal => {}
-                other => return other,
-            }
-        }
-        a.len().cmp(&b.len())
+        a.iter().map(|unit| self.fold(*unit)).cmp(b.iter().map(|unit| self.fold(*unit)))
+    }
+
+    /// Orders two names in UTF-16LE as a directory does: folded code units first, then the code units themselves.
+    pub fn collate(&self, a: &[u8], b: &[u8]) -> Ordering {
+        let units = |name| <[u8]>::as_chunks(name).0.iter().map(|unit| u16::from_le_bytes(*unit));
+        let folded = units(a).map(|unit| self.fold(unit)).cmp(units(b).map(|unit| self.fold(unit)));
+        folded.then_with(|| units(a).cmp(units(b)))
     }
 
     /// Folds one code unit.

@@ -1,15 +1,14 @@
-//! A volume: its device, and what was read of it to find files.
+//! An open volume: its device, its geometry, the stream of `$MFT` and the case table.
 
 use std::sync::Arc;
 
-use super::boot::{BOOT_SECTOR_BYTES, Geometry};
-use super::error::Place;
 use super::layout::{VolumeInformation, kind, system, view};
-use super::record::Record;
 use super::stream::Stream;
 use super::upcase::{UPCASE_BYTES, Upcase};
 use super::write::Space;
-use super::{Error, Result};
+use crate::boot::{BOOT_SECTOR_BYTES, Geometry};
+use crate::error::{Error, Place, Result};
+use crate::record::Record;
 use coldforge_base::{Extent, ReadAt, utf16};
 
 /// An NTFS volume on a device, which is usually a window on a disk.
@@ -27,7 +26,7 @@ pub struct Volume<D> {
     information: Information,
 }
 
-/// What `$Volume` tells.
+/// The content of `$Volume`.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Information {
     /// The label.
@@ -44,7 +43,7 @@ impl<D: ReadAt> Volume<D> {
     /// A volume that must not be written opens as well: see [`Volume::refusals`].
     ///
     /// # Errors
-    /// [`Error::BitLocker`], [`Error::Refs`], [`Error::NotNtfs`] if it is none; otherwise what is wrong with the boot
+    /// [`Error::BitLocker`], [`Error::Refs`], [`Error::NotNtfs`] if it is none; otherwise errors in the boot
     /// sector, `$MFT`, `$Volume` or `$UpCase`.
     pub fn open(device: D) -> Result<Self> {
         let mut sector = [0; BOOT_SECTOR_BYTES];
@@ -89,12 +88,12 @@ impl<D: ReadAt> Volume<D> {
         }
     }
 
-    /// Returns the sizes and places that the boot sector tells.
+    /// Returns the sizes and places in the boot sector.
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
     }
 
-    /// Returns what `$Volume` tells.
+    /// Returns the content of `$Volume`.
     pub fn information(&self) -> &Information {
         &self.information
     }
@@ -102,12 +101,12 @@ impl<D: ReadAt> Volume<D> {
     /// Returns how many bytes of clusters are free.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`, or with the runs of NTFS's own files.
+    /// Errors in `$Bitmap`, or in the runs of NTFS's own files.
     pub fn free_bytes(&self) -> Result<u64> {
         Ok(Space::open(self)?.free_clusters().saturating_mul(self.geometry.cluster_bytes))
     }
 
-    /// Returns the ranges of the volume that lie in free clusters, at least `least` bytes each, in ascending order.
+    /// Returns the ranges of the volume that are in free clusters, at least `least` bytes each, in ascending order.
     ///
     /// Shorter ones are left out, so that there are few on a fragmented volume. Clusters of NTFS's own files are not
     /// free, whatever `$Bitmap` says.
@@ -134,13 +133,13 @@ impl<D: ReadAt> Volume<D> {
     /// Reads a file record that is in use.
     ///
     /// # Errors
-    /// [`Error::OutsideMft`], [`Error::NotInUse`]; otherwise what is wrong with the record.
+    /// [`Error::OutsideMft`], [`Error::NotInUse`]; otherwise errors in the record.
     pub(super) fn record(&self, number: u64) -> Result<Record> {
         let record = Record::parse(number, self.raw_record(number)?)?;
         if record.is_in_use() { Ok(record) } else { Err(Error::NotInUse { record: number }) }
     }
 
-    /// Reads the bytes of a file record as they lie on the disk.
+    /// Reads the bytes of a file record as they are on the disk.
     pub(super) fn raw_record(&self, number: u64) -> Result<Vec<u8>> {
         let records = self.mft.initialized.checked_div(self.geometry.record_bytes as u64).unwrap_or(0);
         if number >= records {
@@ -156,7 +155,7 @@ impl<D: ReadAt> Volume<D> {
         number.saturating_mul(self.geometry.record_bytes as u64)
     }
 
-    /// Returns where a record lies in the volume; 0 if that cannot be told, which only findings and messages bear.
+    /// Returns where a record is in the volume; 0 if that is unknown. Only findings and messages use it.
     pub(super) fn record_place(&self, number: u64) -> u64 {
         let start = self.record_start(number);
         let cluster = self.geometry.cluster_bytes;
@@ -173,15 +172,13 @@ impl<D: ReadAt> Volume<D> {
     /// Returns the unnamed data stream of one of NTFS's own files.
     pub(super) fn system_data(&self, number: u64) -> Result<Stream> {
         let segments = self.segments(self.record(number)?)?;
-        let data = self.stream(&segments, kind::DATA, &[])?;
-        data.ok_or(Error::MissingAttribute { record: number, kind: kind::DATA })
+        self.required_stream(&segments, kind::DATA, &[])
     }
 
     fn read_information(&self) -> Result<Information> {
         let record = self.record(system::VOLUME)?;
         let place = Place::Record { record: system::VOLUME, byte: 0 };
-        let missing = Error::MissingAttribute { record: system::VOLUME, kind: kind::VOLUME_INFORMATION };
-        let attribute = record.find(|attribute| attribute.is(kind::VOLUME_INFORMATION, &[]))?.ok_or(missing)?;
+        let attribute = record.required(kind::VOLUME_INFORMATION)?;
         let place = place.plus(attribute.offset);
         let fields: &VolumeInformation = view(attribute.value()?, 0).map_err(place.cut())?;
         let label = match record.find(|attribute| attribute.is(kind::VOLUME_NAME, &[]))? {

@@ -1,4 +1,4 @@
-//! Clusters: each belongs to one stream, and `$Bitmap` says so.
+//! Checks clusters: each belongs to one stream, and `$Bitmap` agrees.
 
 use std::collections::BTreeSet;
 
@@ -7,9 +7,10 @@ use rayon::prelude::*;
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
 use super::table::Owned;
+use crate::error::Result;
 use crate::layout::system;
 use crate::stream::Stream;
-use crate::{Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, read};
 
 /// How much of `$Bitmap` is compared at once: the bits of 8,388,608 clusters.
@@ -39,13 +40,13 @@ pub(super) fn check_shared<D: ReadAt>(volume: &Volume<D>, owned: &mut Vec<Owned>
     *owned = joined;
 }
 
-/// The most pairs of records with shared clusters that are told apart.
+/// The most pairs of records with shared clusters that are reported one by one.
 const MOST_PAIRS: usize = 2000;
 
 /// Compares `$Bitmap` with the clusters in use, which are in their order.
 ///
 /// # Errors
-/// What is wrong with `$Bitmap`.
+/// Errors in `$Bitmap`.
 pub(super) fn check_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     owned: &[Owned],
@@ -73,7 +74,7 @@ pub(super) fn check_bitmap<D: ReadAt>(
         let first = at.saturating_mul(8);
         let mut expected = vec![0u8; piece.len()];
         let end_bit = first.saturating_add(length.saturating_mul(8));
-        // Runs that end in this piece are done; one that goes on is met again in the next.
+        // Runs that end in this piece are done; one that goes on is seen again in the next.
         while let Some(run) = rest.first().filter(|run| run.start < end_bit) {
             set(&mut expected, run.start.max(first).saturating_sub(first), run.end.min(end_bit).saturating_sub(first));
             if run.end > end_bit {
@@ -126,7 +127,7 @@ fn set(bits: &mut [u8], start: u64, end: u64) {
 #[derive(Clone, Copy, Debug)]
 struct Range {
     first: u64,
-    /// First cluster behind.
+    /// First cluster after the run.
     end: u64,
     rule: Rule,
 }

@@ -1,7 +1,8 @@
-//! Directories: each entry leads to a file that has this name, and tells its sizes and flags.
+//! Checks directories: each entry must lead to a file that has this name, and repeat its sizes and flags.
 //!
-//! Relaxed where Windows itself breaks the rule: it renews the copy of sizes and flags only beside the hard link in
-//! use, so one of several links may be stale; NTFS's own files keep what their index said when they were made.
+//! Relaxed where Windows itself breaks the rule: it updates the copy of sizes and flags only in the entry of the hard
+//! link in use, so entries of other links may be stale. Entries of NTFS's own files keep the values of when they were
+//! made.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,12 +11,12 @@ use super::files;
 use super::finding::{About, Finding, Findings, Rule};
 use super::index::{Index, Row};
 use super::table::{Node, Table};
-use crate::layout::{self, COLLATION_FILE_NAME, DUP_FILE_NAME_INDEX_PRESENT, kind, system};
+use crate::layout::{self, DUP_FILE_NAME_INDEX_PRESENT, collation, kind, namespace, system};
 use crate::record::Reference;
 use crate::upcase::Upcase;
 use coldforge_base::{ReadAt, VolumeOffset, read};
 
-/// What the walk of one directory tells beside findings.
+/// The result of the walk of one directory, apart from findings.
 #[derive(Debug, Default)]
 pub(super) struct Walked {
     /// From this directory to those in it.
@@ -24,7 +25,7 @@ pub(super) struct Walked {
     pub stale: Vec<Stale>,
 }
 
-/// An entry that tells other sizes or flags than its file has.
+/// An entry whose sizes or flags differ from those of its file.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stale {
     child: u64,
@@ -51,7 +52,7 @@ pub(super) fn walk<D: ReadAt>(
 ) -> Walked {
     let mut walked = Walked::default();
     let indexes = index.indexes();
-    if indexes != (kind::FILE_NAME, COLLATION_FILE_NAME) {
+    if indexes != (kind::FILE_NAME, collation::FILE_NAME) {
         let about = About::Block { index: b'0', vcn: None };
         let (actual, expected) = (indexes.0.into(), kind::FILE_NAME.into());
         findings.number(Rule::IndexRoot, directory.number, about, index.root_at(), actual, expected);
@@ -63,27 +64,10 @@ pub(super) fn walk<D: ReadAt>(
     walked
 }
 
-/// Compares two keys: folded letters first, then the letters themselves.
+/// Compares two keys; `None` if one is malformed.
 fn compare(upcase: &Upcase, a: &[u8], b: &[u8]) -> Option<Ordering> {
     let ((_, a), (_, b)) = (files::name_of(a)?, files::name_of(b)?);
-    let units = |name: &[u8], at: usize| read::u16_le(name, at).ok();
-    let (mut at, mut raw) = (0usize, Ordering::Equal);
-    // Names have at most 255 units.
-    loop {
-        let order = match (units(a, at), units(b, at)) {
-            (None, None) => return Some(raw),
-            (None, Some(_)) => Ordering::Less,
-            (Some(_), None) => Ordering::Greater,
-            (Some(a), Some(b)) => {
-                raw = raw.then(a.cmp(&b));
-                upcase.fold(a).cmp(&upcase.fold(b))
-            }
-        };
-        if order != Ordering::Equal {
-            return Some(order);
-        }
-        at = at.saturating_add(2);
-    }
+    Some(upcase.collate(a, b))
 }
 
 fn check_row(
@@ -126,7 +110,7 @@ fn check_row(
     }
 }
 
-/// Returns what an entry tells wrongly of its file's sizes and flags.
+/// Returns a finding if an entry has other sizes or flags than its file.
 fn stale(row: Row<'_>, fields: &layout::FileName, node: &Node, directory: u64) -> Option<Finding> {
     let found = |rule, byte: u64, actual, expected| {
         let at = VolumeOffset(row.at.saturating_add(byte));
@@ -164,7 +148,7 @@ pub(super) fn own_files(children: &BTreeMap<u64, Vec<u64>>, table: &Table) -> BT
     (0..system::FIRST_USER).chain(inside).chain(folders.iter().copied()).collect()
 }
 
-/// Turns what is stale into findings: all of a file's entries stale is an error, some of several is a warning.
+/// Turns stale entries into findings: an error if all entries of a file are stale, a warning if some of several are.
 pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, findings: &mut Findings) {
     stale.retain(|stale| !own.contains(&stale.child));
     stale.sort_by_key(|stale| stale.child);
@@ -174,7 +158,7 @@ pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, f
         let mut links = 0usize;
         for (link, _) in table.links_of(first.child) {
             names = names.saturating_add(1);
-            links = links.saturating_add(usize::from(link.namespace != DOS));
+            links = links.saturating_add(usize::from(link.namespace != namespace::DOS));
         }
         let soft = links > 1 && rows.len() < names;
         for Stale { finding, .. } in rows {
@@ -187,8 +171,3 @@ pub(super) fn judge(mut stale: Vec<Stale>, own: &BTreeSet<u64>, table: &Table, f
         }
     }
 }
-
-/// The namespace of 8.3 names that have a long twin.
-pub(super) const DOS: u8 = 2;
-/// The namespace of long names that have an 8.3 twin.
-pub(super) const WIN32: u8 = 1;

@@ -1,12 +1,11 @@
-//! A file as a whole: its attributes from all its records, its names, and what an index should tell of it.
+//! Checks a file: its attributes from all its records and its names, and collects what its directory entries must
+//! repeat.
 
 use super::finding::{About, Findings, Rule};
 use super::records::{Attribute, Parsed};
 use super::streams::{self, Group};
-use crate::index::I30;
-use crate::layout::{FileName, StandardInformation, kind, record_flag, system, view};
+use crate::layout::{FileName, StandardInformation, information_at, kind, name, namespace, record_flag, system, view};
 use crate::record::Reference;
-use crate::security::SECURITY_ID_OFFSET;
 use coldforge_base::read;
 
 /// What other checks need of a file.
@@ -26,7 +25,7 @@ pub(super) struct Facts {
     pub has_names: bool,
     /// Whether the file has any index.
     pub has_index: bool,
-    /// What an index tells: size on disk, and of the data.
+    /// The sizes that a directory entry must have: on disk, and of the data.
     pub sizes: (u64, u64),
     /// Number of $FILE_NAME attributes, malformed ones too.
     pub names: u32,
@@ -78,7 +77,7 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
             }
             facts.file_attributes =
                 view::<StandardInformation>(value, 0).map_or(0, |fields| fields.file_attributes.get());
-            facts.security_id = read::u32_le(value, SECURITY_ID_OFFSET).unwrap_or(0);
+            facts.security_id = read::u32_le(value, information_at::SECURITY_ID).unwrap_or(0);
         }
         kind::FILE_NAME => facts.names = u32::try_from(group.attributes().len()).unwrap_or(u32::MAX),
         kind::SECURITY_DESCRIPTOR => facts.has_descriptor = true,
@@ -88,13 +87,13 @@ fn note(group: &Group<'_, '_>, base: &Parsed<'_>, facts: &mut Facts, findings: &
         }
         kind::INDEX_ROOT => {
             facts.has_index = true;
-            facts.has_names |= group.is(kind::INDEX_ROOT, I30);
+            facts.has_names |= group.is(kind::INDEX_ROOT, name::I30);
         }
         _ => {}
     }
 }
 
-/// A name of a file, as a record tells it.
+/// A name of a file, from its $FILE_NAME attribute.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Link<'a> {
     /// Number of the file's base record.
@@ -128,8 +127,7 @@ pub(super) fn links<'a>(record: &Parsed<'a>, findings: &mut Findings) -> Vec<Lin
 
 /// Cuts a $FILE_NAME into its fields and its name; `None` if it is malformed.
 pub(super) fn name_of(value: &[u8]) -> Option<(&FileName, &[u8])> {
-    let fields: &FileName = view(value, 0).ok()?;
-    let name = value.get(size_of::<FileName>()..)?;
-    let whole = name.len() == usize::from(fields.name_units).saturating_mul(2) && !name.is_empty();
-    (whole && fields.namespace <= 3).then_some((fields, name))
+    let (fields, name) = FileName::split(value).ok()?;
+    let is_whole = size_of::<FileName>().saturating_add(name.len()) == value.len() && !name.is_empty();
+    (is_whole && fields.namespace <= namespace::WIN32_AND_DOS).then_some((fields, name))
 }

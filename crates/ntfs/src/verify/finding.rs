@@ -1,4 +1,4 @@
-//! What the verifier finds: rules with stable names, findings that can be compared, and a bounded list of them.
+//! The findings of the verifier: rules with stable names, findings that can be compared, and a bounded list of them.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -238,7 +238,7 @@ pub struct Finding {
     pub actual: u64,
     /// What was expected, where that is known; else the same as `actual`.
     pub expected: u64,
-    /// Where it lies in the volume.
+    /// Where it is in the volume.
     pub at: VolumeOffset,
 }
 
@@ -286,7 +286,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Findings that one part of the verifier tells; more are only counted.
+/// The most findings of one part of the verifier; more are only counted.
 const MOST_OF_A_PART: usize = 2000;
 /// Findings of one rule in a report; more are only counted.
 const MOST_OF_A_RULE: usize = 1000;

@@ -1,6 +1,7 @@
-//! The shape of any index: root, blocks, entries, their order, and the bitmap of blocks.
+//! Checks the shape of any index: root, blocks, entries, their order, and the bitmap of blocks.
 //!
-//! Facts: INDEX_ROOT, INDEX_ALLOCATION_BUFFER, INDEX_ENTRY. What the entries mean is told by who asks for the walk.
+//! The bytes are parsed by `index_node`. The caller of the walk checks what keys and data mean. Unlike the reader, the
+//! walk goes on after a fault wherever it can.
 
 use std::cmp::Ordering;
 use std::collections::BTreeSet;
@@ -8,16 +9,21 @@ use std::sync::atomic::{self, AtomicU64};
 
 use super::finding::{About, Findings, Rule};
 use super::records;
-use crate::layout::{self, INDEX_BLOCK_HEADER, INDEX_ROOT_HEADER, IndexHeader, STRIDE_BYTES, entry_flag, kind, view};
+use crate::bitmap;
+use crate::boot::Geometry;
+use crate::error::Result;
+use crate::index_node::{BlockSize, EntryHeader, NodeHeader};
+use crate::layout::{
+    INDEX_BLOCK_HEADER, INDEX_NODE, INDEX_ROOT_HEADER, IndexBlock, IndexRoot, MOST_INDEX_ROOT_BYTES, STRIDE_BYTES,
+    entry_at, entry_flag, kind, name, view,
+};
 use crate::segments::Segments;
 use crate::stream::Stream;
-use crate::{Error, Result, Volume};
-use coldforge_base::{ReadAt, read};
+use crate::volume::Volume;
+use coldforge_base::{ReadAt, Vcn, read};
 
 /// The deepest index: blocks of at least 512 bytes with two entries each would fill 2^30 of them.
 const MOST_DEPTH: usize = 30;
-/// The largest index root that is read: it lies in a record of at most 4096 bytes.
-const MOST_ROOT_BYTES: u64 = 4096;
 
 /// How many blocks of 512 bytes and more may be read of what several files could share: as many as the device has.
 ///
@@ -60,16 +66,15 @@ pub(super) struct Index<'a, D> {
     root_at: u64,
     allocation: Option<Stream>,
     bitmap: Option<Vec<u8>>,
-    block_bytes: usize,
-    unit_bytes: u64,
+    block: BlockSize,
     budget: &'a Budget,
 }
 
 impl<'a, D: ReadAt> Index<'a, D> {
-    /// Reads the streams of the index `name` of a file; what is wrong with the root's own fields is a finding.
+    /// Reads the streams of the index `name` of a file; faults in the fields of the root become findings.
     ///
     /// # Errors
-    /// What is wrong with the streams.
+    /// Errors in the streams.
     pub fn open(
         volume: &'a Volume<D>,
         segments: &Segments,
@@ -79,9 +84,8 @@ impl<'a, D: ReadAt> Index<'a, D> {
         findings: &mut Findings,
     ) -> Result<Option<Self>> {
         let record = segments.base.number();
-        let root = volume.stream(segments, kind::INDEX_ROOT, name)?;
-        let stream = root.ok_or(Error::MissingAttribute { record, kind: kind::INDEX_ROOT })?;
-        let root = stream.read_all(&volume.device, &volume.geometry, MOST_ROOT_BYTES)?;
+        let stream = volume.required_stream(segments, kind::INDEX_ROOT, name)?;
+        let root = stream.read_all(&volume.device, &volume.geometry, MOST_INDEX_ROOT_BYTES)?;
         let root_at = match stream.content {
             crate::stream::Content::Resident { offset, .. } => {
                 volume.record_place(stream.record).saturating_add(offset as u64)
@@ -90,66 +94,37 @@ impl<'a, D: ReadAt> Index<'a, D> {
         };
         let letter = name.chunks(2).last().and_then(|unit| unit.first()).copied().unwrap_or(0);
         let about = About::Block { index: letter, vcn: None };
-        let Ok(fields) = view::<layout::IndexRoot>(&root, 0) else {
+        let Ok(fields) = view::<IndexRoot>(&root, 0) else {
             findings.number(Rule::IndexRoot, record, about, root_at, root.len() as u64, 0x20);
             return Ok(None);
         };
-        let (block_bytes, units) = (fields.block_bytes.get() as usize, u64::from(fields.block_units));
-        let mut wrong = |byte: u64, actual: u64, expected: u64| {
+        let is_large = fields.header.flags & INDEX_NODE != 0;
+        let wrong = |byte: u64, actual: u64, expected: u64| {
             findings.number(Rule::IndexRoot, record, about, root_at.saturating_add(byte), actual, expected);
         };
-        let usual = volume.geometry.index_block_bytes;
-        if !block_bytes.is_power_of_two() || !(STRIDE_BYTES..=0x1_0000).contains(&block_bytes) {
-            wrong(8, block_bytes as u64, usual as u64);
-            return Ok(None);
-        }
-        if block_bytes != usual && name == I30 {
-            wrong(8, block_bytes as u64, usual as u64);
-        }
-        let cluster_bytes = volume.geometry.cluster_bytes;
-        let unit_bytes = if cluster_bytes <= block_bytes as u64 { cluster_bytes } else { STRIDE_BYTES as u64 };
-        let expected = (block_bytes as u64).checked_div(unit_bytes).unwrap_or(0);
-        if units != expected {
-            wrong(12, units, expected);
-        }
-        let is_large = fields.header.flags & 1 != 0;
+        let Some(block) = check_block_size(fields, &volume.geometry, name, wrong) else { return Ok(None) };
         let allocation = volume.stream(segments, kind::INDEX_ALLOCATION, name)?;
-        let bitmap = volume.stream(segments, kind::BITMAP, name)?;
-        if allocation.is_some() != bitmap.is_some() || is_large && allocation.is_none() {
+        let bits = volume.stream(segments, kind::BITMAP, name)?;
+        if allocation.is_some() != bits.is_some() || is_large && allocation.is_none() {
             findings.plain(Rule::IndexStreams, record, about, record_at);
         }
-        let bitmap = match bitmap {
-            Some(bits) => {
-                // One bit a block, of which the device has room for no more, and what fills a cluster.
-                let blocks = volume.device.len().checked_div(block_bytes as u64).unwrap_or(0);
-                let most = blocks.div_ceil(8).saturating_add(cluster_bytes);
-                if !budget.take(bits.size.min(most).div_ceil(layout::STRIDE_BYTES as u64)) {
-                    findings.plain(Rule::IndexTooLarge, record, About::Whole, record_at);
-                    return Ok(None);
-                }
-                Some(bits.read_all(&volume.device, &volume.geometry, most)?)
+        let mut bitmap = None;
+        if let Some(bits) = bits {
+            // One bit a block, of which the device has room for no more, and what fills a cluster.
+            let blocks = volume.device.len().checked_div(block.bytes as u64).unwrap_or(0);
+            let most = blocks.div_ceil(8).saturating_add(volume.geometry.cluster_bytes);
+            if !budget.take(bits.size.min(most).div_ceil(STRIDE_BYTES as u64)) {
+                findings.plain(Rule::IndexTooLarge, record, About::Whole, record_at);
+                return Ok(None);
             }
-            None => None,
-        };
-        let index = Self {
-            volume,
-            record,
-            record_at,
-            letter,
-            root,
-            root_at,
-            allocation,
-            bitmap,
-            block_bytes,
-            unit_bytes,
-            budget,
-        };
-        Ok(Some(index))
+            bitmap = Some(bits.read_all(&volume.device, &volume.geometry, most)?);
+        }
+        Ok(Some(Self { volume, record, record_at, letter, root, root_at, allocation, bitmap, block, budget }))
     }
 
-    /// Returns the attribute and the order that the root tells of.
+    /// Returns the indexed attribute and the collation rule in the root.
     pub fn indexes(&self) -> (u32, u32) {
-        view::<layout::IndexRoot>(&self.root, 0).map_or((0, 0), |root| (root.indexed_kind.get(), root.collation.get()))
+        view::<IndexRoot>(&self.root, 0).map_or((0, 0), |root| (root.indexed_kind.get(), root.collation.get()))
     }
 
     /// Returns where the root's value begins in the volume.
@@ -166,7 +141,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
     ) {
         let about = self.about(None);
         let room = self.root.len().saturating_sub(INDEX_ROOT_HEADER) as u64;
-        let allocated = view::<layout::IndexRoot>(&self.root, 0).map_or(0, |root| root.header.allocated.get());
+        let allocated = view::<IndexRoot>(&self.root, 0).map_or(0, |root| root.header.allocated.get());
         if u64::from(allocated) != room {
             let at = self.root_at.saturating_add(0x18);
             findings.number(Rule::IndexHeader, self.record, about, at, allocated.into(), room);
@@ -176,7 +151,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         let mut last: Option<Vec<u8>> = None;
         let root = Node { bytes: self.root.clone(), at: self.root_at, header: INDEX_ROOT_HEADER, vcn: None };
         let mut path = vec![Walk::of(self, root, findings)];
-        // Each block is entered once at most, and the budget bounds their number; entries lie in their block.
+        // Each block is entered once at most, and the budget bounds their number; entries are in their block.
         while let Some(walk) = path.last_mut() {
             match walk.next(self, findings) {
                 None => {
@@ -191,11 +166,10 @@ impl<'a, D: ReadAt> Index<'a, D> {
                         path.push(Walk::of(self, block, findings));
                     }
                 }
-                Some(Step::Row { start, length, key_length }) => {
+                Some(Step::Row(entry)) => {
                     let Walk { node, .. } = walk;
-                    let (about, at) = (self.about(node.vcn), node.at.saturating_add(start as u64));
-                    let whole = read::slice(&node.bytes, start, length).unwrap_or(&[]);
-                    let key = read::slice(whole, ENTRY_HEADER, key_length).unwrap_or(&[]);
+                    let (about, at) = (self.about(node.vcn), node.at.saturating_add(entry.at as u64));
+                    let (whole, key) = entry.cut(&node.bytes).map_or((&[][..], &[][..]), |row| (row.whole, row.key));
                     // A malformed key is one that does not even compare to itself.
                     if compare(key, key).is_none() {
                         findings.plain(Rule::IndexEntry, self.record, about, at);
@@ -231,17 +205,12 @@ impl<'a, D: ReadAt> Index<'a, D> {
         findings: &mut Findings,
     ) -> Option<Node> {
         let about = self.about(Some(vcn));
-        let block_bytes = self.block_bytes as u64;
-        let start = vcn.checked_mul(self.unit_bytes).filter(|start| start.is_multiple_of(block_bytes));
-        let inside = |start: &u64| {
-            let end = start.saturating_add(block_bytes);
-            self.allocation.as_ref().is_some_and(|allocation| end <= allocation.size)
-        };
-        let Some(start) = start.filter(inside).filter(|_| depth <= MOST_DEPTH) else {
-            findings.number(Rule::IndexChild, self.record, about, at, vcn, vcn);
-            return None;
-        };
-        if !seen.insert(start.checked_div(block_bytes)?) {
+        let start = self.block.start(Vcn(vcn));
+        let number = self.block.number(Vcn(vcn)).filter(|_| {
+            let end = start.saturating_add(self.block.bytes as u64);
+            depth <= MOST_DEPTH && self.allocation.as_ref().is_some_and(|allocation| end <= allocation.size)
+        });
+        if !number.is_some_and(|number| seen.insert(number)) {
             findings.number(Rule::IndexChild, self.record, about, at, vcn, vcn);
             return None;
         }
@@ -250,7 +219,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
             return None;
         }
         let allocation = self.allocation.as_ref()?;
-        let mut bytes = vec![0; self.block_bytes];
+        let mut bytes = vec![0; self.block.bytes];
         let geometry = &self.volume.geometry;
         if allocation.read(&self.volume.device, geometry, start, &mut bytes).is_err() {
             findings.plain(Rule::Unreadable, self.record, about, at);
@@ -261,7 +230,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         self.check_block(vcn, block_at, bytes, findings)
     }
 
-    /// Checks what a block tells of itself.
+    /// Checks the header of a block.
     fn check_block(&self, vcn: u64, at: u64, mut bytes: Vec<u8>, findings: &mut Findings) -> Option<Node> {
         let about = self.about(Some(vcn));
         let mut wrong = |rule, byte: u64, actual: u64, expected: u64| {
@@ -279,7 +248,7 @@ impl<'a, D: ReadAt> Index<'a, D> {
         if records::unprotect(&mut bytes) != Some(true) {
             wrong(Rule::IndexTorn, 0, 0, 0);
         }
-        let header: &layout::IndexBlock = view(&bytes, 0).ok()?;
+        let header: &IndexBlock = view(&bytes, 0).ok()?;
         if header.vcn.get() != vcn {
             wrong(Rule::IndexBlock, 0x10, header.vcn.get(), vcn);
         }
@@ -297,43 +266,52 @@ impl<'a, D: ReadAt> Index<'a, D> {
         Some(Node { bytes, at, header: INDEX_BLOCK_HEADER, vcn: Some(vcn) })
     }
 
-    /// Compares the blocks that were met with the bitmap.
+    /// Compares the blocks that the walk entered with the bitmap.
     fn check_bitmap(&self, seen: &BTreeSet<u64>, findings: &mut Findings) {
-        let (Some(allocation), Some(bitmap)) = (&self.allocation, &self.bitmap) else { return };
+        let (Some(allocation), Some(bitmap)) = (&self.allocation, self.bitmap.as_deref()) else { return };
         let whole = self.about(None);
-        let blocks = allocation.size.checked_div(self.block_bytes as u64).unwrap_or(0);
-        if !allocation.size.is_multiple_of(self.block_bytes as u64) {
+        let blocks = allocation.size.checked_div(self.block.bytes as u64).unwrap_or(0);
+        if !allocation.size.is_multiple_of(self.block.bytes as u64) {
             findings.number(Rule::IndexStreams, self.record, whole, self.record_at, allocation.size, 0);
         }
         let bits = (bitmap.len() as u64).saturating_mul(8);
         if bits < blocks {
             findings.number(Rule::IndexStreams, self.record, whole, self.record_at, bits, blocks);
         }
-        let vcn = |block: u64| {
-            let vcn = block.saturating_mul(self.block_bytes as u64).checked_div(self.unit_bytes).unwrap_or(0);
-            About::Block { index: self.letter, vcn: Some(vcn) }
-        };
-        let is_set = |block: u64| {
-            let byte = usize::try_from(block / 8).ok().and_then(|byte| bitmap.get(byte)).copied().unwrap_or(0);
-            byte & 1u8.checked_shl(u32::try_from(block % 8).unwrap_or(0)).unwrap_or(0) != 0
-        };
-        for block in seen.iter().filter(|block| !is_set(**block)) {
-            findings.plain(Rule::IndexBitmapFree, self.record, vcn(*block), self.record_at);
+        let about = |block: u64| self.about(Some(self.block.vcn(block).0));
+        for block in seen.iter().filter(|block| !bitmap::is_set(bitmap, **block)) {
+            findings.plain(Rule::IndexBitmapFree, self.record, about(*block), self.record_at);
         }
         // As many bits as the device has blocks, and bytes of zeros are skipped.
         for (byte, _) in (0u64..).zip(bitmap).filter(|(_, bits)| **bits != 0) {
-            for block in (byte.saturating_mul(8)..).take(8).filter(|block| is_set(*block) && !seen.contains(block)) {
-                findings.plain(Rule::IndexBitmapUsed, self.record, vcn(block), self.record_at);
+            for block in (byte.saturating_mul(8)..)
+                .take(8)
+                .filter(|block| bitmap::is_set(bitmap, *block) && !seen.contains(block))
+            {
+                findings.plain(Rule::IndexBitmapUsed, self.record, about(block), self.record_at);
             }
         }
     }
 }
 
-/// The name of a directory's index, in UTF-16LE.
-pub(super) use crate::index::I30;
-
-/// The bytes of an entry before its key.
-pub(super) const ENTRY_HEADER: usize = 16;
+/// Checks the block size that a root holds, and returns it if an index can have such blocks.
+fn check_block_size(
+    root: &IndexRoot,
+    geometry: &Geometry,
+    name: &[u8],
+    mut wrong: impl FnMut(u64, u64, u64),
+) -> Option<BlockSize> {
+    let (bytes, usual) = (root.block_bytes.get() as usize, geometry.index_block_bytes);
+    let block = BlockSize::new(bytes, geometry.cluster_bytes);
+    if block.is_none() || bytes != usual && name == name::I30 {
+        wrong(8, bytes as u64, usual as u64);
+    }
+    let (units, expected) = (u64::from(root.block_units), block?.vcns());
+    if units != expected {
+        wrong(12, units, expected);
+    }
+    block
+}
 
 /// An index root or an index block.
 #[derive(Debug)]
@@ -350,18 +328,18 @@ struct Node {
 struct Walk {
     node: Node,
     is_leaf: bool,
-    /// Where the next entry begins; `None` behind the last.
+    /// Where the next entry begins; `None` after the last.
     next: Option<usize>,
     /// Where the entries end.
     end: usize,
-    /// The entry whose child was entered, and which is to be told next.
+    /// The entry whose child was entered; its key comes next.
     waiting: Option<Step>,
 }
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Child { vcn: u64, at: u64 },
-    Row { start: usize, length: usize, key_length: usize },
+    Row(EntryHeader),
 }
 
 impl Walk {
@@ -369,20 +347,20 @@ impl Walk {
         let (header, about) = (node.header, index.about(node.vcn));
         let at = node.at.saturating_add(header as u64);
         let mut walk = Self { is_leaf: false, next: None, end: 0, waiting: None, node };
-        let Ok(fields) = view::<IndexHeader>(&walk.node.bytes, header) else {
+        let Ok(fields) = NodeHeader::read(&walk.node.bytes, header) else {
             findings.plain(Rule::IndexHeader, index.record, about, at);
             return walk;
         };
-        let (first, used, allocated) =
-            (fields.first_entry.get() as usize, fields.used.get() as usize, fields.allocated.get() as usize);
-        let room = walk.node.bytes.len().saturating_sub(header);
-        let fits = used <= allocated && allocated <= room && first.saturating_add(ENTRY_HEADER) <= used;
-        if !fits || !first.is_multiple_of(8) || !used.is_multiple_of(8) {
-            findings.number(Rule::IndexHeader, index.record, about, at, used as u64, allocated as u64);
+        let room = walk.node.bytes.len().saturating_sub(header) as u64;
+        let fits = fields.used <= fields.allocated
+            && u64::from(fields.allocated) <= room
+            && fields.first.saturating_add(entry_at::KEY) <= fields.end;
+        if !fits || !fields.first.is_multiple_of(8) || !fields.used.is_multiple_of(8) {
+            findings.number(Rule::IndexHeader, index.record, about, at, fields.used.into(), fields.allocated.into());
             return walk;
         }
-        walk.is_leaf = fields.flags & 1 == 0;
-        (walk.next, walk.end) = (Some(header.saturating_add(first)), header.saturating_add(used));
+        walk.is_leaf = !fields.has_children;
+        (walk.next, walk.end) = (Some(fields.first), fields.end);
         walk
     }
 
@@ -394,41 +372,34 @@ impl Walk {
         let start = self.next.take()?;
         let (record, about) = (index.record, index.about(self.node.vcn));
         let at = self.node.at.saturating_add(start as u64);
-        let entry = view::<layout::IndexEntry>(&self.node.bytes, start).ok();
-        let Some(entry) = entry.filter(|_| start.saturating_add(ENTRY_HEADER) <= self.end) else {
+        let entry = EntryHeader::read(&self.node.bytes, start).ok();
+        let Some(entry) = entry.filter(|_| start.saturating_add(entry_at::KEY) <= self.end) else {
             findings.plain(Rule::IndexEntry, record, about, at);
             return None;
         };
-        let (length, key_length) = (usize::from(entry.length.get()), usize::from(entry.key_length.get()));
-        let flags = entry.flags.get();
-        let (has_child, is_last) = (flags & entry_flag::NODE != 0, flags & entry_flag::LAST != 0);
-        let key_room = if is_last { 0 } else { key_length };
-        let needed = ENTRY_HEADER.saturating_add(key_room).saturating_add(if has_child { 8 } else { 0 });
-        let end = start.saturating_add(length);
-        if !length.is_multiple_of(8) || length < needed || end > self.end || flags & !3 != 0 {
-            findings.number(Rule::IndexEntry, record, about, at, length as u64, needed as u64);
+        let (end, least) = (entry.end(), entry.least_length());
+        let is_known = entry.flags & !(entry_flag::NODE | entry_flag::LAST) == 0;
+        if !entry.length.is_multiple_of(8) || entry.length < least || end > self.end || !is_known {
+            findings.number(Rule::IndexEntry, record, about, at, entry.length as u64, least as u64);
             return None;
         }
-        if has_child == self.is_leaf {
-            findings.number(Rule::IndexEntry, record, about, at, flags.into(), (flags ^ entry_flag::NODE).into());
+        if entry.has_child() == self.is_leaf {
+            let expected = entry.flags ^ entry_flag::NODE;
+            findings.number(Rule::IndexEntry, record, about, at, entry.flags.into(), expected.into());
         }
-        if is_last {
-            if end != self.end {
-                let at = self.node.at.saturating_add(self.node.header as u64).saturating_add(4);
-                let (used, expected) = (self.end as u64, end as u64);
-                findings.number(Rule::IndexHeader, record, about, at, used, expected);
-            }
-        } else {
+        if !entry.is_last() {
             self.next = Some(end);
+        } else if end != self.end {
+            let at = self.node.at.saturating_add(self.node.header as u64).saturating_add(4);
+            findings.number(Rule::IndexHeader, record, about, at, self.end as u64, end as u64);
         }
-        let row = (!is_last).then_some(Step::Row { start, length, key_length });
-        if !has_child {
+        let row = (!entry.is_last()).then_some(Step::Row(entry));
+        if !entry.has_child() {
             // The last entry of a leaf ends it.
             return row;
         }
-        let child_at = end.saturating_sub(8);
-        let vcn = read::u64_le(&self.node.bytes, child_at).unwrap_or(u64::MAX);
+        let vcn = read::u64_le(&self.node.bytes, entry.child_at()).unwrap_or(u64::MAX);
         self.waiting = row;
-        Some(Step::Child { vcn, at: self.node.at.saturating_add(child_at as u64) })
+        Some(Step::Child { vcn, at: self.node.at.saturating_add(entry.child_at() as u64) })
     }
 }

@@ -1,4 +1,4 @@
-//! Files in several records: the attribute list names every attribute of all records, in order and rightly.
+//! Checks files with an attribute list: the list must name every attribute of all records, in order.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,9 +7,11 @@ use super::finding::{About, Findings, Rule};
 use super::index::Budget;
 use super::records::{self, Attribute, Context, Parsed};
 use super::table::{Node, Table};
+use crate::attribute_list;
+use crate::error::Result;
 use crate::layout::{STRIDE_BYTES, kind};
 use crate::upcase::Upcase;
-use crate::{Result, Volume, attribute_list};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, utf16};
 
 /// Reads the records of a file that has an attribute list, and checks them as one.
@@ -28,7 +30,7 @@ pub(super) fn check<D: ReadAt>(
         .filter_map(|number| Some((number, plain_record(volume, number)?)))
         .collect();
     let context = Context { upcase: &volume.upcase, clusters: volume.geometry.clusters };
-    // What is wrong with each record by itself was told when all records were read.
+    // Faults of each record by itself were reported when all records were read.
     let parsed: Vec<Parsed<'_>> = bytes
         .iter()
         .filter_map(|(number, bytes)| {
@@ -87,7 +89,7 @@ fn compare(
         let about = About::Attribute { kind, id: entry.id };
         let folded = utf16::units(&entry.name).into_iter().map(|unit| upcase.fold(unit)).collect();
         let place = (kind, folded, entry.lowest.0);
-        // Names of a file are many, and are told apart by nothing in a list.
+        // A file can have several names, which a list does not distinguish.
         let wrong = |last: &_| place < *last || place == *last && kind != crate::layout::kind::FILE_NAME;
         let key = (record, entry.id, kind, entry.name.as_slice());
         let is_new = named.insert(key);

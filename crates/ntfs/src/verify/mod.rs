@@ -10,8 +10,8 @@
 //! $Secure                                        secure.rs
 //! ```
 //!
-//! Relaxed where Windows itself breaks a rule; the file of the check tells it. Not looked at: what data streams hold,
-//! times, log sequence numbers, the change journal, the meaning of object ids, quotas and reparse points.
+//! Checks are relaxed where Windows itself breaks a rule; each file says where. Not checked: the content of data
+//! streams, times, log sequence numbers, the change journal, the meaning of object ids, quotas and reparse points.
 //!
 //! # Bounds
 //! Memory: what `table.rs` says, a set of the blocks of each index that is being walked, pieces of a megabyte, and at
@@ -43,7 +43,7 @@ use self::finding::Findings;
 use self::index::{Budget, Index};
 use self::records::{Attribute, Context};
 use self::table::{Node, Owned, Part, Table};
-use super::layout::{self, kind, record_flag};
+use super::layout::{self, collation, kind, name, record_flag};
 use super::record::Reference;
 use super::{Result, Volume};
 use coldforge_base::progress::Progress;
@@ -82,7 +82,7 @@ impl Report {
         self.findings.iter().filter(|finding| finding.severity() == Severity::Error)
     }
 
-    /// Tells whether nothing contradicts itself; there may be warnings.
+    /// Returns whether nothing contradicts itself; there may be warnings.
     pub fn is_sound(&self) -> bool {
         self.errors().next().is_none() && self.omitted == 0
     }
@@ -111,7 +111,7 @@ impl<D: ReadAt> Volume<D> {
     /// Checks every rule that ties the structures of the volume together.
     ///
     /// # Errors
-    /// Only the operating system's; what is wrong with the volume is a finding.
+    /// Only errors of the operating system; faults of the volume are findings.
     pub fn verify(&self, check: Check<'_>, progress: &dyn Progress) -> Result<Report> {
         let mut findings = Findings::default();
         self.guarded(system::check_boot(self, &mut findings), super::layout::system::BOOT, &mut findings)?;
@@ -157,7 +157,7 @@ impl<D: ReadAt> Volume<D> {
         })
     }
 
-    /// Turns what is wrong with a stream into a finding; only the operating system's failures are passed on.
+    /// Turns a fault of a stream into a finding; only errors of the operating system are returned.
     fn guarded(&self, answer: Result<()>, record: u64, findings: &mut Findings) -> Result<()> {
         match answer {
             Err(error) if error.kind() == Kind::Io => Err(error),
@@ -343,7 +343,7 @@ impl<D: ReadAt> Volume<D> {
         parts
     }
 
-    /// Walks every index, and returns which directories lie in which, which entries are stale, and the findings.
+    /// Walks every index, and returns which directory holds which, the stale entries, and the findings.
     fn walk_indexes(
         &self,
         table: &Table,
@@ -398,7 +398,7 @@ impl<D: ReadAt> Volume<D> {
                     continue;
                 }
             };
-            if name == index::I30 {
+            if name == name::I30 {
                 let walked = directories::walk(&index, node, table, &self.upcase, scope, findings);
                 edges.extend(walked.edges);
                 stale.extend(walked.stale);
@@ -417,15 +417,6 @@ impl<D: ReadAt> Volume<D> {
 
 /// Records that NTFS keeps for its own files; the ones up to [`layout::system::FIRST_USER`] may be empty.
 const RESERVED: u64 = 16;
-
-/// Collation rules of indexes that are not of names.
-mod collation {
-    pub(super) const BINARY: u32 = 0x00;
-    pub(super) const ULONG: u32 = 0x10;
-    pub(super) const SID: u32 = 0x11;
-    pub(super) const SECURITY_HASH: u32 = 0x12;
-    pub(super) const ULONGS: u32 = 0x13;
-}
 
 fn is_known_collation(rule: u32) -> bool {
     [collation::BINARY, collation::ULONG, collation::SID, collation::SECURITY_HASH, collation::ULONGS].contains(&rule)

@@ -1,12 +1,12 @@
-//! Names: each leads to a directory that lists it exactly once, and every directory is reached from the root.
+//! Checks names: each must lead to a directory that lists it exactly once, and every directory must be reachable from
+//! the root.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::directories::{DOS, WIN32};
 use super::files::Link;
 use super::finding::{About, Findings, Rule};
 use super::table::Table;
-use crate::layout::system;
+use crate::layout::{namespace, system};
 use coldforge_base::utf16;
 
 /// Letters that no name may hold: NUL, `/` and `\`.
@@ -55,19 +55,22 @@ fn check_names(names: &[(Link<'_>, u8)], table: &Table, findings: &mut Findings)
     let parents = |namespace: u8| -> BTreeSet<u64> {
         names.iter().filter(|(link, _)| link.namespace == namespace).map(|(link, _)| link.parent.record()).collect()
     };
-    for parent in parents(DOS).difference(&parents(WIN32)) {
+    for parent in parents(namespace::DOS).difference(&parents(namespace::WIN32)) {
         findings.plain(Rule::NameTwin, first.child, About::Record(*parent), first.at);
     }
     if table.node(first.child).is_some_and(|node| node.is_directory()) {
-        let places: BTreeSet<u64> =
-            names.iter().filter(|(link, _)| link.namespace != DOS).map(|(link, _)| link.parent.record()).collect();
+        let places: BTreeSet<u64> = names
+            .iter()
+            .filter(|(link, _)| link.namespace != namespace::DOS)
+            .map(|(link, _)| link.parent.record())
+            .collect();
         if places.len() > 1 {
             findings.number(Rule::NameDirectories, first.child, About::Whole, first.at, places.len() as u64, 1);
         }
     }
 }
 
-/// Checks that every directory is reached from the root, and every file is what it must be.
+/// Checks that every directory can be reached from the root, and checks each file as a whole.
 pub(super) fn check_files(
     table: &Table,
     children: &BTreeMap<u64, Vec<u64>>,

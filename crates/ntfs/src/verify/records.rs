@@ -1,7 +1,7 @@
-//! One file record: its header, its attributes, their forms and their mapping pairs.
+//! Checks one file record: its header, its attributes, their forms and their mapping pairs.
 //!
-//! Facts: FILE_RECORD_SEGMENT_HEADER, ATTRIBUTE_RECORD_HEADER. The reader of this floor stops at the first fault; this
-//! one goes on as long as it can tell where the next attribute begins, so that one fault does not hide another.
+//! Structures: FILE_RECORD_SEGMENT_HEADER, ATTRIBUTE_RECORD_HEADER. The reader in `attribute` stops at the first fault.
+//! This parser goes on while it can find the next attribute, so that one fault does not hide another.
 
 use std::cmp::Ordering;
 
@@ -9,7 +9,7 @@ use super::finding::{About, Findings, Rule};
 use crate::error::{Error, MappingFault};
 use crate::layout::{
     AttributeHeader, FileRecordHeader, MultiSectorHeader, NonresidentHeader, ResidentHeader, STRIDE_BYTES,
-    attribute_flag, kind, record_flag, view,
+    attribute_at, attribute_flag, kind, record_flag, view,
 };
 use crate::runs::{Pairs, Run};
 use crate::upcase::Upcase;
@@ -30,7 +30,7 @@ pub(super) struct Attribute<'a> {
     pub form: Form<'a>,
 }
 
-/// Where the content of an attribute lies.
+/// Where the content of an attribute is.
 #[derive(Debug)]
 pub(super) enum Form<'a> {
     /// In the record.
@@ -43,14 +43,14 @@ pub(super) enum Form<'a> {
 #[derive(Debug)]
 pub(super) struct Extent {
     pub lowest: u64,
-    /// First VCN behind the runs.
+    /// First VCN after the runs.
     pub end: u64,
     pub runs: Vec<Run>,
     pub unit: u8,
     pub allocated: u64,
     pub size: u64,
     pub initialized: u64,
-    /// The size on disk, which only sparse and compressed streams tell.
+    /// The size on disk, which only sparse and compressed streams have.
     pub total: u64,
 }
 
@@ -138,7 +138,7 @@ pub(super) fn unprotect(buf: &mut [u8]) -> Option<bool> {
 
 /// Reads a record in use whose fixups are undone.
 ///
-/// Returns `None` if it cannot be told where the attributes begin.
+/// Returns `None` if it is unclear where the attributes begin.
 pub(super) fn parse<'a>(
     context: Context<'_>,
     number: u64,
@@ -157,7 +157,7 @@ pub(super) fn parse<'a>(
     if header.sequence.get() == 0 {
         wrong(Rule::RecordSequence, 0x10, 0, 0);
     }
-    // Records of version 3.0 have no number: there the update sequence array begins where it would stand.
+    // Records of version 3.0 have no number: there the update sequence array begins in its place.
     let array = usize::from(header.multi_sector.usa_offset.get());
     if array >= size_of::<FileRecordHeader>() && u64::from(header.number.get()) != number & 0xffff_ffff {
         wrong(Rule::RecordNumber, 0x2c, header.number.get().into(), number);
@@ -190,7 +190,7 @@ pub(super) fn parse<'a>(
     Some(Parsed { number, at, links: header.link_count.get(), flags, base: header.base.get(), attributes })
 }
 
-/// Reads the attributes, and returns where the end mark lies, if one was found.
+/// Reads the attributes, and returns where the end mark is, if one was found.
 fn attributes<'a>(
     context: Context<'_>,
     number: u64,
@@ -227,7 +227,7 @@ fn attributes<'a>(
     (found, None)
 }
 
-/// Checks that an attribute stands behind those before it, and that its id is its own.
+/// Checks that an attribute is not less than those before it, and that its id is unique.
 fn check_order(upcase: &Upcase, before: &[Attribute<'_>], attribute: &Attribute<'_>, findings: &mut Findings) {
     let Attribute { record, at, .. } = *attribute;
     if let Some(last) = before.last() {
@@ -342,7 +342,7 @@ fn clusters(
     let (lowest, highest) = (header.lowest_vcn.get(), header.highest_vcn.get());
     let holed = header.common.flags.get() & (attribute_flag::COMPRESSION_MASK | attribute_flag::SPARSE) != 0;
     let has_total = lowest == 0 && holed;
-    let least = if has_total { least.max(TOTAL_OFFSET.saturating_add(8)) } else { least };
+    let least = if has_total { least.max(attribute_at::TOTAL.saturating_add(8)) } else { least };
     let offset = usize::from(header.mapping_offset.get());
     let Some(pairs) = whole.get(offset..).filter(|_| offset >= least) else {
         wrong(Rule::RunsOffset, 0x20, offset as u64, least as u64);
@@ -356,7 +356,7 @@ fn clusters(
         Ok(()) => {}
         Err(Error::MappingPairs { fault: MappingFault::WrongCount, .. }) => {
             wrong(Rule::RunsHighest, 0x18, highest, runs.last().map_or(lowest, |run| run.end().0).wrapping_sub(1));
-            // What the runs are is told once more, without the wrong bound, for the owners of the clusters.
+            // The runs are decoded once more without the wrong bound, to know who owns the clusters.
             runs.clear();
             let _ = pairs.decode_into(&mut runs, Vcn(lowest), Vcn(u64::MAX), context.clusters);
         }
@@ -365,7 +365,7 @@ fn clusters(
         }
         Err(_) => wrong(Rule::RunsDamaged, offset as u64, 0, 0),
     }
-    let total = if has_total { read::u64_le(whole, TOTAL_OFFSET).unwrap_or(0) } else { 0 };
+    let total = if has_total { read::u64_le(whole, attribute_at::TOTAL).unwrap_or(0) } else { 0 };
     Some(Extent {
         lowest,
         end: runs.last().map_or(lowest, |run| run.end().0),
@@ -378,14 +378,11 @@ fn clusters(
     })
 }
 
-/// Where sparse and compressed streams tell their size on disk.
-const TOTAL_OFFSET: usize = 0x40;
-
 fn is_known(code: u32) -> bool {
     (0x10..=0x100).contains(&code) && code.is_multiple_of(0x10)
 }
 
-/// Tells whether attributes of this type lie in their record always ($AttrDef's flags).
+/// Returns whether attributes of this type are always resident (flags of $AttrDef).
 fn is_always_resident(code: u32) -> bool {
     matches!(
         code,

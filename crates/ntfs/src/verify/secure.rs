@@ -1,21 +1,19 @@
-//! `$Secure`: every security id stands once in `$SDS`, in its copy, in `$SII` and in `$SDH`, and all agree.
+//! Checks `$Secure`: each security id occurs once in `$SDS`, in its copy, in `$SII` and in `$SDH`, and all agree.
 //!
-//! Facts: an entry of `$SDS` is hash, id, its own offset, length and descriptor, aligned to 16 bytes; blocks of 256 KiB
-//! alternate with their copies, and no entry crosses the end of its block. What lies between the last entry of a block
-//! and its end is whatever the disk held before: it is damage only if an index or the copy shows that an entry
-//! belongs there.
+//! An entry of `$SDS` is hash, id, its own offset, length and descriptor, aligned to 16 bytes. Blocks of 256 KiB
+//! alternate with their copies, and no entry crosses the end of its block. Between the last entry and the end of a
+//! block are leftovers of what the disk held before: they are damage only if an index or the copy has an entry there.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::finding::{About, Findings, Rule};
 use super::index::{Budget, Index};
-use crate::layout::{kind, system};
-use crate::security::{
-    ENTRY_HEADER_BYTES, EntryHeader, SDS, SDS_BLOCK_BYTES, hash_of, name_of_index, sdh_key, sii_key,
-};
+use crate::error::Result;
+use crate::layout::{DESCRIPTOR_HEADER_BYTES, DescriptorHeader, SDS_BLOCK_BYTES, kind, name, system};
+use crate::security::hash_of;
 use crate::stream::Stream;
-use crate::{Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, read};
 
 /// The largest `$SDS` that is read: 2,097,152 descriptors and more, and the ids have 32 bits.
@@ -24,7 +22,7 @@ const MOST_SDS_BYTES: u64 = 1 << 31;
 /// An entry of `$SII` or `$SDH`.
 #[derive(Clone, Copy, Debug)]
 struct Indexed {
-    header: EntryHeader,
+    header: DescriptorHeader,
     at: u64,
 }
 
@@ -47,24 +45,20 @@ fn check_streams<D: ReadAt>(
     findings: &mut Findings,
 ) -> Result<Option<BTreeSet<u32>>> {
     let segments = volume.segments(volume.record(system::SECURE)?)?;
-    let Some(stream) = volume.stream(&segments, kind::DATA, SDS)? else { return Ok(None) };
+    let Some(stream) = volume.stream(&segments, kind::DATA, name::SDS)? else { return Ok(None) };
     let mut rows: [Vec<Indexed>; 2] = [Vec::new(), Vec::new()];
-    for (rows, letter) in rows.iter_mut().zip(*b"IH") {
-        let name = name_of_index(letter);
+    let keys = [DescriptorHeader::sii_key, DescriptorHeader::sdh_key];
+    for ((rows, key_of), name) in rows.iter_mut().zip(keys).zip([name::SII, name::SDH]) {
         // The shape of the index is checked with all others; here only its entries count.
         let mut seen = Findings::default();
-        let index = Index::open(volume, &segments, record_at, &name, budget, &mut seen)?;
+        let index = Index::open(volume, &segments, record_at, name, budget, &mut seen)?;
         let Some(index) = index else { return Ok(None) };
         let mut wrong = Vec::new();
-        let mut note = |row: super::index::Row<'_>, _: &mut Findings| {
-            let data = read::u16_le(row.whole, 0).and_then(|offset| {
-                read::slice(row.whole, usize::from(offset), usize::from(read::u16_le(row.whole, 2)?))
-            });
-            let header = data.ok().filter(|data| data.len() == ENTRY_HEADER_BYTES).and_then(EntryHeader::parse);
-            match header.filter(|header| row.key == if letter == b'I' { sii_key(header) } else { sdh_key(header) }) {
-                Some(header) => rows.push(Indexed { header, at: row.at }),
-                None => wrong.push((read::u32_le(row.key, row.key.len().saturating_sub(4)).unwrap_or(0), row.at)),
-            }
+        let mut note = |row: super::index::Row<'_>, _: &mut Findings| match DescriptorHeader::of_entry(row.whole)
+            .filter(|header| row.key == key_of(header))
+        {
+            Some(header) => rows.push(Indexed { header, at: row.at }),
+            None => wrong.push((read::u32_le(row.key, row.key.len().saturating_sub(4)).unwrap_or(0), row.at)),
         };
         index.walk(|_, _| Some(Ordering::Less), &mut note, &mut seen);
         for (id, at) in wrong {
@@ -72,20 +66,20 @@ fn check_streams<D: ReadAt>(
         }
     }
     let [sii, sdh] = rows;
-    let marks: BTreeSet<u64> = sii.iter().chain(&sdh).map(|row| row.header.offset).collect();
+    let marks: BTreeSet<u64> = sii.iter().chain(&sdh).map(|row| row.header.offset.get()).collect();
     let entries = read_entries(volume, &stream, &marks, record_at, findings)?;
     for row in sii.iter().chain(&sdh) {
-        if entries.get(&row.header.offset) != Some(&row.header) {
-            let (id, offset) = (About::Security(row.header.id), row.header.offset);
+        if entries.get(&row.header.offset.get()) != Some(&row.header) {
+            let (id, offset) = (About::Security(row.header.id.get()), row.header.offset.get());
             findings.number(Rule::SecureIndex, system::SECURE, id, row.at, offset, offset);
         }
     }
-    let ids = |rows: &[Indexed]| rows.iter().map(|row| row.header.id).collect::<BTreeSet<u32>>();
+    let ids = |rows: &[Indexed]| rows.iter().map(|row| row.header.id.get()).collect::<BTreeSet<u32>>();
     let (in_sii, in_sdh) = (ids(&sii), ids(&sdh));
     for id in in_sii.symmetric_difference(&in_sdh) {
         findings.plain(Rule::SecurePair, system::SECURE, About::Security(*id), record_at);
     }
-    let in_sds: BTreeSet<u32> = entries.values().map(|header| header.id).collect();
+    let in_sds: BTreeSet<u32> = entries.values().map(|header| header.id.get()).collect();
     for id in in_sds.iter().filter(|id| !in_sii.contains(id) && !in_sdh.contains(id)) {
         findings.plain(Rule::SecureUnindexed, system::SECURE, About::Security(*id), record_at);
     }
@@ -99,7 +93,7 @@ fn read_entries<D: ReadAt>(
     marks: &BTreeSet<u64>,
     record_at: u64,
     findings: &mut Findings,
-) -> Result<BTreeMap<u64, EntryHeader>> {
+) -> Result<BTreeMap<u64, DescriptorHeader>> {
     let mut entries = BTreeMap::new();
     let mut ids = BTreeSet::new();
     let end = stream.size.min(MOST_SDS_BYTES);
@@ -142,21 +136,21 @@ impl Block {
     fn entries(
         &self,
         marks: &BTreeSet<u64>,
-        entries: &mut BTreeMap<u64, EntryHeader>,
+        entries: &mut BTreeMap<u64, DescriptorHeader>,
         ids: &mut BTreeSet<u32>,
         findings: &mut Findings,
     ) {
         let mut at = 0usize;
-        // Each turn moves on by at least 16 bytes inside the block, or to the next mark behind.
-        while at.saturating_add(ENTRY_HEADER_BYTES) <= self.bytes.len() {
+        // Each turn moves on by at least 16 bytes inside the block, or to the next mark after it.
+        while at.saturating_add(DESCRIPTOR_HEADER_BYTES) <= self.bytes.len() {
             let offset = self.start.saturating_add(at as u64);
             let next = match self.entry(at, offset, findings) {
                 Some((header, length)) => {
-                    if !ids.insert(header.id) {
+                    if !ids.insert(header.id.get()) {
                         findings.plain(
                             Rule::SecureTwice,
                             system::SECURE,
-                            About::Security(header.id),
+                            About::Security(header.id.get()),
                             self.places.0.saturating_add(at as u64),
                         );
                     }
@@ -179,15 +173,16 @@ impl Block {
     }
 
     /// Reads the entry at `at` of the block; `None` if none can be there.
-    fn entry(&self, at: usize, offset: u64, findings: &mut Findings) -> Option<(EntryHeader, usize)> {
-        let header = self.header(&self.bytes, at).filter(|header| header.offset == offset)?;
-        let length = header.length as usize;
+    fn entry(&self, at: usize, offset: u64, findings: &mut Findings) -> Option<(DescriptorHeader, usize)> {
+        let header = self.header(&self.bytes, at).filter(|header| header.offset.get() == offset)?;
+        let length = header.length.get() as usize;
         let whole = read::slice(&self.bytes, at, length).ok()?;
-        let descriptor = read::slice(whole, ENTRY_HEADER_BYTES, length.saturating_sub(ENTRY_HEADER_BYTES)).ok()?;
-        let (about, place) = (About::Security(header.id), self.places.0.saturating_add(at as u64));
+        let descriptor =
+            read::slice(whole, DESCRIPTOR_HEADER_BYTES, length.saturating_sub(DESCRIPTOR_HEADER_BYTES)).ok()?;
+        let (about, place) = (About::Security(header.id.get()), self.places.0.saturating_add(at as u64));
         let hash = hash_of(descriptor);
-        if hash != header.hash {
-            findings.number(Rule::SecureHash, system::SECURE, about, place, header.hash.into(), hash.into());
+        if hash != header.hash.get() {
+            findings.number(Rule::SecureHash, system::SECURE, about, place, header.hash.get().into(), hash.into());
         }
         if read::slice(&self.copy, at, length).ok() != Some(whole) {
             let place = self.places.1.saturating_add(at as u64);
@@ -199,21 +194,21 @@ impl Block {
         Some((header, length))
     }
 
-    /// Tells whether the copy holds an entry that says that it belongs here.
+    /// Returns whether the copy holds an entry that says that it belongs here.
     fn has_copy(&self, at: usize, offset: u64) -> bool {
-        self.header(&self.copy, at).is_some_and(|header| header.offset == offset)
+        self.header(&self.copy, at).is_some_and(|header| header.offset.get() == offset)
     }
 
-    fn header(&self, bytes: &[u8], at: usize) -> Option<EntryHeader> {
-        const LEAST: usize = ENTRY_HEADER_BYTES + 20;
-        let header = EntryHeader::parse(bytes.get(at..)?)?;
-        let length = header.length as usize;
+    fn header(&self, bytes: &[u8], at: usize) -> Option<DescriptorHeader> {
+        const LEAST: usize = DESCRIPTOR_HEADER_BYTES + 20;
+        let header = DescriptorHeader::parse(bytes.get(at..)?)?;
+        let length = header.length.get() as usize;
         let end = at.checked_add(length)?;
         (length >= LEAST && end as u64 <= SDS_BLOCK_BYTES).then_some(header)
     }
 }
 
-/// Tells whether the head of a descriptor is one, and its offsets lie inside it.
+/// Returns whether the bytes look like a self-relative descriptor whose offsets are inside it.
 fn is_likely_descriptor(bytes: &[u8]) -> bool {
     const SELF_RELATIVE: u8 = 0x80;
     let head = |at| read::u8(bytes, at).unwrap_or(0);

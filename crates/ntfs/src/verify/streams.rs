@@ -1,11 +1,8 @@
-//! A file's streams: whether extents join, and whether sizes, runs and flags agree.
+//! Checks the streams of a file: extents must join, and sizes, runs and flags must agree.
 
 use super::finding::{Findings, Rule};
 use super::records::{Attribute, Extent};
-use crate::layout::{attribute_flag, kind, system};
-
-/// Clusters of a compression unit: NTFS knows no other than 2 to this power.
-const UNIT_POWER: u8 = 4;
+use crate::layout::{COMPRESSION_UNIT_POWER, attribute_flag, kind, name, system};
 
 /// The attributes of a file with one type and one name, which are one stream.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +35,7 @@ impl<'a, 'b> Group<'a, 'b> {
         self.first().kind == kind && self.first().name == name
     }
 
-    /// Returns the sizes that an index tells of the stream: on disk, and of the data.
+    /// Returns the sizes that a directory entry must have for the stream: on disk, and of the data.
     pub fn sizes(&self) -> (u64, u64) {
         let first = self.first();
         match first.extent() {
@@ -106,7 +103,7 @@ fn check_sizes(
         wrong(Rule::SizeInitialized, 0x38, head.initialized, head.size);
     }
     // What is not a bad cluster is a hole in the list of bad clusters.
-    let lists_bad_clusters = file == system::BAD_CLUSTERS && first.name == BAD;
+    let lists_bad_clusters = file == system::BAD_CLUSTERS && first.name == name::BAD;
     if holes > 0 && !is_holed(flags) && !lists_bad_clusters {
         wrong(Rule::RunsHole, 0x20, holes, 0);
     }
@@ -116,21 +113,18 @@ fn check_sizes(
             wrong(Rule::SizeTotal, 0x40, head.total, real);
         }
     }
-    let wrong_unit = if compressed { head.unit != UNIT_POWER } else { head.unit > UNIT_POWER };
+    let wrong_unit = if compressed { head.unit != COMPRESSION_UNIT_POWER } else { head.unit > COMPRESSION_UNIT_POWER };
     if wrong_unit || head.unit != 0 && !is_holed(flags) {
-        wrong(Rule::SizeUnit, 0x22, head.unit.into(), if is_holed(flags) { UNIT_POWER.into() } else { 0 });
-    } else if compressed && !clusters.is_multiple_of(1 << UNIT_POWER) {
-        wrong(Rule::SizeUnit, 0x28, clusters, clusters.next_multiple_of(1 << UNIT_POWER));
+        wrong(Rule::SizeUnit, 0x22, head.unit.into(), if is_holed(flags) { COMPRESSION_UNIT_POWER.into() } else { 0 });
+    } else if compressed && !clusters.is_multiple_of(1 << COMPRESSION_UNIT_POWER) {
+        wrong(Rule::SizeUnit, 0x28, clusters, clusters.next_multiple_of(1 << COMPRESSION_UNIT_POWER));
     }
     if flags != 0 && first.kind != kind::DATA {
         wrong(Rule::AttributeFlags, 0xc, flags.into(), 0);
     }
 }
 
-/// The name of the list of bad clusters, in UTF-16LE.
-pub(super) const BAD: &[u8] = b"$\0B\0a\0d\0";
-
-/// Tells whether the flags allow holes.
+/// Returns whether the flags allow holes.
 fn is_holed(flags: u16) -> bool {
     flags & (attribute_flag::COMPRESSION_MASK | attribute_flag::SPARSE) != 0
 }

@@ -1,23 +1,22 @@
-//! NTFS's own files: boot sector and its copy, `$MFT` and its mirror and bitmap, `$Volume`, `$UpCase`, `$LogFile` and
-//! the others.
+//! Checks NTFS's own files: boot sector and its copy, `$MFT` with its mirror and bitmap, `$Volume`, `$UpCase`,
+//! `$LogFile` and the others.
 //!
-//! Relaxed where Windows itself breaks the rule: of a longer mirror it keeps only the first four records current, the
-//! update sequence number of a mirrored record may differ, records 16 to 23 may be marked or not.
+//! Relaxed where Windows itself breaks the rule: of a longer mirror it keeps only the first four records current; the
+//! update sequence number of a mirrored record may differ; the bits of records 16 to 23 may be set or clear.
 
 use super::directories::Scope;
 use super::finding::{About, Findings, Rule};
 use super::records;
-use super::streams::BAD;
 use super::table::Table;
+use crate::bitmap;
 use crate::boot::BOOT_SECTOR_BYTES;
-use crate::layout::{FileRecordHeader, kind, system, view};
+use crate::error::Result;
+use crate::layout::{FileRecordHeader, kind, name, system, view, volume_flag};
 use crate::log_file::State;
 use crate::stream::Stream;
-use crate::{Error, Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::{ReadAt, VolumeOffset, read, utf16};
 
-/// How many records Windows keeps current in the mirror.
-const MIRRORED_RECORDS: u64 = 4;
 /// The largest mirror that is read: one cluster of the largest size.
 const MOST_MIRROR_BYTES: u64 = 0x20_0000;
 
@@ -41,7 +40,7 @@ pub(super) fn check_boot<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings)
         findings.plain(Rule::BootNoCopy, record, About::Whole, end);
     } else {
         volume.device.read_at(end, &mut copy)?;
-        // From the OEM id to the serial number a boot sector tells of its volume; the rest is code.
+        // A boot sector describes its volume from the OEM id to the serial number; the rest is code.
         let differs = |range: std::ops::Range<usize>| {
             range
                 .clone()
@@ -60,7 +59,7 @@ pub(super) fn check_boot<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings)
 /// Checks where `$MFT` and `$MFTMirr` begin, and the mirrored records.
 ///
 /// # Errors
-/// What is wrong with `$MFTMirr`.
+/// Errors in `$MFTMirr`.
 pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let mirror = volume.system_data(system::MFT_MIRROR)?;
     let at = volume.record_place(system::MFT_MIRROR);
@@ -71,7 +70,7 @@ pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Finding
         findings.number(Rule::MirrorPlace, system::MFT_MIRROR, About::Whole, at, actual, expected);
     }
     let record_bytes = volume.geometry.record_bytes;
-    let least = (record_bytes as u64).saturating_mul(MIRRORED_RECORDS);
+    let least = (record_bytes as u64).saturating_mul(system::MIRRORED);
     if mirror.size < least {
         findings.number(Rule::MirrorSize, system::MFT_MIRROR, About::Whole, at, mirror.size, least);
     }
@@ -81,8 +80,8 @@ pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Finding
     // At most 4096 records.
     for (number, copy) in (0u64..).zip(copies.chunks_exact_mut(record_bytes)) {
         let Ok(mut raw) = volume.raw_record(number) else { break };
-        let is_empty = !raw.starts_with(b"FILE") && !copy.starts_with(b"FILE") && number >= MIRRORED_RECORDS;
-        if is_empty || number >= MIRRORED_RECORDS && copy == raw {
+        let is_empty = !raw.starts_with(b"FILE") && !copy.starts_with(b"FILE") && number >= system::MIRRORED;
+        if is_empty || number >= system::MIRRORED && copy == raw {
             continue;
         }
         let was_record = copy.starts_with(b"FILE");
@@ -93,7 +92,7 @@ pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Finding
             .ok()
             .and_then(|pieces| pieces.first().and_then(|piece| piece.at))
             .unwrap_or(VolumeOffset(at));
-        if number < MIRRORED_RECORDS && !(whole && same) {
+        if number < system::MIRRORED && !(whole && same) {
             findings.plain(Rule::MirrorRecord, number, About::Whole, place.0);
         } else if !same {
             findings.plain(Rule::MirrorStale, number, About::Whole, place.0);
@@ -102,7 +101,7 @@ pub(super) fn check_mirror<D: ReadAt>(volume: &Volume<D>, findings: &mut Finding
     Ok(())
 }
 
-/// Tells whether the used bytes of two records whose fixups are undone are the same, update sequence numbers apart.
+/// Returns whether the used bytes of two records whose fixups are undone are the same, update sequence numbers apart.
 fn same_but_usn(record: &[u8], copy: &[u8]) -> bool {
     let Ok(header) = view::<FileRecordHeader>(record, 0) else { return false };
     let array = usize::from(header.multi_sector.usa_offset.get());
@@ -115,7 +114,7 @@ fn same_but_usn(record: &[u8], copy: &[u8]) -> bool {
 /// Checks the bitmap of `$MFT` against the records in use; `records` is how many there are.
 ///
 /// # Errors
-/// What is wrong with the bitmap's stream.
+/// Errors in the bitmap's stream.
 pub(super) fn check_mft_bitmap<D: ReadAt>(
     volume: &Volume<D>,
     table: &Table,
@@ -124,8 +123,7 @@ pub(super) fn check_mft_bitmap<D: ReadAt>(
     findings: &mut Findings,
 ) -> Result<()> {
     let segments = volume.segments(volume.record(system::MFT)?)?;
-    let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-    let bitmap = volume.stream(&segments, kind::BITMAP, &[])?.ok_or(missing)?;
+    let bitmap = volume.required_stream(&segments, kind::BITMAP, &[])?;
     let at = volume.record_place(system::MFT);
     let bits = bitmap.size.saturating_mul(8);
     if bits < records {
@@ -136,20 +134,17 @@ pub(super) fn check_mft_bitmap<D: ReadAt>(
     let length = usize::try_from(bitmap.size.min(most)).unwrap_or(0);
     let mut bytes = vec![0u8; length];
     bitmap.read(&volume.device, &volume.geometry, 0, &mut bytes)?;
-    let mask = |number: u64| 1u8.wrapping_shl(u32::try_from(number % 8).unwrap_or(0));
     for node in table.nodes() {
-        let byte = usize::try_from(node.number / 8).ok().and_then(|at| bytes.get_mut(at));
-        let Some(byte) = byte else { continue };
-        if *byte & mask(node.number) == 0 && !RESERVED.contains(&node.number) {
+        let was_set = bitmap::is_set(&bytes, node.number);
+        if bitmap::set(&mut bytes, node.number, false) && !was_set && !RESERVED.contains(&node.number) {
             findings.plain(Rule::MftBitmapFree, node.number, About::Whole, node.at);
         }
-        *byte &= !mask(node.number);
     }
     if scope == Scope::Some {
         return Ok(());
     }
     for (first, byte) in (0u64..).step_by(8).zip(&bytes).filter(|(_, byte)| **byte != 0) {
-        for number in (first..).take(8).filter(|number| byte & mask(*number) != 0 && !RESERVED.contains(number)) {
+        for number in (first..).take(8).filter(|number| byte & read::bit(*number) != 0 && !RESERVED.contains(number)) {
             let at = if number < records { volume.record_place(number) } else { at };
             findings.plain(Rule::MftBitmapUsed, number, About::Whole, at);
         }
@@ -185,7 +180,7 @@ pub(super) fn check_files<D: ReadAt>(volume: &Volume<D>, table: &Table, findings
     });
     whole(system::BAD_CLUSTERS, &|| {
         let segments = volume.segments(volume.record(system::BAD_CLUSTERS)?)?;
-        let Some(bad) = volume.stream(&segments, kind::DATA, BAD)? else { return Ok(false) };
+        let Some(bad) = volume.stream(&segments, kind::DATA, name::BAD)? else { return Ok(false) };
         let end = bad.runs().last().map_or(0, |run| run.end().0);
         let clusters = volume.geometry.clusters;
         Ok(end == clusters || end == clusters.saturating_add(1))
@@ -198,7 +193,7 @@ pub(super) fn check_files<D: ReadAt>(volume: &Volume<D>, table: &Table, findings
     check_upcase(volume, findings);
 }
 
-/// Tells whether `$AttrDef` begins with the definition of $STANDARD_INFORMATION.
+/// Returns whether `$AttrDef` begins with the definition of $STANDARD_INFORMATION.
 fn has_definitions<D: ReadAt>(volume: &Volume<D>) -> Result<bool> {
     const LEAST_BYTES: u64 = 2560;
     let stream = volume.system_data(system::ATTRIBUTE_DEFINITIONS)?;
@@ -211,9 +206,7 @@ fn has_definitions<D: ReadAt>(volume: &Volume<D>) -> Result<bool> {
 }
 
 fn check_volume_file<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) {
-    const DIRTY: u16 = 0x0001;
-    // Windows sets it on every volume; what it means is not published.
-    const USUAL: u16 = 0x0080;
+    use volume_flag::{DIRTY, USUAL};
     let (record, at) = (system::VOLUME, volume.record_place(system::VOLUME));
     let information = volume.information();
     if information.version != (3, 1) {
@@ -248,7 +241,7 @@ fn check_upcase<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) {
 /// Checks the state of `$LogFile`.
 ///
 /// # Errors
-/// What is wrong with its stream.
+/// Errors in its stream.
 pub(super) fn check_log<D: ReadAt>(volume: &Volume<D>, findings: &mut Findings) -> Result<()> {
     let (record, at) = (system::LOG_FILE, volume.record_place(system::LOG_FILE));
     let State { damaged, unused_but_written, newest } = volume.log_state()?;

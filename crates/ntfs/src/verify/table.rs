@@ -1,7 +1,7 @@
-//! What is remembered of every record in use, so that records can be checked against one another.
+//! The table of all records in use, by which records are checked against one another.
 //!
-//! Memory: 104 bytes a record in use, 48 a name and the name itself, 24 a run: together at most eight times the size
-//! of the records in use, which lie on the device.
+//! Memory: 104 bytes a record in use, 48 bytes and the name itself a name, 24 bytes a run; together at most eight times
+//! the size of the records in use.
 
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -37,7 +37,7 @@ impl Node {
         self.flags & record_flag::DIRECTORY != 0
     }
 
-    /// Tells whether NTFS itself reads the file.
+    /// Returns whether NTFS itself reads the file.
     pub fn is_internal(&self) -> bool {
         self.flags & (record_flag::EXTEND | record_flag::VIEW_INDEX) != 0
     }
@@ -52,13 +52,13 @@ impl Node {
 pub(super) struct Owned {
     /// First cluster.
     pub start: u64,
-    /// First cluster behind.
+    /// First cluster after the run.
     pub end: u64,
-    /// Number of the record whose attribute tells of them.
+    /// Number of the record whose attribute holds the run.
     pub record: u64,
 }
 
-/// What one part of `$MFT` tells: consecutive records.
+/// The records of one part of `$MFT`.
 #[derive(Debug, Default)]
 pub(super) struct Part {
     pub nodes: Vec<Node>,
@@ -67,7 +67,7 @@ pub(super) struct Part {
     names: Vec<u8>,
 }
 
-/// A name whose letters lie in the part's store.
+/// A name whose letters are in the store of its part.
 #[derive(Clone, Copy, Debug)]
 struct Stored {
     child: u64,
@@ -80,7 +80,7 @@ struct Stored {
 }
 
 impl Part {
-    /// Remembers the clusters that a record's attributes tell of.
+    /// Keeps the clusters of a record's attributes.
     pub fn own(&mut self, record: &Parsed<'_>) {
         for extent in record.attributes.iter().filter_map(|attribute| attribute.extent()) {
             for Run { lcn, clusters, .. } in &extent.runs {
@@ -107,7 +107,7 @@ pub(super) struct Table {
     parts: Vec<Vec<Node>>,
     names: Vec<Vec<u8>>,
     links: Vec<Stored>,
-    /// How often each name was met in an index, up to 2.
+    /// How often each name was seen in an index, up to 2.
     met: Vec<AtomicU8>,
 }
 
@@ -144,7 +144,7 @@ impl Table {
         part.binary_search_by_key(&number, |node| node.number).ok().and_then(|at| part.get(at))
     }
 
-    /// Returns the base record in use with this number, to be told more of.
+    /// Returns the base record in use with this number, to add to it.
     pub fn node_mut(&mut self, number: u64) -> Option<&mut Node> {
         let part = self.parts.partition_point(|part| part.last().is_some_and(|last| last.number < number));
         let part = self.parts.get_mut(part)?;
@@ -157,7 +157,7 @@ impl Table {
         self.parts.iter().flatten()
     }
 
-    /// Notes that a name was met in the index of `parent`, and returns how often it was met before; `None` if the
+    /// Notes that a name was seen in the index of `parent`, and returns how often it was seen before; `None` if the
     /// record has no such name.
     pub fn meet(&self, child: u64, parent: u64, name: &[u8], namespace: u8) -> Option<u8> {
         let key = |link: &Stored| (link.child, link.parent.record(), letters(&self.names, link), link.namespace);
@@ -166,7 +166,8 @@ impl Table {
         Some(met.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_add(1))).unwrap_or(0))
     }
 
-    /// Returns all names with how often they were met, by the file they belong to: names of one file stand together.
+    /// Returns all names with how often they were seen, by the file they belong to: names of one file follow each
+    /// other.
     pub fn links(&self) -> impl Iterator<Item = (Link<'_>, u8)> {
         self.links_from(0)
     }

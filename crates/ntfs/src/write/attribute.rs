@@ -1,12 +1,11 @@
-//! Attributes as bytes: both forms of ATTRIBUTE_RECORD_HEADER, built anew.
+//! Encoding attributes: both forms of ATTRIBUTE_RECORD_HEADER.
 
-use super::layout::attribute_at;
-use super::mapping;
-use crate::layout::{NonresidentHeader, ResidentHeader};
+use crate::layout::{NonresidentHeader, ResidentHeader, attribute_at};
+use crate::runs;
 use crate::runs::Run;
 use coldforge_base::read;
 
-/// The sizes that the first extent of a non-resident stream tells.
+/// The sizes in the first extent of a non-resident stream.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Sizes {
     pub allocated: u64,
@@ -33,7 +32,7 @@ pub(super) fn non_resident(kind: u32, name: &[u8], runs: &[Run], sizes: Sizes) -
     let lowest = runs.first().map_or(0, |run| run.vcn.0);
     // Without clusters the highest VCN is -1.
     let highest = runs.last().map_or(u64::MAX, |run| run.end().0.wrapping_sub(1));
-    let mut bytes = header(kind, name, size_of::<NonresidentHeader>(), mapping_offset, &mapping::encode(runs));
+    let mut bytes = header(kind, name, size_of::<NonresidentHeader>(), mapping_offset, &runs::encode(runs));
     put(&mut bytes, 8, &[1]);
     put(&mut bytes, attribute_at::LOWEST_VCN, &lowest.to_le_bytes());
     put(&mut bytes, attribute_at::HIGHEST_VCN, &highest.to_le_bytes());
@@ -44,7 +43,7 @@ pub(super) fn non_resident(kind: u32, name: &[u8], runs: &[Run], sizes: Sizes) -
     bytes
 }
 
-/// Lays out name and content behind a header, of which the common part is filled in.
+/// Lays out name and content after a header, of which the common part is filled in.
 fn header(kind: u32, name: &[u8], name_offset: usize, content_offset: usize, content: &[u8]) -> Vec<u8> {
     let length = content_offset.saturating_add(content.len()).next_multiple_of(8);
     let mut bytes = vec![0; length];

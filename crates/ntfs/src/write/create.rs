@@ -1,26 +1,28 @@
-//! New files and directories.
+//! Creating files and directories.
 //!
-//! Facts: a file has $STANDARD_INFORMATION of version 3, a FILE_NAME, and an unnamed $DATA even if that is empty; a
-//! directory has an empty `$I30`. The sizes in the record's own FILE_NAME stay zero: those in the index count.
+//! A file gets $STANDARD_INFORMATION of version 3, a $FILE_NAME, and an unnamed $DATA even if that is empty; a
+//! directory gets an empty `$I30`. The sizes in the $FILE_NAME of the record stay zero: Windows reads those in the
+//! index.
 
 use super::attribute::resident;
 use super::edit::{Content, Edit};
-use super::index::{I30, Index};
-use super::layout::{INFORMATION_BYTES, entry_at, information_at, name_at};
+use super::index::Index;
 use super::names::Name;
 use super::node::{Item, Node};
 use super::order::{Changes, Rank};
 use super::replace::information;
 use super::secure::Security;
+use crate::error::{Error, Result};
 use crate::file::File;
-use crate::layout::{COLLATION_FILE_NAME, DUP_FILE_NAME_INDEX_PRESENT, INDEX_ROOT_HEADER, STRIDE_BYTES, kind, system};
+use crate::index;
+use crate::layout::{
+    DUP_FILE_NAME_INDEX_PRESENT, INDEX_ROOT_HEADER, INFORMATION_BYTES, STRIDE_BYTES, collation, entry_at,
+    file_attribute, information_at, kind, name, name_at, system,
+};
 use crate::record::Reference;
-use crate::{Error, Result, Volume, index};
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{ReadAt, WriteAt, read};
-
-/// The attribute of a file that changed since it was saved: every new file has it.
-const ARCHIVE: u32 = 0x20;
 
 impl<D: WriteAt> Volume<D> {
     /// Creates a file in a directory, and returns it and what was written.
@@ -120,9 +122,9 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let value = self.first_name(parent, name, is_directory);
         let body = match content {
             Some(_) => resident(kind::DATA, &[], &[], false),
-            None => resident(kind::INDEX_ROOT, I30, &self.empty_root(editor.number())?, false),
+            None => resident(kind::INDEX_ROOT, name::I30, &self.empty_root(editor.number())?, false),
         };
-        let information = self.information(if is_directory { 0 } else { ARCHIVE }, security_id);
+        let information = self.information(if is_directory { 0 } else { file_attribute::ARCHIVE }, security_id);
         for attribute in [
             resident(kind::STANDARD_INFORMATION, &[], &information, false),
             resident(kind::FILE_NAME, &[], &value, true),
@@ -136,7 +138,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         }
         let mut key = value;
         self.duplicated(reference, true)?.put(&mut key);
-        let mut index = Index::open(self, parent, I30)?;
+        let mut index = Index::open(self, parent, name::I30)?;
         index.insert(self, entry(reference, &key))?;
         index.put(self)?;
         self.stamp(parent, self.upper())?;
@@ -151,7 +153,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
             let at = name_at::TIMES.saturating_add(index.saturating_mul(8));
             read::put_u64_le(&mut value, at, self.now.0).expect("the times lie in the structure");
         }
-        let attributes = if is_directory { DUP_FILE_NAME_INDEX_PRESENT } else { ARCHIVE };
+        let attributes = if is_directory { DUP_FILE_NAME_INDEX_PRESENT } else { file_attribute::ARCHIVE };
         read::put_u32_le(&mut value, name_at::FILE_ATTRIBUTES, attributes).expect("the flags lie in the structure");
         value
     }
@@ -180,7 +182,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let (Some(units), Ok(block)) = (units, u32::try_from(block)) else { return Err(Error::IndexFull { record }) };
         let mut head = Vec::with_capacity(INDEX_ROOT_HEADER);
         head.extend(kind::FILE_NAME.to_le_bytes());
-        head.extend(COLLATION_FILE_NAME.to_le_bytes());
+        head.extend(collation::FILE_NAME.to_le_bytes());
         head.extend(block.to_le_bytes());
         head.extend([units, 0, 0, 0]);
         Node::root(&head).to_root(record)

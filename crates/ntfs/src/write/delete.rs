@@ -1,28 +1,24 @@
-//! Names that go, and with the last one the file.
+//! Deleting a name of a file, and the file with its last name.
 //!
-//! Facts: a long name and its 8.3 twin go together; the record of a deleted file keeps its bytes but for the mark of
-//! use and the sequence number, which goes up. Object ids and reparse points stand in indexes of `$Extend` as well, and
-//! such files are refused.
+//! A long name and its 8.3 twin are deleted together. The record of a deleted file keeps its bytes except for the
+//! in-use flag and the sequence number, which goes up. Files with an object id or a reparse point are rejected, because
+//! indexes of `$Extend` refer to them.
 
 use std::collections::BTreeSet;
 
 use super::edit::Edit;
-use super::index::{I30, Index};
-use super::layout;
+use super::index::Index;
 use super::names::parts;
 use super::order::{Changes, Rank};
 use crate::attribute::Form;
+use crate::error::{Error, Result};
 use crate::file::File;
-use crate::layout::kind;
+use crate::index;
+use crate::layout::{information_at, kind, name, namespace};
 use crate::record::{Record, Reference};
-use crate::{Error, Result, Volume, index};
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{ReadAt, WriteAt};
-
-/// A name's namespace if it is a long one with an 8.3 twin.
-const WIN32: u8 = 1;
-/// A name's namespace if it is the 8.3 twin of a long one.
-const DOS: u8 = 2;
 
 impl<D: WriteAt> Volume<D> {
     /// Deletes a name of a file from a directory, and the file if that was its last one, or an empty directory.
@@ -70,8 +66,8 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         let (_, chosen) = chosen.ok_or(Error::NameMissing { directory: parent.record() })?;
         // A long name and its 8.3 twin go together; a file has at most one such pair in a directory.
         let twin = match parts(chosen).0 {
-            WIN32 => Some(DOS),
-            DOS => Some(WIN32),
+            namespace::WIN32 => Some(namespace::DOS),
+            namespace::DOS => Some(namespace::WIN32),
             _ => None,
         };
         let (gone, kept): (Vec<_>, Vec<_>) = names.iter().partition(|value| {
@@ -81,7 +77,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             return Err(Error::AmbiguousName { directory: parent.record() });
         }
         for (_, value) in &gone {
-            let mut index = Index::open(self, parent, I30)?;
+            let mut index = Index::open(self, parent, name::I30)?;
             let entry = index.remove(self, value)?;
             if coldforge_base::read::u64_le(&entry.bytes, 0).ok() != Some(file.0) {
                 return Err(Error::NameMissing { directory: parent.record() });
@@ -116,7 +112,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         editor.set_links(u16::try_from(left).unwrap_or(u16::MAX))?;
         self.put_record(Rank::BaseRecords, editor)?;
         let mut editor = self.editor(file.record())?;
-        let at = super::replace::information(&editor.view()?)?.saturating_add(layout::information_at::CHANGED);
+        let at = super::replace::information(&editor.view()?)?.saturating_add(information_at::CHANGED);
         editor.put(at, &self.now.0.to_le_bytes())?;
         self.put_record(Rank::BaseRecords, editor)?;
         self.renew_names(file, false)
@@ -158,19 +154,19 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     }
 }
 
-/// Tells whether nothing else in the volume knows of an attribute.
+/// Returns whether no other structure of the volume refers to an attribute.
 fn is_separate(code: u32) -> bool {
     matches!(
         code,
         kind::STANDARD_INFORMATION
             | kind::ATTRIBUTE_LIST
             | kind::FILE_NAME
-            | layout::kind::SECURITY_DESCRIPTOR
+            | kind::SECURITY_DESCRIPTOR
             | kind::DATA
             | kind::INDEX_ROOT
             | kind::INDEX_ALLOCATION
             | kind::BITMAP
-            | layout::kind::EA_INFORMATION
-            | layout::kind::EA
+            | kind::EA_INFORMATION
+            | kind::EA
     )
 }

@@ -1,17 +1,18 @@
-//! One change of a volume: planned whole, then written in the order that a crash survives.
+//! One change to a volume: planned completely in memory, then written in an order that survives a crash.
 
 use std::collections::BTreeSet;
 
-use super::bitmap::Space;
-use super::layout::SECURE;
 use super::order::{Changes, Rank};
 use super::record::Editor;
+use super::space::Space;
 use super::stage::{Stage, Write};
-use crate::error::Place;
+use crate::bitmap;
+use crate::error::{Error, Place, Result};
+use crate::fixup;
 use crate::layout::{kind, system};
 use crate::runs::Run;
 use crate::stream::Stream;
-use crate::{Error, Result, Volume, fixup};
+use crate::volume::Volume;
 use coldforge_base::device::check_range;
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, Lcn, ReadAt, Vcn, WriteAt, read};
@@ -23,7 +24,7 @@ pub(super) struct Edit<'a, 'c, D> {
     pub space: Space,
     /// The moment of the change.
     pub now: FileTime,
-    /// Whether names go: then leaves are written before what stands above them, else after it.
+    /// Whether names are removed: then leaves are written before their parents, else after them.
     pub is_removing: bool,
     /// Records that no file had before.
     fresh: BTreeSet<u64>,
@@ -60,7 +61,7 @@ impl<D: WriteAt> Volume<D> {
             Ok(planned) => planned,
             Err(error) => {
                 space.records.settle(false);
-                // A volume whose summary cannot be had again is summed up anew by the next change.
+                // If the summary cannot be read again, the next change reads all of `$Bitmap`.
                 self.space = space.settle(self).is_ok().then(|| Box::new(space));
                 return Err(error);
             }
@@ -105,7 +106,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Reads a record to change it.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Errors in it.
     pub fn editor(&self, number: u64) -> Result<Editor> {
         Editor::new(self.view.record(number)?)
     }
@@ -113,12 +114,12 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Keeps a changed record, and its copy in `$MFTMirr` if that repeats it.
     ///
     /// # Errors
-    /// What is wrong with `$MFT` or `$MFTMirr`.
+    /// Errors in `$MFT` or `$MFTMirr`.
     pub fn put_record(&mut self, rank: Rank, editor: Editor) -> Result<()> {
         let number = editor.number();
         let rank = match number {
             system::MFT => Rank::MftHead,
-            SECURE => Rank::Security,
+            system::SECURE => Rank::Security,
             _ if self.fresh.contains(&number) => Rank::NewRecords,
             _ => rank,
         };
@@ -150,7 +151,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         self.fresh.insert(number);
     }
 
-    /// Keeps bytes of a stream through its runs; they may lie behind its size, but not behind its runs.
+    /// Keeps bytes of a stream through its runs; they may be past its size, but not past its runs.
     ///
     /// # Errors
     /// [`Error::Sizes`], [`Error::Sparse`].
@@ -180,7 +181,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
             let stored = match content {
                 Content::Bulk(bytes) => {
                     let part = bytes.get(at..end.min(bytes.len())).unwrap_or_default();
-                    // Whole sectors as they are; the rest of the last one goes with the zeros behind it.
+                    // Whole sectors as they are; the rest of the last one goes with the zeros after it.
                     let whole = part.len().saturating_sub(part.len() % 512);
                     let (whole_part, rest) = part.split_at(whole);
                     // What cannot be written must be known before anything is.
@@ -221,7 +222,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Marks a record as free.
     ///
     /// # Errors
-    /// What is wrong with it or its bit.
+    /// Errors in it or its bit.
     pub fn free_record(&mut self, number: u64) -> Result<()> {
         self.space.records.free(number)?;
         let mut editor = self.editor(number)?;
@@ -246,8 +247,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         }
         let single = |numbers: &BTreeSet<u64>| numbers.iter().map(|number| Extent::new(*number, 1)).collect::<Vec<_>>();
         let mft = self.view.segments(self.view.record(system::MFT)?)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-        let bitmap = self.view.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
+        let bitmap = self.view.required_stream(&mft, kind::BITMAP, &[])?;
         if bitmap.is_resident() {
             return Err(Error::MftFragmented);
         }
@@ -318,9 +318,6 @@ fn set(bytes: &mut [u8], first: u64, extent: Extent, is_used: bool) {
     let from = extent.offset.max(first).saturating_sub(first);
     let to = extent.end().saturating_sub(first).min(bits);
     for bit in from..to {
-        let mask = read::bit(bit);
-        if let Some(byte) = usize::try_from(bit / 8).ok().and_then(|at| bytes.get_mut(at)) {
-            *byte = if is_used { *byte | mask } else { *byte & !mask };
-        }
+        bitmap::set(bytes, bit, is_used);
     }
 }

@@ -1,24 +1,23 @@
-//! An attribute of a file wherever it lies: exchanged, grown, moved, put in and taken out; and the attribute list.
+//! Changing an attribute in whichever records hold it: replacing, growing, moving, inserting and removing it.
 //!
-//! Facts: sizes stand in the extent with lowest VCN 0 alone; a list names every attribute but itself, sorted by type,
-//! name and lowest VCN. No list is made here, and one that is there stays, however little it says.
+//! Only the extent with lowest VCN 0 holds sizes. An attribute list names every attribute except itself, ordered by
+//! type, name and lowest VCN. Lists are updated here, but never created and never removed.
 
 use super::attribute::{Sizes, non_resident, resident};
 use super::edit::{Content, Edit};
-use super::layout::attribute_at;
 use super::order::Rank;
 use super::record::Editor;
 use crate::attribute::Attribute;
 use crate::attribute_list::Entry;
-use crate::layout::{self, kind, system};
+use crate::error::{Error, Result};
+use crate::layout::{AttributeListEntry, attribute_at, kind, system};
 use crate::record::Reference;
 use crate::runs::{Run, push};
 use crate::segments::{Segments, extent};
 use crate::stream::Stream;
-use crate::{Error, Result};
 use coldforge_base::{Lcn, ReadAt, Vcn, read, utf16};
 
-/// Where an extent of an attribute stands.
+/// Where an extent of an attribute is.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Spot {
     /// The record.
@@ -41,10 +40,10 @@ impl Spot {
 const CHUNK_BYTES: u64 = 1 << 16;
 
 impl<'c, D: ReadAt> Edit<'_, 'c, D> {
-    /// Returns where the extents of an attribute stand, in their order.
+    /// Returns where the extents of an attribute are, in their order.
     ///
     /// # Errors
-    /// What is wrong with the list or a record it names.
+    /// Errors in the list or a record it names.
     pub fn spots(&self, segments: &Segments, kind: u32, name: &[u8]) -> Result<Vec<Spot>> {
         let mut spots = Vec::new();
         if segments.list.is_none() {
@@ -88,7 +87,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// empty; the clusters stay as they are.
     ///
     /// # Errors
-    /// What is wrong with the records.
+    /// Errors in the records.
     pub fn take_out(&mut self, file: Reference, rank: Rank, kind: u32, spots: &[Spot]) -> Result<()> {
         let mut gone = Vec::new();
         for spot in spots {
@@ -118,7 +117,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Takes an attribute out, and frees its clusters.
     ///
     /// # Errors
-    /// What is wrong with its records and runs.
+    /// Errors in its records and runs.
     pub fn delete_attribute(&mut self, file: Reference, rank: Rank, kind: u32, name: &[u8]) -> Result<()> {
         let segments = self.view.referenced(file)?;
         let Some(stream) = self.view.stream(&segments, kind, name)? else { return Ok(()) };
@@ -130,8 +129,8 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     /// Exchanges the whole content of an attribute: in the record if it fits, else in clusters that were free.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`]; [`Error::RecordFull`] if the free clusters lie so scattered that the record cannot tell
-    /// where; what is wrong with the attribute.
+    /// [`Error::VolumeFull`]; [`Error::RecordFull`] if the free clusters are so scattered that the record cannot hold
+    /// where; errors in the attribute.
     pub fn replace(
         &mut self,
         file: Reference,
@@ -142,7 +141,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let number = file.record();
         let segments = self.view.referenced(file)?;
         let missing = || Error::MissingAttribute { record: number, kind };
-        let old = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        let old = self.view.required_stream(&segments, kind, name)?;
         let spots = self.spots(&segments, kind, name)?;
         let (first, others) = spots.split_first().ok_or_else(missing)?;
         self.space.check(&self.view, number, old.runs())?;
@@ -165,18 +164,18 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         self.free(number, old.runs())
     }
 
-    /// Makes a non-resident stream longer; what is added is zero.
+    /// Makes a non-resident stream longer; the added bytes are zeros.
     ///
-    /// New clusters follow the last one if they can. If the record has no room to tell of them, the whole stream moves
-    /// to clusters side by side; `$MFT` cannot.
+    /// New clusters follow the last one if they can. If the record has no room for their runs, the whole stream moves
+    /// to contiguous clusters; `$MFT` cannot.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::MftFragmented`]; what is wrong with the stream.
+    /// [`Error::VolumeFull`], [`Error::RecordFull`], [`Error::MftFragmented`]; errors in the stream.
     pub fn grow(&mut self, file: Reference, rank: Rank, (kind, name): (u32, &[u8]), size: u64) -> Result<()> {
         let number = file.record();
         let segments = self.view.referenced(file)?;
         let missing = || Error::MissingAttribute { record: number, kind };
-        let old = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
+        let old = self.view.required_stream(&segments, kind, name)?;
         let spots = self.spots(&segments, kind, name)?;
         let (first, last) = spots.first().zip(spots.last()).ok_or_else(missing)?;
         let cluster = self.view.geometry.cluster_bytes;
@@ -189,53 +188,90 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let needed = size.div_ceil(cluster);
         let total = needed.max(end);
         let sizes = Sizes { allocated: total.saturating_mul(cluster), size, initialized: size };
-        let mut runs = old.runs().to_vec();
-        let mut moved = false;
-        if needed > end {
-            let after = runs.last().and_then(|run| run.lcn.map(|lcn| Lcn(lcn.0.saturating_add(run.clusters))));
-            let added = self.take(number, Vcn(end), needed.saturating_sub(end), after)?;
-            added.iter().for_each(|run| push(&mut runs, *run));
-            let mut editor = self.editor(last.record)?;
-            let extent = non_resident(kind, name, &from(&runs, last.lowest), Sizes::default());
-            if accepted(editor.exchange(last.offset, extent))? {
-                self.put_record(rank, editor)?;
-                if number < system::FIRST_USER {
-                    self.own.extend(added);
-                }
-            } else if number == system::MFT && kind == layout::kind::DATA {
-                return Err(Error::MftFragmented);
-            } else {
-                self.free(number, &added)?;
-                runs = self.take(number, Vcn(0), total, None)?;
-                self.copy(&old, &runs)?;
-                let mut editor = self.editor(first.record)?;
-                editor.exchange(first.offset, non_resident(kind, name, &runs, sizes))?;
-                self.put_record(rank, editor)?;
-                self.take_out(file, rank, kind, spots.get(1..).unwrap_or_default())?;
-                self.free(number, old.runs())?;
-                if number < system::FIRST_USER {
-                    self.own.extend(runs.iter().copied());
-                }
-                moved = true;
-            }
-        }
-        if !moved {
+        let added = needed.saturating_sub(end);
+        if added == 0 || self.extend_last(number, rank, (kind, name), &old, last, added)? {
             let mut editor = self.editor(first.record)?;
             put_sizes(&mut editor, first.offset, sizes)?;
             self.put_record(rank, editor)?;
+        } else {
+            self.move_stream(file, rank, (kind, name), &old, &spots, sizes)?;
         }
         // The records of a longer $MFT are formatted, not zeroed.
-        if !(number == system::MFT && kind == layout::kind::DATA) {
-            let segments = self.view.referenced(file)?;
-            let stream = self.view.stream(&segments, kind, name)?.ok_or_else(missing)?;
-            let mut at = old.initialized;
-            // Each turn moves on by at least a byte, inside clusters that the stream has now.
-            while at < size {
-                let length = size.saturating_sub(at).min(CHUNK_BYTES);
-                let zeros = vec![0; read::size(length)];
-                self.put_stream(Rank::Data, &stream, at, &zeros)?;
-                at = at.saturating_add(length);
+        if is_mft(number, kind) {
+            return Ok(());
+        }
+        let segments = self.view.referenced(file)?;
+        let stream = self.view.required_stream(&segments, kind, name)?;
+        self.zero(&stream, old.initialized, size)
+    }
+
+    /// Takes `added` clusters for the end of a stream and adds them to its last extent; `false`, with nothing changed,
+    /// if the record of that extent has no room for the runs.
+    fn extend_last(
+        &mut self,
+        number: u64,
+        rank: Rank,
+        (kind, name): (u32, &[u8]),
+        old: &Stream,
+        last: &Spot,
+        added: u64,
+    ) -> Result<bool> {
+        let mut runs = old.runs().to_vec();
+        let end = runs.last().map_or(Vcn(0), Run::end);
+        let goal = runs.last().and_then(|run| run.lcn.map(|lcn| Lcn(lcn.0.saturating_add(run.clusters))));
+        let added = self.take(number, end, added, goal)?;
+        added.iter().for_each(|run| push(&mut runs, *run));
+        let mut editor = self.editor(last.record)?;
+        let extent = non_resident(kind, name, &from(&runs, last.lowest), Sizes::default());
+        if accepted(editor.exchange(last.offset, extent))? {
+            self.put_record(rank, editor)?;
+            if number < system::FIRST_USER {
+                self.own.extend(added);
             }
+            return Ok(true);
+        }
+        if is_mft(number, kind) {
+            return Err(Error::MftFragmented);
+        }
+        self.free(number, &added)?;
+        Ok(false)
+    }
+
+    /// Moves a stream to new clusters, as few runs as there are, of which its first record holds all.
+    fn move_stream(
+        &mut self,
+        file: Reference,
+        rank: Rank,
+        (kind, name): (u32, &[u8]),
+        old: &Stream,
+        spots: &[Spot],
+        sizes: Sizes,
+    ) -> Result<()> {
+        let number = file.record();
+        let missing = Error::MissingAttribute { record: number, kind };
+        let (first, others) = spots.split_first().ok_or(missing)?;
+        let clusters = sizes.allocated.checked_div(self.view.geometry.cluster_bytes).unwrap_or(0);
+        let runs = self.take(number, Vcn(0), clusters, None)?;
+        self.copy(old, &runs)?;
+        let mut editor = self.editor(first.record)?;
+        editor.exchange(first.offset, non_resident(kind, name, &runs, sizes))?;
+        self.put_record(rank, editor)?;
+        self.take_out(file, rank, kind, others)?;
+        self.free(number, old.runs())?;
+        if number < system::FIRST_USER {
+            self.own.extend(runs);
+        }
+        Ok(())
+    }
+
+    /// Writes zeros to a part of a stream.
+    fn zero(&mut self, stream: &Stream, from: u64, to: u64) -> Result<()> {
+        let mut at = from;
+        // Each turn moves on by at least a byte, inside clusters that the stream has.
+        while at < to {
+            let length = to.saturating_sub(at).min(CHUNK_BYTES);
+            self.put_stream(Rank::Data, stream, at, &vec![0; read::size(length)])?;
+            at = at.saturating_add(length);
         }
         Ok(())
     }
@@ -245,7 +281,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         let mut new = old.clone();
         new.content = crate::stream::Content::Runs(runs.to_vec());
         let mut at = 0u64;
-        // Each turn moves on by at least a byte of a stream that lies in the volume.
+        // Each turn moves on by at least a byte of a stream that is in the volume.
         while at < old.size {
             let length = old.size.saturating_sub(at).min(CHUNK_BYTES);
             let mut chunk = vec![0; read::size(length)];
@@ -256,12 +292,11 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
         Ok(())
     }
 
-    /// Writes the attribute list of a file anew.
+    /// Writes a new attribute list of a file.
     fn put_list(&mut self, file: Reference, rank: Rank, entries: &[Entry]) -> Result<()> {
         let bytes: Vec<u8> = entries.iter().flat_map(list_entry).collect();
         let record = self.view.record(file.record())?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::ATTRIBUTE_LIST };
-        let attribute = record.find(|attribute| attribute.is(kind::ATTRIBUTE_LIST, &[]))?.ok_or(missing)?;
+        let attribute = record.required(kind::ATTRIBUTE_LIST)?;
         let stream = Stream::first(file.record(), &attribute, &self.view.geometry)?;
         let length = bytes.len() as u64;
         let offset = attribute.offset;
@@ -285,7 +320,7 @@ impl<'c, D: ReadAt> Edit<'_, 'c, D> {
     }
 }
 
-/// Tells whether a record took an attribute; only a lack of room is an answer.
+/// Returns whether a record took an attribute; only a lack of room is an answer.
 pub(super) fn accepted(answer: Result<()>) -> Result<bool> {
     match answer {
         Ok(()) => Ok(true),
@@ -307,6 +342,11 @@ fn put_sizes(editor: &mut Editor, offset: usize, sizes: Sizes) -> Result<()> {
     Ok(())
 }
 
+/// Returns whether a stream is the data of `$MFT`, which must stay where it is.
+fn is_mft(number: u64, kind: u32) -> bool {
+    number == system::MFT && kind == kind::DATA
+}
+
 /// Returns the runs from a VCN on.
 fn from(runs: &[Run], vcn: Vcn) -> Vec<Run> {
     let behind = runs.iter().filter(|run| run.end() > vcn);
@@ -323,7 +363,7 @@ fn from(runs: &[Run], vcn: Vcn) -> Vec<Run> {
 
 /// Returns an ATTRIBUTE_LIST_ENTRY as bytes.
 fn list_entry(entry: &Entry) -> Vec<u8> {
-    let head = size_of::<layout::AttributeListEntry>();
+    let head = size_of::<AttributeListEntry>();
     let length = head.saturating_add(entry.name.len()).next_multiple_of(8);
     let small = |number: usize| u8::try_from(number).expect("a name has at most 255 units");
     let mut bytes = Vec::with_capacity(length);

@@ -1,8 +1,8 @@
-//! An index under change: a B-tree in a root and blocks, generic over its collation.
+//! Changing an index: its B-tree of nodes in memory, for any collation.
 //!
-//! Facts: `$I30` of directories collates names, `$SII` of `$Secure` numbers, `$SDH` hashes and then numbers. A block's
-//! VCN counts clusters if a cluster is not larger than a block, else 512 bytes. A bit of `$BITMAP` stands for a block.
-//! Nodes are held in memory and go back when the change is whole.
+//! `$I30` of a directory is ordered by name, `$SII` of `$Secure` by id, `$SDH` by hash and id. One bit of `$BITMAP`
+//! stands for one block. Nodes are read when they are needed and written when the change is complete. Inserting and
+//! removing entries is in `split`.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,23 +10,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::attribute::resident;
 use super::edit::{Content, Edit};
 use super::extents::accepted;
-use super::layout::{SECURE, name_at};
 use super::node::{Item, Node};
 use super::order::Rank;
 use super::record::Editor;
-use crate::error::Place;
-use crate::layout::{self, INDEX_BLOCK_HEADER, INDEX_ROOT_HEADER, STRIDE_BYTES, kind, view};
+use crate::error::{Error, Place, Result};
+use crate::index_node::BlockSize;
+use crate::layout::{
+    FileName, INDEX_BLOCK_HEADER, INDEX_ROOT_HEADER, IndexRoot, MOST_INDEX_ROOT_BYTES, collation, kind, name, system,
+    view,
+};
 use crate::record::Reference;
 use crate::upcase::Upcase;
-use crate::{Error, Result, fixup};
-use coldforge_base::{ReadAt, Vcn, read, utf16};
-
-/// The name of a directory's index, in UTF-16LE.
-pub(super) const I30: &[u8] = b"$\0I\x003\x000\0";
-/// The name of the index of security ids.
-pub(super) const SII: &[u8] = b"$\0S\0I\0I\0";
-/// The name of the index of security hashes.
-pub(super) const SDH: &[u8] = b"$\0S\0D\0H\0";
+use crate::{bitmap, fixup};
+use coldforge_base::{ReadAt, Vcn, read};
 
 /// How the keys of an index are ordered.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -40,17 +36,17 @@ pub(super) enum Collation {
 impl Collation {
     fn of(name: &[u8]) -> (Self, u32) {
         match name {
-            SII => (Self::Numbers, 0x10),
-            SDH => (Self::Numbers, 0x12),
-            _ => (Self::Name, layout::COLLATION_FILE_NAME),
+            name::SII => (Self::Numbers, collation::ULONG),
+            name::SDH => (Self::Numbers, collation::SECURITY_HASH),
+            _ => (Self::Name, collation::FILE_NAME),
         }
     }
 
     fn compare(self, upcase: &Upcase, a: &[u8], b: &[u8]) -> Ordering {
         match self {
             Self::Name => {
-                let (a, b) = (name_of(a), name_of(b));
-                upcase.compare(&a, &b).then_with(|| a.cmp(&b))
+                let name = |key| FileName::split(key).map_or(&[][..], |(_, name)| name);
+                upcase.collate(name(a), name(b))
             }
             Self::Numbers => {
                 let words = |key: &[u8]| -> Vec<u32> {
@@ -60,12 +56,6 @@ impl Collation {
             }
         }
     }
-}
-
-/// Returns the name in a FILE_NAME.
-fn name_of(key: &[u8]) -> Vec<u16> {
-    let units = read::u8(key, name_at::UNITS).map_or(0, usize::from);
-    utf16::units(read::slice(key, name_at::NAME, units.saturating_mul(2)).unwrap_or_default())
 }
 
 /// A node's place: the root, or a block.
@@ -83,13 +73,12 @@ pub(super) struct Index {
     pub(super) file: Reference,
     name: &'static [u8],
     collation: Collation,
-    pub(super) block_bytes: usize,
-    vcn_bytes: u64,
+    block: BlockSize,
     pub(super) nodes: BTreeMap<Id, Node>,
     changed: BTreeSet<Id>,
     /// `$BITMAP`; none if the index is in its root alone.
     bitmap: Option<Vec<u8>>,
-    /// `$BITMAP` as the disk has it: what is clear there can be written before the rest.
+    /// `$BITMAP` on the disk: blocks that are free there can be written before the rest.
     was: Vec<u8>,
     is_bitmap_changed: bool,
     /// How many blocks there are.
@@ -109,28 +98,21 @@ impl Index {
     /// Opens the index `name` of a file.
     ///
     /// # Errors
-    /// [`Error::MissingAttribute`], [`Error::Field`] if it is another kind of index; what is wrong with its root.
+    /// [`Error::MissingAttribute`], [`Error::Field`] if it is another kind of index; errors in its root.
     pub fn open<D: ReadAt>(edit: &Edit<'_, '_, D>, file: Reference, name: &'static [u8]) -> Result<Self> {
         let volume = &edit.view;
         let number = file.record();
         let segments = volume.referenced(file)?;
-        let root = volume.stream(&segments, kind::INDEX_ROOT, name)?;
-        let root = root.ok_or(Error::MissingAttribute { record: number, kind: kind::INDEX_ROOT })?;
-        let root = root.read_all(&volume.device, &volume.geometry, 4096)?;
+        let root = volume.required_stream(&segments, kind::INDEX_ROOT, name)?;
+        let root = root.read_all(&volume.device, &volume.geometry, MOST_INDEX_ROOT_BYTES)?;
         let place = Place::IndexRoot { directory: number, byte: 0 };
-        let header: &layout::IndexRoot = view(&root, 0).map_err(place.cut())?;
+        let header: &IndexRoot = view(&root, 0).map_err(place.cut())?;
         let (collation, rule) = Collation::of(name);
         if header.collation.get() != rule {
             let actual = header.collation.get().into();
             return Err(Error::Field { place: place.plus(4), field: "the collation rule", actual });
         }
-        let block_bytes = header.block_bytes.get() as usize;
-        if !block_bytes.is_power_of_two() || !(STRIDE_BYTES..=0x1_0000).contains(&block_bytes) {
-            let actual = block_bytes as u64;
-            return Err(Error::Field { place: place.plus(8), field: "the size of an index block", actual });
-        }
-        let cluster_bytes = volume.geometry.cluster_bytes;
-        let vcn_bytes = if cluster_bytes <= block_bytes as u64 { cluster_bytes } else { STRIDE_BYTES as u64 };
+        let block = BlockSize::of_root(header, &volume.geometry, place)?;
         let allocation = volume.stream(&segments, kind::INDEX_ALLOCATION, name)?;
         let bitmap = match volume.stream(&segments, kind::BITMAP, name)? {
             Some(bitmap) => Some(bitmap.read_all(&volume.device, &volume.geometry, MOST_BITMAP_BYTES)?),
@@ -139,15 +121,14 @@ impl Index {
         if allocation.is_some() != bitmap.is_some() {
             return Err(Error::MissingAttribute { record: number, kind: kind::INDEX_ALLOCATION });
         }
-        let blocks = allocation.map_or(0, |allocation| allocation.size.checked_div(block_bytes as u64).unwrap_or(0));
+        let blocks = allocation.map_or(0, |allocation| allocation.size.checked_div(block.bytes as u64).unwrap_or(0));
         let was = bitmap.clone().unwrap_or_default();
         let root = Node::parse(&root, INDEX_ROOT_HEADER, place)?;
         Ok(Self {
             file,
             name,
             collation,
-            block_bytes,
-            vcn_bytes,
+            block,
             nodes: BTreeMap::from([(Id::Root, root)]),
             changed: BTreeSet::new(),
             bitmap,
@@ -160,7 +141,7 @@ impl Index {
     /// Finds a key: the way to it, and whether it is there; if not, the way leads to where it belongs in a leaf.
     ///
     /// # Errors
-    /// What is wrong with a block; [`Error::IndexLoop`].
+    /// Errors in a block; [`Error::IndexLoop`].
     pub fn descend<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, key: &[u8]) -> Result<(Path, bool)> {
         let mut path = Path::new();
         let mut id = Id::Root;
@@ -199,7 +180,7 @@ impl Index {
     /// Returns all items with a key in their order.
     ///
     /// # Errors
-    /// What is wrong with a block; [`Error::IndexLoop`].
+    /// Errors in a block; [`Error::IndexLoop`].
     pub fn items<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>) -> Result<Vec<Item>> {
         let mut items = Vec::new();
         let mut seen = BTreeSet::new();
@@ -255,7 +236,7 @@ impl Index {
     /// Returns a node.
     ///
     /// # Errors
-    /// What is wrong with the block.
+    /// Errors in the block.
     pub(super) fn node<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<&Node> {
         if let Id::Block(vcn) = id
             && !self.nodes.contains_key(&id)
@@ -301,15 +282,8 @@ impl Index {
             return Err(Error::Field { place, field: "the bit of an index block", actual: 0 });
         }
         let segments = volume.referenced(self.file)?;
-        let missing = Error::MissingAttribute { record: number, kind: kind::INDEX_ALLOCATION };
-        let allocation = volume.stream(&segments, kind::INDEX_ALLOCATION, self.name)?.ok_or(missing)?;
-        let mut bytes = vec![0; self.block_bytes];
-        allocation.read(&volume.device, &volume.geometry, vcn.0.saturating_mul(self.vcn_bytes), &mut bytes)?;
-        fixup::undo(&mut bytes, *b"INDX", place)?;
-        let own = read::u64_le(&bytes, 0x10).map_err(place.cut())?;
-        if own != vcn.0 {
-            return Err(Error::Field { place: place.plus(0x10), field: "the VCN of an index block", actual: own });
-        }
+        let allocation = volume.required_stream(&segments, kind::INDEX_ALLOCATION, self.name)?;
+        let bytes = self.block.read(&volume.device, &volume.geometry, &allocation, vcn, place)?;
         Node::parse(&bytes, INDEX_BLOCK_HEADER, place)
     }
 
@@ -327,8 +301,8 @@ impl Index {
             }
         };
         self.mark(block, true);
-        let vcn = Vcn(block.saturating_mul(self.block_bytes as u64).checked_div(self.vcn_bytes).unwrap_or(0));
-        let node = Node::block(vcn, self.block_bytes);
+        let vcn = self.block.vcn(block);
+        let node = Node::block(vcn, self.block.bytes);
         self.nodes.insert(Id::Block(vcn), node);
         self.changed.insert(Id::Block(vcn));
         Ok(vcn)
@@ -343,14 +317,14 @@ impl Index {
         }
     }
 
-    /// Tells whether the index has blocks, used or not.
+    /// Returns whether the index has blocks, used or not.
     pub(super) fn is_large(&self) -> bool {
         self.bitmap.is_some()
     }
 
     fn lengthen<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let blocks = self.blocks.saturating_add(1);
-        let size = blocks.saturating_mul(self.block_bytes as u64);
+        let size = blocks.saturating_mul(self.block.bytes as u64);
         let rank = edit.upper();
         if self.bitmap.is_none() {
             let empty = super::attribute::non_resident(kind::INDEX_ALLOCATION, self.name, &[], Default::default());
@@ -376,38 +350,33 @@ impl Index {
         D: ReadAt,
     {
         match self.nodes.get(&id) {
-            _ if self.file.record() == SECURE => Rank::SecurityBlocks,
+            _ if self.file.record() == system::SECURE => Rank::SecurityBlocks,
             Some(node) if !node.has_children() => edit.lower(),
             _ => edit.upper(),
         }
     }
 
     fn block_of(&self, vcn: Vcn) -> Option<u64> {
-        let at = vcn.0.checked_mul(self.vcn_bytes)?;
-        let block = at.checked_div(self.block_bytes as u64)?;
-        (at.is_multiple_of(self.block_bytes as u64) && block < self.blocks).then_some(block)
+        self.block.number(vcn).filter(|block| *block < self.blocks)
     }
 
     fn is_used(&self, block: u64) -> bool {
-        self.bitmap.as_deref().is_some_and(|bitmap| bit(bitmap, block))
+        self.bitmap.as_deref().is_some_and(|bitmap| bitmap::is_set(bitmap, block))
     }
 
     fn mark(&mut self, block: u64, is_used: bool) {
-        let mask = read::bit(block);
-        let byte = usize::try_from(block / 8).ok().and_then(|at| self.bitmap.as_mut()?.get_mut(at));
-        if let Some(byte) = byte {
-            *byte = if is_used { *byte | mask } else { *byte & !mask };
-            self.is_bitmap_changed = true;
+        if let Some(bitmap) = &mut self.bitmap {
+            self.is_bitmap_changed |= bitmap::set(bitmap, block, is_used);
         }
     }
 
-    /// Tells whether a node fits into its block, or into its record.
+    /// Returns whether a node fits into its block, or into its record.
     ///
     /// # Errors
-    /// What is wrong with the record.
+    /// Errors in the record.
     pub(super) fn fits<D: ReadAt>(&mut self, edit: &Edit<'_, '_, D>, id: Id) -> Result<bool> {
         let reserve = if self.is_large() { ROOT_RESERVE_BYTES } else { 0 };
-        let (block_bytes, number) = (self.block_bytes, self.file.record());
+        let (block_bytes, number) = (self.block.bytes, self.file.record());
         let node = self.node(edit, id)?;
         if id != Id::Root {
             return Ok(node.length() <= block_bytes);
@@ -451,10 +420,10 @@ impl Index {
     /// Keeps everything that changed.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`], [`Error::RecordFull`]; what is wrong with the file's records.
+    /// [`Error::VolumeFull`], [`Error::RecordFull`]; errors in the file's records.
     pub fn put<D: ReadAt>(mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         if self.changed.contains(&Id::Root) {
-            // A root that does not fit beside the longer runs goes into a block of its own; the second time it fits.
+            // If the longer runs leave the root no room, it moves into a block of its own; the second time it fits.
             for attempt in 0..2 {
                 if self.put_root(edit)? {
                     break;
@@ -477,12 +446,12 @@ impl Index {
             let Id::Block(vcn) = id else { continue };
             let missing = Error::MissingAttribute { record: number, kind: kind::INDEX_ALLOCATION };
             let allocation = allocation.as_ref().ok_or(missing)?;
-            let block_bytes = self.block_bytes;
+            let block_bytes = self.block.bytes;
             let mut bytes = self.node(edit, id)?.to_block(block_bytes, number)?;
             fixup::protect(&mut bytes, Place::IndexBlock { directory: number, vcn, byte: 0 })?;
-            let is_new = self.block_of(vcn).is_some_and(|block| !bit(&self.was, block));
+            let is_new = self.block_of(vcn).is_some_and(|block| !bitmap::is_set(&self.was, block));
             let rank = if is_new { Rank::Data } else { self.block_rank(edit, id) };
-            edit.put_stream(rank, allocation, vcn.0.saturating_mul(self.vcn_bytes), &bytes)?;
+            edit.put_stream(rank, allocation, self.block.start(vcn), &bytes)?;
         }
         if self.is_bitmap_changed {
             self.put_bitmap(edit)?;
@@ -493,16 +462,10 @@ impl Index {
     fn put_bitmap<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>) -> Result<()> {
         let bitmap = self.bitmap.take().unwrap_or_default();
         let segments = edit.view.referenced(self.file)?;
-        let missing = Error::MissingAttribute { record: self.file.record(), kind: kind::BITMAP };
-        let stream = edit.view.stream(&segments, kind::BITMAP, self.name)?.ok_or(missing)?;
+        let stream = edit.view.required_stream(&segments, kind::BITMAP, self.name)?;
         if !stream.is_resident() && bitmap.len() as u64 <= stream.size {
             return edit.put_stream(self.block_rank(edit, Id::Root), &stream, 0, &bitmap);
         }
         edit.replace(self.file, edit.upper(), (kind::BITMAP, self.name), Content::Small(&bitmap))
     }
-}
-
-fn bit(bitmap: &[u8], number: u64) -> bool {
-    let byte = usize::try_from(number / 8).ok().and_then(|at| bitmap.get(at)).copied().unwrap_or(0);
-    byte >> (number % 8) & 1 == 1
 }

@@ -1,17 +1,16 @@
-//! A file record for a new file, and a longer `$MFT` when none is free.
+//! Allocating a file record, and growing `$MFT` when none is free.
 //!
-//! Facts: a free record keeps its sequence number, which went up when it became free, and its update sequence number.
-//! `$MFT` grows by 16 records, all formatted at once, its bitmap by eight bytes.
+//! A free record keeps its update sequence number and its sequence number, which went up when the record was freed.
+//! `$MFT` grows by 16 records, all formatted at once; its bitmap grows by eight bytes.
 
 use super::edit::Edit;
-use super::layout::record_at;
 use super::order::Rank;
 use super::record::Editor;
-use crate::error::Place;
-use crate::layout::{kind, record_flag, system};
+use crate::error::{Error, Place, Result};
+use crate::fixup;
+use crate::layout::{kind, record_at, record_flag, system};
 use crate::record::{Record, Reference};
 use crate::stream::Stream;
-use crate::{Error, Result, fixup};
 use coldforge_base::{ReadAt, read};
 
 /// How many records `$MFT` gets at a time.
@@ -92,7 +91,6 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Reads the runs of `$MFT` as they are now.
     fn whole_mft(&self, mft: Reference) -> Result<Stream> {
         let segments = self.view.referenced(mft)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::DATA };
-        self.view.stream(&segments, kind::DATA, &[])?.ok_or(missing)
+        self.view.required_stream(&segments, kind::DATA, &[])
     }
 }

@@ -1,14 +1,13 @@
-//! Names that Windows allows, and which namespace a new one belongs to.
+//! File names that Windows allows, and the namespace of a new name.
 //!
-//! Facts: a name has 1 to 255 UTF-16 units, none of them a control character or one of `" * / : < > ? \ |`; it does not
-//! end in a space or a dot; names of devices are reserved whatever their extension. A new name that is a valid 8.3 name
-//! in upper case stands for both; any other is given no 8.3 twin and the namespace that needs none.
+//! A name has 1 to 255 UTF-16 units, none of them a control character or one of `" * / : < > ? \ |`. It does not end in
+//! a space or a dot. Device names are reserved, whatever their extension. A new name that is a valid 8.3 name in upper
+//! case gets the namespace for both; any other name gets the POSIX namespace and no 8.3 twin.
 
-use super::layout::name_at;
+use crate::error::{Error, Result};
 use crate::index::Namespace;
-use crate::layout::FileName;
+use crate::layout::{FileName, name_at, namespace};
 use crate::record::Reference;
-use crate::{Error, Result};
 use coldforge_base::{read, utf16};
 
 /// The most units of a name.
@@ -53,10 +52,10 @@ impl Name {
         let mut value = vec![0; size_of::<FileName>()];
         let units = u8::try_from(self.units.len()).expect("a name has at most 255 units");
         let namespace = match self.namespace {
-            Namespace::Posix => 0,
-            Namespace::Win32 => 1,
-            Namespace::Dos => 2,
-            Namespace::Win32AndDos => 3,
+            Namespace::Posix => namespace::POSIX,
+            Namespace::Win32 => namespace::WIN32,
+            Namespace::Dos => namespace::DOS,
+            Namespace::Win32AndDos => namespace::WIN32_AND_DOS,
         };
         let fields: [(usize, &[u8]); 3] = [
             (name_at::PARENT, &parent.0.to_le_bytes()),
@@ -73,12 +72,10 @@ impl Name {
 
 /// Returns the namespace and the units of a FILE_NAME.
 pub(super) fn parts(value: &[u8]) -> (u8, Vec<u16>) {
-    let units = read::u8(value, name_at::UNITS).map_or(0, usize::from).saturating_mul(2);
-    let name = read::slice(value, name_at::NAME, units).unwrap_or_default();
-    (read::u8(value, name_at::NAMESPACE).unwrap_or_default(), utf16::units(name))
+    FileName::split(value).map_or_else(|_| Default::default(), |(fields, name)| (fields.namespace, utf16::units(name)))
 }
 
-/// Tells whether Windows takes a name for a device's: `CON`, `nul.txt`, `COM¹`.
+/// Returns whether Windows takes a name for a device's: `CON`, `nul.txt`, `COM¹`.
 fn is_device(name: &str) -> bool {
     let stem = name.split('.').next().unwrap_or(name).trim_end_matches(' ').to_ascii_uppercase();
     let is_numbered = |prefix: &str| {
@@ -89,7 +86,7 @@ fn is_device(name: &str) -> bool {
     is_plain || is_numbered("COM") || is_numbered("LPT")
 }
 
-/// Tells whether a name is an 8.3 name in upper case.
+/// Returns whether a name is an 8.3 name in upper case.
 fn is_short(name: &str) -> bool {
     let (stem, extension) = name.split_once('.').unwrap_or((name, ""));
     let is_fit = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || "!#$%&'()-@^_`{}~".contains(c);

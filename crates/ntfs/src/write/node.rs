@@ -1,16 +1,15 @@
-//! A node of an index as a list of items, and back to bytes.
+//! An index node as a list of items that can be changed and turned back into bytes.
 //!
-//! Facts: INDEX_HEADER, INDEX_ENTRY; a node ends with an item without a key; with children, each item's last eight
-//! bytes are the VCN of the child whose keys are smaller.
+//! The bytes are parsed by `index_node`. The last item of a node has no key.
 
 use zerocopy::{FromZeros, IntoBytes};
 
-use super::layout::entry_at;
-use crate::error::Place;
+use crate::error::{Error, Place, Result};
+use crate::index_node::{Entry, entries};
 use crate::layout::{
-    INDEX_BLOCK_HEADER, IndexBlock, IndexEntry, IndexHeader, MultiSectorHeader, STRIDE_BYTES, entry_flag, view,
+    INDEX_BLOCK_HEADER, INDEX_NODE, IndexBlock, IndexEntry, IndexHeader, MultiSectorHeader, STRIDE_BYTES, entry_at,
+    entry_flag,
 };
-use crate::{Error, Result};
 use coldforge_base::{Vcn, read};
 
 /// An entry of an index.
@@ -33,6 +32,28 @@ impl Item {
             reserved: 0.into(),
         };
         Self { bytes: entry.as_bytes().to_vec(), child }
+    }
+
+    /// Copies an entry.
+    ///
+    /// # Errors
+    /// [`Error::Field`] if it is too long for a child to come to it.
+    fn parse(entry: &Entry<'_>, place: Place) -> Result<Self> {
+        let length = entry.whole.len();
+        if length > MOST_ITEM_BYTES {
+            let field = "the length of an index entry";
+            return Err(Error::Field { place: place.plus(entry_at::LENGTH), field, actual: length as u64 });
+        }
+        let child_bytes = if entry.child.is_some() { 8 } else { 0 };
+        let mut bytes = read::slice(entry.whole, 0, length.saturating_sub(child_bytes)).map_err(place.cut())?.to_vec();
+        let own_length = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        let flags = read::u16_le(&bytes, entry_at::FLAGS).map_err(place.cut())?;
+        read::put_u16_le(&mut bytes, entry_at::LENGTH, own_length).map_err(place.cut())?;
+        read::put_u16_le(&mut bytes, entry_at::FLAGS, flags & !entry_flag::NODE).map_err(place.cut())?;
+        if entry.is_last {
+            read::put_u16_le(&mut bytes, entry_at::KEY_LENGTH, 0).map_err(place.cut())?;
+        }
+        Ok(Self { bytes, child: entry.child })
     }
 
     /// Returns the length on the disk.
@@ -66,16 +87,13 @@ impl Item {
     }
 }
 
-/// Where the update sequence array of a block begins: behind its header.
-const UPDATE_SEQUENCE_OF_BLOCK: u16 = 0x28;
-
 /// The largest entry: its length has 16 bits, and a child may come to it.
 const MOST_ITEM_BYTES: usize = 0xff00;
 
 /// A root or a block of an index.
 #[derive(Clone, Debug)]
 pub(super) struct Node {
-    /// What stands before the first entry, the header of the node included.
+    /// The bytes before the first entry, including the header of the node.
     pub prefix: Vec<u8>,
     /// Where INDEX_HEADER begins in it.
     header: usize,
@@ -89,56 +107,9 @@ impl Node {
     /// # Errors
     /// [`Error::Cut`] and [`Error::Field`] if its parts contradict each other.
     pub fn parse(bytes: &[u8], header: usize, place: Place) -> Result<Self> {
-        let fields: &IndexHeader = view(bytes, header).map_err(place.cut())?;
-        let used = header.saturating_add(fields.used.get() as usize);
-        let field = |byte: usize, field, actual: usize| {
-            Err(Error::Field { place: place.plus(byte), field, actual: actual as u64 })
-        };
-        if used > bytes.len() || fields.used.get() > fields.allocated.get() {
-            return field(header.saturating_add(4), "the used size of a node", used);
-        }
-        let has_children = fields.flags & 1 != 0;
-        let bytes = read::slice(bytes, 0, used).map_err(place.cut())?;
-        let first = header.saturating_add(fields.first_entry.get() as usize);
-        if first < header.saturating_add(size_of::<IndexHeader>()) || !first.is_multiple_of(8) {
-            return field(header, "the place of the first entry", first);
-        }
+        let (entries, first) = entries(bytes, header, place)?;
         let prefix = read::slice(bytes, 0, first).map_err(place.cut())?.to_vec();
-        let mut items = Vec::new();
-        let mut at = first;
-        // Each turn moves on by at least the 16 bytes of an entry, inside a node of at most 64 KiB.
-        loop {
-            let entry: &IndexEntry = view(bytes, at).map_err(place.cut())?;
-            let (length, flags) = (usize::from(entry.length.get()), entry.flags.get());
-            let child_bytes = if has_children { 8 } else { 0 };
-            let is_last = flags & entry_flag::LAST != 0;
-            let key = if is_last { 0 } else { usize::from(entry.key_length.get()) };
-            let least = size_of::<IndexEntry>().saturating_add(key).saturating_add(child_bytes);
-            if length < least || !length.is_multiple_of(8) || length > MOST_ITEM_BYTES {
-                return field(at.saturating_add(8), "the length of an index entry", length);
-            }
-            if (flags & entry_flag::NODE != 0) != has_children {
-                return field(at.saturating_add(12), "the flags of an index entry", usize::from(flags));
-            }
-            let whole = read::slice(bytes, at, length).map_err(place.cut())?;
-            let (body, child) = whole.split_at_checked(length.saturating_sub(child_bytes)).unwrap_or((whole, &[]));
-            let child = has_children.then(|| read::u64_le(child, 0)).transpose().map_err(place.cut())?.map(Vcn);
-            let mut body = body.to_vec();
-            let mut put = |at, value| read::put_u16_le(&mut body, at, value).map_err(place.cut());
-            put(entry_at::LENGTH, entry.length.get().saturating_sub(if has_children { 8 } else { 0 }))?;
-            put(entry_at::FLAGS, flags & !entry_flag::NODE)?;
-            if is_last {
-                put(entry_at::KEY_LENGTH, 0)?;
-            }
-            items.push(Item { bytes: body, child });
-            at = at.saturating_add(length);
-            if is_last {
-                break;
-            }
-        }
-        if at != used {
-            return field(header.saturating_add(4), "the used size of a node", used);
-        }
+        let items = entries.iter().map(|entry| Item::parse(entry, place.plus(entry.at))).collect::<Result<_>>()?;
         Ok(Self { prefix, header, items })
     }
 
@@ -149,7 +120,8 @@ impl Node {
         let block = IndexBlock {
             multi_sector: MultiSectorHeader {
                 signature: *b"INDX",
-                usa_offset: UPDATE_SEQUENCE_OF_BLOCK.into(),
+                // Behind the header.
+                usa_offset: 0x28.into(),
                 usa_count: count.into(),
             },
             lsn: 0.into(),
@@ -162,7 +134,7 @@ impl Node {
         Self { prefix, header: INDEX_BLOCK_HEADER, items: vec![Item::last(None)] }
     }
 
-    /// Makes a root; `head` is what stands before INDEX_HEADER.
+    /// Makes a root; `head` is the part before INDEX_HEADER.
     pub fn root(head: &[u8]) -> Self {
         let prefix = [head, &[0; size_of::<IndexHeader>()]].concat();
         Self { prefix, header: head.len(), items: vec![Item::last(None)] }
@@ -213,7 +185,7 @@ impl Node {
             read::put_u32_le(&mut bytes, self.header.saturating_add(at), u32::try_from(value).ok()?).ok()?;
         }
         let flags = bytes.get_mut(self.header.saturating_add(12))?;
-        *flags = *flags & !1 | u8::from(self.has_children());
+        *flags = *flags & !INDEX_NODE | u8::from(self.has_children());
         bytes.resize(length, 0);
         Some(bytes)
     }

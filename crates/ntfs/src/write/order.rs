@@ -1,7 +1,7 @@
-//! The order in which the parts of a change reach the disk, and what was touched in each.
+//! The order in which the parts of a change are written, and the extents that each step touched.
 //!
-//! The order is such that an interruption leaves clusters or records that are marked as used and are not, rather than
-//! some that are used and not marked; what is replaced is there until what replaces it can be found.
+//! After an interruption, some clusters or records may be marked as used although they are not; none are used without
+//! being marked. Old content stays until the new content can be found.
 
 use std::collections::BTreeMap;
 

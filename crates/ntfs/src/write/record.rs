@@ -1,18 +1,16 @@
-//! A file record under change: attributes put in, exchanged and taken out.
+//! Editing a file record: inserting, replacing and removing attributes.
 //!
-//! Facts: attributes ascend by type, then by folded name, then by lowest VCN; the used size counts eight bytes for the
-//! end mark; an attribute's number is unique in its record and is never used again there.
+//! Attributes ascend by type, then by folded name, then by lowest VCN. The used size includes eight bytes for the end
+//! mark. An attribute's id is unique in its record and is never used again there.
 
 use std::cmp::Ordering;
 
 use super::attribute::NO_ID;
-use super::layout::{attribute_at, record_at};
 use crate::attribute::Attribute;
-use crate::error::Place;
-use crate::layout::{FileRecordHeader, STRIDE_BYTES, kind, record_flag};
+use crate::error::{Error, Place, Result};
+use crate::layout::{FileRecordHeader, STRIDE_BYTES, attribute_at, kind, record_at, record_flag};
 use crate::record::{Record, Reference};
 use crate::upcase::Upcase;
-use crate::{Error, Result};
 use coldforge_base::{read, utf16};
 
 /// The end mark and what fills its eight bytes.
@@ -23,7 +21,7 @@ const END_BYTES: usize = 8;
 pub(super) struct Editor {
     number: u64,
     bytes: Vec<u8>,
-    /// Where the end mark lies.
+    /// Where the end mark is.
     end: usize,
 }
 
@@ -31,7 +29,7 @@ impl Editor {
     /// Takes a record that was read.
     ///
     /// # Errors
-    /// What is wrong with its attributes.
+    /// Errors in its attributes.
     pub fn new(record: Record) -> Result<Self> {
         let number = record.number();
         let mut end = None;
@@ -58,7 +56,7 @@ impl Editor {
             u16::try_from(number).map_err(|_| Error::Field { place, field: "the length of the record", actual })
         };
         let (array_at, count, first, length) = (small(array)?, small(count)?, small(first)?, small(length)?);
-        // A record tells the lower half of its number.
+        // The header holds the lower 32 bits of the number.
         let [a, b, c, d, ..] = number.to_le_bytes();
         editor.put(0, &Record::SIGNATURE)?;
         editor.put_u16(record_at::USA_OFFSET, array_at)?;
@@ -85,7 +83,7 @@ impl Editor {
         self.bytes.len().saturating_sub(self.end.saturating_add(END_BYTES))
     }
 
-    /// Tells whether the record has no attribute left.
+    /// Returns whether the record has no attribute left.
     ///
     /// # Errors
     /// [`Error::Cut`].
@@ -96,7 +94,7 @@ impl Editor {
     /// Puts an attribute into its place, and returns its number.
     ///
     /// # Errors
-    /// [`Error::RecordFull`]; what is wrong with the attributes that are there.
+    /// [`Error::RecordFull`]; errors in the attributes that are there.
     pub fn insert(&mut self, upcase: &Upcase, mut attribute: Vec<u8>) -> Result<u16> {
         let id = self.u16(record_at::NEXT_ID)?;
         // The number 0xFFFF would leave no next one.
@@ -127,7 +125,7 @@ impl Editor {
     /// Takes the attribute at `offset` out.
     ///
     /// # Errors
-    /// What is wrong with its length.
+    /// Errors in its length.
     pub fn remove(&mut self, offset: usize) -> Result<()> {
         let length = self.length_at(offset)?;
         self.splice(offset, length, &[])
@@ -159,7 +157,7 @@ impl Editor {
         self.put_u16(record_at::FLAGS, record_flag::IN_USE | directory)
     }
 
-    /// Marks the record as free: whoever still refers to it finds another sequence number.
+    /// Marks the record as free, with a new sequence number so that old references no longer match.
     ///
     /// # Errors
     /// [`Error::Cut`].
@@ -167,7 +165,7 @@ impl Editor {
         let flags = self.u16(record_at::FLAGS)? & !record_flag::IN_USE;
         self.put_u16(record_at::FLAGS, flags)?;
         let next = match self.u16(record_at::SEQUENCE)?.wrapping_add(1) {
-            // 0 stands for a reference that does not care.
+            // 0 means a reference without a sequence number.
             0 => 1,
             next => next,
         };
@@ -182,7 +180,7 @@ impl Editor {
         Ok(Reference::new(self.number, self.u16(record_at::SEQUENCE)?))
     }
 
-    /// Replaces `length` bytes at `at`, moves what is behind, and seals the end.
+    /// Replaces `length` bytes at `at`, moves what follows, and writes the end mark.
     fn splice(&mut self, at: usize, length: usize, bytes: &[u8]) -> Result<()> {
         let room = self.room().saturating_add(length);
         if bytes.len() > room {
@@ -211,7 +209,7 @@ impl Editor {
         self.put(record_at::USED, &used.to_le_bytes())
     }
 
-    /// Returns where an attribute belongs: behind all that are not greater.
+    /// Returns where an attribute belongs: after all that are not greater.
     fn place_of(&self, upcase: &Upcase, attribute: &[u8]) -> Result<usize> {
         let place = self.place(0);
         let kind = read::u32_le(attribute, 0).map_err(place.cut())?;

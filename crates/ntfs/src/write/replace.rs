@@ -1,18 +1,17 @@
-//! New content for a file, and the sizes and times that stand in its record and beside each of its names.
+//! Replacing the content of a file, and updating the sizes and times in its record and in its directory entries.
 //!
-//! Facts: the copy of sizes, times and flags in a directory's index is what listings show, one for each name, 8.3 names
-//! included. The copy in the record's own FILE_NAME is only renewed when a name changes, and stays as it is here.
+//! Directory listings show the copy of sizes, times and flags in the directory entry. There is one copy for each name,
+//! 8.3 names included. The copy in the record's own $FILE_NAME is only updated when a name changes, so it stays here.
 
 use super::edit::{Content, Edit};
-use super::index::{I30, Index};
-use super::layout::{information_at, name_at};
+use super::index::Index;
 use super::order::{Changes, Rank};
 use crate::attribute::Form;
-use crate::error::Place;
+use crate::error::{Error, Place, Result};
 use crate::file::File;
-use crate::layout::{DUP_FILE_NAME_INDEX_PRESENT, FileName, kind, system, view};
+use crate::layout::{DUP_FILE_NAME_INDEX_PRESENT, FileName, information_at, kind, name, name_at, system, view};
 use crate::record::{Record, Reference};
-use crate::{Error, Result, Volume};
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{ReadAt, WriteAt, read};
 
@@ -20,8 +19,8 @@ impl<D: WriteAt> Volume<D> {
     /// Replaces the whole content of a file, and returns what was written.
     ///
     /// Content that fits goes into the file record; other content into free clusters, side by side if there are so
-    /// many. What the file had is freed. Sizes are set in the record and beside each name, as are the times of change
-    /// and modification, to `now`. `file` and other [`File`]s stay valid.
+    /// many. What the file had is freed. Sizes are set in the record and in each directory entry, as are the times of
+    /// change and modification, to `now`. `file` and other [`File`]s stay valid.
     ///
     /// Ask [`Volume::refusals`] first: here only the file is judged.
     ///
@@ -43,22 +42,22 @@ impl<D: WriteAt> Volume<D> {
     }
 }
 
-/// What stands beside a file's names.
+/// The copy of times, sizes and flags in a FILE_NAME.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Duplicated {
     /// Created, modified, changed, accessed.
     pub times: [u64; 4],
     /// Allocated and data size; `None` to leave them.
     pub sizes: Option<(u64, u64)>,
-    /// The attributes and the mark of a directory.
+    /// The file attributes and the directory flag.
     pub attributes: u32,
 }
 
-/// The attributes that stand beside a name as they stand in $STANDARD_INFORMATION.
+/// The file attributes that a directory entry copies from $STANDARD_INFORMATION.
 const SHARED_ATTRIBUTES: u32 = 0xffff;
 
 impl Duplicated {
-    /// Writes itself into a FILE_NAME; flags that only stand there are kept.
+    /// Writes the copy into a FILE_NAME; flags that only exist there are kept.
     pub fn put(&self, key: &mut [u8]) {
         let mut put = |at: usize, field: u64| {
             // A key that is too short for a FILE_NAME was never found.
@@ -81,7 +80,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Sets the times of modification and of change of a file to the moment of the edit.
     ///
     /// # Errors
-    /// What is wrong with its record.
+    /// Errors in its record.
     pub fn stamp(&mut self, file: Reference, rank: Rank) -> Result<()> {
         let mut editor = self.editor(file.record())?;
         let at = information(&editor.view()?)?;
@@ -91,28 +90,28 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         self.put_record(rank, editor)
     }
 
-    /// Writes times, attributes and, if `has_sizes`, the sizes of a file beside each of its names.
+    /// Writes times, attributes and, if `has_sizes`, the sizes of a file to each of its directory entries.
     ///
     /// # Errors
-    /// [`Error::NameMissing`] if a directory does not have a name that the file has; what is wrong with the index.
+    /// [`Error::NameMissing`] if a directory does not have a name that the file has; errors in the index.
     pub fn renew_names(&mut self, file: Reference, has_sizes: bool) -> Result<()> {
-        // The root stands in itself, and NTFS keeps no copy current there.
+        // The root directory lists itself, and NTFS does not keep that copy current.
         if file.record() < system::FIRST_USER {
             return Ok(());
         }
         let duplicated = self.duplicated(file, has_sizes)?;
         for (parent, name) in self.names(file)? {
-            let mut index = Index::open(self, parent, I30)?;
+            let mut index = Index::open(self, parent, name::I30)?;
             index.patch(self, &name, file, |key| duplicated.put(key))?;
             index.put(self)?;
         }
         Ok(())
     }
 
-    /// Returns what has to stand beside the names of a file.
+    /// Returns what the directory entries of a file must repeat.
     ///
     /// # Errors
-    /// What is wrong with its records.
+    /// Errors in its records.
     pub fn duplicated(&self, file: Reference, has_sizes: bool) -> Result<Duplicated> {
         let segments = self.view.referenced(file)?;
         let base = &segments.base;
@@ -126,8 +125,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             attributes |= DUP_FILE_NAME_INDEX_PRESENT;
             sizes = has_sizes.then_some((0, 0));
         } else if has_sizes {
-            let missing = Error::MissingAttribute { record: file.record(), kind: kind::DATA };
-            let data = self.view.stream(&segments, kind::DATA, &[])?.ok_or(missing)?;
+            let data = self.view.required_stream(&segments, kind::DATA, &[])?;
             let allocated = if data.is_resident() { data.size.next_multiple_of(8) } else { data.allocated };
             sizes = Some((allocated, data.size));
         }
@@ -140,10 +138,10 @@ impl<D: ReadAt> Edit<'_, '_, D> {
         Ok(Duplicated { times, sizes, attributes })
     }
 
-    /// Returns the names of a file: each with the directory it stands in, and as FILE_NAME.
+    /// Returns the names of a file: each with its directory, and as FILE_NAME.
     ///
     /// # Errors
-    /// What is wrong with its records.
+    /// Errors in its records.
     pub fn names(&self, file: Reference) -> Result<Vec<(Reference, Vec<u8>)>> {
         let segments = self.view.referenced(file)?;
         let mut names = Vec::new();

@@ -1,20 +1,25 @@
-//! Security descriptors: an id for one, kept in `$Secure` if it is new there, and a file that gets it.
+//! Setting security descriptors: adding a descriptor to `$Secure` and giving its id to a file.
 //!
-//! Facts: `$SDS` holds each descriptor behind a header of 20 bytes, aligned to 16, in blocks of 256 KiB that each are
-//! followed by a copy; `$SII` finds it by id, `$SDH` by hash and id. Ids begin at 0x100 and only go up. A file of the
-//! old style has its descriptor in its own record, and $STANDARD_INFORMATION of 48 bytes.
+//! `$SDS` holds each descriptor after a header of 20 bytes, aligned to 16, in blocks of 256 KiB; a copy follows each
+//! block. `$SII` finds an entry by id, `$SDH` by hash and id. Ids begin at 0x100 and only go up. A file whose
+//! $STANDARD_INFORMATION has 48 bytes has its descriptor in its own record.
+
+use zerocopy::IntoBytes;
 
 use super::attribute::resident;
 use super::edit::Edit;
-use super::index::{Index, SDH, SII};
-use super::layout::{self, INFORMATION_BYTES, SECURE, information_at};
+use super::index::Index;
 use super::node::Item;
 use super::order::{Changes, Rank};
-use crate::error::Place;
+use crate::error::{Error, Place, Result};
 use crate::file::File;
-use crate::layout::{kind, system};
+use crate::layout::{
+    DESCRIPTOR_HEADER_BYTES, DescriptorHeader, INFORMATION_BYTES, SDS_BLOCK_BYTES, entry_at, information_at, kind,
+    name, system,
+};
 use crate::record::Reference;
-use crate::{Error, Result, Volume};
+use crate::security::hash_of;
+use crate::volume::Volume;
 use coldforge_base::time::FileTime;
 use coldforge_base::{ReadAt, WriteAt, read};
 
@@ -27,15 +32,6 @@ pub enum Security<'a> {
     Descriptor(&'a [u8]),
 }
 
-/// The name of the stream of descriptors, in UTF-16LE.
-const SDS: &[u8] = b"$\0S\0D\0S\0";
-
-/// The size of a block of `$SDS`, and the distance from a descriptor to its copy.
-const BLOCK_BYTES: u64 = 0x4_0000;
-
-/// SECURITY_DESCRIPTOR_HEADER: hash, id, offset and length.
-const HEADER_BYTES: usize = 20;
-
 /// The largest descriptor: its access control lists have lengths of 16 bits.
 const MOST_DESCRIPTOR_BYTES: u64 = 0x2_0000;
 
@@ -45,8 +41,8 @@ const FIRST_ID: u32 = 0x100;
 impl<D: WriteAt> Volume<D> {
     /// Gives a file or directory a security descriptor, and returns what was written: nothing if it has it already.
     ///
-    /// `descriptor` is self-relative. An id of `$Secure` that stands for the same bytes is used again, else a new one is
-    /// made. The time of change becomes `now`.
+    /// `descriptor` is self-relative. If `$Secure` holds the same bytes, their id is used, else a new one
+    /// is made. The time of change becomes `now`.
     ///
     /// # Errors
     /// [`Error::Descriptor`]; [`Error::SystemFile`]; [`Error::VolumeFull`], [`Error::RecordFull`],
@@ -69,8 +65,8 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns the id of a descriptor, a new one if need be.
     ///
     /// # Errors
-    /// [`Error::Descriptor`]; [`Error::MissingAttribute`] if a file that is to be imitated has none; what is wrong with
-    /// `$Secure`.
+    /// [`Error::Descriptor`]; [`Error::MissingAttribute`] if the file whose descriptor is to be used has none; errors
+    /// in `$Secure`.
     pub fn security_id(&mut self, security: Security<'_>) -> Result<u32> {
         let file = match security {
             Security::Descriptor(descriptor) => return self.id_of(descriptor),
@@ -80,9 +76,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
             return Ok(id);
         }
         let segments = self.view.referenced(file)?;
-        let stream = self.view.stream(&segments, layout::kind::SECURITY_DESCRIPTOR, &[])?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: layout::kind::SECURITY_DESCRIPTOR };
-        let stream = stream.ok_or(missing)?;
+        let stream = self.view.required_stream(&segments, kind::SECURITY_DESCRIPTOR, &[])?;
         let descriptor = stream.read_all(&self.view.device, &self.view.geometry, MOST_DESCRIPTOR_BYTES)?;
         self.id_of(&descriptor)
     }
@@ -90,17 +84,15 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     fn set_security(&mut self, file: Reference, descriptor: &[u8]) -> Result<()> {
         let id = self.id_of(descriptor)?;
         let segments = self.view.referenced(file)?;
-        let own = self.view.stream(&segments, layout::kind::SECURITY_DESCRIPTOR, &[])?;
+        let own = self.view.stream(&segments, kind::SECURITY_DESCRIPTOR, &[])?;
         if own.is_none() && self.own_id(file)? == Some(id) {
             return Ok(());
         }
         let rank = Rank::BaseRecords;
-        self.delete_attribute(file, rank, layout::kind::SECURITY_DESCRIPTOR, &[])?;
+        self.delete_attribute(file, rank, kind::SECURITY_DESCRIPTOR, &[])?;
         let mut editor = self.editor(file.record())?;
         let base = editor.view()?;
-        let attribute = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::STANDARD_INFORMATION };
-        let attribute = attribute.ok_or(missing)?;
+        let attribute = base.required(kind::STANDARD_INFORMATION)?;
         let mut value = attribute.value()?.to_vec();
         if value.len() < INFORMATION_BYTES {
             value.resize(INFORMATION_BYTES, 0);
@@ -116,9 +108,7 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     /// Returns the id in a file's $STANDARD_INFORMATION.
     fn own_id(&self, file: Reference) -> Result<Option<u32>> {
         let base = self.view.record(file.record())?;
-        let attribute = base.find(|attribute| attribute.is(kind::STANDARD_INFORMATION, &[]))?;
-        let missing = Error::MissingAttribute { record: file.record(), kind: kind::STANDARD_INFORMATION };
-        let attribute = attribute.ok_or(missing)?;
+        let attribute = base.required(kind::STANDARD_INFORMATION)?;
         let value = attribute.value()?;
         if value.len() < INFORMATION_BYTES {
             return Ok(None);
@@ -128,61 +118,63 @@ impl<D: ReadAt> Edit<'_, '_, D> {
 
     fn id_of(&mut self, descriptor: &[u8]) -> Result<u32> {
         check(descriptor)?;
-        let secure = self.view.record(SECURE)?.reference();
-        let hash = hash(descriptor);
-        for row in self.rows(secure, SDH)?.iter().filter(|row| row.hash == hash) {
+        let secure = self.view.record(system::SECURE)?.reference();
+        let hash = hash_of(descriptor);
+        for row in self.rows(secure, name::SDH)?.iter().filter(|row| row.hash.get() == hash) {
             if self.holds(secure, row, descriptor)? {
-                return Ok(row.id);
+                return Ok(row.id.get());
             }
         }
         self.add(secure, hash, descriptor)
     }
 
-    /// Tells whether `$SDS` has these bytes where an index says.
-    fn holds(&self, secure: Reference, row: &Row, descriptor: &[u8]) -> Result<bool> {
-        let length = HEADER_BYTES.saturating_add(descriptor.len());
-        if row.length as usize != length {
+    /// Returns whether `$SDS` has these bytes where an index says.
+    fn holds(&self, secure: Reference, row: &DescriptorHeader, descriptor: &[u8]) -> Result<bool> {
+        let length = DESCRIPTOR_HEADER_BYTES.saturating_add(descriptor.len());
+        if row.length.get() as usize != length {
             return Ok(false);
         }
         let segments = self.view.referenced(secure)?;
-        let missing = Error::MissingAttribute { record: SECURE, kind: kind::DATA };
-        let stream = self.view.stream(&segments, kind::DATA, SDS)?.ok_or(missing)?;
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
         let mut bytes = vec![0; length];
-        stream.read(&self.view.device, &self.view.geometry, row.offset, &mut bytes)?;
-        Ok(bytes.get(..HEADER_BYTES) == Some(&row.to_bytes()) && bytes.get(HEADER_BYTES..) == Some(descriptor))
+        stream.read(&self.view.device, &self.view.geometry, row.offset.get(), &mut bytes)?;
+        Ok(bytes.get(..DESCRIPTOR_HEADER_BYTES) == Some(row.as_bytes())
+            && bytes.get(DESCRIPTOR_HEADER_BYTES..) == Some(descriptor))
     }
 
     /// Adds a descriptor to `$Secure`.
     fn add(&mut self, secure: Reference, hash: u32, descriptor: &[u8]) -> Result<u32> {
-        let rows = self.rows(secure, SII)?;
-        let highest = rows.iter().map(|row| row.id).max().unwrap_or_default();
-        let place = Place::Record { record: SECURE, byte: 0 };
+        let rows = self.rows(secure, name::SII)?;
+        let highest = rows.iter().map(|row| row.id.get()).max().unwrap_or_default();
+        let place = Place::Record { record: system::SECURE, byte: 0 };
         let id = highest.max(FIRST_ID.saturating_sub(1)).checked_add(1);
         let id = id.ok_or(Error::Field { place, field: "the highest security id", actual: highest.into() })?;
-        let length = HEADER_BYTES.saturating_add(descriptor.len());
-        let end = rows.iter().map(|row| row.offset.saturating_add(row.length.into())).max().unwrap_or_default();
+        let length = DESCRIPTOR_HEADER_BYTES.saturating_add(descriptor.len());
+        let end =
+            rows.iter().map(|row| row.offset.get().saturating_add(row.length.get().into())).max().unwrap_or_default();
         let offset = next_place(end, length as u64);
-        let row = Row { hash, id, offset, length: u32::try_from(length).unwrap_or(u32::MAX) };
+        let stored_length = u32::try_from(length).unwrap_or(u32::MAX);
+        let row =
+            DescriptorHeader { hash: hash.into(), id: id.into(), offset: offset.into(), length: stored_length.into() };
 
         let segments = self.view.referenced(secure)?;
-        let missing = || Error::MissingAttribute { record: SECURE, kind: kind::DATA };
-        let stream = self.view.stream(&segments, kind::DATA, SDS)?.ok_or_else(missing)?;
-        // What is not where the indexes say cannot be told from free room.
-        let copy = offset.saturating_add(BLOCK_BYTES);
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
+        // An entry that the indexes do not name cannot be distinguished from free space.
+        let copy = offset.saturating_add(SDS_BLOCK_BYTES);
         let size = copy.saturating_add(length as u64);
-        if end > stream.size || size > stream.size.saturating_add(BLOCK_BYTES.saturating_mul(2)) {
+        if end > stream.size || size > stream.size.saturating_add(SDS_BLOCK_BYTES.saturating_mul(2)) {
             return Err(Error::Field { place, field: "the end of the last descriptor", actual: end });
         }
         if size > stream.size {
-            self.grow(secure, Rank::Security, (kind::DATA, SDS), size)?;
+            self.grow(secure, Rank::Security, (kind::DATA, name::SDS), size)?;
         }
         let segments = self.view.referenced(secure)?;
-        let stream = self.view.stream(&segments, kind::DATA, SDS)?.ok_or_else(missing)?;
-        let bytes = [&row.to_bytes()[..], descriptor].concat();
+        let stream = self.view.required_stream(&segments, kind::DATA, name::SDS)?;
+        let bytes = [row.as_bytes(), descriptor].concat();
         for at in [offset, copy] {
             self.put_stream(Rank::Data, &stream, at, &bytes)?;
         }
-        for (name, item) in [(SII, row.by_id()), (SDH, row.by_hash())] {
+        for (name, item) in [(name::SII, row.sii_entry()), (name::SDH, row.sdh_entry())] {
             let mut index = Index::open(self, secure, name)?;
             index.insert(self, item)?;
             index.put(self)?;
@@ -191,103 +183,57 @@ impl<D: ReadAt> Edit<'_, '_, D> {
     }
 
     /// Returns what an index of `$Secure` says of each descriptor.
-    fn rows(&self, secure: Reference, name: &'static [u8]) -> Result<Vec<Row>> {
+    fn rows(&self, secure: Reference, name: &'static [u8]) -> Result<Vec<DescriptorHeader>> {
         let mut index = Index::open(self, secure, name)?;
-        let place = Place::Record { record: SECURE, byte: 0 };
+        let place = Place::Record { record: system::SECURE, byte: 0 };
         let field = Error::Field { place, field: "an entry of an index of $Secure", actual: 0 };
-        let rows: Option<Vec<Row>> = index.items(self)?.iter().map(|item| Row::of(&item.bytes)).collect();
+        let rows: Option<Vec<DescriptorHeader>> =
+            index.items(self)?.iter().map(|item| DescriptorHeader::of_entry(&item.bytes)).collect();
         rows.ok_or(field)
     }
 }
 
-/// SECURITY_DESCRIPTOR_HEADER, which both indexes repeat.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-struct Row {
-    hash: u32,
-    id: u32,
-    offset: u64,
-    length: u32,
-}
-
-impl Row {
-    /// Reads the data of an index entry.
-    fn of(entry: &[u8]) -> Option<Self> {
-        let at = usize::from(read::u16_le(entry, 0).ok()?);
-        let data = read::slice(entry, at, HEADER_BYTES).ok()?;
-        Some(Self {
-            hash: read::u32_le(data, 0).ok()?,
-            id: read::u32_le(data, 4).ok()?,
-            offset: read::u64_le(data, 8).ok()?,
-            length: read::u32_le(data, 16).ok()?,
-        })
-    }
-
-    fn to_bytes(self) -> [u8; HEADER_BYTES] {
-        let mut bytes = [0; HEADER_BYTES];
-        let fields: [(usize, &[u8]); 4] = [
-            (0, &self.hash.to_le_bytes()),
-            (4, &self.id.to_le_bytes()),
-            (8, &self.offset.to_le_bytes()),
-            (16, &self.length.to_le_bytes()),
-        ];
-        for (at, field) in fields {
-            read::put(&mut bytes, at, field).expect("the fields lie in the header");
-        }
-        bytes
-    }
-
+impl DescriptorHeader {
     /// Returns the entry of `$SII`.
-    fn by_id(self) -> Item {
-        self.entry(&self.id.to_le_bytes(), &[])
+    fn sii_entry(&self) -> Item {
+        self.entry(&self.sii_key(), &[])
     }
 
     /// Returns the entry of `$SDH`, which ends in two letters that Windows puts there.
-    fn by_hash(self) -> Item {
-        self.entry(&[self.hash.to_le_bytes(), self.id.to_le_bytes()].concat(), b"I\0I\0")
+    fn sdh_entry(&self) -> Item {
+        self.entry(&self.sdh_key(), b"I\0I\0")
     }
 
-    fn entry(self, key: &[u8], padding: &[u8]) -> Item {
-        let data = 16usize.saturating_add(key.len());
-        let length = data.saturating_add(HEADER_BYTES).saturating_add(padding.len());
+    fn entry(&self, key: &[u8], padding: &[u8]) -> Item {
+        let data = entry_at::KEY.saturating_add(key.len());
+        let length = data.saturating_add(DESCRIPTOR_HEADER_BYTES).saturating_add(padding.len());
         let small = |number: usize| u16::try_from(number).expect("an entry has at most 48 bytes").to_le_bytes();
-        let mut bytes = Vec::with_capacity(length);
-        bytes.extend(small(data));
-        bytes.extend(small(HEADER_BYTES));
-        bytes.extend([0; 4]);
-        bytes.extend(small(length));
-        bytes.extend(small(key.len()));
-        bytes.extend([0; 4]);
-        bytes.extend(key);
-        bytes.extend(self.to_bytes());
-        bytes.extend(padding);
-        Item { bytes, child: None }
+        let (data, size) = (small(data), small(DESCRIPTOR_HEADER_BYTES));
+        let (length, key_length) = (small(length), small(key.len()));
+        let parts: [&[u8]; 9] = [&data, &size, &[0; 4], &length, &key_length, &[0; 4], key, self.as_bytes(), padding];
+        Item { bytes: parts.concat(), child: None }
     }
 }
 
 /// Returns where a descriptor goes that follows `end`: aligned, and not into a block of copies.
 fn next_place(end: u64, length: u64) -> u64 {
     let next = end.next_multiple_of(16);
-    let pair = BLOCK_BYTES.saturating_mul(2);
+    let pair = SDS_BLOCK_BYTES.saturating_mul(2);
     let into = next.checked_rem(pair).unwrap_or(0);
-    if into.saturating_add(length) <= BLOCK_BYTES {
+    if into.saturating_add(length) <= SDS_BLOCK_BYTES {
         return next;
     }
     next.saturating_sub(into).saturating_add(pair)
 }
 
-/// Returns the hash by which `$SDH` finds a descriptor.
-fn hash(descriptor: &[u8]) -> u32 {
-    let (words, _) = descriptor.as_chunks();
-    words.iter().fold(0u32, |hash, word| u32::from_le_bytes(*word).wrapping_add(hash.rotate_left(3)))
-}
-
-/// Checks that a descriptor is self-relative, and that its parts lie in it.
+/// Checks that a descriptor is self-relative, and that its parts are in it.
 fn check(descriptor: &[u8]) -> Result<()> {
     const SELF_RELATIVE: u16 = 0x8000;
     const HEADER: usize = 20;
     let fault = |field| Err(Error::Descriptor { length: descriptor.len(), field });
     let word = |at: usize| read::u32_le(descriptor, at).ok().and_then(|word| usize::try_from(word).ok());
-    if descriptor.len() < HEADER || !descriptor.len().is_multiple_of(4) || descriptor.len() as u64 > BLOCK_BYTES / 4 {
+    if descriptor.len() < HEADER || !descriptor.len().is_multiple_of(4) || descriptor.len() as u64 > SDS_BLOCK_BYTES / 4
+    {
         return fault("length");
     }
     if descriptor.first() != Some(&1) {
@@ -337,10 +283,14 @@ mod tests {
 
     #[test]
     fn rows_are_read_back_from_both_indexes() {
-        let row = Row { hash: 0x1234_5678, id: 0x101, offset: 0x8_0040, length: 120 };
-        let (by_id, by_hash) = (row.by_id(), row.by_hash());
+        let (hash, id, offset, length) = (0x1234_5678.into(), 0x101.into(), 0x8_0040.into(), 120.into());
+        let row = DescriptorHeader { hash, id, offset, length };
+        let (by_id, by_hash) = (row.sii_entry(), row.sdh_entry());
         assert_eq!((by_id.bytes.len(), by_hash.bytes.len()), (0x28, 0x30));
-        assert_eq!((Row::of(&by_id.bytes), Row::of(&by_hash.bytes)), (Some(row), Some(row)));
+        assert_eq!(
+            (DescriptorHeader::of_entry(&by_id.bytes), DescriptorHeader::of_entry(&by_hash.bytes)),
+            (Some(row), Some(row))
+        );
         assert_eq!((by_id.key(), by_hash.key()[4..].to_vec()), (&[1, 1, 0, 0][..], vec![1, 1, 0, 0]));
     }
 

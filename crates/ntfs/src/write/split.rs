@@ -1,19 +1,19 @@
-//! Entries put into an index and taken out: nodes that overflow are split, nodes that are empty are dropped.
+//! Inserting and removing index entries: full nodes are split, empty nodes are removed.
 //!
-//! A node that is too large keeps its lower half; its middle item goes to the parent, its upper half to a new block. A
-//! root that is too large goes into a block of its own, and has that block as its only child. An entry of an inner node
-//! that goes is replaced by the one before it, which stands in a leaf. All leaves stay at one depth.
+//! A node that is too large keeps its lower half; its middle item moves to the parent, its upper half to a new block. A
+//! root that is too large moves into a block of its own, which becomes its only child. When an entry of an inner node
+//! is removed, the entry before it, which is in a leaf, takes its place. All leaves stay at the same depth.
 
 use super::edit::Edit;
 use super::index::{Id, Index, Path};
 use super::node::{Item, Node};
-use crate::{Error, Result};
+use crate::error::{Error, Result};
 use coldforge_base::{ReadAt, Vcn};
 
 /// The most turns that one entry can cause: each level is split at most three times.
 const MOST_TURNS: usize = 96;
 
-/// What a record must have left before an entry is put in, lest the runs of a new block do not fit.
+/// The free bytes that a record needs before an entry is inserted, so that the runs of a new block fit.
 const LEAST_ROOM_BYTES: usize = 40;
 
 impl Index {
@@ -79,7 +79,7 @@ impl Index {
         Ok(item)
     }
 
-    /// Splits what is too large, from the end of a way upwards.
+    /// Splits nodes that are too large, from the end of a path upwards.
     fn settle<D: ReadAt>(&mut self, edit: &mut Edit<'_, '_, D>, mut path: Path) -> Result<()> {
         for _ in 0..MOST_TURNS {
             let Some((id, _)) = path.pop() else { return Ok(()) };

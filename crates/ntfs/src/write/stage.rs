@@ -1,7 +1,7 @@
-//! A device that keeps what is written: the changes of one edit, before any of them reaches the disk.
+//! A device that keeps writes in memory: the changes of one edit before any of them reaches the disk.
 //!
-//! Structures are kept by sectors of 512 bytes, which no two structures share; each sector knows its place in the
-//! order of writes.
+//! Structures are kept by sectors of 512 bytes, which no two structures share. Each sector knows its step in the order
+//! of writes.
 
 use std::collections::BTreeMap;
 

@@ -1,24 +1,28 @@
-//! Which clusters are free: `$Bitmap`, summed up once and then looked at in pieces.
+//! Allocation of clusters from `$Bitmap`.
 //!
-//! A summary of each 4 KiB of `$Bitmap` (32,768 clusters) is kept: 12 KiB of memory for 400 GiB of clusters of 4 KiB.
-//! Clusters of NTFS's own files are never given out, whatever `$Bitmap` says. What an edit frees stays taken until the
-//! edit is over. The room behind `$MFT` (an eighth of the volume) is left to it while there is other room.
+//! One summary is kept for each 4 KiB of `$Bitmap` (32,768 clusters): 12 KiB of memory for 400 GiB of clusters of 4
+//! KiB. The bits themselves are read again when they are needed. Clusters of NTFS's own files are never allocated,
+//! whatever `$Bitmap` says. Clusters that a change frees cannot be allocated before the change is complete. The zone
+//! after `$MFT`, an eighth of the volume, is reserved for `$MFT` while there is other free space.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::layout::{BAD_CLUSTERS, SECURE};
-use super::records::Records;
-use crate::layout::{kind, system};
+use super::free_records::FreeRecords;
+use crate::error::{Error, Result};
+use crate::layout::{kind, name, system};
 use crate::runs::{MOST_RUNS, Run, push};
 use crate::stream::Stream;
-use crate::{Error, Result, Volume};
-use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, Vcn, offset, read, utf16};
+use crate::volume::Volume;
+use coldforge_base::{Extent, FileOffset, Lcn, ReadAt, Vcn, offset, read};
 
 /// How many bytes of `$Bitmap` one summary is about.
 const CHUNK_BYTES: u64 = 4096;
 /// How many clusters one summary is about.
 const CHUNK_BITS: u64 = CHUNK_BYTES * 8;
+
+/// The largest `$MFT:$BITMAP` that is read: 2^29 records, which are half a terabyte of `$MFT`.
+const MOST_RECORD_BITMAP_BYTES: u64 = 1 << 26;
 
 /// The free clusters of one chunk.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
@@ -44,38 +48,41 @@ pub(crate) struct Space {
     taken: Vec<Extent>,
     /// For which file the edit took it, by its first cluster.
     owners: BTreeMap<u64, u64>,
-    /// Chunks whose summary is not what the disk says.
+    /// Chunks whose summary differs from the disk.
     unsettled: BTreeSet<u64>,
     /// What the edit freed, sorted and apart.
     freed: Vec<Extent>,
     /// Free records.
-    pub(super) records: Records,
+    pub(super) records: FreeRecords,
 }
 
 impl Space {
     /// Sums `$Bitmap` up.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`, `$MFT:$BITMAP` or the runs of NTFS's own files.
+    /// Errors in `$Bitmap`, `$MFT:$BITMAP` or the runs of NTFS's own files.
     pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
         let clusters = volume.geometry.clusters;
         let mut own = Vec::new();
-        for number in system::MFT..=SECURE {
+        for number in system::MFT..=system::SECURE {
             let segments = volume.segments(volume.record(number)?)?;
-            let mut streams = vec![(kind::DATA, Vec::new()), (kind::BITMAP, Vec::new())];
+            let mut streams = vec![(kind::DATA, &[][..]), (kind::BITMAP, &[])];
             match number {
-                BAD_CLUSTERS => streams.push((kind::DATA, utf16::encode("$Bad"))),
-                SECURE => streams.push((kind::DATA, utf16::encode("$SDS"))),
+                system::BAD_CLUSTERS => streams.push((kind::DATA, name::BAD)),
+                system::SECURE => streams.push((kind::DATA, name::SDS)),
                 _ => {}
             }
             for (kind, name) in streams {
-                let stream = volume.stream(&segments, kind, &name)?;
+                let stream = volume.stream(&segments, kind, name)?;
                 own.extend(stream.iter().flat_map(Stream::runs).filter_map(located));
             }
         }
         let upcase = volume.system_data(system::UPCASE)?;
         own.extend(upcase.runs().iter().filter_map(located));
         let own = offset::normalize(own);
+        let mft = volume.segments(volume.record(system::MFT)?)?;
+        let record_bits = volume.required_stream(&mft, kind::BITMAP, &[])?;
+        let record_bits = record_bits.read_all(&volume.device, &volume.geometry, MOST_RECORD_BITMAP_BYTES)?;
         let mut space = Self {
             summaries: Vec::new(),
             clusters,
@@ -84,7 +91,7 @@ impl Space {
             owners: BTreeMap::new(),
             unsettled: BTreeSet::new(),
             freed: Vec::new(),
-            records: Records::open(volume)?,
+            records: FreeRecords::new(record_bits),
         };
         let bitmap = volume.system_data(system::BITMAP)?;
         for chunk in 0..clusters.div_ceil(CHUNK_BITS) {
@@ -102,7 +109,7 @@ impl Space {
     /// Returns the runs of at least `least` free clusters, in clusters, in ascending order.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`.
+    /// Errors in `$Bitmap`.
     pub fn free_runs<D: ReadAt>(&self, volume: &Volume<D>, least: u64) -> Result<Vec<Extent>> {
         let bitmap = volume.system_data(system::BITMAP)?;
         let mut found = Vec::new();
@@ -130,12 +137,12 @@ impl Space {
         Ok(found)
     }
 
-    /// Takes `clusters` for VCN `first` and what follows of a file: in one run if there is one so long, else in few.
+    /// Takes `clusters` from VCN `first` of a file on: in one run if one is long enough, else in as few as possible.
     ///
-    /// With a `goal` they begin there if that cluster is free. `for_mft` prefers the room behind `$MFT`.
+    /// With a `goal`, they begin there if that cluster is free. `for_mft` prefers the zone after `$MFT`.
     ///
     /// # Errors
-    /// [`Error::VolumeFull`]; [`Error::TooFragmented`]; what is wrong with `$Bitmap`.
+    /// [`Error::VolumeFull`]; [`Error::TooFragmented`]; errors in `$Bitmap`.
     pub fn take<D: ReadAt>(
         &mut self,
         volume: &Volume<D>,
@@ -246,7 +253,7 @@ impl Space {
         Ok(())
     }
 
-    /// Returns what the edit took, and what it freed, in clusters.
+    /// Returns the clusters that the edit took, and those that it freed.
     pub fn pending(&self) -> (&[Extent], &[Extent]) {
         (&self.taken, &self.freed)
     }
@@ -254,7 +261,7 @@ impl Space {
     /// Forgets the edit: on the disk everything is as `$Bitmap` says.
     ///
     /// # Errors
-    /// What is wrong with `$Bitmap`.
+    /// Errors in `$Bitmap`.
     pub fn settle<D: ReadAt>(&mut self, volume: &Volume<D>) -> Result<()> {
         self.taken.clear();
         self.owners.clear();
@@ -340,7 +347,7 @@ impl Space {
         Ok(free.min(most))
     }
 
-    /// Returns where the first `clusters` free clusters side by side lie in a range.
+    /// Returns where the first `clusters` contiguous free clusters of a range begin.
     fn first_run<D: ReadAt>(
         &self,
         volume: &Volume<D>,
@@ -504,7 +511,7 @@ fn sum(bits: &Bits) -> Summary {
     summary
 }
 
-/// Returns the chunks that some clusters lie in.
+/// Returns the chunks that hold some clusters.
 fn chunks(extent: Extent) -> Range<u64> {
     extent.offset / CHUNK_BITS..extent.end().div_ceil(CHUNK_BITS)
 }

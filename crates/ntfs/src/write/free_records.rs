@@ -1,19 +1,17 @@
-//! Which file records are free: `$MFT:$BITMAP`, held in memory.
+//! Allocation of file records from `$MFT:$BITMAP`, which is held in memory.
 //!
-//! Facts: the records below 24 are NTFS's own, whatever their bits say. A bit behind the last record means nothing.
+//! Records below 24 belong to NTFS, whatever their bits say. Bits after the last record have no meaning.
 
 use std::collections::BTreeSet;
 
-use crate::layout::{kind, system};
-use crate::{Error, Result, Volume};
-use coldforge_base::{ReadAt, read};
+use crate::bitmap;
+use crate::error::{Error, Result};
+use crate::layout::system;
+use coldforge_base::read;
 
-/// The largest bitmap that is read: 2^29 records, which are half a terabyte of `$MFT`.
-const MOST_BYTES: u64 = 1 << 26;
-
-/// The bits, and what the edit changes of them.
+/// The bits, and the changes of the current edit.
 #[derive(Debug)]
-pub(super) struct Records {
+pub(super) struct FreeRecords {
     bits: Vec<u8>,
     /// How many bytes the disk has.
     held: usize,
@@ -23,14 +21,11 @@ pub(super) struct Records {
     hint: u64,
 }
 
-impl Records {
-    pub fn open<D: ReadAt>(volume: &Volume<D>) -> Result<Self> {
-        let mft = volume.segments(volume.record(system::MFT)?)?;
-        let missing = Error::MissingAttribute { record: system::MFT, kind: kind::BITMAP };
-        let bitmap = volume.stream(&mft, kind::BITMAP, &[])?.ok_or(missing)?;
-        let bits = bitmap.read_all(&volume.device, &volume.geometry, MOST_BYTES)?;
+impl FreeRecords {
+    /// Starts from `$MFT:$BITMAP` as it is on the disk.
+    pub fn new(bits: Vec<u8>) -> Self {
         let held = bits.len();
-        Ok(Self { bits, held, taken: BTreeSet::new(), freed: BTreeSet::new(), hint: system::FIRST_USER })
+        Self { bits, held, taken: BTreeSet::new(), freed: BTreeSet::new(), hint: system::FIRST_USER }
     }
 
     /// Takes the first free record below `records`, but only one with a bit; `None` if there is none.
@@ -44,7 +39,7 @@ impl Records {
                 number = number.saturating_add(8);
                 continue;
             }
-            if byte >> (number % 8) & 1 == 0 && !self.taken.contains(&number) {
+            if byte & read::bit(number) == 0 && !self.taken.contains(&number) {
                 self.taken.insert(number);
                 self.hint = number.saturating_add(1);
                 return Some(number);
@@ -69,7 +64,7 @@ impl Records {
     /// # Errors
     /// [`Error::NotInUse`] if its bit is clear already.
     pub fn free(&mut self, number: u64) -> Result<()> {
-        if self.byte(number) >> (number % 8) & 1 == 0 || number < system::FIRST_USER {
+        if self.byte(number) & read::bit(number) == 0 || number < system::FIRST_USER {
             return Err(Error::NotInUse { record: number });
         }
         self.freed.insert(number);
@@ -93,11 +88,7 @@ impl Records {
         self.held = self.bits.len();
         for (numbers, is_used) in [(&taken, true), (&freed, false)] {
             for number in numbers {
-                let mask = read::bit(*number);
-                let byte = usize::try_from(number / 8).ok().and_then(|at| self.bits.get_mut(at));
-                if let Some(byte) = byte {
-                    *byte = if is_used { *byte | mask } else { *byte & !mask };
-                }
+                bitmap::set(&mut self.bits, *number, is_used);
             }
         }
     }
@@ -112,19 +103,9 @@ impl Records {
 mod tests {
     use super::*;
 
-    fn records(bits: &[u8]) -> Records {
-        Records {
-            bits: bits.to_vec(),
-            held: bits.len(),
-            taken: BTreeSet::new(),
-            freed: BTreeSet::new(),
-            hint: system::FIRST_USER,
-        }
-    }
-
     #[test]
     fn the_first_free_record_is_taken_once_and_only_below_the_end() {
-        let mut records = records(&[0, 0, 0, 0xff, 0b1111_0111, 0]);
+        let mut records = FreeRecords::new(vec![0, 0, 0, 0xff, 0b1111_0111, 0]);
         assert_eq!(records.take(48), Some(35));
         assert_eq!(records.take(48), Some(40));
         assert_eq!(records.take(41), None);
@@ -136,7 +117,7 @@ mod tests {
 
     #[test]
     fn a_freed_record_is_free_only_after_the_edit() {
-        let mut records = records(&[0, 0, 0, 0xff, 0xff]);
+        let mut records = FreeRecords::new(vec![0, 0, 0, 0xff, 0xff]);
         records.free(30).unwrap();
         assert_eq!(records.take(40), None);
         records.settle(true);

@@ -1,23 +1,21 @@
-//! Every reason not to write a volume, found by reading alone.
+//! Every reason not to write a volume. Reads only.
 //!
-//! Who writes asks first, and writes only if nothing is refused. All checks run, so that the user sees every reason at
-//! once. The comparison of `$Bitmap` with the runs of all files is not among them.
+//! Callers ask before they write, and write only if there is no refusal. All checks run, so that the user sees every
+//! reason at once. Comparing `$Bitmap` with the runs of all files is left to the verifier.
 
-use super::boot::BOOT_SECTOR_BYTES;
-use super::error::{CORRUPT, Place, REPAIR};
-use super::layout::{FileRecordHeader, system, view};
-use super::record::Record;
-use super::{Result, Volume, fixup};
+use super::fixup;
+use super::layout::{FileRecordHeader, system, view, volume_flag};
+use crate::boot::BOOT_SECTOR_BYTES;
+use crate::error::{CORRUPT, Place, REPAIR, Result};
+use crate::record::Record;
+use crate::volume::Volume;
 use coldforge_base::{Failure, FileOffset, Kind, ReadAt, Refusal, read};
-
-/// How many records the mirror must repeat: Windows keeps only the first four current, also in a longer mirror.
-const MIRRORED_RECORDS: u64 = 4;
 
 /// What ends the names of a shadow copy's files in `\System Volume Information`.
 const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
 
-/// Tells whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one. The
-/// boot area points at their clusters, whatever becomes of the files.
+/// Returns whether a name in `\System Volume Information` is that of shadow copies: their catalog, or the store of one.
+/// The boot area points at their clusters, whatever becomes of the files.
 pub fn is_shadow_store(name: &str) -> bool {
     name.to_ascii_lowercase().ends_with(SHADOW_COPY)
 }
@@ -28,7 +26,7 @@ impl<D: ReadAt> Volume<D> {
     /// | code | reason |
     /// |---|---|
     /// | `E-VOLUME-SIZE` | the volume is larger than its device |
-    /// | `E-BACKUP-BOOT` | the copy of the boot sector behind the volume differs |
+    /// | `E-BACKUP-BOOT` | the copy of the boot sector after the volume differs |
     /// | `E-VOLUME-VERSION` | NTFS is not version 3.1 |
     /// | `E-VOLUME-DIRTY` | the dirty flag is set |
     /// | `E-VOLUME-CHKDSK` | `chkdsk` left its marks |
@@ -41,7 +39,7 @@ impl<D: ReadAt> Volume<D> {
     /// | `E-VOLUME-CORRUPT` | something that a check needs cannot be read |
     ///
     /// # Errors
-    /// Only the operating system's; what is wrong with the volume is a refusal.
+    /// Only errors of the operating system; faults of the volume are refusals.
     pub fn refusals(&self) -> Result<Vec<Refusal>> {
         let checks = [
             self.size_refusals(),
@@ -67,14 +65,14 @@ impl<D: ReadAt> Volume<D> {
         Ok(refusals)
     }
 
-    /// Returns what a write cannot keep whole, and whoever writes should know.
+    /// Returns what a write damages although the volume may be written.
     ///
     /// | code | reason |
     /// |---|---|
-    /// | `W-SHADOW-COPIES` | shadow copies do not see the write, and no longer hold what the volume was |
+    /// | `W-SHADOW-COPIES` | shadow copies do not include the write, so they no longer show the old volume |
     ///
     /// # Errors
-    /// What is wrong with `\System Volume Information`.
+    /// Errors in `\System Volume Information`.
     pub fn warnings(&self) -> Result<Vec<Refusal>> {
         let Some(folder) = self.find(r"\System Volume Information")?.filter(|file| file.is_directory()) else {
             return Ok(Vec::new());
@@ -87,7 +85,7 @@ impl<D: ReadAt> Volume<D> {
         Ok(vec![Refusal {
             code: "W-SHADOW-COPIES",
             reason: format!(
-                r"\System Volume Information holds {copies} shadow copies, which will not know what was written"
+                r"\System Volume Information holds {copies} shadow copies, which do not include later writes"
             ),
             hint: "delete the shadow copies in Windows with `vssadmin delete shadows /all` before making the image",
         }])
@@ -100,7 +98,7 @@ impl<D: ReadAt> Volume<D> {
         }
         Ok(vec![Refusal {
             code: "E-VOLUME-SIZE",
-            reason: format!("the boot sector at 0x0 tells of {end:#x} bytes, but the device has {device:#x}"),
+            reason: format!("the boot sector at 0x0 claims {end:#x} bytes, but the device has {device:#x}"),
             hint: "check that the image is complete and that the partition was not made smaller than its volume",
         }])
     }
@@ -111,7 +109,7 @@ impl<D: ReadAt> Volume<D> {
         let place = self.geometry.backup_boot_sector();
         let end = place.0.saturating_add(copy.len() as u64);
         let reason = if end > self.device.len() {
-            format!("the copy of the boot sector at {place} lies behind the end of the device")
+            format!("the copy of the boot sector at {place} lies past the end of the device")
         } else {
             self.device.read_at(place.0, &mut copy)?;
             // Tools that renew the boot code leave the copy alone; what a volume is mounted by must be the same.
@@ -130,16 +128,13 @@ impl<D: ReadAt> Volume<D> {
         }
         Ok(vec![Refusal {
             code: "E-VOLUME-VERSION",
-            reason: format!("$Volume (file 0x3) tells of NTFS version {major}.{minor}, not 3.1"),
+            reason: format!("$Volume (file 0x3) has NTFS version {major}.{minor}, not 3.1"),
             hint: "use an image of Windows XP or later",
         }])
     }
 
     fn flag_refusals(&self) -> Result<Vec<Refusal>> {
-        const DIRTY: u16 = 0x0001;
-        const CHKDSK: u16 = 0xc000;
-        // Windows sets it on every volume; what it means is not published.
-        const USUAL: u16 = 0x0080;
+        use volume_flag::{CHKDSK, DIRTY, USUAL};
         let flags = self.information().flags;
         let refusal = |code, what| {
             let reason = format!("the flags {flags:#06x} of $Volume (file 0x3) say that {what}");
@@ -164,13 +159,11 @@ impl<D: ReadAt> Volume<D> {
         let record_bytes = self.geometry.record_bytes as u64;
         let place = self.geometry.mft_mirror;
         let start = mirror.runs().first().and_then(|run| run.lcn);
-        if start != Some(place) || mirror.size < record_bytes.saturating_mul(MIRRORED_RECORDS) {
-            return Ok(vec![refusal(format!(
-                "$MFTMirr (file 0x1) does not begin at cluster {place}, or is too short"
-            ))]);
+        if start != Some(place) || mirror.size < record_bytes.saturating_mul(system::MIRRORED) {
+            return Ok(vec![refusal(format!("$MFTMirr (file 0x1) does not start at cluster {place} or is too short"))]);
         }
         let mut refusals = Vec::new();
-        for number in 0..MIRRORED_RECORDS {
+        for number in 0..system::MIRRORED {
             let mut copy = vec![0; self.geometry.record_bytes];
             mirror.read(&self.device, &self.geometry, number.saturating_mul(record_bytes), &mut copy)?;
             let copy_place = Place::Mirror { record: number, byte: 0 };
@@ -198,7 +191,7 @@ impl<D: ReadAt> Volume<D> {
             self.read_at(&file, FileOffset(0), &mut signature)?;
             match &signature.map(|byte| byte.to_ascii_lowercase()) {
                 b"hibr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `hibr`: Windows hibernates"),
-                b"rstr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `rstr`: Windows was about to wake"),
+                b"rstr" => format!(r"\hiberfil.sys (file {number:#x}) begins with `rstr`: Windows was resuming"),
                 _ => return Ok(Vec::new()),
             }
         };
