@@ -8,6 +8,8 @@ mod check;
 mod component;
 mod convert;
 mod diff;
+mod explain;
+mod generate;
 mod harden;
 mod inspect;
 mod ls;
@@ -94,6 +96,9 @@ enum Verb {
     Convert(convert::Arguments),
     Diff(diff::Arguments),
     Undo(undo::Arguments),
+    Explain(explain::Arguments),
+    Completions(generate::Completions),
+    Man(generate::Man),
 }
 
 /// What a verb says about its own success.
@@ -142,6 +147,9 @@ pub fn main() -> ExitCode {
         Verb::Convert(arguments) => convert::run(arguments, &ui),
         Verb::Diff(arguments) => diff::run(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
+        Verb::Explain(arguments) => explain::run(arguments, &ui),
+        Verb::Completions(arguments) => generate::completions(arguments, &ui),
+        Verb::Man(arguments) => generate::man(arguments, &ui),
     };
     signals::heed();
     let verdict = match ui.broken() {
@@ -155,12 +163,17 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Failed) => ExitCode::from(4),
         Err(error) => {
             ui.failure(&*error);
-            ExitCode::from(match error.kind() {
-                Kind::Usage => 2,
-                Kind::Refused | Kind::Unsupported => 3,
-                Kind::Corrupt | Kind::Io | Kind::Limit | Kind::NotFound => 4,
-            })
+            ExitCode::from(exit_code(error.kind()))
         }
+    }
+}
+
+/// Returns the exit code of a failure.
+fn exit_code(kind: Kind) -> u8 {
+    match kind {
+        Kind::Usage => 2,
+        Kind::Refused | Kind::Unsupported => 3,
+        Kind::Corrupt | Kind::Io | Kind::Limit | Kind::NotFound => 4,
     }
 }
 

@@ -90,6 +90,7 @@ impl Ui {
                 "kind": error.kind(),
                 "code": error.code(),
                 "message": text,
+                "place": error.place(),
                 "hint": error.advice(),
             });
             self.document(&document);

@@ -13,3 +13,12 @@ pub mod security_template;
 pub mod shell;
 pub mod version_resource;
 pub mod zip;
+
+/// Every code of this room.
+pub const CODES: &[&[coldforge_base::failure::Code]] = &[
+    audit_csv::Error::CODES,
+    reg_file::Error::CODES,
+    registry_pol::Error::CODES,
+    security_template::Error::CODES,
+    zip::Error::CODES,
+];

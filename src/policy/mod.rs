@@ -55,3 +55,7 @@ pub use selection::{Level, RoleChoice, Selection, UnknownWord};
 pub use threshold::{Breach, Error as ThresholdError, Threshold};
 pub use values::{Demand, Values};
 pub use waivers::{Waiver, Waivers};
+
+/// Every code of this room.
+pub const CODES: &[&[coldforge_base::failure::Code]] =
+    &[Error::CODES, ThresholdError::CODES, source::Fault::CODES, xccdf::Error::CODES];

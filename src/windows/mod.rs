@@ -48,5 +48,37 @@ pub use stored::Written;
 pub use unusable::{Structure, Unusable};
 pub use view::View;
 
+use coldforge_base::failure::Code;
+
+/// What keeps a part of an image from being judged, although the rest is.
+const UNJUDGED: &[Code] = &[
+    Code::refusal(
+        "E-UNREADABLE",
+        "A partition, a file or a hive cannot be read.",
+        "check the image with `coldforge check`",
+    ),
+    Code::refusal(
+        "E-BOOT-MODE-UNKNOWN",
+        "The partition table does not tell where the boot configuration data lies.",
+        "look at it in Windows with `bcdedit /enum all`",
+    ),
+    Code::refusal(
+        "E-VALUE-TYPE",
+        "A value has another type than Windows writes.",
+        "look at the value in Windows and write it with its own type",
+    ),
+];
+
+/// Every code of this room.
+pub const CODES: &[&[Code]] = &[
+    Error::CODES,
+    Unusable::CODES,
+    UNJUDGED,
+    certificates::Error::CODES,
+    certificates::CODES,
+    fat::Error::CODES,
+    local_policy::CODES,
+];
+
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

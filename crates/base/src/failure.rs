@@ -89,6 +89,18 @@ pub struct Code {
     pub hint: &'static str,
 }
 
+impl Code {
+    /// Returns the code of a reason not to write.
+    pub const fn refusal(code: &'static str, meaning: &'static str, hint: &'static str) -> Self {
+        Self { code, kind: Some(Kind::Refused), meaning, hint }
+    }
+
+    /// Returns the code of a warning, which stops nothing.
+    pub const fn warning(code: &'static str, meaning: &'static str, hint: &'static str) -> Self {
+        Self { code, kind: None, meaning, hint }
+    }
+}
+
 /// A field of an error that says where something is wrong.
 pub trait Place {
     /// Returns the place as it is shown.
@@ -141,6 +153,13 @@ pub struct Refusal {
     pub reason: String,
     /// What to do, one imperative sentence without a final period.
     pub hint: &'static str,
+}
+
+impl Refusal {
+    /// Returns the refusal of this code for what was found.
+    pub fn new(code: &Code, reason: impl Into<String>) -> Self {
+        Self { code: code.code, reason: reason.into(), hint: code.hint }
+    }
 }
 
 impl fmt::Display for Refusal {

@@ -55,6 +55,6 @@ pub use error::{Error, MappingFault, Place, Result};
 pub use file::File;
 pub use index::{Entry, Namespace};
 pub use record::Reference;
-pub use refusals::is_shadow_store;
+pub use refusals::{CODES, is_shadow_store};
 pub use volume::{Information, Volume};
 pub use write::{Changes, Security, WriteStep};

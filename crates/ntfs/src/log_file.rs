@@ -7,6 +7,7 @@ use super::fixup;
 use super::layout::{RestartArea, RestartPage, STRIDE_BYTES, system, view};
 use super::stream::Stream;
 use crate::error::{Error, Place, Result};
+use crate::refusals;
 use crate::volume::Volume;
 use coldforge_base::{FileOffset, ReadAt, Refusal, read};
 
@@ -85,16 +86,14 @@ impl<D: ReadAt> Volume<D> {
         let at = newest.at;
         match newest.version {
             (1, 0 | 1) => refusals.extend(damage),
-            (2, 0) => refusals.push(Refusal {
-                code: "E-FAST-STARTUP",
-                reason: format!("$LogFile has version 2.0 at byte {at}: Windows may keep metadata in memory"),
-                hint: "shut Windows down with `shutdown /s /t 0` with fast startup off, and make a new image",
-            }),
-            (major, minor) => refusals.push(Refusal {
-                code: "E-LOGFILE-VERSION",
-                reason: format!("$LogFile has the unknown version {major}.{minor} at byte {at}"),
-                hint: "mount the volume in Windows 10 or later, shut it down, and make a new image",
-            }),
+            (2, 0) => refusals.push(Refusal::new(
+                &refusals::FAST_STARTUP,
+                format!("$LogFile has version 2.0 at byte {at}: Windows may keep metadata in memory"),
+            )),
+            (major, minor) => refusals.push(Refusal::new(
+                &refusals::LOGFILE_VERSION,
+                format!("$LogFile has the unknown version {major}.{minor} at byte {at}"),
+            )),
         }
         if !newest.is_clean() {
             refusals.push(unclean(format!("$LogFile has open transactions by its restart page at byte {at}")));
@@ -178,9 +177,5 @@ impl<D: ReadAt> Volume<D> {
 }
 
 fn unclean(reason: String) -> Refusal {
-    Refusal {
-        code: "E-LOGFILE-UNCLEAN",
-        reason,
-        hint: "mount the volume in Windows, so that it replays its log, shut Windows down, and make a new image",
-    }
+    Refusal::new(&refusals::LOGFILE_UNCLEAN, reason)
 }

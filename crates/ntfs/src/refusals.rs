@@ -9,7 +9,72 @@ use crate::boot::BOOT_SECTOR_BYTES;
 use crate::error::{CORRUPT, Place, REPAIR, Result};
 use crate::record::Record;
 use crate::volume::Volume;
+use coldforge_base::failure::Code;
 use coldforge_base::{Failure, FileOffset, Kind, ReadAt, Refusal, read};
+
+const VOLUME_SIZE: Code = Code::refusal(
+    "E-VOLUME-SIZE",
+    "The volume is larger than its partition or its image.",
+    "check that the image is complete and that the partition was not made smaller than its volume",
+);
+const BACKUP_BOOT: Code = Code::refusal(
+    "E-BACKUP-BOOT",
+    "The copy of the boot sector behind the volume differs from the boot sector.",
+    REPAIR,
+);
+const VOLUME_VERSION: Code =
+    Code::refusal("E-VOLUME-VERSION", "The volume's NTFS version is not 3.1.", "use an image of Windows XP or later");
+const VOLUME_DIRTY: Code =
+    Code::refusal("E-VOLUME-DIRTY", "The dirty flag of the volume is set: Windows did not shut it down.", REPAIR);
+const VOLUME_CHKDSK: Code =
+    Code::refusal("E-VOLUME-CHKDSK", "chkdsk began to check the volume and did not finish.", REPAIR);
+const VOLUME_FLAGS: Code = Code::refusal(
+    "E-VOLUME-FLAGS",
+    "Windows has an operation on the volume under way, or the volume has a flag that is not known.",
+    REPAIR,
+);
+const MFT_MIRROR: Code = Code::refusal("E-MFTMIRR", "$MFTMirr does not repeat the first records of $MFT.", REPAIR);
+const HIBERNATED: Code = Code::refusal(
+    "E-HIBERNATED",
+    "Windows hibernates: \\hiberfil.sys holds a part of the volume's state.",
+    "start Windows, turn hibernation off with `powercfg /h off`, shut it down, and make a new image",
+);
+pub(super) const FAST_STARTUP: Code = Code::refusal(
+    "E-FAST-STARTUP",
+    "$LogFile has version 2.0: Windows was shut down by fast startup and may keep metadata in memory.",
+    "shut Windows down with `shutdown /s /t 0` with fast startup off, and make a new image",
+);
+pub(super) const LOGFILE_VERSION: Code = Code::refusal(
+    "E-LOGFILE-VERSION",
+    "$LogFile has a version that is not known.",
+    "mount the volume in Windows 10 or later, shut it down, and make a new image",
+);
+pub(super) const LOGFILE_UNCLEAN: Code = Code::refusal(
+    "E-LOGFILE-UNCLEAN",
+    "$LogFile is damaged, or has transactions that were not finished.",
+    "mount the volume in Windows, so that it replays its log, shut Windows down, and make a new image",
+);
+const SHADOW_COPIES: Code = Code::warning(
+    "W-SHADOW-COPIES",
+    "The volume has shadow copies, which do not include what is written now and no longer show the old volume.",
+    "delete the shadow copies in Windows with `vssadmin delete shadows /all` before making the image",
+);
+
+/// Every reason not to write a volume, and every warning about writing it.
+pub const CODES: &[Code] = &[
+    VOLUME_SIZE,
+    BACKUP_BOOT,
+    VOLUME_VERSION,
+    VOLUME_DIRTY,
+    VOLUME_CHKDSK,
+    VOLUME_FLAGS,
+    MFT_MIRROR,
+    HIBERNATED,
+    FAST_STARTUP,
+    LOGFILE_VERSION,
+    LOGFILE_UNCLEAN,
+    SHADOW_COPIES,
+];
 
 /// What ends the names of a shadow copy's files in `\System Volume Information`.
 const SHADOW_COPY: &str = "{3808876b-c176-4e48-b7ae-04046e6cc752}";
@@ -82,13 +147,10 @@ impl<D: ReadAt> Volume<D> {
         if copies == 0 {
             return Ok(Vec::new());
         }
-        Ok(vec![Refusal {
-            code: "W-SHADOW-COPIES",
-            reason: format!(
-                r"\System Volume Information holds {copies} shadow copies, which do not include later writes"
-            ),
-            hint: "delete the shadow copies in Windows with `vssadmin delete shadows /all` before making the image",
-        }])
+        Ok(vec![Refusal::new(
+            &SHADOW_COPIES,
+            format!(r"\System Volume Information holds {copies} shadow copies, which do not include later writes"),
+        )])
     }
 
     fn size_refusals(&self) -> Result<Vec<Refusal>> {
@@ -96,11 +158,10 @@ impl<D: ReadAt> Volume<D> {
         if end <= device {
             return Ok(Vec::new());
         }
-        Ok(vec![Refusal {
-            code: "E-VOLUME-SIZE",
-            reason: format!("the boot sector at 0x0 claims {end:#x} bytes, but the device has {device:#x}"),
-            hint: "check that the image is complete and that the partition was not made smaller than its volume",
-        }])
+        Ok(vec![Refusal::new(
+            &VOLUME_SIZE,
+            format!("the boot sector at 0x0 claims {end:#x} bytes, but the device has {device:#x}"),
+        )])
     }
 
     fn backup_boot_refusals(&self) -> Result<Vec<Refusal>> {
@@ -118,7 +179,7 @@ impl<D: ReadAt> Volume<D> {
             }
             format!("the copy of the boot sector at {place} differs from the boot sector at 0x0")
         };
-        Ok(vec![Refusal { code: "E-BACKUP-BOOT", reason, hint: REPAIR }])
+        Ok(vec![Refusal::new(&BACKUP_BOOT, reason)])
     }
 
     fn version_refusals(&self) -> Result<Vec<Refusal>> {
@@ -126,35 +187,30 @@ impl<D: ReadAt> Volume<D> {
         if (major, minor) == (3, 1) {
             return Ok(Vec::new());
         }
-        Ok(vec![Refusal {
-            code: "E-VOLUME-VERSION",
-            reason: format!("$Volume (file 0x3) has NTFS version {major}.{minor}, not 3.1"),
-            hint: "use an image of Windows XP or later",
-        }])
+        Ok(vec![Refusal::new(&VOLUME_VERSION, format!("$Volume (file 0x3) has NTFS version {major}.{minor}, not 3.1"))])
     }
 
     fn flag_refusals(&self) -> Result<Vec<Refusal>> {
         use volume_flag::{CHKDSK, DIRTY, USUAL};
         let flags = self.information().flags;
-        let refusal = |code, what| {
-            let reason = format!("the flags {flags:#06x} of $Volume (file 0x3) say that {what}");
-            Refusal { code, reason, hint: REPAIR }
+        let refusal = |code: &Code, what: &str| {
+            Refusal::new(code, format!("the flags {flags:#06x} of $Volume (file 0x3) say that {what}"))
         };
         let mut refusals = Vec::new();
         if flags & DIRTY != 0 {
-            refusals.push(refusal("E-VOLUME-DIRTY", "the volume is dirty"));
+            refusals.push(refusal(&VOLUME_DIRTY, "the volume is dirty"));
         }
         if flags & CHKDSK != 0 {
-            refusals.push(refusal("E-VOLUME-CHKDSK", "chkdsk has not finished with the volume"));
+            refusals.push(refusal(&VOLUME_CHKDSK, "chkdsk has not finished with the volume"));
         }
         if flags & !(DIRTY | CHKDSK | USUAL) != 0 {
-            refusals.push(refusal("E-VOLUME-FLAGS", "an operation is under way"));
+            refusals.push(refusal(&VOLUME_FLAGS, "an operation is under way"));
         }
         Ok(refusals)
     }
 
     fn mirror_refusals(&self) -> Result<Vec<Refusal>> {
-        let refusal = |reason| Refusal { code: "E-MFTMIRR", reason, hint: REPAIR };
+        let refusal = |reason: String| Refusal::new(&MFT_MIRROR, reason);
         let mirror = self.system_data(system::MFT_MIRROR)?;
         let record_bytes = self.geometry.record_bytes as u64;
         let place = self.geometry.mft_mirror;
@@ -195,11 +251,7 @@ impl<D: ReadAt> Volume<D> {
                 _ => return Ok(Vec::new()),
             }
         };
-        Ok(vec![Refusal {
-            code: "E-HIBERNATED",
-            reason,
-            hint: "start Windows, turn hibernation off with `powercfg /h off`, shut it down, and make a new image",
-        }])
+        Ok(vec![Refusal::new(&HIBERNATED, reason)])
     }
 }
 

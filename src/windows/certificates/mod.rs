@@ -16,6 +16,7 @@ use thiserror::Error;
 pub use x509::Certificate;
 
 use self::blob::{Blob, Malformed};
+use coldforge_base::failure::Code;
 use coldforge_base::time::FileTime;
 use coldforge_base::{CellOffset, Extent, Failure, fs};
 use coldforge_regf::{self as regf, Edit, Hive, Lookup};
@@ -32,6 +33,9 @@ const WRITABLE: [&str; 7] = ["AuthRoot", "CA", "Disallowed", "ROOT", "Trust", "T
 const INSTALL_AGAIN: &str = "delete the damaged certificate with `coldforge reg delete`, and install it anew";
 /// A hint that several of these errors share.
 const FORMS: &str = "give certificates in DER or PEM, or bundles (.p7b) of them with definite lengths, and no keys";
+
+/// The codes of stored certificates.
+pub(super) const CODES: &[Code] = Malformed::CODES;
 
 /// Why a certificate cannot be read, installed or removed.
 #[derive(Debug, Error, Failure)]

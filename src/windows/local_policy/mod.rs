@@ -17,6 +17,7 @@ use super::setting::{AuditFlags, PolicyScope};
 use crate::formats::audit_csv::{self, AuditCsv, Audited, Subcategory};
 use crate::formats::registry_pol::{self, Effect, RegistryPol};
 use coldforge_base::Failure;
+use coldforge_base::failure::Code;
 
 /// The folder of local group policy on the Windows volume.
 pub const FOLDER: &str = r"\Windows\System32\GroupPolicy";
@@ -56,6 +57,9 @@ impl PolicyFile {
         }
     }
 }
+
+/// The codes of its files.
+pub(super) const CODES: &[Code] = gpt_ini::Error::CODES;
 
 /// Why local group policy cannot be read or edited.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]

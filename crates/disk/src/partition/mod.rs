@@ -18,6 +18,7 @@ mod table;
 
 pub use crate::Signature;
 pub use error::{Defect, Error};
+pub use refusal::CODES;
 pub use table::{DiskId, Kind, Note, Partition, Result, Scheme, Table};
 
 use coldforge_base::{ImageOffset, ReadAt};
