@@ -10,7 +10,9 @@
 //!
 //! ```text
 //! cli         one verb, one file; the only room that prints
-//! pipeline    the jobs: scan, harden, verify, recipes, and hands-on work on registry and files
+//! imagebuilder  recipes, pipelines, schedules, history
+//! harden      the jobs: scan, harden, preflight, verify, reports
+//! component  edit  component documents, carried out offline  |  edits of registry and files by hand
 //! report  aws  checklists, results and a page, made of the evidence  |  the files that `aws ec2 import-image` reads
 //! audit       the evidence: records, hash chain, bundle
 //! policy      rules, catalogs, assess, plan, apply; knows a machine only as `windows::setting::Settings`

@@ -149,7 +149,7 @@ impl Flaw {
             }
             Self::Size => "split the component: each has its own limits",
             Self::UnknownAction | Self::OtherSystem => {
-                "use an action of Windows; README.md lists them, and their case counts"
+                "use an action of Windows from the list in docs/components.md; upper and lower case matter"
             }
             Self::Expression => {
                 "name a parameter, a constant, or an earlier step that gives this: what AWS or a running instance knows is not known here"
@@ -165,7 +165,9 @@ impl Flaw {
             Self::NeedsWindows => {
                 "choose another --scripts, name a folder with --downloads, or leave the step to a Windows that runs"
             }
-            Self::Script => "write the script in the commands that README.md lists, or choose another --scripts",
+            Self::Script => {
+                "write the script in the commands that docs/components.md lists, or choose another --scripts"
+            }
             Self::Autostart => {
                 "leave it out with --scripts skip, or let it be written, with a warning, with --scripts translate or first-boot"
             }

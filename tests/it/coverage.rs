@@ -1,4 +1,4 @@
-//! How far the catalogs reach: the table in the README, what Amazon's components apply, and the levels.
+//! How far the catalogs reach: the table in docs/coverage.md, what Amazon's components apply, and the levels.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,19 +11,19 @@ use crate::support::{self, coldforge, fixture, text};
 const GONE: &[(&str, &str)] = &[("edge", "V-235759"), ("ws2016", "V-224889")];
 
 #[test]
-fn the_table_in_the_readme_is_what_the_command_prints() {
+fn the_table_in_the_docs_is_what_the_command_prints() {
     const BOUNDS: [&str; 2] = ["<!-- coldforge rules coverage --markdown -->\n", "<!-- end of coverage -->\n"];
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/coverage.md");
+    let page = std::fs::read_to_string(&path).unwrap();
     let printed = coldforge(["rules", "coverage", "--markdown"]).expect(0).out;
-    let (head, rest) = readme.split_once(BOUNDS[0]).unwrap();
+    let (head, rest) = page.split_once(BOUNDS[0]).unwrap();
     let (table, tail) = rest.split_once(BOUNDS[1]).unwrap();
     let wanted = format!("\n{printed}\n");
-    if std::env::var_os("UPDATE_README").is_some() && table != wanted {
+    if std::env::var_os("UPDATE_DOCS").is_some() && table != wanted {
         std::fs::write(&path, [head, BOUNDS[0], &wanted, BOUNDS[1], tail].concat()).unwrap();
         return;
     }
-    assert_eq!(table, wanted, "run this test with UPDATE_README=1 to write the table anew");
+    assert_eq!(table, wanted, "run this test with UPDATE_DOCS=1 to write the table anew");
 }
 
 /// Returns why nothing is done about a rule here.

@@ -13,6 +13,7 @@ mod component_files;
 mod components;
 mod coverage;
 mod disk;
+mod docs;
 mod emission;
 mod esp;
 mod files;

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use coldforge_base::ReadAt as _;
 use coldforge_disk::Image;
 
-use crate::support::{Mounted, coldforge, copy_of, cut_volume, fixture, oracle, text};
+use crate::support::{self, Mounted, coldforge, copy_of, cut_volume, fixture, oracle, text};
 
 /// Where the fixture's only partition begins, and how long it is.
 const START: usize = 2048 * 512;
@@ -346,7 +346,7 @@ fn an_unknown_build_is_refused_by_scan_unless_a_stig_is_forced() {
 }
 
 #[test]
-fn the_readme_tells_every_code() {
+fn the_docs_tell_every_code() {
     fn collect(folder: &Path, codes: &mut std::collections::BTreeSet<String>) {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -369,9 +369,9 @@ fn the_readme_tells_every_code() {
         collect(&root.join("crates").join(room).join("src"), &mut codes);
     }
     assert!(codes.len() > 60, "{codes:?}");
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let docs: String = support::pages().iter().map(|page| std::fs::read_to_string(page).unwrap()).collect();
     // The paper machine of the unit tests has a code of its own.
     let untold: Vec<_> =
-        codes.iter().filter(|code| *code != "E-PAPER" && !readme.contains(&format!("`{code}`"))).collect();
+        codes.iter().filter(|code| *code != "E-PAPER" && !docs.contains(&format!("`{code}`"))).collect();
     assert!(untold.is_empty(), "{untold:?}");
 }

@@ -9,6 +9,24 @@ pub fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
 }
 
+/// Returns the root of the repository.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Returns the pages of the documentation: those at the root, those of `docs/`, and the README of each crate.
+pub fn pages() -> Vec<PathBuf> {
+    let listed = |folder: &str| {
+        let entries = std::fs::read_dir(root().join(folder)).expect("the folder is there");
+        entries.map(|entry| entry.expect("the entry is read").path()).collect::<Vec<_>>()
+    };
+    let crates = listed("crates").into_iter().map(|folder| folder.join("README.md"));
+    let mut pages: Vec<_> = listed("").into_iter().chain(listed("docs")).chain(crates).collect();
+    pages.retain(|path| path.extension().is_some_and(|ending| ending == "md"));
+    pages.sort();
+    pages
+}
+
 /// Tells whether this run is CI's, where a missing oracle is a failure.
 pub fn in_ci() -> bool {
     std::env::var_os("CI").is_some()
