@@ -285,7 +285,9 @@ mod tests {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).unwrap() {
                 let path = entry.unwrap().path();
-                let is_test = ["tests", "tests.rs", "paper.rs", "target", "crates/derive"].iter().any(|name| path.ends_with(name));
+                let is_test = ["tests", "tests.rs", "paper.rs", "target", "crates/derive"]
+                    .iter()
+                    .any(|name| path.ends_with(name));
                 if path.is_dir() && !is_test {
                     folders.push(path);
                 } else if path.extension().is_some_and(|extension| extension == "rs") && !is_test {

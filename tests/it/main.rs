@@ -27,6 +27,7 @@ mod hints;
 mod hostile;
 mod inert;
 mod judged;
+mod licences;
 mod log;
 mod machine;
 mod page;

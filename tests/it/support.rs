@@ -1,18 +1,10 @@
-//! What tests share: where fixtures and the shared corpus lie, and how a foreign tool is asked.
-#![allow(dead_code, reason = "each subject uses a part")]
+//! What tests of the command line share: the built binary, and copies of fixtures.
+#![allow(dead_code, unused_imports, reason = "each subject uses a part")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-/// Returns the path of a file below `fixtures/`.
-pub fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures").join(name)
-}
-
-/// Returns the root of the repository.
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
+pub use coldforge_oracles::*;
 
 /// Returns the pages of the documentation: those at the root, those of `docs/`, and the README of each crate.
 pub fn pages() -> Vec<PathBuf> {
@@ -27,127 +19,11 @@ pub fn pages() -> Vec<PathBuf> {
     pages
 }
 
-/// Tells whether this run is CI's, where a missing oracle is a failure.
-pub fn in_ci() -> bool {
-    std::env::var_os("CI").is_some()
-}
-
-/// Says aloud that a test is skipped; in CI it fails instead.
-fn missing(what: &str) {
-    assert!(!in_ci(), "{what} is missing, and CI must have it");
-    eprintln!("SKIPPED: {what} is missing");
-}
-
-/// Returns the folder of shared facts, checkers and real hives that stands beside a developer's checkout.
-///
-/// `None`, said aloud, elsewhere. `COLDFORGE_SHARED` names another place. In CI it is looked for as well, but is not
-/// demanded: a clean clone of the project alone must pass too.
-pub fn shared() -> Option<PathBuf> {
-    let path = std::env::var_os("COLDFORGE_SHARED")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared"), PathBuf::from);
-    if path.join("check").is_dir() {
-        return Some(path.canonicalize().expect("an existing folder has a canonical path"));
-    }
-    eprintln!("SKIPPED: no shared folder at {}", path.display());
-    None
-}
-
-/// Returns the folder with the validators that come from a package registry (`target/validators`), if `part` is in it;
-/// says aloud if not. CI has those of Python, and demands them; those of Node it has where a developer installed them.
-pub fn validators(part: &str) -> Option<PathBuf> {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("validators");
-    if folder.join(part).exists() {
-        return Some(folder);
-    }
-    if part.starts_with("node_modules") {
-        eprintln!("SKIPPED: {part} is missing");
-    } else {
-        missing(part);
-    }
-    None
-}
-
-/// Returns the Python of `target/validators` if it can import these modules; says aloud if not, and fails in CI.
-pub fn python_with(modules: &str) -> Option<PathBuf> {
-    let python = Path::new(env!("CARGO_TARGET_TMPDIR")).parent()?.join("validators/bin/python");
-    let imported = Command::new(&python).args(["-c", &format!("import {modules}")]).output();
-    if imported.is_ok_and(|imported| imported.status.success()) {
-        return Some(python);
-    }
-    missing(&format!("a Python with {modules} (a venv in target/validators)"));
-    None
-}
-
-/// Unpacks the shared corpus's files whose names match `pattern` (an extended regular expression, such as
-/// `^hives/yarp__`) into a folder that all tests share, and returns that folder.
-pub fn corpus(pattern: &str) -> Option<PathBuf> {
-    static LOCK: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let script = shared()?.join("corpus/unpack.sh");
-    let _one_at_a_time = LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("corpus");
-    let status = Command::new("bash").arg(script).arg(&folder).arg(pattern).status().expect("bash runs");
-    assert!(status.success(), "the corpus unpacks and its digests agree");
-    Some(folder)
-}
-
 /// How many rules of the hardened fixture stay open: they need certificates, new names for two accounts, and Windows to
 /// remove a feature.
 pub const BEYOND: u64 = 6;
 /// How many do in images around real hives: four more are about permissions of folders and of a file, two about features.
 pub const BEYOND_REAL: u64 = 12;
-
-/// Returns whether a foreign tool is installed; says aloud if not, and fails in CI.
-pub fn oracle(tool: &str) -> bool {
-    let found = std::env::var_os("PATH").is_some_and(|paths| {
-        std::env::split_paths(&paths).chain(["/usr/sbin".into(), "/sbin".into()]).any(|dir| dir.join(tool).is_file())
-    });
-    if !found {
-        missing(tool);
-    }
-    found
-}
-
-/// Returns the Python that has the AWS CLI and parliament beside it: `.ci/run` makes it; says aloud if there is none, and
-/// fails in CI. `COLDFORGE_AWS_PYTHON` names another one.
-pub fn python_of_aws() -> Option<PathBuf> {
-    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/aws-venv/bin/python");
-    let python = std::env::var_os("COLDFORGE_AWS_PYTHON").map_or(made, PathBuf::from);
-    let is_whole = ["aws", "parliament"].iter().all(|tool| python.with_file_name(tool).is_file());
-    if !is_whole {
-        missing("the AWS CLI with parliament (a venv in target/aws-venv)");
-    }
-    is_whole.then_some(python)
-}
-
-/// Runs a foreign tool and returns what it said, whatever its exit code.
-pub fn ask(tool: &str, arguments: &[&str]) -> Output {
-    let path = std::env::var("PATH").unwrap_or_default();
-    Command::new(tool)
-        .args(arguments)
-        .env("PATH", format!("{path}:/usr/sbin:/sbin"))
-        .env("LC_ALL", "C.UTF-8")
-        .output()
-        .unwrap_or_else(|error| panic!("{tool} runs: {error}"))
-}
-
-/// A generator of repeatable pseudo-random numbers (SplitMix64): sweeps use fixed seeds.
-pub struct Seeded(pub u64);
-
-impl Seeded {
-    /// Returns the next number.
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    /// Returns a number below `bound`, which is not zero.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-}
 
 /// What the built binary answered.
 pub struct Answer {
@@ -201,87 +77,4 @@ pub fn copy_of(name: &str, folder: &Path) -> PathBuf {
     let copy = folder.join(Path::new(name).file_name().expect("a fixture has a name"));
     std::fs::copy(fixture(name), &copy).expect("a fixture can be copied");
     copy
-}
-
-/// Converts an image to raw with qemu-img and returns the raw file.
-pub fn to_raw(image: &Path, raw: &Path) {
-    let format = if image.extension().is_some_and(|e| e == "vhd") { "vpc" } else { "raw" };
-    let done = ask("qemu-img", &["convert", "-f", format, "-O", "raw", text(image), text(raw)]);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-}
-
-/// Returns a path as text; test paths are UTF-8.
-pub fn text(path: &Path) -> &str {
-    path.to_str().expect("test paths are UTF-8")
-}
-
-/// Returns the lower-case hex SHA-256 of a file.
-pub fn sha256(path: &Path) -> String {
-    let done = ask("sha256sum", &[text(path)]);
-    String::from_utf8_lossy(&done.stdout).split_whitespace().next().expect("sha256sum prints a digest").to_owned()
-}
-
-/// A Windows-like image around real hives.
-pub struct RealImage {
-    /// The image file.
-    pub path: PathBuf,
-    /// Where its NTFS volume begins on the disk, in bytes.
-    pub offset: u64,
-    /// The length of that volume in bytes.
-    pub length: u64,
-}
-
-/// Makes a Windows-like image around real hives with the shared image maker; `None`, said aloud, where it is not there.
-pub fn real_image(folder: &Path, name: &str, options: &[&str]) -> Option<RealImage> {
-    const HIVES: &str = "^hives/(regipy__SYSTEM_B|dfwinreg__SOFTWARE|velociraptor__SAM|regipy__SECURITY|dfwinreg__NTUSER.DAT|regipy__BCD)";
-    let maker = shared()?.join("check/make_image.py");
-    for tool in ["mkntfs", "ntfs-3g", "hivexregedit", "sfdisk", "qemu-img"] {
-        if !oracle(tool) {
-            return None;
-        }
-    }
-    let hives = corpus(HIVES)?;
-    let path = folder.join(name);
-    let mut arguments = vec![text(&maker), text(&path), "--corpus", text(&hives)];
-    arguments.extend_from_slice(options);
-    let done = ask("python3", &arguments);
-    let said = String::from_utf8_lossy(&done.stdout);
-    assert!(done.status.success(), "{said}{}", String::from_utf8_lossy(&done.stderr));
-    let made: serde_json::Value = serde_json::from_str(&said).expect("the maker prints one JSON object");
-    let number = |member: &str| made[member].as_u64().expect("the maker names the volume");
-    Some(RealImage { path, offset: number("ntfs_offset"), length: number("ntfs_bytes") })
-}
-
-/// Cuts a volume out of a raw image into a sparse file.
-pub fn cut_volume(raw: &Path, offset: u64, length: u64, volume: &Path) {
-    let (skip, count) = (format!("skip={offset}"), format!("count={length}"));
-    let (from, to) = (format!("if={}", text(raw)), format!("of={}", text(volume)));
-    let done =
-        ask("dd", &[&from, &to, "bs=1M", &skip, &count, "iflag=skip_bytes,count_bytes", "conv=sparse", "status=none"]);
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    std::fs::File::options().write(true).open(volume).unwrap().set_len(length).unwrap();
-}
-
-/// A volume mounted by ntfs-3g for as long as the value lives.
-pub struct Mounted(tempfile::TempDir);
-
-impl Mounted {
-    /// Mounts a volume file, with options such as `ro`.
-    pub fn of(volume: &Path, options: &str) -> Self {
-        let mount = tempfile::tempdir().expect("a folder");
-        let done = ask("ntfs-3g", &["-o", options, text(volume), text(mount.path())]);
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        Self(mount)
-    }
-
-    /// Returns a path below the mount.
-    pub fn join(&self, path: &str) -> PathBuf {
-        self.0.path().join(path)
-    }
-}
-
-impl Drop for Mounted {
-    fn drop(&mut self) {
-        let _ = ask("umount", &[text(self.0.path())]);
-    }
 }

@@ -1,6 +1,6 @@
 //! Tests of the crate on volumes that mkntfs made and ntfs-3g filled, and on real volumes: one file a subject.
 //!
-//! `made` makes the volumes, `oracles` asks other implementations, `support` finds fixtures and tools. The model of random
+//! `made` makes the volumes, `oracles` asks other implementations. The model of random
 //! changes is in `workload`; the sweeps over damaged bytes are in `hostile` and `hostile_edits`.
 #![allow(clippy::panic, clippy::print_stderr, clippy::unwrap_used, reason = "a test may speak and panic")]
 
@@ -15,7 +15,9 @@ mod overwriting;
 mod planted;
 mod reading;
 mod security;
-mod support;
+
 mod verifying;
 mod workload;
 mod writing;
+
+use coldforge_oracles as support;
