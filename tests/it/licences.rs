@@ -60,7 +60,7 @@ fn one_version_of_each_dependency_is_built() {
 }
 
 fn packages() -> Vec<serde_json::Value> {
-    let arguments = ["metadata", "--locked", "--offline", "--format-version", "1"];
+    let arguments = ["metadata", "--locked", "--format-version", "1"];
     let told = Command::new(env!("CARGO")).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     let told = told.expect("cargo runs");
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
