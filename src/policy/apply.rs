@@ -1,7 +1,7 @@
 //! Carries out a plan on a machine. Nothing is written to an image here: that is for the machine's own commit.
 
 use super::error::Error;
-use super::plan::Plan;
+use super::plan::step::Plan;
 use crate::windows::setting::{Change, Setting, Settings, Value};
 
 /// A step that changed something.
@@ -41,7 +41,7 @@ mod tests {
     use super::super::catalog::Catalog;
     use super::super::finding::{Assessment, Status, Totals};
     use super::super::paper::{self, Paper};
-    use super::super::plan::{HoldBack, plan};
+    use super::super::plan::{plan, step::HoldBack};
     use super::super::require::Requirement;
     use super::super::rule::{Check, Remedy, Rule, RuleKind, RuleScope};
     use super::super::selection::Selection;

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use std::error::Error as _;
 
 use super::applicability::Applicability;
-use super::catalog::{Catalog, Component};
-use super::finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary};
+use super::catalog::{Benchmark, Catalog, Component};
+use super::finding::{Amend, Assessment, CheckResult, Finding, Part, Place, Status, Summary};
 use super::local_policy;
 use super::principal::Principal;
 use super::require::{Requirement, Shortfall};

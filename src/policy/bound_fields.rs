@@ -3,8 +3,11 @@
 //! together.
 
 use super::error::Error;
-use super::guard::{HeldStep, LONGEST_LOCKOUT_MINUTES, Planned};
-use super::plan::{Demands, Held, Step};
+use super::guard::harm::HeldStep;
+use super::guard::import_risk::LONGEST_LOCKOUT_MINUTES;
+use super::guard::planned::Planned;
+use super::plan::requirements::Requirements;
+use super::plan::step::{Held, Step};
 use crate::windows::setting::{AccountPolicyField as Field, Readings, Setting, Value};
 
 /// The fields that are set together.
@@ -46,7 +49,7 @@ pub(super) fn hold_with(steps: &mut Vec<Step>, held: &[HeldStep]) -> Vec<HeldSte
 /// [`Error::BoundFields`] if the plan sets both fields.
 pub(super) fn reconcile(
     steps: &mut Vec<Step>,
-    demands: &Demands<'_>,
+    demands: &Requirements<'_>,
     machine: &dyn Readings,
 ) -> Result<Vec<Held>, Error> {
     let mut left = Vec::new();

@@ -4,13 +4,14 @@
 
 pub(super) mod document;
 
+use std::fmt;
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+
 use super::error::Error;
-use super::finding::Benchmark;
 use super::nearest::nearest;
 use super::rule::Rule;
-use super::xccdf;
 use crate::windows::setting::{Identity, Role};
 use coldforge_base::digest::Digest;
 
@@ -52,6 +53,40 @@ pub struct Component {
     pub sha256: Digest,
     /// How many rules it has.
     pub rules: usize,
+}
+
+/// What identifies a benchmark.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+pub struct Benchmark {
+    /// The catalog's id, such as `ws2022`.
+    pub id: String,
+    /// The benchmark's title.
+    pub title: String,
+    /// The version, the 2 of V2R8.
+    pub version: u32,
+    /// The release, the 8 of V2R8.
+    pub release: u32,
+    /// The day of the release.
+    pub date: String,
+}
+
+impl Benchmark {
+    /// Returns what identifies the benchmark of a catalog.
+    pub fn of(catalog: &Catalog) -> Self {
+        Self {
+            id: catalog.id.clone(),
+            title: catalog.title.clone(),
+            version: catalog.version,
+            release: catalog.release,
+            date: catalog.date.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Benchmark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} V{}R{}", self.title, self.version, self.release)
+    }
 }
 
 /// Defines the built-in catalogs, each read when it is first asked for.
@@ -110,16 +145,6 @@ impl Catalog {
     /// [`Error::Document`], [`Error::Schema`], or [`Error::Rule`], which names the rule.
     pub fn parse(toml: &str) -> Result<Self, Error> {
         document::read(toml)
-    }
-
-    /// Makes a catalog of a benchmark file (XCCDF, or its archive), beside which nothing built in decides what is
-    /// demanded.
-    ///
-    /// # Errors
-    /// [`Error::Benchmark`].
-    pub fn of_benchmark(file: &[u8]) -> Result<Self, Error> {
-        let document = xccdf::read(file).map_err(Box::new)?;
-        Ok(xccdf::Imported::of(&document).catalog)
     }
 
     /// Returns the built-in catalog of this id, such as `ws2022`.

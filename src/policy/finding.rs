@@ -1,10 +1,8 @@
 //! What an assessment says: findings and their totals, as the JSON documents carry them.
 
-use std::fmt;
-
 use serde::{Deserialize, Serialize};
 
-use super::catalog::Catalog;
+use super::catalog::Benchmark;
 use super::require::Requirement;
 use super::rule::{ImportRisk, RuleKind, Severity};
 use super::waivers::{Waiver, Waivers};
@@ -43,40 +41,6 @@ pub struct Part {
     pub sha256: Digest,
     /// How many of its findings there are of each status.
     pub totals: Summary,
-}
-
-/// Which benchmark was assessed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Benchmark {
-    /// The catalog's id, such as `ws2022`.
-    pub id: String,
-    /// The benchmark's title.
-    pub title: String,
-    /// The version, the 2 of V2R8.
-    pub version: u32,
-    /// The release, the 8 of V2R8.
-    pub release: u32,
-    /// The day of the release.
-    pub date: String,
-}
-
-impl Benchmark {
-    /// Returns what identifies the benchmark of a catalog.
-    pub fn of(catalog: &Catalog) -> Self {
-        Self {
-            id: catalog.id.clone(),
-            title: catalog.title.clone(),
-            version: catalog.version,
-            release: catalog.release,
-            date: catalog.date.clone(),
-        }
-    }
-}
-
-impl fmt::Display for Benchmark {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} V{}R{}", self.title, self.version, self.release)
-    }
 }
 
 /// How many findings there are of each status.

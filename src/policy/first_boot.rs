@@ -15,7 +15,7 @@ use std::str::FromStr;
 
 use super::error::Error;
 use super::finding::{Assessment, Status};
-use super::plan::{Held, Plan, Step, folded};
+use super::plan::step::{Held, Plan, Step, folded};
 use super::selection::UnknownWord;
 use crate::formats::audit_csv::Subcategory;
 use crate::windows::setting::{

@@ -5,9 +5,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::catalog::{Catalog, catalogs};
+use super::catalog::{Benchmark, Catalog, catalogs};
 use super::error::Error;
-use super::finding::Benchmark;
 use super::rule::Rule;
 use super::xccdf::Document;
 use crate::windows::setting::{Identity, Role};

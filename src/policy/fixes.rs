@@ -4,7 +4,8 @@
 use super::error::Error;
 use super::finding::{Assessment, Finding};
 use super::local_policy::{self, LocalGpo};
-use super::plan::{Demands, Held, Plan, Step, folded};
+use super::plan::requirements::Requirements;
+use super::plan::step::{Held, Plan, Step, folded};
 use crate::windows::setting::{Readings, Value};
 
 impl Plan {
@@ -21,7 +22,7 @@ impl Plan {
         local: LocalGpo,
     ) -> Result<Self, Error> {
         let live: Vec<&Finding> = assessment.findings.iter().filter(|finding| !finding.is_waived()).collect();
-        let demands = Demands::of(&live);
+        let demands = Requirements::of(&live);
         let placed = |fix: Step| {
             let entry = local_policy::entry(&fix.setting);
             let at = |setting| (Step { setting, ..fix.clone() }, entry.clone());
@@ -73,7 +74,7 @@ mod tests {
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
     use super::super::paper::{self, Paper, setting};
-    use super::super::plan::{HoldBack, plan};
+    use super::super::plan::{plan, step::HoldBack};
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::finding::{Assessment, Status};
-use super::plan::{Held, Plan, Step, folded};
+use super::plan::step::{Held, Plan, Step, folded};
 use super::selection::UnknownWord;
 use crate::windows::setting::{PolicyScope, Readings, Setting, Value};
 
@@ -127,7 +127,7 @@ mod tests {
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
     use super::super::paper::{self, Paper, setting};
-    use super::super::plan::{HoldBack, plan};
+    use super::super::plan::{plan, step::HoldBack};
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;

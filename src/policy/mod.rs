@@ -37,21 +37,22 @@ pub mod xccdf;
 pub use apply::{Applied, apply};
 pub use assess::assess;
 pub use autostart::autostart;
-pub use catalog::{Catalog, Component, catalogs, find_rule};
+pub use catalog::{Benchmark, Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
-pub use finding::{Amend, Assessment, Benchmark, CheckResult, Finding, Part, Place, Status, Summary, Totals};
+pub use finding::{Amend, Assessment, CheckResult, Finding, Part, Place, Status, Summary, Totals};
 pub use first_boot::{FirstBoot, SETUP_COMPLETE, with_call_first};
 pub use fit::lacks;
 pub use guard::keep_an_administrator;
 pub use local_policy::LocalGpo;
 pub use nearest::nearest;
-pub use plan::{Held, HoldBack, HoldBackChoice, Plan, Step, plan};
+pub use plan::plan;
+pub use plan::step::{Held, HoldBack, Plan, Step};
 pub use principal::{Principal, UnknownPrincipal};
 pub use require::{Freedom, Plain, Requirement, Shortfall};
 pub use rule::{
     Advice, Check, Condition, Gate, ImportRisk, Official, Reach, Remedy, Rule, RuleKind, RuleScope, Severity,
 };
-pub use selection::{Level, RoleChoice, Selection, UnknownWord};
+pub use selection::{HoldBackChoice, Level, RoleChoice, Selection, UnknownWord};
 pub use threshold::{Breach, Error as ThresholdError, Threshold};
 pub use values::{Demand, Values};
 pub use waivers::{Waiver, Waivers};

@@ -1,102 +1,17 @@
 //! What must be changed on a machine for its open findings to close.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
-use std::str::FromStr;
+pub(super) mod requirements;
+pub(super) mod step;
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
+use self::requirements::Requirements;
+use self::step::{Held, HoldBack, Plan, Step, folded};
+use super::bound_fields;
 use super::error::Error;
 use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
 use super::rule::Advice;
-use super::selection::UnknownWord;
-use super::{bound_fields, guard};
-use crate::windows::setting::{Readings, Setting, Value};
-
-/// What a user wants left open.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub enum HoldBackChoice {
-    /// What could stop the first boot of an imported image, or lock everybody out of it.
-    #[default]
-    ImportRisk,
-    /// Nothing.
-    Nothing,
-}
-
-impl fmt::Display for HoldBackChoice {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::ImportRisk => "import-risk",
-            Self::Nothing => "none",
-        })
-    }
-}
-
-impl FromStr for HoldBackChoice {
-    type Err = UnknownWord;
-
-    fn from_str(text: &str) -> Result<Self, UnknownWord> {
-        [Self::ImportRisk, Self::Nothing].into_iter().find(|choice| choice.to_string() == text).ok_or(UnknownWord)
-    }
-}
-
-/// Which open findings are left open on purpose.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub enum HoldBack {
-    /// None.
-    #[default]
-    Nothing,
-    /// Those of rules that are held before an import, and of guarded rules unless their risk is disproved.
-    ImportRisk {
-        /// The STIG ids of guarded rules whose risk was disproved for this machine.
-        disproved: BTreeSet<String>,
-    },
-}
-
-/// The changes to make, in the order of the catalog.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
-pub struct Plan {
-    /// One step for each setting.
-    pub steps: Vec<Step>,
-    /// What is left open on purpose.
-    pub held_back: Vec<Held>,
-    /// What is left open because the organization waived it.
-    pub waived: Vec<Held>,
-    /// What is left open because nothing can be done about it here.
-    pub left_open: Vec<Held>,
-    /// What setup may set anew when the image starts for the first time.
-    pub at_risk: Vec<Held>,
-}
-
-/// One change.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Step {
-    /// The STIG ids of the rules that demand it.
-    pub rules: Vec<String>,
-    /// The setting, concrete.
-    pub setting: Setting,
-    /// The value to write, or `None` to remove what is there.
-    pub to: Option<Value>,
-}
-
-/// An open finding that is left open.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
-pub struct Held {
-    /// The rule's STIG id.
-    pub rule: String,
-    /// Why.
-    pub reason: String,
-}
-
-impl HoldBack {
-    /// Returns what the choice means for an assessed machine.
-    pub fn on(choice: HoldBackChoice, assessment: &Assessment, machine: &dyn Readings) -> Self {
-        match choice {
-            HoldBackChoice::Nothing => Self::Nothing,
-            HoldBackChoice::ImportRisk => Self::ImportRisk { disproved: guard::disproved(assessment, machine) },
-        }
-    }
-}
+use crate::windows::setting::{Setting, Value};
 
 /// Plans the changes that close the open findings of an assessment.
 ///
@@ -110,120 +25,116 @@ impl HoldBack {
 pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error> {
     let (waived, live): (Vec<&Finding>, Vec<&Finding>) =
         assessment.findings.iter().partition(|finding| finding.is_waived());
-    let is_open = |finding: &&Finding| finding.status == Status::Open;
+    let requirements = Requirements::of(&live);
+    let mut plan = Plan { waived: waived_rules(&waived), ..Plan::default() };
+    let (held, open): (Vec<_>, Vec<_>) = live
+        .into_iter()
+        .filter(|finding| finding.status == Status::Open)
+        .map(|finding| (finding, reason_to_hold_back(finding, hold_back)))
+        .partition(|(_, reason)| reason.is_some());
+    let mut kept = KeptSettings::default();
+    for (finding, reason) in held {
+        let reason = reason.unwrap_or_default();
+        kept.keep_settings_of(finding, &reason);
+        plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
+    }
+    let mut at = BTreeMap::new();
+    for (finding, _) in open {
+        for check in open_checks(finding) {
+            match kept.reason(&check.setting) {
+                Some(reason) => plan.held_back.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() }),
+                None => add_step(&mut plan, &mut at, (finding, check), &requirements)?,
+            }
+        }
+    }
+    keep_what_passes(&plan, &requirements)?;
+    Ok(plan)
+}
+
+/// Returns the open findings among those that are waived.
+fn waived_rules(waived: &[&Finding]) -> Vec<Held> {
     let reason = |finding: &Finding| finding.waiver.as_ref().map(ToString::to_string).unwrap_or_default();
-    let mut plan = Plan::default();
-    plan.waived.extend(
-        waived
-            .into_iter()
-            .filter(is_open)
-            .map(|finding| Held { rule: finding.stig_id.clone(), reason: reason(finding) }),
-    );
-    let open: Vec<&Finding> = live.iter().copied().filter(is_open).collect();
-    let demands = Demands::of(&live);
+    waived
+        .iter()
+        .filter(|finding| finding.status == Status::Open)
+        .map(|finding| Held { rule: finding.stig_id.clone(), reason: reason(finding) })
+        .collect()
+}
 
-    // Why a setting stays as it is.
-    let mut kept: BTreeMap<Setting, String> = BTreeMap::new();
-    let mut held_rules: BTreeSet<&str> = BTreeSet::new();
-    for finding in &open {
-        if let Some(reason) = held(finding, hold_back) {
-            for check in targets(finding) {
-                let setting = &check.setting;
-                kept.entry(folded(setting)).or_insert(format!("{setting} is held back for {}", finding.stig_id));
-                for bound in bound_fields::bound_to(setting) {
-                    let why = format!("{bound} is set together with {setting} ({}): {reason}", finding.stig_id);
-                    kept.entry(bound).or_insert(why);
-                }
-            }
-            plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
-            held_rules.insert(&finding.stig_id);
-        }
-    }
+/// The settings that stay as they are, each with the reason.
+#[derive(Default)]
+struct KeptSettings(BTreeMap<Setting, String>);
 
-    let mut at: BTreeMap<Setting, usize> = BTreeMap::new();
-    for finding in open.iter().filter(|finding| !held_rules.contains(finding.stig_id.as_str())) {
-        for check in targets(finding) {
+impl KeptSettings {
+    /// Adds the settings of a rule that is held back, and the fields of the account policy that are set together with them.
+    fn keep_settings_of(&mut self, finding: &Finding, reason: &str) {
+        for check in open_checks(finding) {
             let setting = &check.setting;
-            if let Some(reason) = kept.get(&folded(setting)) {
-                plan.held_back.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() });
-                continue;
-            }
-            let to = match &check.to {
-                Amend::Write(value) => Some(value.clone()),
-                Amend::Include(value) => Some(including(check.found.as_ref(), value)),
-                Amend::Remove => None,
-                Amend::Beyond(reason) => {
-                    plan.left_open.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() });
-                    continue;
-                }
-            };
-            let Some(step) = at.get(&folded(setting)).and_then(|at| plan.steps.get_mut(*at)) else {
-                at.insert(folded(setting), plan.steps.len());
-                plan.steps.push(Step { rules: vec![finding.stig_id.clone()], setting: setting.clone(), to });
-                continue;
-            };
-            if step.to != to {
-                // Rules that each want something added want it added together; else one value must meet all.
-                let joined = match (&check.to, &step.to) {
-                    (Amend::Include(value), Some(stands)) => Some(including(Some(stands), value)),
-                    _ => to.clone(),
-                };
-                let candidates = [joined, step.to.clone(), to];
-                let met = candidates.into_iter().find(|to| demands.unmet(setting, to.as_ref()).is_none());
-                step.to = met.ok_or_else(|| Error::Conflict {
-                    setting: setting.clone(),
-                    one: step.rules.join(", "),
-                    other: finding.stig_id.clone(),
-                })?;
-            }
-            if !step.rules.contains(&finding.stig_id) {
-                step.rules.push(finding.stig_id.clone());
+            self.0.entry(folded(setting)).or_insert(format!("{setting} is held back for {}", finding.stig_id));
+            for bound in bound_fields::bound_to(setting) {
+                let why = format!("{bound} is set together with {setting} ({}): {reason}", finding.stig_id);
+                self.0.entry(bound).or_insert(why);
             }
         }
     }
-    // A rule that is met as it is must not be broken for another.
+
+    fn reason(&self, setting: &Setting) -> Option<&String> {
+        self.0.get(&folded(setting))
+    }
+}
+
+/// Adds the step that makes a check pass, or joins it with the step that already changes the same setting. `at` maps each
+/// setting to its step.
+fn add_step(
+    plan: &mut Plan,
+    at: &mut BTreeMap<Setting, usize>,
+    (finding, check): (&Finding, &CheckResult),
+    requirements: &Requirements<'_>,
+) -> Result<(), Error> {
+    let (rule, setting) = (&finding.stig_id, &check.setting);
+    let to = match &check.to {
+        Amend::Write(value) => Some(value.clone()),
+        Amend::Include(value) => Some(including(check.found.as_ref(), value)),
+        Amend::Remove => None,
+        Amend::Beyond(reason) => {
+            plan.left_open.push(Held { rule: rule.clone(), reason: reason.clone() });
+            return Ok(());
+        }
+    };
+    let Some(step) = at.get(&folded(setting)).and_then(|at| plan.steps.get_mut(*at)) else {
+        at.insert(folded(setting), plan.steps.len());
+        plan.steps.push(Step { rules: vec![rule.clone()], setting: setting.clone(), to });
+        return Ok(());
+    };
+    if step.to != to {
+        // Values that rules want added are added together; otherwise one value must meet all requirements.
+        let joined = match (&check.to, &step.to) {
+            (Amend::Include(value), Some(planned)) => Some(including(Some(planned), value)),
+            _ => to.clone(),
+        };
+        let candidates = [joined, step.to.clone(), to];
+        let met = candidates.into_iter().find(|to| requirements.unmet(setting, to.as_ref()).is_none());
+        step.to = met.ok_or_else(|| Error::Conflict {
+            setting: setting.clone(),
+            one: step.rules.join(", "),
+            other: rule.clone(),
+        })?;
+    }
+    if !step.rules.contains(rule) {
+        step.rules.push(rule.clone());
+    }
+    Ok(())
+}
+
+/// Refuses a plan in which a step would break a rule that passes as it is.
+fn keep_what_passes(plan: &Plan, requirements: &Requirements<'_>) -> Result<(), Error> {
     for step in &plan.steps {
-        if let Some(other) = demands.unmet(&step.setting, step.to.as_ref()) {
+        if let Some(other) = requirements.unmet(&step.setting, step.to.as_ref()) {
             let (setting, one) = (step.setting.clone(), step.rules.join(", "));
             return Err(Error::Conflict { setting, one, other: other.to_owned() });
         }
     }
-    Ok(plan)
-}
-
-/// What the rules demand of each setting.
-pub(super) struct Demands<'a> {
-    of: BTreeMap<Setting, Vec<(&'a str, &'a CheckResult)>>,
-}
-
-impl<'a> Demands<'a> {
-    /// Takes the demands that can be met here.
-    pub(super) fn of(findings: &[&'a Finding]) -> Self {
-        let mut of: BTreeMap<Setting, Vec<(&str, &CheckResult)>> = BTreeMap::new();
-        for finding in findings {
-            for check in &finding.checks {
-                let is_beyond = check.status == Status::Open && matches!(check.to, Amend::Beyond(_));
-                if check.demand.is_some() && !is_beyond {
-                    of.entry(folded(&check.setting)).or_default().push((&finding.stig_id, check));
-                }
-            }
-        }
-        Self { of }
-    }
-
-    /// Tells whether a rule demands anything of a setting.
-    pub(super) fn has(&self, setting: &Setting) -> bool {
-        self.of.contains_key(&folded(setting))
-    }
-
-    /// Returns the first rule whose demand a value would not meet.
-    pub(super) fn unmet(&self, setting: &Setting, to: Option<&Value>) -> Option<&'a str> {
-        let demands = self.of.get(&folded(setting))?;
-        let unmet = |check: &CheckResult| {
-            check.demand.as_ref().is_some_and(|(form, require)| require.judge(*form, to).is_err())
-        };
-        demands.iter().find(|(_, check)| unmet(check)).map(|(rule, _)| *rule)
-    }
+    Ok(())
 }
 
 /// Returns a value that holds what stands and what is to be included.
@@ -235,12 +146,12 @@ fn including(stands: Option<&Value>, included: &Value) -> Value {
     }
 }
 
-/// Returns why a finding is held back, if it is.
-fn held(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
+/// Returns why a finding is held back, or `None` if it is not.
+fn reason_to_hold_back(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
     let HoldBack::ImportRisk { disproved } = hold_back else { return None };
     let risk = finding.import_risk.as_ref()?;
     // What nothing can be done about is left open, and not because of its risk.
-    if targets(finding).all(|check| matches!(check.to, Amend::Beyond(_))) {
+    if open_checks(finding).all(|check| matches!(check.to, Amend::Beyond(_))) {
         return None;
     }
     let safe = |check: &CheckResult| match &check.to {
@@ -249,32 +160,15 @@ fn held(finding: &Finding, hold_back: &HoldBack) -> Option<String> {
     };
     let risky = match risk.advice {
         Advice::Hold => true,
-        Advice::Guard => !disproved.contains(&finding.stig_id) && !targets(finding).all(safe),
+        Advice::Guard => !disproved.contains(&finding.stig_id) && !open_checks(finding).all(safe),
         Advice::Apply => false,
     };
     risky.then(|| risk.reason.clone())
 }
 
 /// Returns the checks of a finding that are open.
-fn targets(finding: &Finding) -> impl Iterator<Item = &CheckResult> {
+fn open_checks(finding: &Finding) -> impl Iterator<Item = &CheckResult> {
     finding.checks.iter().filter(|check| check.status == Status::Open)
-}
-
-/// Returns the one spelling of a setting: Windows does not tell keys and names apart by their case.
-pub(super) fn folded(setting: &Setting) -> Setting {
-    match setting.clone() {
-        Setting::Registry { key, name } => Setting::Registry { key: key.to_uppercase(), name: name.to_uppercase() },
-        Setting::LocalPolicy { scope, key, name } => {
-            Setting::LocalPolicy { scope, key: key.to_uppercase(), name: name.to_uppercase() }
-        }
-        Setting::RegistryAcl { key } => Setting::RegistryAcl { key: key.to_uppercase() },
-        Setting::FileAcl { path } => Setting::FileAcl { path: path.to_uppercase() },
-        Setting::FileContent { path } => Setting::FileContent { path: path.to_uppercase() },
-        Setting::FileData { path } => Setting::FileData { path: path.to_uppercase() },
-        Setting::File { path } => Setting::File { path: path.to_uppercase() },
-        Setting::Folder { path } => Setting::Folder { path: path.to_uppercase() },
-        other => other,
-    }
 }
 
 #[cfg(test)]
@@ -285,6 +179,8 @@ mod tests {
     use super::super::rule::RuleKind;
     use super::super::selection::Selection;
     use super::super::values::Values;
+    use std::collections::BTreeSet;
+
     use super::*;
     use crate::windows::setting::{AccountProperty, AuditFlags};
     use coldforge_base::Failure as _;

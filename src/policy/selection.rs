@@ -135,6 +135,33 @@ impl Selection {
     }
 }
 
+/// What a user wants left open.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum HoldBackChoice {
+    /// What could stop the first boot of an imported image, or lock everybody out of it.
+    #[default]
+    ImportRisk,
+    /// Nothing.
+    Nothing,
+}
+
+impl fmt::Display for HoldBackChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ImportRisk => "import-risk",
+            Self::Nothing => "none",
+        })
+    }
+}
+
+impl FromStr for HoldBackChoice {
+    type Err = UnknownWord;
+
+    fn from_str(text: &str) -> Result<Self, UnknownWord> {
+        [Self::ImportRisk, Self::Nothing].into_iter().find(|choice| choice.to_string() == text).ok_or(UnknownWord)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::paper;

@@ -285,7 +285,8 @@ fn share(count: usize) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::finding::{Benchmark, Summary};
+    use crate::policy::catalog::Benchmark;
+    use crate::policy::finding::Summary;
     use crate::policy::rule::RuleKind;
     use crate::windows::setting::Role;
 

@@ -10,7 +10,7 @@
 use std::collections::BTreeSet;
 
 use crate::policy::error::Error;
-use crate::policy::plan::Plan;
+use crate::policy::plan::step::Plan;
 use crate::windows::setting::{AccountProperty, Readings, Role, Setting, Value};
 use coldforge_base::sid::Sid;
 
@@ -203,7 +203,7 @@ fn may_log_on(who: &Administrator, way: Way, plan: Option<&Plan>, machine: &dyn 
 mod tests {
     use super::*;
     use crate::policy::paper::{self, Paper};
-    use crate::policy::plan::Step;
+    use crate::policy::plan::step::Step;
     use crate::windows::setting::Identity;
     use coldforge_base::Failure as _;
 

@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
-use super::Harm;
+use super::harm::Harm;
 use crate::policy::catalog::catalogs;
 use crate::policy::finding::{Amend, Assessment, CheckResult, Status};
-use crate::policy::plan::{Step, folded};
+use crate::policy::plan::step::{Step, folded};
 use crate::policy::rule::{Advice, Check, ImportRisk};
 use crate::windows::setting::{AccountPolicyField, Readings, Setting, Value, ValueType};
 use coldforge_base::sid::Sid;

@@ -8,36 +8,34 @@
 //! Not judged: whether a program that is started works, and what a running Windows does later.
 
 mod administrators;
-mod import_risk;
+pub(super) mod harm;
+pub(super) mod import_risk;
 mod permissions;
-mod planned;
+pub(super) mod planned;
 mod registry;
 mod remote_desktop;
 mod services;
 
 pub use administrators::keep_an_administrator;
-pub(super) use import_risk::{LONGEST_LOCKOUT_MINUTES, disproved, known_risk};
 
-pub(super) use self::planned::Planned;
+use self::harm::{Harm, HeldStep};
+use self::planned::Planned;
 use super::bound_fields;
 use super::error::Error;
 use super::finding::Assessment;
-use super::plan::{Demands, Held, HoldBackChoice, Plan, Step};
+use super::plan::requirements::Requirements;
+use super::plan::step::{Held, HoldBack, Plan, Step};
+use super::selection::HoldBackChoice;
 use crate::windows::setting::{Readings, Setting, Value};
 
-/// What a step could do to the machine.
-#[derive(Clone, Debug, Eq, PartialEq)]
-enum Harm {
-    /// No machine starts, or admits anybody, with it.
-    Fatal(String),
-    /// An imported machine may not start with it, or cannot be reached.
-    Risk(String),
-}
-
-/// A step that is not taken, and why.
-pub(super) struct HeldStep {
-    pub(super) step: Step,
-    pub(super) reason: String,
+impl HoldBack {
+    /// Returns what the choice means for an assessed machine.
+    pub fn on(choice: HoldBackChoice, assessment: &Assessment, machine: &dyn Readings) -> Self {
+        match choice {
+            HoldBackChoice::Nothing => Self::Nothing,
+            HoldBackChoice::ImportRisk => Self::ImportRisk { disproved: import_risk::disproved(assessment, machine) },
+        }
+    }
 }
 
 impl Plan {
@@ -79,7 +77,7 @@ impl Plan {
             self.hold(&step, &format!("{}: {reason}", step.setting));
         }
         let live: Vec<_> = assessment.findings.iter().filter(|finding| !finding.is_waived()).collect();
-        let left = bound_fields::reconcile(&mut kept, &Demands::of(&live), machine)?;
+        let left = bound_fields::reconcile(&mut kept, &Requirements::of(&live), machine)?;
         self.left_open.extend(left);
         self.left_open.extend(bound_fields::hold_long_passwords(&mut kept, machine));
         self.steps = kept;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::{Harm, services};
+use super::harm::Harm;
+use super::services;
 use crate::windows::setting::Value;
 use coldforge_base::access::{self, Kind};
 use coldforge_base::descriptor::{Descriptor, List};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::plan::{Step, folded};
+use crate::policy::plan::step::{Step, folded};
 use crate::windows::setting::{Data, Entry, Found, Identity, PolicyScope, Readings, Setting, SettingError, Value};
 
 /// A machine with the steps of a plan taken.

@@ -1,6 +1,6 @@
 //! Registry values by which Windows starts, and by which users log on.
 
-use super::Harm;
+use super::harm::Harm;
 use super::planned::Planned;
 use super::services;
 use crate::windows::setting::{Data, Value};

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use super::HeldStep;
+use super::harm::HeldStep;
 use super::planned::{Planned, effective};
 use crate::formats::firewall_rule::FirewallRule;
-use crate::policy::plan::Step;
+use crate::policy::plan::step::Step;
 use crate::windows::setting::{Data, Readings, Setting, Value};
 
 const TERMINAL: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Terminal Server";

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::Harm;
+use super::harm::Harm;
 use super::planned::Planned;
 use crate::windows::setting::{Readings, Role, Setting, Value, ValueType};
 

@@ -21,8 +21,8 @@ pub use schema::SCHEMA;
 
 use super::catalog::{Catalog, catalogs};
 use super::error::Error;
-use super::guard::known_risk;
-use super::plan::folded;
+use super::guard::import_risk::known_risk;
+use super::plan::step::folded;
 use super::principal::Principal;
 use super::require::Requirement;
 use super::rule::{Check, Remedy, Rule, RuleScope};

@@ -15,6 +15,7 @@ use super::prose::{
 };
 use super::{Document, Entry};
 use crate::policy::catalog::{Catalog, catalogs};
+use crate::policy::error::Error;
 use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind};
@@ -75,6 +76,18 @@ impl Imported {
             components: Vec::new(),
         };
         Self { catalog, origins }
+    }
+}
+
+impl Catalog {
+    /// Makes a catalog of a benchmark file (XCCDF, or its archive), beside which nothing built in decides what is
+    /// demanded.
+    ///
+    /// # Errors
+    /// [`Error::Benchmark`].
+    pub fn of_benchmark(file: &[u8]) -> Result<Self, Error> {
+        let document = super::read(file).map_err(Box::new)?;
+        Ok(Imported::of(&document).catalog)
     }
 }
 
