@@ -116,7 +116,7 @@ const OPERATORS: [(&str, Operator, Option<&str>); 20] = [
 ];
 
 /// Judges an operator that stands at a place, with its operand and its second one.
-pub(super) type Judge<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
+pub(super) type Evaluate<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
 
 impl Condition {
     /// Reads the `if` of a step, with what becomes of the step where it holds and where not.
@@ -140,12 +140,12 @@ impl Condition {
         read(node, &[], 0)
     }
 
-    /// Tells whether it holds; `judge` judges an operator.
-    pub fn holds(&self, judge: &mut Judge<'_>) -> Result<bool, Fault> {
+    /// Tells whether it holds; `evaluate` judges an operator.
+    pub fn holds(&self, evaluate: &mut Evaluate<'_>) -> Result<bool, Fault> {
         match self {
             Self::And(all) => {
                 for one in all {
-                    if !one.holds(judge)? {
+                    if !one.holds(evaluate)? {
                         return Ok(false);
                     }
                 }
@@ -153,14 +153,14 @@ impl Condition {
             }
             Self::Or(any) => {
                 for one in any {
-                    if one.holds(judge)? {
+                    if one.holds(evaluate)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Self::Not(other) => Ok(!other.holds(judge)?),
-            Self::Is { at, operator, operand, value } => judge(*at, *operator, operand, value.as_deref()),
+            Self::Not(other) => Ok(!other.holds(evaluate)?),
+            Self::Is { at, operator, operand, value } => evaluate(*at, *operator, operand, value.as_deref()),
         }
     }
 
@@ -205,14 +205,14 @@ fn number(text: &str) -> Option<f64> {
     (is_digits(whole) && is_digits(part)).then(|| text.parse().ok()).flatten()
 }
 
-fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> {
+fn read(node: &Node, attachments: &[&str], depth: usize) -> Result<Condition, Fault> {
     let fault = |what: &str| Err(Fault::new(node.at, Flaw::Condition, what));
     if depth > MOST_DEPTH {
         return fault("logical operators are nested deeper than four");
     }
     let Some(members) = node.map() else { return fault("it is no map") };
     let second = |name: &str| matches!(name, "value" | "path");
-    let mut operators = members.iter().filter(|(name, ..)| !second(name) && !beside.contains(&name.as_str()));
+    let mut operators = members.iter().filter(|(name, ..)| !second(name) && !attachments.contains(&name.as_str()));
     let (Some((name, at, operand)), None) = (operators.next(), operators.next()) else {
         return fault("it needs exactly one operator");
     };

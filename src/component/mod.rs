@@ -6,17 +6,17 @@
 //! the edit, and only looks. What a document names beside it is read with it, and kept by the bundle.
 
 mod actions;
-mod beside;
+mod attachments;
+mod checks;
 mod condition;
-mod desk;
 mod document;
 mod download;
 mod environment;
 mod error;
 mod expression;
 mod fault;
-mod judge;
 mod path;
+mod pending_changes;
 mod perform;
 mod powershell;
 mod registry;
@@ -33,10 +33,10 @@ pub use fault::{Fault, Flaw, Position};
 pub use powershell::{Scripts, UnknownScripts};
 
 use actions::{Action, Offline};
-use beside::Beside;
-pub(crate) use beside::FILE_LIMIT_BYTES;
-pub(crate) use desk::Desk;
+use attachments::Attachments;
+pub(crate) use attachments::FILE_LIMIT_BYTES;
 use document::Document;
+pub(crate) use pending_changes::PendingChanges;
 use yaml::Node;
 
 use crate::audit::ComponentRecord;
@@ -68,7 +68,7 @@ pub struct Component {
     parameters: BTreeMap<String, String>,
     document: Document,
     /// The files beside it that its steps name.
-    beside: Beside,
+    attachments: Attachments,
     /// Whether what it downloads was read with it.
     has_downloads: bool,
     /// The policies that it applies.
@@ -77,7 +77,7 @@ pub struct Component {
 
 /// What a component demands of the run as a whole.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub(crate) struct Wish {
+pub(crate) struct StigRequest {
     /// The STIG's release, unless it is the one that fits.
     pub release: Option<String>,
     /// The level.
@@ -90,7 +90,7 @@ pub(crate) struct Wish {
 
 /// What became of a step.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct StepTold {
+pub struct StepReport {
     /// The component, its phase and its step.
     pub step: String,
     /// The action.
@@ -125,9 +125,9 @@ pub enum StepStatus {
     Failed,
 }
 
-impl StepTold {
+impl StepReport {
     /// Notes whether something that the step writes is held back.
-    pub(crate) fn hold(&mut self, held_back: &[Held]) {
+    pub(crate) fn mark_held_back(&mut self, held_back: &[Held]) {
         if let Some(held) = held_back.iter().find(|held| held.rule == self.step) {
             self.status = StepStatus::HeldBack;
             self.why = Some(held.reason.clone());
@@ -142,9 +142,9 @@ impl StepTold {
     }
 
     /// Returns what the log says of a step that was not carried out.
-    pub(crate) fn left_open(&self) -> Option<Held> {
-        let is_open = matches!(self.status, StepStatus::LeftOut | StepStatus::Staged | StepStatus::IgnoredFailure);
-        is_open.then(|| Held { rule: self.step.clone(), reason: self.why.clone().unwrap_or_default() })
+    pub(crate) fn as_left_open(&self) -> Option<Held> {
+        let is_left = matches!(self.status, StepStatus::LeftOut | StepStatus::Staged | StepStatus::IgnoredFailure);
+        is_left.then(|| Held { rule: self.step.clone(), reason: self.why.clone().unwrap_or_default() })
     }
 }
 
@@ -169,7 +169,7 @@ impl Component {
             text: text.to_owned(),
             parameters,
             document,
-            beside: Beside::new(),
+            attachments: Attachments::new(),
             has_downloads: false,
             policies: Vec::new(),
         })
@@ -188,28 +188,29 @@ impl Component {
         let mut component = Self::read(&name, &String::from_utf8_lossy(&bytes), parameters)?;
         let home = path.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |fault: Fault| component.error(1, fault);
-        let mut beside = beside::read(&component.document, home).map_err(failed)?;
+        let mut attachments = attachments::read(&component.document, home).map_err(failed)?;
         if let Some(mirror) = downloads {
             let names = component.names().map_err(failed)?;
-            download::read(&component.document, &names, mirror, &mut beside).map_err(failed)?;
+            download::read(&component.document, &names, mirror, &mut attachments).map_err(failed)?;
         }
         let mut policies = Vec::new();
         for input in component.inputs_of("ApplyPolicy") {
             let source = input.get("source").and_then(Node::text).unwrap_or_default();
             let wrong = |why: &str| failed(Fault::new(input.at, Flaw::Path, format!("{source:?} {why}")));
-            policies.push(Source::from_path(&home.join(beside::relative(source).map_err(wrong)?))?);
+            policies.push(Source::from_path(&home.join(attachments::relative(source).map_err(wrong)?))?);
         }
-        component.wish()?;
-        (component.beside, component.policies, component.has_downloads) = (beside, policies, downloads.is_some());
+        component.stig_request()?;
+        (component.attachments, component.policies, component.has_downloads) =
+            (attachments, policies, downloads.is_some());
         Ok(component)
     }
 
     /// Returns the digests of everything that was read for it, by name.
     pub(crate) fn digests(&self) -> Vec<(String, Digest)> {
         let own = std::iter::once((self.name.clone(), self.sha256));
-        let beside = self.beside.iter().map(|(path, content)| (path.clone(), content.sha256));
+        let attachments = self.attachments.iter().map(|(path, content)| (path.clone(), content.sha256));
         let policies = self.policies.iter().map(|policy| (policy.name().to_owned(), policy.sha256()));
-        own.chain(beside.chain(policies).map(|(name, digest)| (format!("{} {name}", self.name), digest))).collect()
+        own.chain(attachments.chain(policies).map(|(name, digest)| (format!("{} {name}", self.name), digest))).collect()
     }
 
     /// Returns the policies that it applies.
@@ -221,30 +222,31 @@ impl Component {
     ///
     /// # Errors
     /// [`Error::Faults`] for a word that is none.
-    pub(crate) fn wish(&self) -> Result<Wish> {
-        let mut wish = Wish::default();
+    pub(crate) fn stig_request(&self) -> Result<StigRequest> {
+        let mut stig_request = StigRequest::default();
         for input in self.inputs_of("ApplyStig") {
             let text = |name: &str| input.get(name).and_then(Node::text);
-            wish.at = input.at;
-            wish.release = text("release").filter(|release| *release != "auto").map(str::to_owned).or(wish.release);
+            stig_request.at = input.at;
+            stig_request.release =
+                text("release").filter(|release| *release != "auto").map(str::to_owned).or(stig_request.release);
             if let Some(level) = text("level") {
                 let fault = || Fault::new(input.at, Flaw::Word, format!("`{level}` instead of low, medium or high"));
-                wish.level = Some(level.parse().map_err(|_| self.error(1, fault()))?);
+                stig_request.level = Some(level.parse().map_err(|_| self.error(1, fault()))?);
             }
             let with = input.get("with").and_then(Node::list).unwrap_or_default();
-            wish.with.extend(with.iter().filter_map(Node::text).map(str::to_owned));
+            stig_request.with.extend(with.iter().filter_map(Node::text).map(str::to_owned));
         }
-        Ok(wish)
+        Ok(stig_request)
     }
 
     /// Returns the files that it brings.
     pub(crate) fn files(&self) -> impl Iterator<Item = &Content> {
-        self.beside.values()
+        self.attachments.values()
     }
 
     /// Takes the bytes of the files that it brings from where a bundle keeps them; tells whether all are there.
     pub(crate) fn take_files(&mut self, read: &dyn Fn(Digest) -> Option<Vec<u8>>) -> bool {
-        self.beside.values_mut().all(|content| {
+        self.attachments.values_mut().all(|content| {
             let found = read(content.sha256).map(Content::of).filter(|found| found == content);
             content.data = found.and_then(|found| found.data);
             content.data.is_some()
@@ -297,7 +299,7 @@ impl Component {
 
     /// Returns what becomes of each step that is a script or starts a program, under a policy for scripts.
     pub fn script_steps(&self, scripts: Scripts) -> Vec<String> {
-        let mut told = Vec::new();
+        let mut reports = Vec::new();
         for phase in &self.document.phases {
             for step in &phase.steps {
                 let offline = Action::named(&step.action).map(|action| action.offline);
@@ -315,7 +317,7 @@ impl Component {
                     (Some(Offline::Program(_)), _) => "refused: a program has to run",
                     _ => continue,
                 };
-                told.push(format!("{}.{} ({}): {becomes}", phase.name, step.name, step.action));
+                reports.push(format!("{}.{} ({}): {becomes}", phase.name, step.name, step.action));
             }
         }
         let becomes = match scripts {
@@ -323,18 +325,18 @@ impl Component {
             Scripts::Skip => "left out",
             Scripts::Translate | Scripts::FirstBoot => "written, with a warning",
         };
-        let autostarts = judge::judge(self, scripts).autostarts.into_iter();
+        let autostarts = checks::check(self, scripts).autostarts.into_iter();
         let becomes = |step: &str| {
             if scripts == Scripts::Skip && step.ends_with(POLICY) { "written, with a warning" } else { becomes }
         };
-        told.extend(autostarts.map(|(step, fault)| format!("{step}: {}: {}", fault.what, becomes(&step))));
-        told
+        reports.extend(autostarts.map(|(step, fault)| format!("{step}: {}: {}", fault.what, becomes(&step))));
+        reports
     }
 
     /// Returns everything that stands against it under a policy for scripts, as far as it can be told before an image is
     /// looked at; a run asks the same.
     pub fn objections(&self, scripts: Scripts) -> Vec<Fault> {
-        let judge::Judged { mut faults, later, autostarts } = judge::judge(self, scripts);
+        let checks::Objections { mut faults, later, autostarts } = checks::check(self, scripts);
         faults.extend(later);
         if scripts == Scripts::Fail {
             faults.extend(autostarts.into_iter().map(|(_, fault)| fault));
@@ -356,16 +358,16 @@ impl Component {
     }
 
     /// Returns what is done to a machine, as far as nothing is done yet.
-    pub(crate) fn desk(machine: &dyn Readings, now: Moment) -> Desk<'_> {
-        Desk::new(machine, now)
+    pub(crate) fn pending(machine: &dyn Readings, now: Moment) -> PendingChanges<'_> {
+        PendingChanges::new(machine, now)
     }
 
     /// Carries out the phases before the tests.
     ///
     /// # Errors
     /// [`Error::Faults`].
-    pub(crate) fn build(&self, desk: &mut Desk<'_>, scripts: Scripts) -> Result<Vec<StepTold>> {
-        let judge::Judged { mut faults, autostarts, .. } = judge::judge(self, scripts);
+    pub(crate) fn build(&self, pending: &mut PendingChanges<'_>, scripts: Scripts) -> Result<Vec<StepReport>> {
+        let checks::Objections { mut faults, autostarts, .. } = checks::check(self, scripts);
         // Most of what Windows runs by itself is judged where it is written: what stands there already is nothing new.
         let of_policies: Vec<_> = autostarts.into_iter().filter(|(step, _)| step.ends_with(POLICY)).collect();
         if scripts == Scripts::Fail {
@@ -374,19 +376,19 @@ impl Component {
         if let Some(first) = faults.first() {
             return Err(self.error(faults.len(), first.clone()));
         }
-        let mut told = perform::run(self, desk, scripts, |phase| phase != "test")?;
-        for step in told.iter_mut().filter(|step| step.action == "ApplyPolicy") {
+        let mut reports = perform::run(self, pending, scripts, |phase| phase != "test")?;
+        for step in reports.iter_mut().filter(|step| step.action == "ApplyPolicy") {
             step.autostarts.extend(of_policies.iter().map(|(_, fault)| fault.what.clone()));
         }
-        Ok(told)
+        Ok(reports)
     }
 
     /// Carries out the tests.
     ///
     /// # Errors
     /// [`Error::Faults`].
-    pub(crate) fn test(&self, machine: &dyn Readings, now: Moment, scripts: Scripts) -> Result<Vec<StepTold>> {
-        perform::run(self, &mut Desk::to_look_at(machine, now), scripts, |phase| phase == "test")
+    pub(crate) fn test(&self, machine: &dyn Readings, now: Moment, scripts: Scripts) -> Result<Vec<StepReport>> {
+        perform::run(self, &mut PendingChanges::read_only(machine, now), scripts, |phase| phase == "test")
     }
 
     /// Returns the error that names the component with its first fault.
@@ -407,7 +409,7 @@ impl Component {
             sha256: self.sha256,
             text: self.text.clone(),
             parameters: self.parameters.clone(),
-            files: self.beside.clone(),
+            files: self.attachments.clone(),
         }
     }
 
@@ -416,7 +418,7 @@ impl Component {
     pub(crate) fn from_records(recorded: &[ComponentRecord]) -> Option<Vec<Self>> {
         let one = |record: &ComponentRecord| {
             let mut component = Self::parse(&record.name, &record.text, &record.parameters).ok()?;
-            component.beside = record.files.clone();
+            component.attachments = record.files.clone();
             // What it downloads was there when it was recorded, or it would not have been carried out.
             component.has_downloads = true;
             (component.sha256 == record.sha256 && component.name == record.name).then_some(component)

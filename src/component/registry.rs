@@ -1,7 +1,7 @@
 //! Registry keys and values as component documents write them.
 
-use super::desk::Desk;
 use super::fault::{Fault, Flaw};
+use super::pending_changes::PendingChanges;
 use super::yaml::{Node, Value as Yaml};
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::utf16;
@@ -26,8 +26,8 @@ const ROOTS: [(&str, &str); 10] = [
 ];
 
 /// Returns the setting that a key and a name of a component mean.
-pub(super) fn setting(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting> {
-    parse(path, name).map_err(|what| desk.fault(Flaw::RegistryKey, what))
+pub(super) fn setting(path: &str, name: &str, pending: &PendingChanges<'_>) -> Result<Setting> {
+    parse(path, name).map_err(|what| pending.fault(Flaw::RegistryKey, what))
 }
 
 /// Returns the setting that a key and a name of a component mean; `Err` says what is wrong with the key.

@@ -4,9 +4,9 @@
 //! runs each script once and in order, with one log and one line for each result. A script that ran leaves a mark, and so does
 //! one that ended the run, so that running the whole again does nothing.
 
-use super::desk::Desk;
 use super::document::{OnFailure, Step};
 use super::fault::{Fault, Flaw};
+use super::pending_changes::PendingChanges;
 use super::yaml::{Node, Value as Yaml};
 use crate::policy::{SETUP_COMPLETE, with_call_first};
 
@@ -70,15 +70,19 @@ impl Script {
 /// Plans the files that run the scripts, and the call in what `SetupComplete.cmd` will be.
 ///
 /// Returns the text of `SetupComplete.cmd` with the call in it; the caller knows who else writes that file.
-pub(super) fn plan(desk: &mut Desk<'_>, scripts: &[Script], stands: Option<String>) -> Result<String, Fault> {
+pub(super) fn plan(
+    pending: &mut PendingChanges<'_>,
+    scripts: &[Script],
+    stands: Option<String>,
+) -> Result<String, Fault> {
     if scripts.len() > MOST_SCRIPTS {
-        return Err(desk.fault(Flaw::Script, format!("{} scripts are left to the first start", scripts.len())));
+        return Err(pending.fault(Flaw::Script, format!("{} scripts are left to the first start", scripts.len())));
     }
     for (number, script) in (1_usize..).zip(scripts) {
-        desk.put_own(format!(r"{FOLDER}\{number:03}.ps1"), script.text.clone(), &script.label);
+        pending.put_own(format!(r"{FOLDER}\{number:03}.ps1"), script.text.clone(), &script.label);
     }
     for script in scripts {
-        desk.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
+        pending.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
     }
     // At the head, because what stands there may end with `exit`; behind the call that sets policies again.
     Ok(with_call_first(&stands.unwrap_or_default(), &format!("{CALL}\r\n"), CALL))

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::folder::PipelineFault;
+use super::pipelines::PipelineFault;
 use super::recipe;
 use crate::aws::preflight::UnknownFix;
 use crate::{audit, component, harden, policy, windows};
@@ -82,7 +82,7 @@ mod tests {
                 PipelineFault::Link,
                 PipelineFault::Twice { name: text(), other: path() },
                 PipelineFault::TooMany { folder: path(), most: 1, what: "a" },
-                PipelineFault::Unfit { what: text(), hint: "a" },
+                PipelineFault::NotExpressible { what: text(), hint: "a" },
                 PipelineFault::Unknown { name: text(), folder: path() },
             ]
         };

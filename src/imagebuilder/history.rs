@@ -301,8 +301,8 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub(super) fn places(&self, pipeline: &str) -> Result<Vec<Place>, HistoryError> {
-        let read = || -> rusqlite::Result<Vec<Place>> {
+    pub(super) fn stored_bundles(&self, pipeline: &str) -> Result<Vec<StoredBundle>, HistoryError> {
+        let read = || -> rusqlite::Result<Vec<StoredBundle>> {
             let mut statement = self.connection.prepare(
                 "SELECT path, sha256sums, started, recipe, source FROM bundle JOIN run ON run.id = bundle.run
                  WHERE pipeline = ? AND bundle.status IN ('built', 'unchanged') AND path IS NOT NULL
@@ -310,7 +310,7 @@ impl History {
             )?;
             let rows = statement.query_map([pipeline], |row| {
                 let [path, recipe]: [String; 2] = [row.get(0)?, row.get(3)?];
-                Ok(Place {
+                Ok(StoredBundle {
                     path: path.into(),
                     sums: row.get(1)?,
                     started: Moment(row.get::<_, i64>(2)?.cast_unsigned()),
@@ -318,14 +318,14 @@ impl History {
                     source: row.get(4)?,
                 })
             })?;
-            let mut places: Vec<Place> = Vec::new();
+            let mut stored_bundles: Vec<StoredBundle> = Vec::new();
             for row in rows {
                 let row = row?;
-                if !places.iter().any(|known| known.path == row.path && known.recipe == row.recipe) {
-                    places.push(row);
+                if !stored_bundles.iter().any(|known| known.path == row.path && known.recipe == row.recipe) {
+                    stored_bundles.push(row);
                 }
             }
-            Ok(places)
+            Ok(stored_bundles)
         };
         read().map_err(|source| faulty(&self.path, source))
     }
@@ -385,7 +385,7 @@ impl History {
 
 /// A bundle, as a row of the history tells it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct StoredBundle {
     /// Where it was put.
     pub(super) path: PathBuf,
     /// The digest of its `SHA256SUMS`.

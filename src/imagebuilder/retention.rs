@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::folder::Pipelines;
-use super::history::{History, HistoryError, Place, absolute, is_below};
+use super::history::{History, HistoryError, StoredBundle, absolute, is_below};
+use super::pipelines::Pipelines;
 use super::recipe::{Heading, added_to, sentence, sums_of};
 use crate::audit::{Bundle, Holds, digest_file};
 use crate::harden::{Given, verify};
@@ -62,15 +62,15 @@ pub fn prune(
         let heading = pipelines.headings.iter().find(|heading| heading.name == pipeline);
         let mut good = 0_usize;
         // The places come newest first.
-        for place in history.places(&pipeline)? {
+        for bundle in history.stored_bundles(&pipeline)? {
             let mut say = |goes: bool, why: String| {
-                told.push(Pruned { pipeline: pipeline.clone(), path: place.path.clone(), goes, why });
+                told.push(Pruned { pipeline: pipeline.clone(), path: bundle.path.clone(), goes, why });
             };
-            if place.path.symlink_metadata().is_err() {
+            if bundle.path.symlink_metadata().is_err() {
                 // One that is gone counts for nothing. What a removal that was broken off left of it goes as well.
-                let rest = aside(&place.path);
-                if rest.symlink_metadata().is_ok() && whose(&place, heading, &folder).is_ok() {
-                    let told = match untouched(&rest, &place) {
+                let rest = aside(&bundle.path);
+                if rest.symlink_metadata().is_ok() && whose(&bundle, heading, &folder).is_ok() {
+                    let told = match untouched(&rest, &bundle) {
                         Ok(()) if retention.is_dry => Ok("would be removed"),
                         Ok(()) => take(&rest).map(|()| "was removed"),
                         Err(why) => Err(why),
@@ -82,18 +82,18 @@ pub fn prune(
                 }
                 continue;
             }
-            if let Err(why) = whose(&place, heading, &folder).and_then(|()| unchanged(&place, heading)) {
+            if let Err(why) = whose(&bundle, heading, &folder).and_then(|()| unchanged(&bundle, heading)) {
                 say(false, why);
                 continue;
             }
             good = good.saturating_add(1);
-            let age = now.0.saturating_sub(place.started.0);
+            let age = now.0.saturating_sub(bundle.started.0);
             if good <= retention.keep.max(1) {
                 say(false, format!("it is one of the {} newest", retention.keep.max(1)));
             } else if retention.younger_than.is_some_and(|limit| age < limit) {
                 say(false, "it is young".to_owned());
             } else {
-                match remove(&place, retention.is_dry) {
+                match remove(&bundle, retention.is_dry) {
                     Ok(()) if retention.is_dry => say(true, "it would be removed".to_owned()),
                     Ok(()) => say(true, "removed".to_owned()),
                     Err(why) => say(false, why),
@@ -105,39 +105,39 @@ pub fn prune(
 }
 
 /// Demands that a run of a recipe of this folder made a bundle, and that it lies where that recipe puts its bundles.
-fn whose(place: &Place, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
-    if !is_below(folder, &place.recipe) {
-        let recipe = place.recipe.display();
+fn whose(bundle: &StoredBundle, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
+    if !is_below(folder, &bundle.recipe) {
+        let recipe = bundle.recipe.display();
         return Err(format!(
             "a run of `{recipe}` made it, which is no recipe of this folder: the history was copied, or its folder moved"
         ));
     }
     let heading = heading.ok_or("this folder has no usable recipe of that name")?;
     let output = heading.output.canonicalize().map_err(|_| "the recipe's output folder is not there".to_owned())?;
-    let above = place.path.parent().and_then(|above| above.canonicalize().ok());
-    if above.as_ref() != Some(&output) || place.path.file_name().is_none() {
+    let above = bundle.path.parent().and_then(|above| above.canonicalize().ok());
+    if above.as_ref() != Some(&output) || bundle.path.file_name().is_none() {
         return Err(format!("it does not lie in `{}`, where the recipe's output lies", output.display()));
     }
     Ok(())
 }
 
 /// Demands that a bundle is as its run left it.
-fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
-    let path = &place.path;
+fn unchanged(bundle: &StoredBundle, heading: Option<&Heading>) -> Result<(), String> {
+    let path = &bundle.path;
     if !path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
         return Err("it is no folder".to_owned());
     }
-    if sums_of(path).as_ref() != Some(&place.sums) {
+    if sums_of(path).as_ref() != Some(&bundle.sums) {
         return Err("it is not as the history knows it".to_owned());
     }
     if let Some(added) = added_to(path) {
         return Err(format!("it was changed: it holds `{added}`, which is none of its files"));
     }
     let said = |error: &dyn std::error::Error| format!("it cannot be verified: {}", sentence(error));
-    let bundle = Bundle::open(path).map_err(|error| said(&error))?;
+    let opened = Bundle::open(path).map_err(|error| said(&error))?;
     // A differencing disk is judged together with its parent.
-    let source = heading.and_then(|heading| heading.path.parent()).map(|home| home.join(&place.source));
-    let source = source.filter(|source| bundle.holds == Holds::Delta && source.is_file());
+    let source = heading.and_then(|heading| heading.path.parent()).map(|home| home.join(&bundle.source));
+    let source = source.filter(|source| opened.holds == Holds::Delta && source.is_file());
     let given = Given { source: source.as_deref(), ..Given::default() };
     let proof = verify(path, given, &Silent).map_err(|error| said(&error))?;
     match proof.problems.first() {
@@ -148,11 +148,11 @@ fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
 
 /// Demands that what a removal left of a bundle is part of what its run made: files may be missing, and none is changed or
 /// another.
-fn untouched(rest: &Path, place: &Place) -> Result<(), String> {
+fn untouched(rest: &Path, bundle: &StoredBundle) -> Result<(), String> {
     if !rest.symlink_metadata().is_ok_and(|data| data.is_dir()) {
         return Err("it is no folder".to_owned());
     }
-    if sums_of(rest).as_ref() != Some(&place.sums) {
+    if sums_of(rest).as_ref() != Some(&bundle.sums) {
         return Err(format!("its {SUMS} is not the one that the history knows"));
     }
     if let Some(added) = added_to(rest) {
@@ -181,8 +181,8 @@ fn aside(path: &Path) -> PathBuf {
 }
 
 /// Removes a bundle: first its name, so that half a bundle never stands under it.
-fn remove(place: &Place, is_dry: bool) -> Result<(), String> {
-    let path = &place.path;
+fn remove(bundle: &StoredBundle, is_dry: bool) -> Result<(), String> {
+    let path = &bundle.path;
     let folder = path.parent().unwrap_or(Path::new(""));
     let lock = fs::open(folder).map_err(|error| error.to_string())?;
     if lock.try_lock().is_err() {

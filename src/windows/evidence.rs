@@ -1,6 +1,6 @@
 //! What a disk tells of a Windows to whoever asks whether it would start elsewhere: also of a disk that nobody may edit.
 //!
-//! [`super::Machine`] and [`super::View`] refuse a disk with anything against it. Here every part answers for itself: a
+//! [`super::Machine`] and [`super::ReadOnlyMachine`] refuse a disk with anything against it. Here every part answers for itself: a
 //! dirty volume is looked into, a hive that cannot be opened is the reason why its questions have no answer. Keys begin
 //! with `HKLM\SOFTWARE`, `HKLM\SYSTEM`, `HKLM\SAM` or `HKLM\SECURITY`; `CurrentControlSet` is the set that the next boot
 //! loads. Nothing is written; of file systems, NTFS is read, and the FAT of an EFI system partition.

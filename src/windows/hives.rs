@@ -131,11 +131,11 @@ pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Acce
 
 /// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered
 /// as [`open`] does, and verified; `None` if there is no such file.
-pub(super) fn look_into<D: ReadAt + 'static>(
+pub(super) fn open_read_only<D: ReadAt + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
     path: &str,
     accept: Accept,
-) -> Result<Option<Glimpse>> {
+) -> Result<Option<ReadOnlyHive>> {
     let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
@@ -143,17 +143,17 @@ pub(super) fn look_into<D: ReadAt + 'static>(
     let len = file.size().min(HIVE_LIMIT_BYTES);
     let source = Box::new(Content { volume: Arc::clone(volume), file });
     match regf::Reader::open(source, len) {
-        Ok(hive) => Ok(Some(Glimpse { path, hive: Box::new(hive), recovery: None })),
+        Ok(hive) => Ok(Some(ReadOnlyHive { path, hive: Box::new(hive), recovery: None })),
         Err(_) => {
             let opened = open(volume, &path, accept)?;
             opened.as_ref().map_or(Ok(()), verify)?;
-            Ok(opened.map(|file| Glimpse { path, hive: Box::new(file.hive), recovery: file.recovery }))
+            Ok(opened.map(|file| ReadOnlyHive { path, hive: Box::new(file.hive), recovery: file.recovery }))
         }
     }
 }
 
 /// A hive that is only looked into.
-pub(super) struct Glimpse {
+pub(super) struct ReadOnlyHive {
     /// The path on the volume.
     pub(super) path: String,
     /// The hive, loaded or not.

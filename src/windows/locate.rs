@@ -164,7 +164,7 @@ impl Survey {
 
 /// A disk whose one Windows may be edited: nothing stands against it.
 #[derive(Debug)]
-pub(super) struct Entered<D> {
+pub(super) struct WindowsVolume<D> {
     /// The volume of the Windows.
     pub(super) volume: Volume<Window<D>>,
     /// The number of its partition.
@@ -179,7 +179,7 @@ pub(super) struct Entered<D> {
 ///
 /// # Errors
 /// Every refusal that applies to the disk or the volume.
-pub(super) fn enter<D: ReadAt>(device: D) -> Result<Entered<D>> {
+pub(super) fn open_windows_volume<D: ReadAt>(device: D) -> Result<WindowsVolume<D>> {
     let survey = Survey::of(&device, Depth::Volumes)?;
     if let Some(refusal) = survey.refusals().into_iter().next() {
         return Err(Error::Refused(refusal));
@@ -193,7 +193,7 @@ pub(super) fn enter<D: ReadAt>(device: D) -> Result<Entered<D>> {
     };
     let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
     let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
-    Ok(Entered { volume, partition, boot_mode, warnings })
+    Ok(WindowsVolume { volume, partition, boot_mode, warnings })
 }
 
 /// Returns an error as a line of a report: the whole chain of causes, with code and hint; what is

@@ -10,15 +10,15 @@ use rayon::prelude::*;
 use super::certificates::{self, Certificate};
 use super::commit::{self, FileChange, VolumeCheck};
 use super::files::{self, Staged};
+use super::hive_value::{self, Written};
 use super::hives::{self, HiveFile, Holder, ROOTS};
 use super::identity::{self, ControlSets};
-use super::locate::{self, BootMode, Entered};
+use super::locate::{self, BootMode, WindowsVolume};
 use super::policies;
 use super::profiles::{self, UserHive};
 use super::setting::{
     Change, Data, Entry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType,
 };
-use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, FileOffset, ReadAt, Refusal, WriteAt};
@@ -68,7 +68,7 @@ impl<D: ReadAt> Machine<D> {
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM, to
     /// SECURITY or to the hive of a user becomes the error of the settings that lie there.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
-        let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
+        let WindowsVolume { volume, partition, boot_mode, mut warnings } = locate::open_windows_volume(device)?;
         let accept = opening.accept;
         let missing = |path: &str| Error::NoHive { partition, path: path.to_owned() };
         let open = |path: &String| hives::open(&volume, path, accept)?.ok_or_else(|| missing(path));
@@ -99,7 +99,7 @@ impl<D: ReadAt> Machine<D> {
         );
         let report = sound.and(report)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
-        let security = opened.iter().find(|file| file.path == stored::SECURITY);
+        let security = opened.iter().find(|file| file.path == hive_value::SECURITY);
         if security.is_none() {
             warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
         }

@@ -1,7 +1,7 @@
 //! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
 //!
 //! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
-//! and changes them; [`View`] only answers, without loading them; [`Evidence`] tells of a disk that nobody may edit as well; [`Registry`]
+//! and changes them; [`ReadOnlyMachine`] only answers, without loading them; [`Evidence`] tells of a disk that nobody may edit as well; [`Registry`]
 //! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
 //! [`second_opinion`] reads the result again through crates that this project did not write.
 
@@ -16,6 +16,7 @@ pub mod fat;
 pub mod features;
 mod files;
 mod free_space;
+mod hive_value;
 mod hives;
 mod identity;
 pub mod local_policy;
@@ -23,6 +24,7 @@ mod locate;
 mod machine;
 mod policies;
 pub mod profiles;
+mod read_only;
 mod registry;
 pub mod sam;
 #[cfg(feature = "second-opinion")]
@@ -30,23 +32,21 @@ pub mod second_opinion;
 pub mod security;
 pub mod setting;
 pub mod setup_state;
-mod stored;
 mod unusable;
-mod view;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
 pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
 pub use evidence::{Answer, Evidence, Person, hive_bytes};
 pub use free_space::free_extents;
+pub use hive_value::Written;
 pub use hives::HiveState;
 pub use identity::control_set;
 pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
 pub use machine::{Machine, Opening};
+pub use read_only::ReadOnlyMachine;
 pub use registry::Registry;
-pub use stored::Written;
 pub use unusable::{Structure, Unusable};
-pub use view::View;
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -1,10 +1,10 @@
 //! Settings that lie in values of SAM and SECURITY: which reader and which writer each one has.
 
+use super::hive_value::{self, Written};
 use super::sam::accounts::{self, Flag};
 use super::sam::{account_policy, groups};
 use super::security::{audit_policy, lsa, user_rights};
 use super::setting::{AccountPolicyField, AccountProperty, SecurityOption, Setting, Value};
-use super::stored::{self, Written};
 use super::{Error, Result, Unusable};
 use coldforge_base::CellOffset;
 use coldforge_base::time::FileTime;
@@ -66,7 +66,7 @@ pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>
 /// [`Unusable::ReadOnly`]; [`Error::NoPlace`] if it is none of these. Nothing is changed then.
 pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Written<Value>> {
     let refused = |source| {
-        let path = if holder(setting) == Some("SAM") { stored::SAM } else { stored::SECURITY };
+        let path = if holder(setting) == Some("SAM") { hive_value::SAM } else { hive_value::SECURITY };
         Error::Unusable { path: path.to_owned(), key: setting.to_string(), source }
     };
     let Some(to) = to else { return Err(refused(Unusable::Removal)) };

@@ -3,7 +3,7 @@
 use super::commit::{self, FileChange};
 use super::hives::{self, HiveFile};
 use super::identity::{CURRENT, ControlSets};
-use super::locate::{self, Entered};
+use super::locate::{self, WindowsVolume};
 use super::{Error, Opening, Result};
 use coldforge_base::{Extent, ReadAt, WriteAt};
 use coldforge_disk::Window;
@@ -43,7 +43,7 @@ impl<D: ReadAt> Registry<D> {
     /// # Errors
     /// Every refusal that applies to the disk or the volume.
     pub fn open(device: D, opening: Opening) -> Result<Self> {
-        let Entered { volume, partition, warnings, .. } = locate::enter(device)?;
+        let WindowsVolume { volume, partition, warnings, .. } = locate::open_windows_volume(device)?;
         Ok(Self { volume, partition, opening, warnings, report: None, roots: Vec::new(), hives: Vec::new() })
     }
 

@@ -15,7 +15,7 @@ use coldforge::windows::setting::{
     AccountPolicyField as Field, AccountProperty, AuditFlags, Readings as _, SecurityOption, Setting, SettingError,
     Settings as _, Value,
 };
-use coldforge::windows::{Error, Machine, Opening, View};
+use coldforge::windows::{Error, Machine, Opening, ReadOnlyMachine};
 use coldforge_base::Failure as _;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::FileTime;
@@ -1021,7 +1021,7 @@ fn a_view_answers_what_a_machine_answers() {
     let opening = Opening::default();
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
     let machine = Machine::open(Overlay::new(&image), opening).unwrap();
-    let view = View::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();
+    let read_only = ReadOnlyMachine::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();
     let rights = Right::all().iter().map(|right| Setting::UserRight { right: right.name().into() });
     let audit = Subcategory::all().iter().map(|known| Setting::AuditPolicy { subcategory: known.name().into() });
     let fields = Field::ALL.iter().map(|field| Setting::AccountPolicy { field: *field });
@@ -1031,14 +1031,14 @@ fn a_view_answers_what_a_machine_answers() {
         .flat_map(|property| [None, Some(500), Some(4711)].map(|rid| Setting::Account { rid, property: *property }));
     let mut asked = 0;
     for setting in rights.chain(audit).chain(fields).chain(groups).chain(accounts) {
-        assert_eq!(machine.places(&setting), view.places(&setting));
+        assert_eq!(machine.places(&setting), read_only.places(&setting));
         for place in machine.places(&setting) {
             asked += 1;
             // A subcategory of another release is an error, the same for both.
-            let [own, other] = [machine.get(&place), view.get(&place)];
+            let [own, other] = [machine.get(&place), read_only.get(&place)];
             let said = |error: SettingError| format!("{error}: {}", error.source);
             assert_eq!(own.map_err(said), other.map_err(said), "{place}");
         }
     }
-    assert!(asked > 110 && !view.met_damage(), "{asked}");
+    assert!(asked > 110 && !read_only.met_damage(), "{asked}");
 }

@@ -11,7 +11,7 @@ use coldforge::windows::profiles::user_hives;
 use coldforge::windows::setting::SetupState;
 use coldforge::windows::setting::{AuditFlags, PolicyScope, Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::setup_state;
-use coldforge::windows::{Machine, Opening, View};
+use coldforge::windows::{Machine, Opening, ReadOnlyMachine};
 use coldforge_base::descriptor::Descriptor;
 use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
@@ -158,8 +158,8 @@ fn local_policy_of_an_image_is_written_once_and_read_again() {
     let ini = again.read_file(r"\Windows\System32\GroupPolicy\gpt.ini").unwrap().unwrap();
     assert!(String::from_utf8(ini).unwrap().contains("Version=1\r\n"));
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
-    let view = View::open(image, opening()).unwrap();
-    assert_eq!(view.get(&entry).unwrap().value, None);
+    let read_only = ReadOnlyMachine::open(image, opening()).unwrap();
+    assert_eq!(read_only.get(&entry).unwrap().value, None);
 }
 
 #[test]

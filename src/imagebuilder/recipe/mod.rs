@@ -6,26 +6,26 @@
 
 mod assertion;
 mod budget;
-mod checks;
+mod built_in_tests;
 mod document;
-mod draft;
 mod error;
 mod images;
 mod lock;
+mod parsed;
+mod report;
 mod run;
 mod show;
-mod told;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value as Json, json};
 
-pub use draft::Heading;
 pub use error::Fault;
 pub(super) use lock::{added_to, sums_of};
-pub use run::{Built, Options, Summary, TestTold, run};
-pub use told::sentence;
+pub use parsed::Heading;
+pub use report::sentence;
+pub use run::{Built, Options, Summary, TestReport, run};
 
 use super::Result;
 use super::notify::Notice;
@@ -41,8 +41,8 @@ use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::time::Moment;
 use document::Document;
-use draft::{Draft, unknown};
 use images::Image;
+use parsed::{ParsedRecipe, unknown};
 
 /// A recipe is a page or two.
 const LIMIT_BYTES: u64 = 1 << 20;
@@ -64,7 +64,7 @@ pub struct Recipe {
     boot_mode: Option<BootMode>,
     aws: aws::Options,
     must_pass_preflight: bool,
-    checks: Vec<checks::Ready>,
+    built_in_tests: Vec<built_in_tests::BuiltInTest>,
     fail_on: Option<Severity>,
     folder: PathBuf,
     template: String,
@@ -81,12 +81,12 @@ impl Recipe {
     /// # Errors
     /// [`Fault`], and what is wrong with a file that it names.
     pub fn read(path: &Path, set: &[(String, String)]) -> Result<Self> {
-        let draft = Draft::read(path, set)?;
-        let document = &draft.document;
+        let parsed = ParsedRecipe::read(path, set)?;
+        let document = &parsed.document;
         let home = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut inputs = BTreeMap::new();
         let mut input = |name: String, bytes: &[u8]| inputs.insert(name, Digest::of(bytes).to_string());
-        input("recipe".to_owned(), draft.text.as_bytes());
+        input("recipe".to_owned(), parsed.text.as_bytes());
         input("tool".to_owned(), format!("{} {}", Tool::THIS.name, Tool::THIS.version).as_bytes());
         let demand = {
             let stig = &document.stig;
@@ -118,22 +118,22 @@ impl Recipe {
                 benchmark,
                 with: stig.with.clone(),
                 policies,
-                level: draft.level,
-                role: draft.role,
+                level: parsed.level,
+                role: parsed.role,
                 only: stig.only.clone(),
                 skip: stig.skip.clone(),
                 values,
                 waivers,
-                hold_back: draft.hold_back,
+                hold_back: parsed.hold_back,
                 certificates,
-                local_gpo: draft.local_gpo,
-                first_boot: draft.first_boot,
+                local_gpo: parsed.local_gpo,
+                first_boot: parsed.first_boot,
                 fixes: document.build.fix.clone(),
                 components: Vec::new(),
-                scripts: draft.scripts,
+                scripts: parsed.scripts,
                 accept_dirty_hive: document.build.accept_dirty_hive,
                 accept_refcounts: document.build.accept_refcounts,
-                check: draft.check,
+                check: parsed.check,
             };
             for component in &document.component {
                 let downloads = document.build.downloads.as_ref().map(|folder| home.join(folder));
@@ -152,19 +152,19 @@ impl Recipe {
         Ok(Self {
             images: images::find(&home, &document.source)?,
             demand,
-            emission: Emission::New(draft.target),
-            boot_mode: draft.boot_mode,
+            emission: Emission::New(parsed.target),
+            boot_mode: parsed.boot_mode,
             must_pass_preflight: document.aws.route.is_some() && !document.aws.skip_preflight,
-            written: draft.written(path),
-            aws: draft.aws,
-            checks: draft.checks,
-            fail_on: draft.fail_on,
-            folder: draft.folder,
-            template: draft.template,
+            written: parsed.written(path),
+            aws: parsed.aws,
+            built_in_tests: parsed.built_in_tests,
+            fail_on: parsed.fail_on,
+            folder: parsed.folder,
+            template: parsed.template,
             inputs,
-            schedule: draft.schedule,
+            schedule: parsed.schedule,
             path: path.to_owned(),
-            document: draft.document,
+            document: parsed.document,
         })
     }
 

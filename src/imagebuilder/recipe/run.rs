@@ -13,11 +13,11 @@ use serde::Serialize;
 
 use super::super::{Error, Result};
 use super::budget::Budget;
-use super::draft::bundle_name;
 use super::images::Image;
 use super::lock::{Entry, Lock, added_to, sums_of};
-use super::{Fault, Recipe, checks};
-use crate::component::{StepStatus, StepTold};
+use super::parsed::bundle_name;
+use super::{Fault, Recipe, built_in_tests};
+use crate::component::{StepReport, StepStatus};
 use crate::harden::sums;
 use crate::harden::{Harden, Outcome, harden};
 use crate::policy::Summary as Totals;
@@ -80,16 +80,16 @@ pub struct Built {
     /// What was noticed about the image, each with its code.
     pub warnings: Vec<String>,
     /// The steps of components that were not carried out, or not here.
-    pub left: Vec<StepTold>,
+    pub left: Vec<StepReport>,
     /// The tests in the recipe's order.
-    pub tests: Vec<TestTold>,
+    pub tests: Vec<TestReport>,
     /// Why there is no bundle.
     pub error: Option<Error>,
 }
 
 /// How a test went.
 #[derive(Clone, Debug, Serialize)]
-pub struct TestTold {
+pub struct TestReport {
     /// Its name.
     pub test: String,
     /// Whether it holds.
@@ -242,7 +242,7 @@ impl Shared<'_> {
         built.totals = Some(outcome.after.totals);
         built.changes = outcome.applied.len();
         built.warnings.clone_from(&outcome.warnings);
-        let is_left = |told: &&StepTold| !matches!(told.status, StepStatus::Done | StepStatus::Skipped);
+        let is_left = |report: &&StepReport| !matches!(report.status, StepStatus::Done | StepStatus::Skipped);
         built.left = outcome.components.iter().filter(is_left).cloned().collect();
         built.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
         // The image may have been exchanged since it was digested.
@@ -316,18 +316,18 @@ impl Shared<'_> {
     }
 
     /// Tests what was built.
-    fn test(&self, image: &Image, outcome: &Outcome, folder: &Path) -> Result<Vec<TestTold>> {
+    fn test(&self, image: &Image, outcome: &Outcome, folder: &Path) -> Result<Vec<TestReport>> {
         let recipe = self.recipe;
-        let told = |test: &str, judgement: super::assertion::Judgement| {
-            let passed = judgement.is_ok();
-            let (Ok(found) | Err(found)) = judgement;
-            TestTold { test: test.to_owned(), passed, found }
+        let report = |test: &str, result: super::assertion::AssertionResult| {
+            let passed = result.is_ok();
+            let (Ok(found) | Err(found)) = result;
+            TestReport { test: test.to_owned(), passed, found }
         };
         let mut tests = Vec::new();
         let Some(bundle) = &outcome.bundle else { return Ok(tests) };
         let is_delta = bundle.holds == crate::audit::Holds::Delta;
         let written = disk::Image::open_as(&bundle.image, None, is_delta.then_some(&*image.path))?;
-        let work = checks::Work {
+        let work = built_in_tests::Work {
             outcome,
             folder,
             image: &written,
@@ -336,15 +336,15 @@ impl Shared<'_> {
             route: recipe.aws.route,
             fail_on: recipe.fail_on,
         };
-        for check in &recipe.checks {
-            tests.push(told(check.word(), check.judge(&work)?));
+        for check in &recipe.built_in_tests {
+            tests.push(report(check.word(), check.evaluate(&work)?));
         }
         if !recipe.document.tests.assert.is_empty() {
             let opening = Opening { check: VolumeCheck::Skip, ..recipe.demand.opening(self.options.now) };
             let machine = Machine::open(&written, opening)?;
             let evidence = Evidence::of(&written);
             for assertion in &recipe.document.tests.assert {
-                tests.push(told(&assertion.name, assertion.judge(&machine, &evidence)));
+                tests.push(report(&assertion.name, assertion.evaluate(&machine, &evidence)));
             }
         }
         Ok(tests)

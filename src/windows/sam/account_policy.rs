@@ -10,8 +10,8 @@
 //!
 //! Source: MS-SAMR 2.2.3 (the fields), real hives of Windows 7 to 11 (their places).
 
+use super::super::hive_value::{self, SAM, Written};
 use super::super::setting::AccountPolicyField as Field;
-use super::super::stored::{self, SAM, Written};
 use super::super::unusable::Structure;
 use super::super::{Error, Result, Unusable};
 use super::ACCOUNT;
@@ -258,7 +258,7 @@ fn as_stored(number: u32, unit: u64, end: End) -> i64 {
 /// # Errors
 /// Those of [`AccountPolicy::decode`] and [`AccountPolicy::get`]; errors of the hive.
 pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<Reading>, Option<CellOffset>)> {
-    let Some(value) = stored::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
     let reading = AccountPolicy::decode(&value.data).and_then(|policy| policy.get(field));
     Ok((Some(reading.map_err(stored_error())?), Some(value.cell)))
 }
@@ -303,18 +303,18 @@ fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written
     let (mut policy, kind) = policy(sam)?;
     let before = policy.get(field).map_err(&failed)?;
     policy.set(field, to).map_err(failed)?;
-    let edit = stored::write(sam, SAM, (ACCOUNT, "F"), (kind, policy.encode()), now)?;
+    let edit = hive_value::write(sam, SAM, (ACCOUNT, "F"), (kind, policy.encode()), now)?;
     Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
 /// Returns how it is told that the policy cannot be used.
 fn stored_error() -> impl Fn(Unusable) -> Error {
-    stored::unusable(SAM, ACCOUNT)
+    hive_value::unusable(SAM, ACCOUNT)
 }
 
 fn policy(sam: &Hive) -> Result<(AccountPolicy, u32)> {
     let failed = stored_error();
-    let value = stored::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let value = hive_value::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(Unusable::Missing))?;
     Ok((AccountPolicy::decode(&value.data).map_err(failed)?, value.kind))
 }
 

@@ -5,7 +5,7 @@
 //! identifier as its type and no data. Groups, rights and hashes know the identifier alone, so that a new name changes
 //! these two places and nothing else.
 
-use super::super::stored::{self, SAM, Stored, Touched, Written};
+use super::super::hive_value::{self, SAM, Stored, Touched, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use super::user_f::{Control, UserF};
@@ -92,7 +92,7 @@ impl Account {
 pub fn accounts(sam: &dyn Lookup) -> Result<Vec<Account>> {
     let keys = super::rid_keys(sam, USERS)?;
     if keys.is_empty() {
-        return Err(stored::unusable(SAM, USERS)(Unusable::Missing));
+        return Err(hive_value::unusable(SAM, USERS)(Unusable::Missing));
     }
     let mut accounts = keys.iter().map(|(rid, key)| read(*rid, key)).collect::<Result<Vec<_>>>()?;
     accounts.sort_by_key(|account| account.rid);
@@ -104,7 +104,7 @@ pub fn accounts(sam: &dyn Lookup) -> Result<Vec<Account>> {
 /// # Errors
 /// [`Unusable::Malformed`]; errors of the hive.
 pub fn account(sam: &dyn Lookup, rid: u32) -> Result<Option<Account>> {
-    let key = sam.key(&path(rid)).map_err(stored::broken(SAM))?;
+    let key = sam.key(&path(rid)).map_err(hive_value::broken(SAM))?;
     key.map(|key| read(rid, &key)).transpose()
 }
 
@@ -127,7 +127,7 @@ pub fn set_flag(sam: &mut Hive, rid: u32, flag: Flag, to: bool, now: FileTime) -
     let (mut user, value) = fixed(sam, rid)?.ok_or_else(|| no_account(rid))?;
     let before = !user.is(flag.contrary());
     user.set(flag.contrary(), !to);
-    let edit = stored::write(sam, SAM, (&path(rid), "F"), (value.kind, user.encode()), now)?;
+    let edit = hive_value::write(sam, SAM, (&path(rid), "F"), (value.kind, user.encode()), now)?;
     Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
@@ -137,7 +137,9 @@ pub fn set_flag(sam: &mut Hive, rid: u32, flag: Flag, to: bool, now: FileTime) -
 /// [`Unusable::Malformed`]; errors of the hive.
 pub fn name(sam: &dyn Lookup, rid: u32) -> Result<(Option<String>, Option<CellOffset>)> {
     match variable(sam, rid)? {
-        Some((user, value)) => Ok((Some(user.name().map_err(stored::unusable(SAM, &path(rid)))?), Some(value.cell))),
+        Some((user, value)) => {
+            Ok((Some(user.name().map_err(hive_value::unusable(SAM, &path(rid)))?), Some(value.cell)))
+        }
         None => Ok((None, None)),
     }
 }
@@ -158,7 +160,7 @@ pub fn password_bytes(sam: &dyn Lookup, rid: u32) -> Result<usize> {
 /// and the account do not agree; errors of the hive. Nothing is changed then.
 pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Written<String>> {
     let path = path(rid);
-    let failed = stored::unusable(SAM, &path);
+    let failed = hive_value::unusable(SAM, &path);
     check_name(to).map_err(&failed)?;
     fixed(sam, rid)?.ok_or_else(|| no_account(rid))?;
     let (mut user, value) = variable(sam, rid)?.ok_or_else(|| no_account(rid))?;
@@ -171,7 +173,7 @@ pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Writt
         return Ok(Written { before: Some(before), cell: Some(value.cell), touched: Vec::new() });
     }
     for index in ALL_NAMES {
-        let broken = stored::broken(SAM);
+        let broken = hive_value::broken(SAM);
         let Some(names) = sam.key(index).map_err(&broken)? else { continue };
         let taken = names.subkey(to).map_err(broken)?;
         if taken.is_some_and(|key| index != NAMES || key.name().to_string() != before) {
@@ -180,15 +182,15 @@ pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Writt
     }
     user.set_name(to);
     let content = user.encode().map_err(&failed)?;
-    let (cell, touched) = stored::as_one(sam, |hive| {
+    let (cell, touched) = hive_value::as_one(sam, |hive| {
         let mut touched = Touched::default();
-        let deleted = hive.delete_key(&format!(r"{NAMES}\{before}"), now).map_err(stored::broken(SAM))?;
+        let deleted = hive.delete_key(&format!(r"{NAMES}\{before}"), now).map_err(hive_value::broken(SAM))?;
         if deleted.is_none() {
             return Err(failed(Structure::NamesIndex.malformed(0, "name", before.len())));
         }
         touched.add(deleted);
-        touched.add(Some(stored::write(hive, SAM, (&format!(r"{NAMES}\{to}"), ""), (rid, &[]), now)?));
-        let edit = stored::write(hive, SAM, (&path, "V"), (value.kind, &content), now)?;
+        touched.add(Some(hive_value::write(hive, SAM, (&format!(r"{NAMES}\{to}"), ""), (rid, &[]), now)?));
+        let edit = hive_value::write(hive, SAM, (&path, "V"), (value.kind, &content), now)?;
         let cell = edit.cell;
         touched.add(Some(edit));
         Ok((cell, touched))
@@ -211,12 +213,12 @@ fn check_name(name: &str) -> std::result::Result<(), Unusable> {
 
 /// Returns the one name that the index has for an account.
 fn indexed_name(sam: &Hive, rid: u32) -> Result<String> {
-    let broken = stored::broken(SAM);
-    let malformed = |field, length| stored::unusable(SAM, NAMES)(Structure::NamesIndex.malformed(0, field, length));
+    let broken = hive_value::broken(SAM);
+    let malformed = |field, length| hive_value::unusable(SAM, NAMES)(Structure::NamesIndex.malformed(0, field, length));
     let mut found = None;
-    for key in stored::subkeys(sam, SAM, NAMES)? {
+    for key in hive_value::subkeys(sam, SAM, NAMES)? {
         let alone = key.subkey_count() == 0 && key.values().map_err(&broken)?.count() == 1;
-        let value = stored::value_of(&key, SAM, "")?.filter(|value| alone && value.data.is_empty());
+        let value = hive_value::value_of(&key, SAM, "")?.filter(|value| alone && value.data.is_empty());
         let value = value.ok_or_else(|| malformed("entry", key.name().len()))?;
         if value.kind == rid && found.replace(key.name().to_string()).is_some() {
             return Err(malformed("second name", key.name().len()));
@@ -230,13 +232,13 @@ fn path(rid: u32) -> String {
 }
 
 fn no_account(rid: u32) -> super::super::Error {
-    stored::unusable(SAM, USERS)(Unusable::NoAccount { rid })
+    hive_value::unusable(SAM, USERS)(Unusable::NoAccount { rid })
 }
 
 fn read(rid: u32, key: &Key<'_>) -> Result<Account> {
     let path = path(rid);
-    let failed = stored::unusable(SAM, &path);
-    let needed = |name: &str| stored::value_of(key, SAM, name)?.ok_or_else(|| failed(Unusable::Missing));
+    let failed = hive_value::unusable(SAM, &path);
+    let needed = |name: &str| hive_value::value_of(key, SAM, name)?.ok_or_else(|| failed(Unusable::Missing));
     let fixed = checked(rid, &needed("F")?.data).map_err(&failed)?;
     let user = UserV::decode(&needed("V")?.data).map_err(&failed)?;
     let texts = (user.name(), user.full_name(), user.comment());
@@ -257,15 +259,15 @@ fn checked(rid: u32, data: &[u8]) -> std::result::Result<UserF, Unusable> {
 
 fn fixed(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserF, Stored)>> {
     let path = path(rid);
-    let Some(value) = stored::read(sam, SAM, &path, "F")? else { return Ok(None) };
-    let user = checked(rid, &value.data).map_err(stored::unusable(SAM, &path))?;
+    let Some(value) = hive_value::read(sam, SAM, &path, "F")? else { return Ok(None) };
+    let user = checked(rid, &value.data).map_err(hive_value::unusable(SAM, &path))?;
     Ok(Some((user, value)))
 }
 
 fn variable(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserV, Stored)>> {
     let path = path(rid);
-    let Some(value) = stored::read(sam, SAM, &path, "V")? else { return Ok(None) };
-    let user = UserV::decode(&value.data).map_err(stored::unusable(SAM, &path))?;
+    let Some(value) = hive_value::read(sam, SAM, &path, "V")? else { return Ok(None) };
+    let user = UserV::decode(&value.data).map_err(hive_value::unusable(SAM, &path))?;
     Ok(Some((user, value)))
 }
 

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::stored::{self, SAM};
+use super::super::hive_value::{self, SAM};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use coldforge_base::sid::Sid;
@@ -96,8 +96,9 @@ pub fn aliases(sam: &dyn Lookup, domain: Domain) -> Result<Vec<Alias>> {
     let mut aliases = Vec::new();
     for (rid, key) in super::rid_keys(sam, domain.aliases())? {
         let path = path(domain, rid);
-        let value = stored::value_of(&key, SAM, "C")?.ok_or_else(|| stored::unusable(SAM, &path)(Unusable::Missing))?;
-        aliases.push(checked(rid, &value.data).map_err(stored::unusable(SAM, &path))?);
+        let value =
+            hive_value::value_of(&key, SAM, "C")?.ok_or_else(|| hive_value::unusable(SAM, &path)(Unusable::Missing))?;
+        aliases.push(checked(rid, &value.data).map_err(hive_value::unusable(SAM, &path))?);
     }
     aliases.sort_by_key(|alias| alias.rid);
     Ok(aliases)
@@ -111,8 +112,8 @@ pub fn members(sam: &dyn Lookup, rid: u32) -> Result<(Option<BTreeSet<Sid>>, Opt
     let mut found = (None, None);
     for domain in Domain::ALL {
         let path = path(domain, rid);
-        let Some(value) = stored::read(sam, SAM, &path, "C")? else { continue };
-        let failed = stored::unusable(SAM, &path);
+        let Some(value) = hive_value::read(sam, SAM, &path, "C")? else { continue };
+        let failed = hive_value::unusable(SAM, &path);
         let alias = checked(rid, &value.data).map_err(&failed)?;
         if found.0.is_some() {
             return Err(failed(Structure::Alias.malformed(0, "second group of this identifier", value.data.len())));
@@ -133,11 +134,11 @@ pub fn memberships(sam: &dyn Lookup, member: &Sid) -> Result<BTreeSet<u32>> {
     let mut groups = BTreeSet::new();
     for home in Domain::ALL {
         let path = format!(r"{}\Members\{domain}\{rid:08X}", home.aliases());
-        let Some(entry) = stored::read(sam, SAM, &path, "")? else { continue };
+        let Some(entry) = hive_value::read(sam, SAM, &path, "")? else { continue };
         let (rids, rest) = entry.data.as_chunks::<4>();
         if !rest.is_empty() || rids.len() != entry.kind as usize {
             let malformed = Structure::MembersIndex.malformed(0, "count", entry.data.len());
-            return Err(stored::unusable(SAM, &path)(malformed));
+            return Err(hive_value::unusable(SAM, &path)(malformed));
         }
         groups.extend(rids.iter().map(|rid| u32::from_le_bytes(*rid)));
     }

@@ -12,7 +12,7 @@ pub mod user_v;
 
 use std::collections::BTreeSet;
 
-use super::stored::{self, SAM};
+use super::hive_value::{self, SAM};
 use super::unusable::Structure;
 use super::{Result, Unusable};
 use coldforge_base::sid::Sid;
@@ -26,8 +26,8 @@ pub(super) const ACCOUNT: &str = r"SAM\Domains\Account";
 /// # Errors
 /// [`Unusable::Missing`] and [`Unusable::Malformed`]; errors of the hive.
 pub fn machine_sid(sam: &dyn Lookup) -> Result<Sid> {
-    let failed = stored::unusable(SAM, ACCOUNT);
-    let value = stored::read(sam, SAM, ACCOUNT, "V")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let failed = hive_value::unusable(SAM, ACCOUNT);
+    let value = hive_value::read(sam, SAM, ACCOUNT, "V")?.ok_or_else(|| failed(Unusable::Missing))?;
     domain_sid(&value.data).map_err(failed)
 }
 
@@ -63,7 +63,7 @@ fn rid_keys<'h>(sam: &'h dyn Lookup, key: &str) -> Result<Vec<(u32, Key<'h>)>> {
         let is_rid = name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         Some((u32::from_str_radix(&name, 16).ok().filter(|_| is_rid)?, key))
     };
-    Ok(stored::subkeys(sam, SAM, key)?.into_iter().filter_map(rid).collect())
+    Ok(hive_value::subkeys(sam, SAM, key)?.into_iter().filter_map(rid).collect())
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@
 
 use std::fmt;
 
+use super::super::hive_value::{self, SECURITY, Written};
 use super::super::setting::AuditFlags;
-use super::super::stored::{self, SECURITY, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use coldforge_base::guid::Guid;
@@ -204,9 +204,9 @@ impl AuditPolicy {
 /// [`Unusable::SubcategoryElsewhere`] if this Windows does not have it: nothing could set it either.
 /// [`Unusable::NoSubcategory`] if no Windows has it, and those of [`AuditPolicy::decode`]; errors of the hive.
 pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Option<CellOffset>)> {
-    let failed = stored::unusable(SECURITY, KEY);
+    let failed = hive_value::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
-    let Some(value) = stored::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
     let policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
     match policy.get(subcategory) {
         Some(flags) => Ok((Some(flags), Some(value.cell))),
@@ -220,13 +220,13 @@ pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Opt
 /// [`Unusable::SubcategoryElsewhere`], [`Unusable::NoSubcategory`], [`Unusable::Missing`], and those of [`AuditPolicy::decode`]; errors of the hive.
 /// Nothing is changed then.
 pub fn set(security: &mut Hive, name: &str, to: AuditFlags, now: FileTime) -> Result<Written<AuditFlags>> {
-    let failed = stored::unusable(SECURITY, KEY);
+    let failed = hive_value::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
-    let value = stored::read(security, SECURITY, KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let value = hive_value::read(security, SECURITY, KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
     let mut policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
     let before = policy.get(subcategory);
     policy.set(subcategory, to).map_err(failed)?;
-    let edit = stored::write(security, SECURITY, (KEY, ""), (value.kind, policy.encode()), now)?;
+    let edit = hive_value::write(security, SECURITY, (KEY, ""), (value.kind, policy.encode()), now)?;
     Ok(Written { before, cell: Some(edit.cell), touched: edit.touched })
 }
 

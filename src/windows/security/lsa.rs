@@ -2,7 +2,7 @@
 //!
 //! Every attribute is the unnamed value of a key below `Policy`.
 
-use super::super::stored::{self, SECURITY, Stored, Written};
+use super::super::hive_value::{self, SECURITY, Stored, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable};
 use super::descriptor::PolicyDescriptor;
@@ -55,9 +55,9 @@ pub fn primary_domain(security: &dyn Lookup) -> Result<PrimaryDomain> {
 /// # Errors
 /// [`Unusable::Malformed`]; errors of the hive.
 pub fn anonymous_names(security: &dyn Lookup) -> Result<(Option<bool>, Option<CellOffset>)> {
-    let Some(value) = stored::read(security, SECURITY, DESCRIPTOR_KEY, "")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(security, SECURITY, DESCRIPTOR_KEY, "")? else { return Ok((None, None)) };
     let allows = PolicyDescriptor::decode(&value.data).and_then(|policy| policy.allows_anonymous());
-    let allows = allows.map_err(stored::unusable(SECURITY, DESCRIPTOR_KEY))?;
+    let allows = allows.map_err(hive_value::unusable(SECURITY, DESCRIPTOR_KEY))?;
     Ok((Some(allows), Some(value.cell)))
 }
 
@@ -66,12 +66,12 @@ pub fn anonymous_names(security: &dyn Lookup) -> Result<(Option<bool>, Option<Ce
 /// # Errors
 /// [`Unusable::Missing`] and [`Unusable::Malformed`]; errors of the hive. Nothing is changed then.
 pub fn set_anonymous_names(security: &mut Hive, allow: bool, now: FileTime) -> Result<Written<bool>> {
-    let failed = stored::unusable(SECURITY, DESCRIPTOR_KEY);
-    let value = stored::read(security, SECURITY, DESCRIPTOR_KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let failed = hive_value::unusable(SECURITY, DESCRIPTOR_KEY);
+    let value = hive_value::read(security, SECURITY, DESCRIPTOR_KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
     let mut policy = PolicyDescriptor::decode(&value.data).map_err(&failed)?;
     let before = policy.allows_anonymous().map_err(&failed)?;
     policy.allow_anonymous(allow).map_err(failed)?;
-    let edit = stored::write(security, SECURITY, (DESCRIPTOR_KEY, ""), (value.kind, policy.encode()), now)?;
+    let edit = hive_value::write(security, SECURITY, (DESCRIPTOR_KEY, ""), (value.kind, policy.encode()), now)?;
     Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
@@ -80,8 +80,8 @@ fn attribute<T>(
     key: &str,
     decode: impl FnOnce(&[u8]) -> std::result::Result<T, Unusable>,
 ) -> Result<Option<T>> {
-    let value: Option<Stored> = stored::read(security, SECURITY, key, "")?;
-    value.map(|value| decode(&value.data)).transpose().map_err(stored::unusable(SECURITY, key))
+    let value: Option<Stored> = hive_value::read(security, SECURITY, key, "")?;
+    value.map(|value| decode(&value.data)).transpose().map_err(hive_value::unusable(SECURITY, key))
 }
 
 /// Reads a SID, or nothing where there is no byte.

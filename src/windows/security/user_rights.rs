@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::super::stored::{self, SECURITY, Touched, Written};
+use super::super::hive_value::{self, SECURITY, Touched, Written};
 use super::super::unusable::Structure;
 use super::super::{Result, Unusable, sam};
 use super::privilege_set::PrivilegeSet;
@@ -93,10 +93,10 @@ impl Account {
 /// [`Unusable::Missing`] if the hive is none of SECURITY; [`Unusable::Malformed`] if one of them is not as Windows
 /// writes it: who holds a right is known only if all are; errors of the hive.
 pub fn accounts(security: &dyn Lookup) -> Result<Vec<Account>> {
-    if security.key(ACCOUNTS).map_err(stored::broken(SECURITY))?.is_none() {
-        return Err(stored::unusable(SECURITY, ACCOUNTS)(Unusable::Missing));
+    if security.key(ACCOUNTS).map_err(hive_value::broken(SECURITY))?.is_none() {
+        return Err(hive_value::unusable(SECURITY, ACCOUNTS)(Unusable::Missing));
     }
-    stored::subkeys(security, SECURITY, ACCOUNTS)?.iter().map(account).collect()
+    hive_value::subkeys(security, SECURITY, ACCOUNTS)?.iter().map(account).collect()
 }
 
 /// Returns who holds a right.
@@ -135,7 +135,7 @@ pub fn set_holders(
 ) -> Result<Written<BTreeSet<Sid>>> {
     let before = holders(security, right)?;
     let right = known(right)?;
-    let touched = stored::as_one(security, |hive| {
+    let touched = hive_value::as_one(security, |hive| {
         let mut touched = Touched::default();
         for step in steps(&before, to) {
             take(hive, right, &step, now, &mut touched)?;
@@ -178,7 +178,7 @@ pub fn orphans(security: &dyn Lookup, sam: &dyn Lookup) -> Result<BTreeSet<Sid>>
 }
 
 fn known(right: &str) -> Result<Right> {
-    let missing = || stored::unusable(SECURITY, ACCOUNTS)(Unusable::NoRight { name: right.to_owned() });
+    let missing = || hive_value::unusable(SECURITY, ACCOUNTS)(Unusable::NoRight { name: right.to_owned() });
     Right::named(right).ok_or_else(missing)
 }
 
@@ -192,7 +192,7 @@ fn change(
     let held = holders(security, right)?.contains(sid);
     let right = known(right)?;
     let step = step(sid.clone());
-    let touched = stored::as_one(security, |hive| {
+    let touched = hive_value::as_one(security, |hive| {
         let mut touched = Touched::default();
         if matches!(step, Step::Grant(_)) != held {
             take(hive, right, &step, now, &mut touched)?;
@@ -207,7 +207,7 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
     let (Step::Grant(sid) | Step::Revoke(sid)) = step;
     let grants = matches!(step, Step::Grant(_));
     let path = format!(r"{ACCOUNTS}\{sid}");
-    let found = hive.key(&path).map_err(stored::broken(SECURITY))?.map(|key| account(&key)).transpose()?;
+    let found = hive.key(&path).map_err(hive_value::broken(SECURITY))?.map(|key| account(&key)).transpose()?;
     let found = match found {
         Some(found) => found,
         None => {
@@ -228,12 +228,12 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
                 privileges.remove(luid.into());
             }
             if !privileges.is_empty() {
-                let set = privileges.encode().map_err(stored::unusable(SECURITY, &path))?;
+                let set = privileges.encode().map_err(hive_value::unusable(SECURITY, &path))?;
                 return put(hive, &path, PRIVILEGES, &set, now, touched);
             }
             // Windows never leaves an empty set.
             let key = format!(r"{path}\{PRIVILEGES}");
-            touched.add(hive.delete_key(&key, now).map_err(stored::broken(SECURITY))?);
+            touched.add(hive.delete_key(&key, now).map_err(hive_value::broken(SECURITY))?);
             Ok(())
         }
     }
@@ -241,7 +241,7 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
 
 /// Makes the key of an account that holds no right yet.
 fn create(hive: &mut Hive, sid: &Sid, path: &str, now: FileTime, touched: &mut Touched) -> Result<()> {
-    touched.add(Some(stored::write(hive, SECURITY, (path, ""), (ACCOUNT_OBJECT, &[]), now)?));
+    touched.add(Some(hive_value::write(hive, SECURITY, (path, ""), (ACCOUNT_OBJECT, &[]), now)?));
     put(hive, path, "SecDesc", &DESCRIPTOR, now, touched)?;
     put(hive, path, "Sid", &sid.to_bytes(), now, touched)
 }
@@ -249,7 +249,7 @@ fn create(hive: &mut Hive, sid: &Sid, path: &str, now: FileTime, touched: &mut T
 /// Sets an attribute of an account.
 fn put(hive: &mut Hive, path: &str, name: &str, data: &[u8], now: FileTime, touched: &mut Touched) -> Result<()> {
     let key = format!(r"{path}\{name}");
-    touched.add(Some(stored::write(hive, SECURITY, (&key, ""), (ATTRIBUTE, data), now)?));
+    touched.add(Some(hive_value::write(hive, SECURITY, (&key, ""), (ATTRIBUTE, data), now)?));
     Ok(())
 }
 
@@ -258,8 +258,8 @@ fn account(key: &Key<'_>) -> Result<Account> {
     let name = key.name().to_string();
     let path = format!(r"{ACCOUNTS}\{name}");
     let malformed =
-        |what: Structure, field, length| stored::unusable(SECURITY, &path)(what.malformed(0, field, length));
-    let own = stored::value_of(key, SECURITY, "")?;
+        |what: Structure, field, length| hive_value::unusable(SECURITY, &path)(what.malformed(0, field, length));
+    let own = hive_value::value_of(key, SECURITY, "")?;
     if !own.is_some_and(|own| own.kind == ACCOUNT_OBJECT && own.data.is_empty()) {
         return Err(malformed(Structure::LsaAccount, "object type", 0));
     }
@@ -267,7 +267,7 @@ fn account(key: &Key<'_>) -> Result<Account> {
     let sid = Sid::parse(&raw, 0).ok().flatten().filter(|sid| sid.to_bytes() == raw && sid.to_string() == name);
     let sid = sid.ok_or_else(|| malformed(Structure::LsaAccount, "SID", raw.len()))?;
     let privileges = match attribute(key, PRIVILEGES)? {
-        Some(raw) => PrivilegeSet::decode(&raw).map_err(stored::unusable(SECURITY, &path))?,
+        Some(raw) => PrivilegeSet::decode(&raw).map_err(hive_value::unusable(SECURITY, &path))?,
         None => PrivilegeSet::default(),
     };
     let logon = match attribute(key, SYSTEM_ACCESS)? {
@@ -280,14 +280,14 @@ fn account(key: &Key<'_>) -> Result<Account> {
 
 /// Reads an attribute: the unnamed value that is all that its key holds.
 fn attribute(key: &Key<'_>, name: &str) -> Result<Option<Vec<u8>>> {
-    let broken = stored::broken(SECURITY);
+    let broken = hive_value::broken(SECURITY);
     let Some(child) = key.subkey(name).map_err(&broken)? else { return Ok(None) };
-    let Some(value) = stored::value_of(&child, SECURITY, "")? else { return Ok(None) };
+    let Some(value) = hive_value::value_of(&child, SECURITY, "")? else { return Ok(None) };
     let is_alone = child.subkey_count() == 0 && child.values().map_err(broken)?.count() == 1;
     if value.kind != ATTRIBUTE || !is_alone {
         let path = format!(r"{ACCOUNTS}\{}\{name}", key.name());
         let malformed = Structure::LsaAccount.malformed(0, "attribute", value.data.len());
-        return Err(stored::unusable(SECURITY, &path)(malformed));
+        return Err(hive_value::unusable(SECURITY, &path)(malformed));
     }
     Ok(Some(value.data))
 }

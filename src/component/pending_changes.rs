@@ -23,7 +23,7 @@ const MOST_ENTRIES: usize = 4096;
 const MOST_BYTES: usize = 512 << 20;
 
 /// A machine with what will be done to it.
-pub(crate) struct Desk<'a> {
+pub(crate) struct PendingChanges<'a> {
     machine: &'a dyn Readings,
     /// The moment of the run.
     pub(super) now: Moment,
@@ -36,25 +36,25 @@ pub(crate) struct Desk<'a> {
     /// What the step at work writes where Windows runs it by itself: the place, and why it is run.
     autostarts: Vec<String>,
     /// The step at work, as the log names it, and where it stands.
-    who: (String, Position),
+    step_name: (String, Position),
     values: Vec<(Setting, Option<Value>, Vec<String>)>,
     /// Files and folders, by their path in upper case.
-    files: BTreeMap<String, Planned>,
+    files: BTreeMap<String, PlannedFile>,
     /// What is left to the first start, in its order.
     scripts: Vec<Script>,
     /// How many bytes texts and files have so far.
-    spent: usize,
+    reserved_bytes: usize,
 }
 
 /// A file or folder as it will be.
-struct Planned {
+struct PlannedFile {
     path: String,
-    state: State,
-    who: Vec<String>,
+    state: FileState,
+    step_name: Vec<String>,
 }
 
 #[derive(Clone, PartialEq)]
-enum State {
+enum FileState {
     Text(String),
     Data(Content),
     Gone,
@@ -62,7 +62,7 @@ enum State {
     NoFolder,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> PendingChanges<'a> {
     pub(super) fn new(machine: &'a dyn Readings, now: Moment) -> Self {
         let root = Setting::Registry {
             key: r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion".into(),
@@ -70,7 +70,7 @@ impl<'a> Desk<'a> {
         };
         let root = machine.get(&root).ok().and_then(|found| found.value?.as_text());
         let drive = root.filter(|root| root.get(1..2) == Some(":")).and_then(|root| root.chars().next()).unwrap_or('C');
-        let who = (String::new(), Position::default());
+        let step_name = (String::new(), Position::default());
         Self {
             machine,
             now,
@@ -78,23 +78,23 @@ impl<'a> Desk<'a> {
             may_write: true,
             choice: Scripts::default(),
             autostarts: Vec::new(),
-            who,
+            step_name,
             values: Vec::new(),
             files: BTreeMap::new(),
             scripts: Vec::new(),
-            spent: 0,
+            reserved_bytes: 0,
         }
     }
 
     /// Returns one that nothing may be done to.
-    pub(super) fn to_look_at(machine: &'a dyn Readings, now: Moment) -> Self {
+    pub(super) fn read_only(machine: &'a dyn Readings, now: Moment) -> Self {
         Self { may_write: false, ..Self::new(machine, now) }
     }
 
     /// Counts bytes that will lie in memory.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.spent = self.spent.saturating_add(bytes);
-        match self.spent > MOST_BYTES {
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.reserved_bytes = self.reserved_bytes.saturating_add(bytes);
+        match self.reserved_bytes > MOST_BYTES {
             true => {
                 let what = format!("the components make more than {} MiB of texts and files", MOST_BYTES >> 20);
                 Err(self.fault(Flaw::Size, what))
@@ -104,8 +104,8 @@ impl<'a> Desk<'a> {
     }
 
     /// Says which step is at work, and what becomes of scripts.
-    pub(super) fn begin(&mut self, who: String, at: Position, scripts: Scripts) {
-        self.who = (who, at);
+    pub(super) fn start_step(&mut self, step_name: String, at: Position, scripts: Scripts) {
+        self.step_name = (step_name, at);
         self.choice = scripts;
         self.autostarts.clear();
     }
@@ -116,13 +116,13 @@ impl<'a> Desk<'a> {
     }
 
     /// Returns how much the step at work has left out so far.
-    pub(super) fn left_out(&self) -> usize {
+    pub(super) fn skipped_writes(&self) -> usize {
         if self.choice == Scripts::Skip { self.autostarts.len() } else { 0 }
     }
 
     /// Judges what is written to a place: what Windows runs by itself is a script. Tells whether it is written; with
     /// [`Scripts::Skip`] it is left out, as other scripts are.
-    fn may_start(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
+    fn allows_autostart(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
         let Some(why) = autostart(place, Some(to)) else { return Ok(true) };
         // What stands there already is nothing new. What cannot be read is.
         if self.read(place).is_ok_and(|found| found.as_ref().is_some_and(|found| is_same(found, to))) {
@@ -142,13 +142,13 @@ impl<'a> Desk<'a> {
     pub(crate) fn into_steps(self) -> Vec<Step> {
         let values = self.values.into_iter().map(|(setting, to, rules)| Step { rules, setting, to });
         let mut steps: Vec<Step> = values.collect();
-        for Planned { path, state, who: rules } in self.files.into_values() {
+        for PlannedFile { path, state, step_name: rules } in self.files.into_values() {
             let (setting, to) = match state {
-                State::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
-                State::Data(content) => (Setting::FileData { path }, Value::Content(content)),
-                State::Gone => (Setting::File { path }, Value::Flag(false)),
-                State::Folder => (Setting::Folder { path }, Value::Flag(true)),
-                State::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
+                FileState::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
+                FileState::Data(content) => (Setting::FileData { path }, Value::Content(content)),
+                FileState::Gone => (Setting::File { path }, Value::Flag(false)),
+                FileState::Folder => (Setting::Folder { path }, Value::Flag(true)),
+                FileState::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
             };
             steps.push(Step { rules, setting, to: Some(to) });
         }
@@ -173,17 +173,17 @@ impl<'a> Desk<'a> {
             // What cannot be read cannot be written either, and is better told with the step's name.
             self.read(&place)?;
             if let Some(to) = &to
-                && !self.may_start(&place, to)?
+                && !self.allows_autostart(&place, to)?
             {
                 continue;
             }
-            let who = self.who.0.clone();
+            let step_name = self.step_name.0.clone();
             match self.values.iter_mut().find(|(known, ..)| same(known, &place)) {
                 Some((_, known, rules)) => {
                     *known = to.clone();
-                    join(rules, who);
+                    join(rules, step_name);
                 }
-                None => self.values.push((place, to.clone(), vec![who])),
+                None => self.values.push((place, to.clone(), vec![step_name])),
             }
         }
         Ok(())
@@ -221,8 +221,8 @@ impl<'a> Desk<'a> {
     /// Returns what a text file holds, or will; `None` if it is not there.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(State::Text(text)) => Ok(Some(text.clone())),
-            Some(State::Data(_)) => {
+            Some(FileState::Text(text)) => Ok(Some(text.clone())),
+            Some(FileState::Data(_)) => {
                 Err(self.fault(Flaw::Failed, format!("`{path}` is no text in UTF-8 of at most 1 MiB")))
             }
             Some(_) => Ok(None),
@@ -237,8 +237,8 @@ impl<'a> Desk<'a> {
     /// Returns what a file of any kind holds, or will; `None` if it is not there.
     pub(super) fn content(&self, path: &str) -> Result<Option<Content>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(State::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
-            Some(State::Data(content)) => Ok(Some(content.clone())),
+            Some(FileState::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
+            Some(FileState::Data(content)) => Ok(Some(content.clone())),
             Some(_) => Ok(None),
             None if !self.is_file(path)? => Ok(None),
             None => match self.read(&Setting::FileData { path: path.to_owned() })? {
@@ -251,7 +251,7 @@ impl<'a> Desk<'a> {
     /// Tells whether a file is there, or will be.
     pub(super) fn is_file(&self, path: &str) -> Result<bool, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(state) => Ok(matches!(state, State::Text(_) | State::Data(_))),
+            Some(state) => Ok(matches!(state, FileState::Text(_) | FileState::Data(_))),
             None => Ok(self.is_there(&Setting::File { path: path.to_owned() })? && !self.is_folder(path)?),
         }
     }
@@ -260,12 +260,13 @@ impl<'a> Desk<'a> {
     pub(super) fn is_folder(&self, path: &str) -> Result<bool, Fault> {
         let key = folded(path);
         match self.files.get(&key).map(|planned| &planned.state) {
-            Some(state) => Ok(*state == State::Folder),
+            Some(state) => Ok(*state == FileState::Folder),
             None => {
                 // What is made takes the folders above it along.
                 let head = format!(r"{key}\");
-                let is_held = |(known, planned): (&String, &Planned)| {
-                    known.starts_with(&head) && matches!(planned.state, State::Text(_) | State::Data(_) | State::Folder)
+                let is_held = |(known, planned): (&String, &PlannedFile)| {
+                    known.starts_with(&head)
+                        && matches!(planned.state, FileState::Text(_) | FileState::Data(_) | FileState::Folder)
                 };
                 Ok(self.files.iter().any(is_held) || self.is_there(&Setting::Folder { path: path.to_owned() })?)
             }
@@ -286,13 +287,13 @@ impl<'a> Desk<'a> {
             let depth = head.matches('\\').count();
             let Some(name) = planned.path.split('\\').nth(depth) else { continue };
             let kind = match (&planned.state, rest.contains('\\')) {
-                (State::Gone | State::NoFolder, true) => continue,
-                (State::Gone | State::NoFolder, false) => {
+                (FileState::Gone | FileState::NoFolder, true) => continue,
+                (FileState::Gone | FileState::NoFolder, false) => {
                     entries.remove(rest);
                     continue;
                 }
-                (State::Text(_) | State::Data(_), false) => EntryKind::File,
-                (State::Folder, _) | (_, true) => EntryKind::Folder,
+                (FileState::Text(_) | FileState::Data(_), false) => EntryKind::File,
+                (FileState::Folder, _) | (_, true) => EntryKind::Folder,
             };
             entries.entry(folded(name)).or_insert(Entry { name: name.to_owned(), kind });
         }
@@ -340,10 +341,10 @@ impl<'a> Desk<'a> {
     /// Gives a file this text.
     pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
         self.room(&path)?;
-        self.spend(text.len())?;
+        self.reserve(text.len())?;
         // What is no text now is not told as one either.
         let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
-        self.plan(path, if is_text { State::Text(text) } else { State::Data(Content::of(text.as_bytes())) })
+        self.plan(path, if is_text { FileState::Text(text) } else { FileState::Data(Content::of(text.as_bytes())) })
     }
 
     /// Gives a file this content.
@@ -353,22 +354,22 @@ impl<'a> Desk<'a> {
             Some(text) => self.put(path, text.to_owned()),
             None => {
                 self.room(&path)?;
-                self.spend(content.data.as_ref().map_or(0, |data| data.len()))?;
-                self.plan(path, State::Data(content))
+                self.reserve(content.data.as_ref().map_or(0, |data| data.len()))?;
+                self.plan(path, FileState::Data(content))
             }
         }
     }
 
     /// Gives a file that belongs to this program a text.
-    pub(super) fn put_own(&mut self, path: String, text: String, who: &str) {
-        let planned = Planned { path: path.clone(), state: State::Gone, who: Vec::new() };
+    pub(super) fn put_own(&mut self, path: String, text: String, step_name: &str) {
+        let planned = PlannedFile { path: path.clone(), state: FileState::Gone, step_name: Vec::new() };
         let planned = self.files.entry(folded(&path)).or_insert(planned);
-        planned.state = State::Text(text);
-        join(&mut planned.who, who.to_owned());
+        planned.state = FileState::Text(text);
+        join(&mut planned.step_name, step_name.to_owned());
     }
 
     /// Leaves a script to the first start.
-    pub(super) fn leave(&mut self, script: Script) -> Result<(), Fault> {
+    pub(super) fn stage_script(&mut self, script: Script) -> Result<(), Fault> {
         self.write()?;
         if self.machine.identity().setup == SetupState::Installed {
             let what = "this Windows has finished its setup, so that nothing runs what is left to the first start";
@@ -380,7 +381,7 @@ impl<'a> Desk<'a> {
 
     /// Plans what runs the scripts that were left to the first start. `others` is what the run itself makes of the file
     /// that Windows calls; what comes back is that file's text with the call in it, if there are scripts.
-    pub(crate) fn stage(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
+    pub(crate) fn stage_all(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
         let scripts = std::mem::take(&mut self.scripts);
         let Some(first) = scripts.first() else { return Ok(None) };
         let path = staged::CALLED_BY;
@@ -405,7 +406,7 @@ impl<'a> Desk<'a> {
 
     /// Takes a file away.
     pub(super) fn remove(&mut self, path: String) -> Result<(), Fault> {
-        self.plan(path, State::Gone)
+        self.plan(path, FileState::Gone)
     }
 
     /// Makes a folder.
@@ -416,7 +417,7 @@ impl<'a> Desk<'a> {
         self.above(&path)?;
         match self.is_folder(&path)? {
             true => self.write(),
-            false => self.plan(path, State::Folder),
+            false => self.plan(path, FileState::Folder),
         }
     }
 
@@ -428,14 +429,14 @@ impl<'a> Desk<'a> {
         }
         for (below, is_folder) in below.into_iter().rev() {
             let below = format!("{path}{below}");
-            self.plan(below, if is_folder { State::NoFolder } else { State::Gone })?;
+            self.plan(below, if is_folder { FileState::NoFolder } else { FileState::Gone })?;
         }
-        self.plan(path, State::NoFolder)
+        self.plan(path, FileState::NoFolder)
     }
 
     /// Returns a fault of the step at work.
     pub(super) fn fault(&self, flaw: Flaw, what: impl Into<String>) -> Fault {
-        Fault::new(self.who.1, flaw, what)
+        Fault::new(self.step_name.1, flaw, what)
     }
 
     /// Refuses a path that leads through a file.
@@ -445,7 +446,7 @@ impl<'a> Desk<'a> {
             if self.is_file(next)? {
                 return Err(self.fault(Flaw::Failed, format!("`{next}` is a file")));
             }
-            if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(State::NoFolder)) {
+            if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(FileState::NoFolder)) {
                 return Err(self.fault(Flaw::Failed, format!("`{next}` is taken away by an earlier step")));
             }
             above = next;
@@ -453,19 +454,19 @@ impl<'a> Desk<'a> {
         Ok(())
     }
 
-    fn plan(&mut self, path: String, state: State) -> Result<(), Fault> {
+    fn plan(&mut self, path: String, state: FileState) -> Result<(), Fault> {
         self.write()?;
         if !path::is_open(&path) {
             return Err(self.fault(Flaw::Path, format!("`{path}` belongs to Windows itself")));
         }
         let is_written = match &state {
-            State::Text(text) => {
-                self.may_start(&Setting::FileContent { path: path.clone() }, &Value::Text(text.clone()))?
+            FileState::Text(text) => {
+                self.allows_autostart(&Setting::FileContent { path: path.clone() }, &Value::Text(text.clone()))?
             }
-            State::Data(content) => {
-                self.may_start(&Setting::FileData { path: path.clone() }, &Value::Content(content.clone()))?
+            FileState::Data(content) => {
+                self.allows_autostart(&Setting::FileData { path: path.clone() }, &Value::Content(content.clone()))?
             }
-            State::Gone | State::Folder | State::NoFolder => true,
+            FileState::Gone | FileState::Folder | FileState::NoFolder => true,
         };
         if !is_written {
             return Ok(());
@@ -473,27 +474,33 @@ impl<'a> Desk<'a> {
         if !self.files.contains_key(&folded(&path)) {
             self.may(&path, &state)?;
         }
-        let who = self.who.0.clone();
-        let planned = self.files.entry(folded(&path)).or_insert(Planned { path, state: State::Gone, who: Vec::new() });
+        let step_name = self.step_name.0.clone();
+        let planned = self.files.entry(folded(&path)).or_insert(PlannedFile {
+            path,
+            state: FileState::Gone,
+            step_name: Vec::new(),
+        });
         planned.state = state;
-        join(&mut planned.who, who);
+        join(&mut planned.step_name, step_name);
         Ok(())
     }
 
     /// Refuses what Windows would refuse to SYSTEM, as whom components run: most of its own files belong to its installer.
-    fn may(&self, path: &str, state: &State) -> Result<(), Fault> {
+    fn may(&self, path: &str, state: &FileState) -> Result<(), Fault> {
         const WRITE: u32 = 0x0000_0006;
         const DELETE: u32 = 0x0001_0000;
         const DELETE_BELOW: u32 = 0x0000_0040;
         const ADD_FILE: u32 = 0x0000_0002;
         const ADD_FOLDER: u32 = 0x0000_0004;
         let is_there = match state {
-            State::Folder | State::NoFolder => self.is_there(&Setting::Folder { path: path.to_owned() })?,
-            State::Text(_) | State::Data(_) | State::Gone => self.is_there(&Setting::File { path: path.to_owned() })?,
+            FileState::Folder | FileState::NoFolder => self.is_there(&Setting::Folder { path: path.to_owned() })?,
+            FileState::Text(_) | FileState::Data(_) | FileState::Gone => {
+                self.is_there(&Setting::File { path: path.to_owned() })?
+            }
         };
         let may = match state {
-            State::Gone | State::NoFolder if !is_there => true,
-            State::Text(_) | State::Data(_) | State::Folder if !is_there => {
+            FileState::Gone | FileState::NoFolder if !is_there => true,
+            FileState::Text(_) | FileState::Data(_) | FileState::Folder if !is_there => {
                 let above = || std::iter::successors(path.rsplit_once('\\'), |(above, _)| above.rsplit_once('\\'));
                 let mut holder = None;
                 for (above, _) in above() {
@@ -503,22 +510,22 @@ impl<'a> Desk<'a> {
                     }
                 }
                 let is_right_below = holder == path.rsplit_once('\\').map(|(above, _)| above);
-                let is_file = *state != State::Folder;
+                let is_file = *state != FileState::Folder;
                 let right = if is_file && is_right_below { ADD_FILE } else { ADD_FOLDER };
                 // In the root everybody who administers may.
                 holder.map_or(Ok(true), |holder| self.grants(holder, right))?
             }
-            State::Folder => true,
-            State::Text(text) => {
+            FileState::Folder => true,
+            FileState::Text(text) => {
                 let stands = self.read(&Setting::FileContent { path: path.to_owned() })?;
                 stands == Some(Value::Text(text.clone())) || self.grants(path, WRITE)?
             }
-            State::Data(content) => {
+            FileState::Data(content) => {
                 let stands = self.read(&Setting::FileData { path: path.to_owned() })?;
                 matches!(stands, Some(Value::Content(stands)) if stands.sha256 == content.sha256)
                     || self.grants(path, WRITE)?
             }
-            State::Gone | State::NoFolder => {
+            FileState::Gone | FileState::NoFolder => {
                 let above = path.rsplit_once('\\').map(|(above, _)| above);
                 self.grants(path, DELETE)? || above.map_or(Ok(false), |above| self.grants(above, DELETE_BELOW))?
             }
@@ -578,9 +585,9 @@ fn is_same(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn join(rules: &mut Vec<String>, who: String) {
-    if !rules.contains(&who) {
-        rules.push(who);
+fn join(rules: &mut Vec<String>, step_name: String) {
+    if !rules.contains(&step_name) {
+        rules.push(step_name);
     }
 }
 

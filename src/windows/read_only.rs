@@ -4,24 +4,24 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::files::{self, Files, Staged};
-use super::hives::{self, Glimpse, Holder, ROOTS};
+use super::hive_value;
+use super::hives::{self, Holder, ROOTS, ReadOnlyHive};
 use super::identity::{self, ControlSets};
-use super::locate::{self, Entered};
+use super::locate::{self, WindowsVolume};
 use super::policies;
 use super::profiles::{self, UserHive};
 use super::setting::{Data, Entry, Found, Identity, Readings, Setting, SettingError};
-use super::stored;
 use super::{Error, Opening, Result, features};
 use coldforge_base::{ReadAt, Refusal};
 
 /// A Windows in an image that is only looked at.
 ///
 /// What it costs does not grow with the hives: a clean hive is not loaded, and so not verified as a whole. What damage
-/// stands in the way of a setting becomes that setting's error, and is remembered ([`View::met_damage`]).
-pub struct View {
-    hives: Vec<Glimpse>,
+/// stands in the way of a setting becomes that setting's error, and is remembered ([`ReadOnlyMachine::met_damage`]).
+pub struct ReadOnlyMachine {
+    hives: Vec<ReadOnlyHive>,
     /// The hives that a machine can do without, or why one cannot be used.
-    further: Vec<(String, std::result::Result<Glimpse, Refusal>)>,
+    further: Vec<(String, std::result::Result<ReadOnlyHive, Refusal>)>,
     /// The users who have a hive, usable or not.
     users: Vec<UserHive>,
     identity: Identity,
@@ -32,17 +32,17 @@ pub struct View {
     files: Staged,
 }
 
-impl View {
+impl ReadOnlyMachine {
     /// Finds the one Windows on a disk and looks into its hives; one that is dirty is recovered in memory, as
     /// [`super::Machine::open`] does.
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume, or the head of a hive.
     pub fn open<D: ReadAt + 'static>(device: D, opening: Opening) -> Result<Self> {
-        let Entered { volume, partition, mut warnings, .. } = locate::enter(device)?;
+        let WindowsVolume { volume, partition, mut warnings, .. } = locate::open_windows_volume(device)?;
         let volume = Arc::new(volume);
         let look_at = |path: String| {
-            let found = hives::look_into(&volume, &path, opening.accept)?;
+            let found = hives::open_read_only(&volume, &path, opening.accept)?;
             found.ok_or(Error::NoHive { partition, path })
         };
         let roots = ROOTS.iter().map(|(_, name)| look_at(hives::in_config(name)));
@@ -58,7 +58,7 @@ impl View {
             .map(|path| (path.clone(), look_at(path).map_err(|error| locate::as_refusal(&error))))
             .collect();
         let security =
-            further.iter().filter_map(|(_, file)| file.as_ref().ok()).find(|file| file.path == stored::SECURITY);
+            further.iter().filter_map(|(_, file)| file.as_ref().ok()).find(|file| file.path == hive_value::SECURITY);
         if security.is_none() {
             warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
         }
@@ -78,7 +78,7 @@ impl View {
     }
 
     /// Returns a hive.
-    fn hive(&self, holder: Holder<'_>) -> Result<&Glimpse> {
+    fn hive(&self, holder: Holder<'_>) -> Result<&ReadOnlyHive> {
         let path = match holder {
             Holder::Machine(name) => hives::in_config(name),
             Holder::User(root) => {
@@ -98,7 +98,7 @@ impl View {
     }
 }
 
-impl Readings for View {
+impl Readings for ReadOnlyMachine {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -144,7 +144,7 @@ impl Readings for View {
     }
 }
 
-impl fmt::Debug for View {
+impl fmt::Debug for ReadOnlyMachine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("View").field("identity", &self.identity).field("sets", &self.sets).finish_non_exhaustive()
     }

@@ -25,13 +25,13 @@ pub struct Pipelines {
     /// Those that can be used, by name.
     pub headings: Vec<Heading>,
     /// Those that cannot, by file.
-    pub broken: Vec<Broken>,
+    pub unusable: Vec<UnusableRecipe>,
 }
 
 /// A recipe of a folder that cannot be used.
 #[derive(Debug, Failure)]
 #[failure(transparent, otherwise = "run `coldforge recipe lint` on the file to see what is wrong")]
-pub struct Broken {
+pub struct UnusableRecipe {
     /// The recipe.
     pub path: PathBuf,
     /// Its name, if that could be read.
@@ -40,13 +40,13 @@ pub struct Broken {
     pub source: Box<dyn Failure>,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for UnusableRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` cannot be used", self.path.display())
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for UnusableRecipe {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
     }
@@ -90,7 +90,7 @@ pub enum PipelineFault {
     /// What is to be generated has no form for its schedule, its path or its name.
     #[error("{what}")]
     #[failure(refused, "E-PIPELINE", hint = *hint)]
-    Unfit {
+    NotExpressible {
         /// Why, as a sentence.
         what: String,
         /// What to do.
@@ -108,7 +108,7 @@ pub enum PipelineFault {
     },
 }
 
-impl Broken {
+impl UnusableRecipe {
     fn new(path: &Path, source: impl Failure) -> Self {
         Self { path: path.to_owned(), name: None, source: Box::new(source) }
     }
@@ -153,18 +153,18 @@ impl Pipelines {
             }
         }
         paths.sort();
-        let mut found = Self { folder: folder.to_owned(), headings: Vec::new(), broken: Vec::new() };
+        let mut found = Self { folder: folder.to_owned(), headings: Vec::new(), unusable: Vec::new() };
         for (is_link, path) in paths {
             match (is_link, Heading::read(&path)) {
                 (_, Ok(None)) => {}
-                (true, _) => found.broken.push(Broken::new(&path, PipelineFault::Link)),
+                (true, _) => found.unusable.push(UnusableRecipe::new(&path, PipelineFault::Link)),
                 (false, Ok(Some(heading))) => found.headings.push(heading),
-                (false, Err(error)) => found.broken.push(Broken::new(&path, error)),
+                (false, Err(error)) => found.unusable.push(UnusableRecipe::new(&path, error)),
             }
         }
         found.part();
         found.headings.sort_by(|one, other| one.name.cmp(&other.name));
-        found.broken.sort_by(|one, other| one.path.cmp(&other.path));
+        found.unusable.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
 
@@ -178,7 +178,7 @@ impl Pipelines {
                 None => self.headings.push(heading.clone()),
                 Some((_, other)) => {
                     let fault = PipelineFault::Twice { name: other.name.clone(), other: other.path.clone() };
-                    self.broken.push(Broken::of(heading, fault));
+                    self.unusable.push(UnusableRecipe::of(heading, fault));
                 }
             }
         }

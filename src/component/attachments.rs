@@ -18,26 +18,32 @@ pub(crate) const FILE_LIMIT_BYTES: u64 = 64 << 20;
 const MOST_BYTES: u64 = 512 << 20;
 
 /// What lies beside a document, by the path from its folder with slashes.
-pub(super) type Beside = BTreeMap<String, Content>;
+pub(super) type Attachments = BTreeMap<String, Content>;
 
 /// Reads the files that a document's steps name, and those in folders that they name.
 ///
 /// # Errors
 /// A source that is not there, leads out of the folder of the document, or is too large.
-pub(super) fn read(document: &Document, home: &Path) -> Result<Beside, Fault> {
-    let mut beside = Beside::new();
+pub(super) fn read(document: &Document, home: &Path) -> Result<Attachments, Fault> {
+    let mut attachments = Attachments::new();
     for (at, source) in sources(document) {
         let path = relative(source).map_err(|why| Fault::new(at, Flaw::Path, format!("{source:?} {why}")))?;
-        gather(home, &path, "", at, &mut beside)?;
+        gather(home, &path, "", at, &mut attachments)?;
     }
-    Ok(beside)
+    Ok(attachments)
 }
 
 /// Reads a file, or all files of a folder, and keeps each under its path behind a head.
 ///
 /// # Errors
 /// What is not there, leads out of the folder, or is too large.
-pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside: &mut Beside) -> Result<(), Fault> {
+pub(super) fn gather(
+    home: &Path,
+    source: &str,
+    head: &str,
+    at: Position,
+    attachments: &mut Attachments,
+) -> Result<(), Fault> {
     let wrong = |what: String| Fault::new(at, Flaw::Path, what);
     let shown = home.display();
     let inside = |file: &Path| -> Result<(), Fault> {
@@ -67,10 +73,10 @@ pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside
             }
         } else {
             let content = fs::read(&file, FILE_LIMIT_BYTES).map_err(|error| wrong(error.to_string()))?;
-            beside.insert(format!("{head}{path}"), Content::of(content));
+            attachments.insert(format!("{head}{path}"), Content::of(content));
         }
-        let bytes = beside.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-        if beside.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
+        let bytes = attachments.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+        if attachments.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
             return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
         }
     }
@@ -78,13 +84,13 @@ pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside
 }
 
 /// Returns what a source means: its files, each with the path below it; one file has none below itself.
-pub(super) fn below<'b>(beside: &'b Beside, source: &str) -> Vec<(&'b str, &'b Content)> {
+pub(super) fn below<'b>(attachments: &'b Attachments, source: &str) -> Vec<(&'b str, &'b Content)> {
     let Ok(path) = relative(source) else { return Vec::new() };
     let rest = |name: &'b str| match name.strip_prefix(&path)? {
         "" => Some(""),
         rest => rest.strip_prefix('/'),
     };
-    beside.iter().filter_map(|(name, content)| Some((rest(name)?, content))).collect()
+    attachments.iter().filter_map(|(name, content)| Some((rest(name)?, content))).collect()
 }
 
 /// Returns where a source lies, from the folder of the document.
@@ -142,8 +148,9 @@ mod tests {
     #[test]
     fn a_folder_means_everything_below_it_and_a_file_itself() {
         let all = ["files/a", "files/b/c", "files2/d"];
-        let beside: Beside = all.iter().map(|name| ((*name).to_owned(), Content::of(name.as_bytes()))).collect();
-        let names = |source: &str| below(&beside, source).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let attachments: Attachments =
+            all.iter().map(|name| ((*name).to_owned(), Content::of(name.as_bytes()))).collect();
+        let names = |source: &str| below(&attachments, source).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names("files"), ["a", "b/c"]);
         assert_eq!(names("./files/a"), [""]);
         assert!(names("file").is_empty());

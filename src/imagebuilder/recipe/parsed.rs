@@ -9,7 +9,7 @@ use std::str::FromStr;
 use super::super::schedule::Schedule;
 use super::super::{Result, notify};
 use super::document::{Document, SCHEMA};
-use super::{Fault, LIMIT_BYTES, checks, images};
+use super::{Fault, LIMIT_BYTES, built_in_tests, images};
 use crate::aws::{self, preflight};
 use crate::component::Scripts;
 use crate::policy::{FirstBoot, HoldBackChoice, Level, LocalGpo, RoleChoice, Severity};
@@ -22,7 +22,7 @@ const PLAIN: &str = "letters, digits, dots, hyphens and underscores, a letter, a
 
 /// A recipe of which no other file was looked at.
 #[derive(Clone, Debug)]
-pub(super) struct Draft {
+pub(super) struct ParsedRecipe {
     pub(super) document: Document,
     /// The text with what the command line assigns.
     pub(super) text: String,
@@ -37,7 +37,7 @@ pub(super) struct Draft {
     pub(super) boot_mode: Option<BootMode>,
     pub(super) target: Target,
     pub(super) aws: aws::Options,
-    pub(super) checks: Vec<checks::Ready>,
+    pub(super) built_in_tests: Vec<built_in_tests::BuiltInTest>,
     pub(super) template: String,
     pub(super) schedule: Option<Schedule>,
     /// Where the bundles are put.
@@ -79,13 +79,13 @@ impl Heading {
         if !is_recipe {
             return Ok(None);
         }
-        let Draft { document, schedule, folder, .. } = Draft::of(path, &text, &[])?;
+        let ParsedRecipe { document, schedule, folder, .. } = ParsedRecipe::of(path, &text, &[])?;
         let Document { name, version, description, .. } = document;
         Ok(Some(Self { path: path.to_owned(), name, version, description, schedule, output: folder }))
     }
 }
 
-impl Draft {
+impl ParsedRecipe {
     /// Reads a recipe's text; `set` are values that stand in for its own, by dotted key.
     ///
     /// # Errors
@@ -130,7 +130,9 @@ impl Draft {
                 return Err(unknown(field, &found, expected));
             }
         }
-        let ready = |word: &String| checks::Ready::named(word).ok_or_else(|| unknown("tests.run", word, checks::WORDS));
+        let ready = |word: &String| {
+            built_in_tests::BuiltInTest::named(word).ok_or_else(|| unknown("tests.run", word, built_in_tests::WORDS))
+        };
         let template = document.output.name.clone().unwrap_or_else(|| "{name}-{version}-{source.name}".to_owned());
         let filled = ["{name}", "{version}", "{date}", "{source.name}", "{source.build}"]
             .iter()
@@ -148,7 +150,7 @@ impl Draft {
             boot_mode,
             target: target(document.output.format.as_deref())?,
             aws: options(&document)?,
-            checks: document.tests.run.iter().map(ready).collect::<Result<_>>()?,
+            built_in_tests: document.tests.run.iter().map(ready).collect::<Result<_>>()?,
             template,
             schedule: schedule(&document)?,
             folder: home.join(output),
