@@ -8,7 +8,9 @@ use super::powershell::Scripts;
 use super::staged::{self, Script};
 use crate::formats::pattern;
 use crate::policy::{Step, autostart};
-use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
+use crate::windows::setting::{
+    Content, Data, FolderEntry, FolderEntryKind, Readings, Setting, SettingError, SetupState, Value,
+};
 use coldforge_base::descriptor::Descriptor;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::Moment;
@@ -274,8 +276,8 @@ impl<'a> PendingChanges<'a> {
     }
 
     /// Returns what a folder holds, or will, in the order of the names.
-    pub(super) fn list(&self, folder: &str) -> Result<Vec<Entry>, Fault> {
-        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, Fault> {
+        let mut entries: BTreeMap<String, FolderEntry> = BTreeMap::new();
         if self.is_there(&Setting::Folder { path: folder.to_owned() })? {
             let said = |error: SettingError| self.fault(Flaw::Failed, format!("{error}: {}", error.source));
             let found = self.machine.list(folder).map_err(said)?;
@@ -292,10 +294,10 @@ impl<'a> PendingChanges<'a> {
                     entries.remove(rest);
                     continue;
                 }
-                (FileState::Text(_) | FileState::Data(_), false) => EntryKind::File,
-                (FileState::Folder, _) | (_, true) => EntryKind::Folder,
+                (FileState::Text(_) | FileState::Data(_), false) => FolderEntryKind::File,
+                (FileState::Folder, _) | (_, true) => FolderEntryKind::Folder,
             };
-            entries.entry(folded(name)).or_insert(Entry { name: name.to_owned(), kind });
+            entries.entry(folded(name)).or_insert(FolderEntry { name: name.to_owned(), kind });
         }
         Ok(entries.into_values().collect())
     }
@@ -306,16 +308,16 @@ impl<'a> PendingChanges<'a> {
         let mut found = Vec::new();
         let mut open = vec![String::new()];
         while let Some(below) = open.pop() {
-            for Entry { name, kind } in self.list(&format!("{folder}{below}"))? {
+            for FolderEntry { name, kind } in self.list(&format!("{folder}{below}"))? {
                 let path = format!(r"{below}\{name}");
-                if kind == EntryKind::Link {
+                if kind == FolderEntryKind::Link {
                     let what = format!("`{folder}{path}` is a link: what it stands for may lie anywhere");
                     return Err(self.fault(Flaw::Failed, what));
                 }
-                if kind == EntryKind::Folder {
+                if kind == FolderEntryKind::Folder {
                     open.push(path.clone());
                 }
-                found.push((path, kind == EntryKind::Folder));
+                found.push((path, kind == FolderEntryKind::Folder));
             }
             if found.len() > MOST_ENTRIES {
                 return Err(self.fault(Flaw::Failed, format!("`{folder}` holds more than {MOST_ENTRIES} entries")));
@@ -334,7 +336,8 @@ impl<'a> PendingChanges<'a> {
         let folder = self.path(folder)?;
         let wanted = folded(wanted);
         let entries = self.list(&folder)?.into_iter();
-        let fit = entries.filter(|entry| entry.kind == EntryKind::File && pattern::fits(&folded(&entry.name), &wanted));
+        let fit =
+            entries.filter(|entry| entry.kind == FolderEntryKind::File && pattern::fits(&folded(&entry.name), &wanted));
         Ok(fit.map(|entry| format!(r"{folder}\{}", entry.name)).collect())
     }
 

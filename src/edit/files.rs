@@ -15,7 +15,7 @@ use coldforge_ntfs::{self as ntfs, Changes, File, Security, Volume, is_shadow_st
 
 /// One change of a volume; paths have backslashes and begin with one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FileStep {
+pub enum FileEdit {
     /// Gives a file this content; makes it if it is missing.
     Put {
         /// The file.
@@ -41,7 +41,7 @@ pub enum FileStep {
 
 /// What an edit of a volume did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct FilesWritten {
+pub struct FileEditResult {
     /// The files that were written; none if everything was so already.
     pub files: Vec<PathBuf>,
     /// What was noticed, each with its code.
@@ -59,10 +59,10 @@ pub fn edit_files(
     path: &Path,
     format: Option<Format>,
     partition: &Partition,
-    steps: &[FileStep],
+    steps: &[FileEdit],
     (output, now): (&Output, FileTime),
     progress: &dyn Progress,
-) -> Result<FilesWritten> {
+) -> Result<FileEditResult> {
     output.check()?;
     let image = Image::open(path, format)?;
     let failed = |source| windows::Error::Volume { partition: partition.number, source };
@@ -96,10 +96,10 @@ pub fn edit_files(
     let edited = Edited { partition: partition.number, volume: Extent::new(partition.start.0, partition.length_bytes) };
     let warnings = volume.warnings().map_err(failed)?.iter().map(ToString::to_string).collect();
     let files = output.emit(&volume.into_device().into_inner(), path, (edited, &order), progress)?;
-    Ok(FilesWritten { files, warnings })
+    Ok(FileEditResult { files, warnings })
 }
 
-impl FileStep {
+impl FileEdit {
     fn apply<D: WriteAt>(&self, volume: &mut Volume<D>, now: FileTime, changes: &mut Changes) -> Result<()> {
         match self {
             Self::Put { path, content } => {

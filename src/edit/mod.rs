@@ -8,9 +8,9 @@ mod output;
 pub mod registry;
 
 pub use error::Error;
-pub use files::{FileStep, FilesWritten, edit_files};
+pub use files::{FileEdit, FileEditResult, edit_files};
 pub use output::Output;
-pub(crate) use output::{Edited, TakeBack, order};
+pub(crate) use output::{Edited, Rollback, order};
 
 /// The answer of an edit.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -51,12 +51,12 @@ pub(crate) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
 
 /// Takes a run in place back, unless it is settled.
 #[derive(Debug)]
-pub(crate) struct TakeBack {
+pub(crate) struct Rollback {
     held: Option<disk::Held>,
     _critical: CriticalSection,
 }
 
-impl TakeBack {
+impl Rollback {
     /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
     /// and nobody else can use the image until then.
     pub(crate) fn new(held: disk::Held, critical: CriticalSection) -> Self {
@@ -76,7 +76,7 @@ impl TakeBack {
     }
 }
 
-impl Drop for TakeBack {
+impl Drop for Rollback {
     fn drop(&mut self) {
         if let Some(held) = &self.held {
             // Where this fails, the journal stays for `coldforge undo`.

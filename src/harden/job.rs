@@ -23,7 +23,7 @@ use crate::component::{Component, StepReport};
 use crate::policy::{self, Applied, Assessment, Held, Plan};
 use crate::report::Results;
 use crate::windows::setting::{Identity, Readings as _};
-use crate::windows::{self, BootMode, Machine, Opening, VolumeCheck};
+use crate::windows::{self, BootMode, Machine, OpenOptions, VolumeCheck};
 use coldforge_base::progress::Progress;
 use coldforge_base::time::Moment;
 use coldforge_disk::{self as disk, Format, Image, Overlay};
@@ -318,7 +318,7 @@ fn verify_edit(
     outcome: &mut Outcome,
 ) -> Result<()> {
     // The machine has verified the volume behind its edit.
-    let again = Machine::open(overlay, Opening { check: VolumeCheck::Skip, ..job.request.opening(job.now) })?;
+    let again = Machine::open(overlay, OpenOptions { check: VolumeCheck::Skip, ..job.request.opening(job.now) })?;
     outcome.after = request.assess(&again);
     prove_closed(&outcome.before, &outcome.after, plan)?;
     prove_fixed(plan, &job.request.fixes, &again)?;

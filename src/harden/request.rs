@@ -15,7 +15,7 @@ use crate::policy::{
 };
 use crate::windows::certificates::Certificate;
 use crate::windows::setting::{self, Identity, Readings, Setting};
-use crate::windows::{Evidence, Opening, VolumeCheck};
+use crate::windows::{Evidence, OpenOptions, VolumeCheck};
 use coldforge_base::time::Moment;
 use coldforge_base::{ReadAt, digest};
 use coldforge_disk::Format;
@@ -263,9 +263,9 @@ impl Request {
     }
 
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
-    pub(crate) fn opening(&self, now: Moment) -> Opening {
+    pub(crate) fn opening(&self, now: Moment) -> OpenOptions {
         let accept = Accept { dirty: self.accept_dirty_hive, refcounts: self.accept_refcounts };
-        Opening { now: now.filetime(), accept, check: self.check }
+        OpenOptions { now: now.filetime(), accept, check: self.check }
     }
 
     /// Returns what the demand means for a machine on a day, which ends waivers.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Request, Result, scope};
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
-use crate::windows::{Machine, Opening, ReadOnlyMachine, VolumeCheck};
+use crate::windows::{Machine, OpenOptions, ReadOnlyMachine, VolumeCheck};
 use coldforge_base::time::Moment;
 use coldforge_disk::Image;
 
@@ -40,7 +40,7 @@ pub fn scan(image: Image, demand: &Request, now: Moment) -> Result<Scan> {
         }
     }
     // Damage, or what looks like it to a reader that does not load the hives: they are loaded and verified.
-    let machine = Machine::open(&*image, Opening { check: VolumeCheck::Skip, ..opening })?;
+    let machine = Machine::open(&*image, OpenOptions { check: VolumeCheck::Skip, ..opening })?;
     look(&machine, machine.warnings(), demand, now)
 }
 

@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use super::Unusable;
+use super::UnusableValue;
 use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
 use crate::windows::fat;
@@ -177,7 +177,7 @@ pub enum Error {
     /// A setting has no one place on this machine, or none that this version reaches.
     #[error("this machine has no place for the {setting}")]
     #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
-    NoPlace {
+    UnsupportedSetting {
         /// The setting.
         setting: Setting,
     },
@@ -193,7 +193,7 @@ pub enum Error {
     /// A setting was to be given a value of another form than its own.
     #[error("a {form} cannot stand there")]
     #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
-    Misfit {
+    TypeMismatch {
         /// The form of the value.
         form: Form,
     },
@@ -265,13 +265,13 @@ pub enum Error {
     /// Something in SAM or SECURITY cannot be used, or cannot be made what is asked for.
     #[error("`{key}` of the hive `{path}` cannot be used")]
     #[failure(transparent)]
-    Unusable {
+    UnusableValue {
         /// The path on the volume.
         path: String,
         /// The key inside the hive.
         key: String,
         /// What is wrong.
-        source: Unusable,
+        source: UnusableValue,
     },
 
     /// A read-only check found a reason not to write.

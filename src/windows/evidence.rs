@@ -41,7 +41,7 @@ const BOOT_STORE: &str = r"\Boot\BCD";
 
 /// A local account, as far as it matters who can log on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Person {
+pub struct LocalAccount {
     /// The account, with its flags.
     pub account: accounts::Account,
     /// Bytes of the record of its password: 4 and 24 are those of a record without a hash.
@@ -165,9 +165,9 @@ impl<'d> Evidence<'d> {
     ///
     /// # Errors
     /// If SAM does not tell.
-    pub fn people(&self) -> Answer<Vec<Person>> {
+    pub fn people(&self) -> Answer<Vec<LocalAccount>> {
         let sam = &self.hive("SAM")?.hive;
-        let told = || -> Result<Vec<Person>> {
+        let told = || -> Result<Vec<LocalAccount>> {
             let machine = super::sam::machine_sid(sam)?;
             let people = accounts::accounts(sam)?.into_iter().map(|account| {
                 let password_bytes = accounts::password_bytes(sam, account.rid)?;
@@ -175,7 +175,7 @@ impl<'d> Evidence<'d> {
                     Some(sid) => groups::memberships(sam, &sid)?.into_iter().collect(),
                     None => Vec::new(),
                 };
-                Ok(Person { account, password_bytes, groups })
+                Ok(LocalAccount { account, password_bytes, groups })
             });
             people.collect()
         };
@@ -391,9 +391,9 @@ impl<'d> Evidence<'d> {
 
 impl<'d> Installed<'d> {
     fn open(device: &'d dyn ReadAt, survey: &Survey) -> Result<Self> {
-        let site = survey.windows()?;
-        let partition = site.partition.number;
-        let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+        let surveyed = survey.windows()?;
+        let partition = surveyed.partition.number;
+        let window = Window::open(device, surveyed.partition.start, surveyed.partition.length_bytes)?;
         let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
         let open = |(_, name): &(&str, &str)| {
             let path = hives::in_config(name);
@@ -417,9 +417,9 @@ impl<'d> Installed<'d> {
 /// If there is no Windows, or its volume cannot be read.
 pub fn hive_bytes(device: &dyn ReadAt) -> Result<u64> {
     let survey = Survey::of(device, Depth::Volumes)?;
-    let site = survey.windows()?;
-    let partition = site.partition.number;
-    let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+    let surveyed = survey.windows()?;
+    let partition = surveyed.partition.number;
+    let window = Window::open(device, surveyed.partition.start, surveyed.partition.length_bytes)?;
     let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
     let mut bytes: u64 = 0;
     for (_, name) in HIVES {

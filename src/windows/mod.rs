@@ -32,21 +32,21 @@ pub mod second_opinion;
 pub mod security;
 pub mod setting;
 pub mod setup_state;
-mod unusable;
+mod unusable_value;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
 pub use error::Error;
 pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
-pub use evidence::{Answer, Evidence, Person, hive_bytes};
+pub use evidence::{Answer, Evidence, LocalAccount, hive_bytes};
 pub use free_space::free_extents;
-pub use hive_value::Written;
+pub use hive_value::ValueWrite;
 pub use hives::HiveState;
 pub use identity::control_set;
-pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
-pub use machine::{Machine, Opening};
+pub use locate::{BootMode, Depth, Survey, SurveyedPartition, VolumeReport, as_refusal};
+pub use machine::{Machine, OpenOptions};
 pub use read_only::ReadOnlyMachine;
 pub use registry::Registry;
-pub use unusable::{Structure, Unusable};
+pub use unusable_value::{Structure, UnusableValue};
 
 /// The answer of every function of this floor.
 pub type Result<T> = std::result::Result<T, Error>;

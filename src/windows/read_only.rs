@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use super::files::{self, Files, Staged};
 use super::hive_value;
-use super::hives::{self, Holder, ROOTS, ReadOnlyHive};
+use super::hives::{self, HiveName, ROOTS, ReadOnlyHive};
 use super::identity::{self, ControlSets};
 use super::locate::{self, WindowsVolume};
 use super::policies;
 use super::profiles::{self, UserHive};
-use super::setting::{Data, Entry, Found, Identity, Readings, Setting, SettingError};
-use super::{Error, Opening, Result, features};
+use super::setting::{Data, FolderEntry, Found, Identity, Readings, Setting, SettingError};
+use super::{Error, OpenOptions, Result, features};
 use coldforge_base::{ReadAt, Refusal};
 
 /// A Windows in an image that is only looked at.
@@ -38,7 +38,7 @@ impl ReadOnlyMachine {
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume, or the head of a hive.
-    pub fn open<D: ReadAt + 'static>(device: D, opening: Opening) -> Result<Self> {
+    pub fn open<D: ReadAt + 'static>(device: D, opening: OpenOptions) -> Result<Self> {
         let WindowsVolume { volume, partition, mut warnings, .. } = locate::open_windows_volume(device)?;
         let volume = Arc::new(volume);
         let look_at = |path: String| {
@@ -78,10 +78,10 @@ impl ReadOnlyMachine {
     }
 
     /// Returns a hive.
-    fn hive(&self, holder: Holder<'_>) -> Result<&ReadOnlyHive> {
+    fn hive(&self, holder: HiveName<'_>) -> Result<&ReadOnlyHive> {
         let path = match holder {
-            Holder::Machine(name) => hives::in_config(name),
-            Holder::User(root) => {
+            HiveName::Machine(name) => hives::in_config(name),
+            HiveName::User(root) => {
                 let user = self.users.iter().find(|user| user.root.eq_ignore_ascii_case(root));
                 user.ok_or_else(|| Error::UnknownHive { key: root.to_owned() })?.path.clone()
             }
@@ -104,26 +104,26 @@ impl Readings for ReadOnlyMachine {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let sam = self.hive(Holder::Machine("SAM")).ok().map(|file| &*file.hive as _);
+        let sam = self.hive(HiveName::Machine("SAM")).ok().map(|file| &*file.hive as _);
         let accounts = |place: &Setting| policies::places(sam, place);
         let users = |place: &Setting| profiles::places(self.users.iter(), place);
         self.sets.places(setting).iter().flat_map(accounts).flat_map(|place| users(&place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
-        let failed = |source| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+        let failed = |source| SettingError { operation: "read", setting: setting.clone(), source: Box::new(source) };
         if let Some(found) = self.files.get(&*self.volume, setting).map_err(failed)? {
             return Ok(found);
         }
         if let Setting::Feature { name } = setting {
             let [software, system] = [hives::SOFTWARE, hives::SYSTEM].map(|index| &*self.hives[index].hive);
-            let sought = features::Sought {
+            let query = features::FeatureQuery {
                 software,
                 system,
                 control_set: self.sets.key(self.sets.default),
                 build: self.identity.build,
             };
-            return features::read(name, &sought, &*self.volume).map_err(failed);
+            return features::read(name, &query, &*self.volume).map_err(failed);
         }
         hives::get(setting, |holder| {
             let file = self.hive(holder)?;
@@ -131,7 +131,7 @@ impl Readings for ReadOnlyMachine {
         })
     }
 
-    fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+    fn list(&self, folder: &str) -> std::result::Result<Vec<FolderEntry>, SettingError> {
         files::entries(&*self.volume, folder)
     }
 

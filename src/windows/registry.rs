@@ -4,7 +4,7 @@ use super::commit::{self, FileChange};
 use super::hives::{self, HiveFile};
 use super::identity::{CURRENT, ControlSets};
 use super::locate::{self, WindowsVolume};
-use super::{Error, Opening, Result};
+use super::{Error, OpenOptions, Result};
 use coldforge_base::{Extent, ReadAt, WriteAt};
 use coldforge_disk::Window;
 use coldforge_ntfs::Volume;
@@ -28,7 +28,7 @@ const LONG: [(&str, &str); 2] = [("HKEY_LOCAL_MACHINE", "HKLM"), ("HKEY_USERS", 
 pub struct Registry<D> {
     volume: Volume<Window<D>>,
     partition: u32,
-    opening: Opening,
+    opening: OpenOptions,
     warnings: Vec<String>,
     /// What the verifier found on the volume before any edit.
     report: Option<Report>,
@@ -42,7 +42,7 @@ impl<D: ReadAt> Registry<D> {
     ///
     /// # Errors
     /// Every refusal that applies to the disk or the volume.
-    pub fn open(device: D, opening: Opening) -> Result<Self> {
+    pub fn open(device: D, opening: OpenOptions) -> Result<Self> {
         let WindowsVolume { volume, partition, warnings, .. } = locate::open_windows_volume(device)?;
         Ok(Self { volume, partition, opening, warnings, report: None, roots: Vec::new(), hives: Vec::new() })
     }

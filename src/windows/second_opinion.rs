@@ -18,7 +18,7 @@ pub const READERS: [&str; 2] = ["ntfs 0.4", "nt-hive 0.3"];
 
 /// What the second readers found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Opinion {
+pub struct SecondOpinion {
     /// The number of values that are as expected.
     pub agreed: usize,
     /// Values that were read and are not as expected.
@@ -29,8 +29,8 @@ pub struct Opinion {
 
 /// Reads each concrete registry setting, of which its file is named, from the volume at `volume` and compares it with
 /// what it should be.
-pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> Opinion {
-    let mut opinion = Opinion::default();
+pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> SecondOpinion {
+    let mut opinion = SecondOpinion::default();
     let mut files: BTreeMap<&str, Result<Vec<u8>, String>> = BTreeMap::new();
     for (path, setting, value) in expected {
         let Setting::Registry { key, name } = setting else {

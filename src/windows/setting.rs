@@ -514,16 +514,16 @@ impl fmt::Display for Content {
 
 /// An entry of a folder.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Entry {
+pub struct FolderEntry {
     /// Its name.
     pub name: String,
     /// What it is.
-    pub kind: EntryKind,
+    pub kind: FolderEntryKind,
 }
 
 /// What an entry of a folder is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum EntryKind {
+pub enum FolderEntryKind {
     /// A file.
     File,
     /// A folder.
@@ -612,7 +612,7 @@ pub struct Identity {
 #[failure(transparent)]
 pub struct SettingError {
     /// `read` or `change`.
-    pub deed: &'static str,
+    pub operation: &'static str,
     /// The setting.
     pub setting: Setting,
     /// The cause, from the floor that met it.
@@ -621,7 +621,7 @@ pub struct SettingError {
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}", self.deed, self.setting)
+        write!(f, "cannot {} {}", self.operation, self.setting)
     }
 }
 
@@ -653,7 +653,7 @@ pub trait Readings {
     ///
     /// # Errors
     /// [`SettingError`] if there is no such folder, or it cannot be read.
-    fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError>;
+    fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, SettingError>;
 
     /// Returns the names of the subkeys of a concrete registry key; none if there is no such key.
     ///

@@ -15,7 +15,7 @@ use coldforge::windows::setting::{
     AccountPolicyField as Field, AccountProperty, AuditFlags, Readings as _, SecurityOption, Setting, SettingError,
     Settings as _, Value,
 };
-use coldforge::windows::{Error, Machine, Opening, ReadOnlyMachine};
+use coldforge::windows::{Error, Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::Failure as _;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::FileTime;
@@ -919,10 +919,10 @@ fn every_kind() -> Vec<(Setting, Option<Value>)> {
 
 /// Sets every kind of setting on an image and reads it back: through a fresh machine, and by the judges.
 fn set_all_and_read_back(image: &Path) {
-    let opening = Opening {
+    let opening = OpenOptions {
         now: Moment(1_767_225_600).filetime(),
         accept: Accept { dirty: true, refcounts: false },
-        ..Opening::default()
+        ..OpenOptions::default()
     };
     let image = Image::open(image, None).unwrap();
     let mut machine = Machine::open(Overlay::new(&image), opening).unwrap();
@@ -1018,7 +1018,7 @@ fn every_kind_is_set_on_an_image_around_real_hives_and_read_back() {
 
 #[test]
 fn a_view_answers_what_a_machine_answers() {
-    let opening = Opening::default();
+    let opening = OpenOptions::default();
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
     let machine = Machine::open(Overlay::new(&image), opening).unwrap();
     let read_only = ReadOnlyMachine::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();

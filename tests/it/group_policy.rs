@@ -11,7 +11,7 @@ use coldforge::windows::profiles::user_hives;
 use coldforge::windows::setting::SetupState;
 use coldforge::windows::setting::{AuditFlags, PolicyScope, Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::setup_state;
-use coldforge::windows::{Machine, Opening, ReadOnlyMachine};
+use coldforge::windows::{Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::descriptor::Descriptor;
 use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
@@ -109,8 +109,8 @@ fn templates_and_audit_policies_of_real_backups_are_read_whole() {
     assert!(shared().is_none() || (rights > 50 && rows > 40), "{rights} rights, {rows} rows");
 }
 
-fn opening() -> Opening {
-    Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() }
+fn opening() -> OpenOptions {
+    OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() }
 }
 
 fn policy(name: &str) -> Setting {

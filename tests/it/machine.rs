@@ -1,15 +1,15 @@
 //! The machine in an image: control sets, recovery of dirty hives, and what must never be made out of nothing.
 
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
-use coldforge::windows::{Machine, Opening, ReadOnlyMachine};
+use coldforge::windows::{Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::device::Memory;
 use coldforge_base::{Failure as _, ReadAt, time::Moment};
 use coldforge_disk::{Image, Overlay};
 
 use crate::support::{ask, coldforge, fixture, real_image, shared, text};
 
-fn opening() -> Opening {
-    Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() }
+fn opening() -> OpenOptions {
+    OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() }
 }
 
 fn registry(key: &str, name: &str) -> Setting {

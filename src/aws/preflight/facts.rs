@@ -1,6 +1,6 @@
 //! What the checks ask: a container, and the evidence of its disk.
 
-use super::{Fix, Judgement, Route, unknown};
+use super::{Fix, Outcome, Route, unknown};
 use crate::windows::Evidence;
 use crate::windows::setting::{Data, Setting, Value};
 use coldforge_base::Refusal;
@@ -186,6 +186,6 @@ impl Found {
 }
 
 /// Says that a judgement hangs on what nobody has proven.
-pub(super) fn unproven(what: &str) -> Judgement {
+pub(super) fn unproven(what: &str) -> Outcome {
     unknown(format!("{what}: not proven, so not judged"))
 }

@@ -89,7 +89,7 @@ impl fmt::Display for Verdict {
 
 /// What a check found.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Judgement {
+struct Outcome {
     verdict: Verdict,
     found: String,
     at: Vec<String>,
@@ -97,7 +97,7 @@ struct Judgement {
     advice: Vec<String>,
 }
 
-impl Judgement {
+impl Outcome {
     /// Says what to do about just this.
     fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());
@@ -111,29 +111,29 @@ impl Judgement {
     }
 }
 
-fn judgement(verdict: Verdict, found: String) -> Judgement {
-    Judgement { verdict, found, at: Vec::new(), advice: Vec::new() }
+fn outcome(verdict: Verdict, found: String) -> Outcome {
+    Outcome { verdict, found, at: Vec::new(), advice: Vec::new() }
 }
 
-fn pass(found: impl Into<String>) -> Judgement {
-    judgement(Verdict::Pass, found.into())
+fn pass(found: impl Into<String>) -> Outcome {
+    outcome(Verdict::Pass, found.into())
 }
 
-fn warn(found: impl Into<String>) -> Judgement {
-    judgement(Verdict::Warn, found.into())
+fn warn(found: impl Into<String>) -> Outcome {
+    outcome(Verdict::Warn, found.into())
 }
 
-fn fail(found: impl Into<String>) -> Judgement {
-    judgement(Verdict::Fail, found.into())
+fn fail(found: impl Into<String>) -> Outcome {
+    outcome(Verdict::Fail, found.into())
 }
 
-fn unknown(reason: impl Into<String>) -> Judgement {
-    judgement(Verdict::Unknown, reason.into())
+fn unknown(reason: impl Into<String>) -> Outcome {
+    outcome(Verdict::Unknown, reason.into())
 }
 
 /// The worst of several judgements; an unknown part weighs more than a warning, and less than a failure. What each part
 /// found that has this weight is told.
-fn worst(parts: Vec<Judgement>) -> Judgement {
+fn worst(parts: Vec<Outcome>) -> Outcome {
     let weight = |verdict| match verdict {
         Verdict::Pass => 0,
         Verdict::Warn => 1,
@@ -141,22 +141,22 @@ fn worst(parts: Vec<Judgement>) -> Judgement {
         Verdict::Fail => 3,
     };
     let verdict = parts.iter().map(|part| part.verdict).max_by_key(|verdict| weight(*verdict)).unwrap_or(Verdict::Pass);
-    let told: Vec<&Judgement> = parts.iter().filter(|part| part.verdict == verdict).collect();
-    let found: Vec<&str> = told.iter().map(|part| part.found.as_str()).filter(|found| !found.is_empty()).collect();
-    let once = |of: fn(&Judgement) -> &Vec<String>| {
+    let in_report: Vec<&Outcome> = parts.iter().filter(|part| part.verdict == verdict).collect();
+    let found: Vec<&str> = in_report.iter().map(|part| part.found.as_str()).filter(|found| !found.is_empty()).collect();
+    let once = |of: fn(&Outcome) -> &Vec<String>| {
         let mut all: Vec<String> = Vec::new();
-        for text in told.iter().flat_map(|part| of(part)) {
+        for text in in_report.iter().flat_map(|part| of(part)) {
             if !all.contains(text) {
                 all.push(text.clone());
             }
         }
         all
     };
-    Judgement { verdict, found: found.join("; "), at: once(|part| &part.at), advice: once(|part| &part.advice) }
+    Outcome { verdict, found: found.join("; "), at: once(|part| &part.at), advice: once(|part| &part.advice) }
 }
 
 /// The answer of a check: what cannot be read is unknown.
-type Answer = Result<Judgement, Refusal>;
+type Answer = Result<Outcome, Refusal>;
 
 /// A check.
 pub struct Check {
@@ -227,9 +227,9 @@ impl Report {
     /// Makes all checks.
     pub fn of(facts: &Facts<'_>) -> Self {
         let one = |check: &'static Check| {
-            let judged = (check.run)(facts).unwrap_or_else(|refusal| unknown(refusal.to_string()));
-            let fixable = judged.verdict != Verdict::Pass && fix::sets_right(facts, check);
-            told(check, judged, fixable)
+            let outcome = (check.run)(facts).unwrap_or_else(|refusal| unknown(refusal.to_string()));
+            let fixable = outcome.verdict != Verdict::Pass && fix::sets_right(facts, check);
+            in_report(check, outcome, fixable)
         };
         Self { route: facts.route, checks: checks().into_iter().map(one).collect() }
     }
@@ -238,8 +238,8 @@ impl Report {
     pub fn unopened(route: Route, is_damaged: bool, reason: &str) -> Self {
         let culprit = if is_damaged { "P02" } else { "P01" };
         let one = |check: &'static Check| match check.id == culprit {
-            true => told(check, fail(reason), false),
-            false => told(check, unknown("the image cannot be opened"), false),
+            true => in_report(check, fail(reason), false),
+            false => in_report(check, unknown("the image cannot be opened"), false),
         };
         Self { route, checks: checks().into_iter().map(one).collect() }
     }
@@ -283,8 +283,8 @@ impl Report {
     }
 }
 
-fn told(check: &'static Check, judged: Judgement, fixable: bool) -> Checked {
-    let Judgement { verdict, found, at, advice } = judged;
+fn in_report(check: &'static Check, outcome: Outcome, fixable: bool) -> Checked {
+    let Outcome { verdict, found, at, advice } = outcome;
     let own = if advice.is_empty() { check.hint.to_owned() } else { advice.join("; ") };
     let hint = match fixable {
         true => format!("`coldforge harden IMAGE -o DIR --fix {}` sets it right; or {own}", check.id),

@@ -9,6 +9,6 @@ mod target;
 mod text;
 
 pub use diff::{Difference, diff};
-pub use edit::{Step, Written, edit, replay, steps};
+pub use edit::{EditResult, RegistryEdit, edit, replay, steps};
 pub use target::{HiveFile, Target};
 pub use text::{Exported, Unprintable, export, spelled};

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::edit::{Error, Result};
-use crate::windows::{self, Opening, Registry};
+use crate::windows::{self, OpenOptions, Registry};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_disk::{self as disk, Format, Image, Pending};
@@ -99,7 +99,7 @@ impl Target {
             return HiveFile::load(path, accept).map(|file| Self::Hive(Box::new(file)));
         }
         let image = Arc::new(Image::open(path, format)?);
-        let opening = Opening { accept, ..Opening::default() };
+        let opening = OpenOptions { accept, ..OpenOptions::default() };
         Ok(Self::Image(Box::new(Registry::open(image, opening)?)))
     }
 

@@ -29,13 +29,13 @@ pub(super) struct Lock {
     pub(super) finished: bool,
     /// By the path of the source, as the recipe's folder shows it.
     #[serde(default)]
-    pub(super) image: BTreeMap<String, Entry>,
+    pub(super) image: BTreeMap<String, LockedBundle>,
 }
 
 /// A bundle and what it was made of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct LockedBundle {
     /// Its name in the folder of the output.
     pub(super) bundle: String,
     /// The digest of its `SHA256SUMS`, which names that of every file.
@@ -81,7 +81,7 @@ impl Lock {
     }
 }
 
-impl Entry {
+impl LockedBundle {
     /// Tells whether its bundle stands whole in a folder: every file is read.
     pub(super) fn is_whole(&self, folder: &Path) -> bool {
         let place = folder.join(&self.bundle);

@@ -14,7 +14,7 @@ use serde::Serialize;
 use super::super::{Error, Result};
 use super::budget::Budget;
 use super::images::Image;
-use super::lock::{Entry, Lock, added_to, sums_of};
+use super::lock::{Lock, LockedBundle, added_to, sums_of};
 use super::parsed::bundle_name;
 use super::{Fault, Recipe, built_in_tests};
 use crate::component::{StepReport, StepStatus};
@@ -22,7 +22,7 @@ use crate::harden::sums;
 use crate::harden::{Harden, Outcome, harden};
 use crate::policy::Summary as Totals;
 use crate::report;
-use crate::windows::{Evidence, Machine, Opening, VolumeCheck};
+use crate::windows::{Evidence, Machine, OpenOptions, VolumeCheck};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::progress::{Progress, Silent};
@@ -263,7 +263,7 @@ impl Shared<'_> {
         let sha256sums = sums_of(&bundle).unwrap_or_default();
         {
             let mut lock = self.lock();
-            let entry = Entry { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
+            let entry = LockedBundle { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
             lock.image.insert(image.shown.clone(), entry);
             lock.write(&self.lock_path)?;
         }
@@ -340,7 +340,7 @@ impl Shared<'_> {
             tests.push(report(check.word(), check.evaluate(&work)?));
         }
         if !recipe.document.tests.assert.is_empty() {
-            let opening = Opening { check: VolumeCheck::Skip, ..recipe.demand.opening(self.options.now) };
+            let opening = OpenOptions { check: VolumeCheck::Skip, ..recipe.demand.opening(self.options.now) };
             let machine = Machine::open(&written, opening)?;
             let evidence = Evidence::of(&written);
             for assertion in &recipe.document.tests.assert {

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::super::Result;
-use super::lock::{Entry, Lock, sums_of};
+use super::lock::{Lock, LockedBundle, sums_of};
 use super::{Recipe, Schedule};
 
 impl Recipe {
@@ -14,7 +14,8 @@ impl Recipe {
     /// What is wrong with the lock.
     pub fn show(&self) -> Result<Json> {
         let lock = Lock::read(&self.path.with_extension("lock"))?;
-        let state = |entry: Option<&Entry>| match entry.map(|entry| (entry, sums_of(&self.folder.join(&entry.bundle))))
+        let state = |entry: Option<&LockedBundle>| match entry
+            .map(|entry| (entry, sums_of(&self.folder.join(&entry.bundle))))
         {
             None => "none",
             Some((_, None)) => "gone",

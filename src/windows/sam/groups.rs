@@ -8,8 +8,8 @@
 use std::collections::BTreeSet;
 
 use super::super::hive_value::{self, SAM};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue};
 use coldforge_base::sid::Sid;
 use coldforge_base::{CellOffset, read};
 use coldforge_regf::Lookup;
@@ -58,8 +58,8 @@ impl Alias {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if a part leaves it, or its members are not as many as it counts.
-    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if a part leaves it, or its members are not as many as it counts.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::Alias.malformed(at, field, bytes.len());
         let word = |at: usize| read::u32_le(bytes, at).map_err(|_| malformed(at, "table"));
         let parts = bytes.get(TABLE_BYTES..).ok_or_else(|| malformed(0, "length"))?;
@@ -91,13 +91,13 @@ impl Alias {
 /// Reads the local groups of a domain, by ascending identifier.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn aliases(sam: &dyn Lookup, domain: Domain) -> Result<Vec<Alias>> {
     let mut aliases = Vec::new();
     for (rid, key) in super::rid_keys(sam, domain.aliases())? {
         let path = path(domain, rid);
-        let value =
-            hive_value::value_of(&key, SAM, "C")?.ok_or_else(|| hive_value::unusable(SAM, &path)(Unusable::Missing))?;
+        let value = hive_value::value_of(&key, SAM, "C")?
+            .ok_or_else(|| hive_value::unusable(SAM, &path)(UnusableValue::Missing))?;
         aliases.push(checked(rid, &value.data).map_err(hive_value::unusable(SAM, &path))?);
     }
     aliases.sort_by_key(|alias| alias.rid);
@@ -107,7 +107,7 @@ pub fn aliases(sam: &dyn Lookup, domain: Domain) -> Result<Vec<Alias>> {
 /// Reads the members of a local group of either domain, and the cell of the value; nothing if there is no such group.
 ///
 /// # Errors
-/// [`Unusable::Malformed`], also if both domains have one; errors of the hive.
+/// [`UnusableValue::Malformed`], also if both domains have one; errors of the hive.
 pub fn members(sam: &dyn Lookup, rid: u32) -> Result<(Option<BTreeSet<Sid>>, Option<CellOffset>)> {
     let mut found = (None, None);
     for domain in Domain::ALL {
@@ -126,7 +126,7 @@ pub fn members(sam: &dyn Lookup, rid: u32) -> Result<(Option<BTreeSet<Sid>>, Opt
 /// Returns the local groups that a user or group is a member of, as the index of members has them.
 ///
 /// # Errors
-/// [`Unusable::Malformed`] if an entry counts otherwise than it lists; errors of the hive.
+/// [`UnusableValue::Malformed`] if an entry counts otherwise than it lists; errors of the hive.
 pub fn memberships(sam: &dyn Lookup, member: &Sid) -> Result<BTreeSet<u32>> {
     let text = member.to_string();
     let Some((domain, rid)) = text.rsplit_once('-') else { return Ok(BTreeSet::new()) };
@@ -150,7 +150,7 @@ fn path(domain: Domain, rid: u32) -> String {
 }
 
 /// Reads `C`, which must be that of this group.
-fn checked(rid: u32, data: &[u8]) -> std::result::Result<Alias, Unusable> {
+fn checked(rid: u32, data: &[u8]) -> std::result::Result<Alias, UnusableValue> {
     let alias = Alias::decode(data)?;
     if alias.rid == rid { Ok(alias) } else { Err(Structure::Alias.malformed(0, "identifier", data.len())) }
 }

@@ -9,9 +9,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::hive_value::{self, SECURITY, Touched, Written};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable, sam};
+use super::super::hive_value::{self, SECURITY, TouchedRanges, ValueWrite};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue, sam};
 use super::privilege_set::PrivilegeSet;
 use coldforge_base::read;
 use coldforge_base::sid::Sid;
@@ -32,12 +32,12 @@ const SYSTEM_ACCESS: &str = "ActSysAc";
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Right {
     name: &'static str,
-    stored: Stored,
+    encoding: RightEncoding,
 }
 
 /// How a right is stored.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
-enum Stored {
+enum RightEncoding {
     /// A number in the set of privileges.
     Privilege(u32),
     /// A bit of the logon rights.
@@ -75,9 +75,9 @@ pub struct Account {
 impl Account {
     /// Tells whether it holds a right.
     pub fn holds(&self, right: Right) -> bool {
-        match right.stored {
-            Stored::Privilege(luid) => self.privileges.contains(luid.into()),
-            Stored::Logon(bit) => self.logon & bit != 0,
+        match right.encoding {
+            RightEncoding::Privilege(luid) => self.privileges.contains(luid.into()),
+            RightEncoding::Logon(bit) => self.logon & bit != 0,
         }
     }
 
@@ -90,11 +90,11 @@ impl Account {
 /// Reads all accounts of a SECURITY hive that hold or held a right.
 ///
 /// # Errors
-/// [`Unusable::Missing`] if the hive is none of SECURITY; [`Unusable::Malformed`] if one of them is not as Windows
+/// [`UnusableValue::Missing`] if the hive is none of SECURITY; [`UnusableValue::Malformed`] if one of them is not as Windows
 /// writes it: who holds a right is known only if all are; errors of the hive.
 pub fn accounts(security: &dyn Lookup) -> Result<Vec<Account>> {
     if security.key(ACCOUNTS).map_err(hive_value::broken(SECURITY))?.is_none() {
-        return Err(hive_value::unusable(SECURITY, ACCOUNTS)(Unusable::Missing));
+        return Err(hive_value::unusable(SECURITY, ACCOUNTS)(UnusableValue::Missing));
     }
     hive_value::subkeys(security, SECURITY, ACCOUNTS)?.iter().map(account).collect()
 }
@@ -102,7 +102,7 @@ pub fn accounts(security: &dyn Lookup) -> Result<Vec<Account>> {
 /// Returns who holds a right.
 ///
 /// # Errors
-/// [`Unusable::NoRight`] if there is no such right; as [`accounts`].
+/// [`UnusableValue::NoRight`] if there is no such right; as [`accounts`].
 pub fn holders(security: &dyn Lookup, right: &str) -> Result<BTreeSet<Sid>> {
     let right = known(right)?;
     Ok(accounts(security)?.into_iter().filter(|account| account.holds(right)).map(|account| account.sid).collect())
@@ -110,7 +110,7 @@ pub fn holders(security: &dyn Lookup, right: &str) -> Result<BTreeSet<Sid>> {
 
 /// A step on the way to other holders of a right.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum RightChange {
     /// The right is taken from this user or group.
     Revoke(Sid),
     /// The right is given to this user or group.
@@ -118,9 +118,9 @@ pub enum Step {
 }
 
 /// Returns the steps from some holders of a right to others: first who loses it, then who gets it.
-pub fn steps(from: &BTreeSet<Sid>, to: &BTreeSet<Sid>) -> Vec<Step> {
-    let revoked = from.difference(to).cloned().map(Step::Revoke);
-    revoked.chain(to.difference(from).cloned().map(Step::Grant)).collect()
+pub fn steps(from: &BTreeSet<Sid>, to: &BTreeSet<Sid>) -> Vec<RightChange> {
+    let revoked = from.difference(to).cloned().map(RightChange::Revoke);
+    revoked.chain(to.difference(from).cloned().map(RightChange::Grant)).collect()
 }
 
 /// Gives a right to exactly these users and groups, and takes it from all others.
@@ -132,33 +132,33 @@ pub fn set_holders(
     right: &str,
     to: &BTreeSet<Sid>,
     now: FileTime,
-) -> Result<Written<BTreeSet<Sid>>> {
+) -> Result<ValueWrite<BTreeSet<Sid>>> {
     let before = holders(security, right)?;
     let right = known(right)?;
     let touched = hive_value::as_one(security, |hive| {
-        let mut touched = Touched::default();
+        let mut touched = TouchedRanges::default();
         for step in steps(&before, to) {
             take(hive, right, &step, now, &mut touched)?;
         }
         Ok(touched)
     })?;
-    Ok(Written { before: Some(before), cell: None, touched: touched.extents() })
+    Ok(ValueWrite { before: Some(before), cell: None, touched: touched.extents() })
 }
 
 /// Gives a right to a user or group; tells whether it held it.
 ///
 /// # Errors
 /// As [`set_holders`].
-pub fn grant(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<Written<bool>> {
-    change(security, right, sid, now, Step::Grant)
+pub fn grant(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<ValueWrite<bool>> {
+    change(security, right, sid, now, RightChange::Grant)
 }
 
 /// Takes a right from a user or group; tells whether it held it.
 ///
 /// # Errors
 /// As [`set_holders`].
-pub fn revoke(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<Written<bool>> {
-    change(security, right, sid, now, Step::Revoke)
+pub fn revoke(security: &mut Hive, right: &str, sid: &Sid, now: FileTime) -> Result<ValueWrite<bool>> {
+    change(security, right, sid, now, RightChange::Revoke)
 }
 
 /// Returns the SIDs that hold or held rights and begin like those of the machine, but belong to no account or group of
@@ -178,7 +178,7 @@ pub fn orphans(security: &dyn Lookup, sam: &dyn Lookup) -> Result<BTreeSet<Sid>>
 }
 
 fn known(right: &str) -> Result<Right> {
-    let missing = || hive_value::unusable(SECURITY, ACCOUNTS)(Unusable::NoRight { name: right.to_owned() });
+    let missing = || hive_value::unusable(SECURITY, ACCOUNTS)(UnusableValue::NoRight { name: right.to_owned() });
     Right::named(right).ok_or_else(missing)
 }
 
@@ -187,25 +187,25 @@ fn change(
     right: &str,
     sid: &Sid,
     now: FileTime,
-    step: impl FnOnce(Sid) -> Step,
-) -> Result<Written<bool>> {
+    step: impl FnOnce(Sid) -> RightChange,
+) -> Result<ValueWrite<bool>> {
     let held = holders(security, right)?.contains(sid);
     let right = known(right)?;
     let step = step(sid.clone());
     let touched = hive_value::as_one(security, |hive| {
-        let mut touched = Touched::default();
-        if matches!(step, Step::Grant(_)) != held {
+        let mut touched = TouchedRanges::default();
+        if matches!(step, RightChange::Grant(_)) != held {
             take(hive, right, &step, now, &mut touched)?;
         }
         Ok(touched)
     })?;
-    Ok(Written { before: Some(held), cell: None, touched: touched.extents() })
+    Ok(ValueWrite { before: Some(held), cell: None, touched: touched.extents() })
 }
 
 /// Takes a step; the caller has seen that it is one.
-fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut Touched) -> Result<()> {
-    let (Step::Grant(sid) | Step::Revoke(sid)) = step;
-    let grants = matches!(step, Step::Grant(_));
+fn take(hive: &mut Hive, right: Right, step: &RightChange, now: FileTime, touched: &mut TouchedRanges) -> Result<()> {
+    let (RightChange::Grant(sid) | RightChange::Revoke(sid)) = step;
+    let grants = matches!(step, RightChange::Grant(_));
     let path = format!(r"{ACCOUNTS}\{sid}");
     let found = hive.key(&path).map_err(hive_value::broken(SECURITY))?.map(|key| account(&key)).transpose()?;
     let found = match found {
@@ -215,12 +215,12 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
             Account { sid: sid.clone(), privileges: PrivilegeSet::default(), logon: 0 }
         }
     };
-    match right.stored {
-        Stored::Logon(bit) => {
+    match right.encoding {
+        RightEncoding::Logon(bit) => {
             let logon = if grants { found.logon | bit } else { found.logon & !bit };
             put(hive, &path, SYSTEM_ACCESS, &logon.to_le_bytes(), now, touched)
         }
-        Stored::Privilege(luid) => {
+        RightEncoding::Privilege(luid) => {
             let mut privileges = found.privileges;
             if grants {
                 privileges.insert(luid.into());
@@ -240,14 +240,14 @@ fn take(hive: &mut Hive, right: Right, step: &Step, now: FileTime, touched: &mut
 }
 
 /// Makes the key of an account that holds no right yet.
-fn create(hive: &mut Hive, sid: &Sid, path: &str, now: FileTime, touched: &mut Touched) -> Result<()> {
+fn create(hive: &mut Hive, sid: &Sid, path: &str, now: FileTime, touched: &mut TouchedRanges) -> Result<()> {
     touched.add(Some(hive_value::write(hive, SECURITY, (path, ""), (ACCOUNT_OBJECT, &[]), now)?));
     put(hive, path, "SecDesc", &DESCRIPTOR, now, touched)?;
     put(hive, path, "Sid", &sid.to_bytes(), now, touched)
 }
 
 /// Sets an attribute of an account.
-fn put(hive: &mut Hive, path: &str, name: &str, data: &[u8], now: FileTime, touched: &mut Touched) -> Result<()> {
+fn put(hive: &mut Hive, path: &str, name: &str, data: &[u8], now: FileTime, touched: &mut TouchedRanges) -> Result<()> {
     let key = format!(r"{path}\{name}");
     touched.add(Some(hive_value::write(hive, SECURITY, (&key, ""), (ATTRIBUTE, data), now)?));
     Ok(())
@@ -303,11 +303,11 @@ const DESCRIPTOR: [u8; 100] = [
 ];
 
 const fn privilege(luid: u32, name: &'static str) -> Right {
-    Right { name, stored: Stored::Privilege(luid) }
+    Right { name, encoding: RightEncoding::Privilege(luid) }
 }
 
 const fn logon(bit: u32, name: &'static str) -> Right {
-    Right { name, stored: Stored::Logon(bit) }
+    Right { name, encoding: RightEncoding::Logon(bit) }
 }
 
 static RIGHTS: [Right; 45] = [
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn every_right_has_a_name_and_a_place_of_its_own() {
         let names: BTreeSet<&str> = RIGHTS.iter().map(|right| right.name).collect();
-        let places: BTreeSet<Stored> = RIGHTS.iter().map(|right| right.stored).collect();
+        let places: BTreeSet<RightEncoding> = RIGHTS.iter().map(|right| right.encoding).collect();
         assert_eq!((names.len(), places.len()), (45, 45));
         assert_eq!(Right::named("sedebugprivilege").map(Right::name), Some("SeDebugPrivilege"));
         assert_eq!(Right::named("SeNoSuchPrivilege"), None);
@@ -382,7 +382,7 @@ mod tests {
     fn the_steps_between_two_sets_of_holders_are_those_that_differ() {
         let [a, b, c] = [1, 2, 3].map(|part| Sid::new(5, &[part]));
         let (from, to) = (BTreeSet::from([a.clone(), b.clone()]), BTreeSet::from([b, c.clone()]));
-        assert_eq!(steps(&from, &to), [Step::Revoke(a), Step::Grant(c)]);
+        assert_eq!(steps(&from, &to), [RightChange::Revoke(a), RightChange::Grant(c)]);
         assert_eq!(steps(&to, &to), []);
     }
 }

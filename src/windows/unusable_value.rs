@@ -10,7 +10,7 @@ const GIVE_ANOTHER_VALUE: &str = "give another value for it with --values, as se
 /// What is wrong with a value of SAM or SECURITY, or with what it should become.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
-pub enum Unusable {
+pub enum UnusableValue {
     /// The value, or the key that would hold it, is not there.
     #[error("it is not in the hive")]
     #[failure(
@@ -210,8 +210,8 @@ impl std::fmt::Display for Structure {
 
 impl Structure {
     /// Returns the error that a field of this structure is none that is known.
-    pub(super) fn malformed(self, at: usize, field: &'static str, length: usize) -> Unusable {
-        Unusable::Malformed { what: self, at, field, length }
+    pub(super) fn malformed(self, at: usize, field: &'static str, length: usize) -> UnusableValue {
+        UnusableValue::Malformed { what: self, at, field, length }
     }
 
     fn code(self) -> &'static str {
