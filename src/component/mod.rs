@@ -28,7 +28,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-pub use error::Error;
+pub use error::{Error, Result};
 pub use fault::{Fault, Flaw, Position};
 pub use powershell::{Scripts, UnknownScripts};
 
@@ -46,9 +46,6 @@ use crate::windows::setting::{Content, Readings};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::time::Moment;
-
-/// The answer of a component.
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// A document is no larger.
 const LIMIT_BYTES: u64 = 1 << 20;

@@ -14,6 +14,9 @@ use coldforge_regf as regf;
 /// A hint that several of these errors share.
 const CHECK_HIVE: &str = "run `coldforge reg check` to see what is wrong";
 
+/// The result of an edit.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failure of an edit.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]

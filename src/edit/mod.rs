@@ -7,10 +7,7 @@ mod files;
 mod output;
 pub mod registry;
 
-pub use error::Error;
+pub use error::{Error, Result};
 pub use files::{FileEdit, FileEditResult, edit_files};
 pub use output::Output;
 pub(crate) use output::{Edited, Rollback, order};
-
-/// The answer of an edit.
-pub type Result<T> = std::result::Result<T, Error>;

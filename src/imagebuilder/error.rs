@@ -8,6 +8,9 @@ use crate::aws::preflight::UnknownFix;
 use crate::{audit, component, harden, policy, windows};
 use coldforge_base::{Failure, confined, fs};
 
+/// The result of working with a recipe or a pipeline.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failure of a recipe or a pipeline.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]

@@ -11,13 +11,10 @@ mod schedule;
 mod schedulers;
 mod webhook;
 
-pub use error::Error;
+pub use error::{Error, Result};
 pub use history::{BundleRow, History, HistoryError, Run};
 pub use notify::{Notice, notify};
 pub use pipelines::{PipelineFault, Pipelines, UnusableRecipe};
 pub use retention::{Pruned, Retention, prune};
 pub use schedule::Schedule;
 pub use schedulers::{Ci, is_own_unit, shell_word, units, workflow};
-
-/// The answer of a recipe or a pipeline.
-pub type Result<T> = std::result::Result<T, Error>;

@@ -18,6 +18,9 @@ const INSPECT: &str = "check that the image holds a whole installation, then run
 /// A hint that several of these errors share.
 const SKIP_RULE: &str = "leave the rule out with --skip";
 
+/// The result of reading or changing a Windows installation.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failure of this floor.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]

@@ -35,7 +35,7 @@ pub mod setup_state;
 mod unusable_value;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
 pub use evidence::{Answer, Evidence, LocalAccount, hive_bytes};
 pub use free_space::free_extents;
@@ -47,6 +47,3 @@ pub use machine::{Machine, OpenOptions};
 pub use read_only::ReadOnlyMachine;
 pub use registry::Registry;
 pub use unusable_value::{Structure, UnusableValue};
-
-/// The answer of every function of this floor.
-pub type Result<T> = std::result::Result<T, Error>;

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Outcome, Route, Verdict, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
+use super::route::Route;
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::LocalAccount;
 use crate::windows::sam::accounts::Flag;

@@ -1,8 +1,9 @@
 //! How the machine starts: the boot mode, and what the boot configuration store says.
 
+use super::check::Check;
 use super::disk;
 use super::facts::Facts;
-use super::{Answer, Check, Outcome, fail, pass, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, warn, worst};
 use crate::windows::boot::BootStore;
 use crate::windows::{BootMode, STORE};
 use coldforge_base::Refusal;

@@ -1,7 +1,8 @@
 //! The container, the partition table, and the file system of the Windows volume.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Outcome, Verdict, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
 use crate::windows::{BOOT_MANAGER, BootFile, BootMode, Processor, STORE, SystemPartition, VolumeReport};
 use coldforge_base::Refusal;
 use coldforge_disk::partition::{Kind, Scheme};

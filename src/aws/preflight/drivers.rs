@@ -1,7 +1,9 @@
 //! Drivers and agents that an instance needs: storage, network, the launch agent, the management agent.
 
+use super::check::Check;
 use super::facts::{Facts, unproven};
-use super::{Answer, Check, Route, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, fail, pass, unknown, warn, worst};
+use super::route::Route;
 use coldforge_base::Refusal;
 
 const DRIVERS: &str = r"\Windows\System32\drivers";

@@ -1,10 +1,22 @@
 //! What the checks ask: a container, and the evidence of its disk.
 
-use super::{Fix, Outcome, Route, unknown};
+use super::outcome::{Outcome, unknown};
+use super::route::Route;
 use crate::windows::Evidence;
 use crate::windows::setting::{Data, Setting, Value};
 use coldforge_base::Refusal;
 use coldforge_disk::{Format, Image};
+
+/// What a fix sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fix {
+    /// The id of its check.
+    pub check: &'static str,
+    /// The setting.
+    pub setting: Setting,
+    /// The value, or none to remove it.
+    pub to: Option<Value>,
+}
 
 /// The root of the keys of the control set that the next boot loads.
 const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";

@@ -4,23 +4,14 @@
 //! is planned, logged and verified as the demands of rules are.
 
 use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFILE, ROUTES, TERMINAL_POLICY};
-use super::facts::Facts;
+use super::catalog::checks;
+use super::check::Check;
+use super::facts::{Facts, Fix};
+use super::outcome::Verdict;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
-use super::{Check, Verdict, checks};
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::{Failure, Refusal, utf16};
-
-/// What a fix sets.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fix {
-    /// The id of its check.
-    pub check: &'static str,
-    /// The setting.
-    pub setting: Setting,
-    /// The value, or none to remove it.
-    pub to: Option<Value>,
-}
 
 /// The word that stands for all fixes.
 const SAFE: &str = "safe";

@@ -1,7 +1,8 @@
 //! Who the machine is and what it is tied to: edition, language, clock, domain, licence, other disks.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Outcome, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
 use crate::windows::Processor;
 use crate::windows::setting::Role;
 use coldforge_base::read;

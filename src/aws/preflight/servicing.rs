@@ -1,7 +1,8 @@
 //! What Windows has begun and not finished: setup, updates, and files to be replaced at the next start.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Outcome, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
 use crate::windows::setting::SetupState;
 use coldforge_base::utf16;
 
