@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use super::actions::{Action, Offline};
 use super::condition::{Branch, Condition, compare};
+use super::destination::{encoding_fault, ends_open};
 use super::document::{OnFailure, Phase, Step, Values};
 use super::expression::{self, Scope, StepResults};
 use super::fault::{Fault, Flaw};
-use super::perform::ends_open;
 use super::powershell::{self, Operation, Scripts};
 use super::staged::Script;
 use super::yaml::Node;
@@ -519,13 +519,6 @@ fn destination_path(
         // Of files that a pattern finds the names are not known.
         true => Some(format!(r"{destination}\{}", source.unwrap_or("*").rsplit(separator).next()?)),
     }
-}
-
-/// Returns what is wrong with an encoding: files are written in UTF-8.
-pub(super) fn encoding_fault(encoding: &Node) -> Option<Fault> {
-    let word = encoding.text().unwrap_or_default().to_ascii_lowercase();
-    let what = || format!("the encoding `{word}`: files are written in utf-8");
-    (!matches!(word.as_str(), "utf8" | "utf-8")).then(|| Fault::new(encoding.at, Flaw::Word, what()))
 }
 
 /// Returns the bytes of an input's texts.

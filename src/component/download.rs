@@ -8,11 +8,11 @@ use std::path::Path;
 
 use super::attachments::{self, Attachments};
 use super::condition::Hash;
+use super::destination::{destination_path, ends_open, write_file};
 use super::document::Document;
 use super::expression::{self, Scope};
 use super::fault::{Fault, Flaw};
 use super::pending_changes::PendingChanges;
-use super::perform::{destination_path, ends_open, write_file};
 use super::yaml::Node;
 use crate::windows::setting::Content;
 

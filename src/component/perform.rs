@@ -5,19 +5,20 @@ use std::collections::BTreeMap;
 use super::Result as JobResult;
 use super::actions::{Action, Offline};
 use super::attachments::{self, Attachments};
-use super::checks::encoding_fault;
 use super::condition::{Branch, Condition, Operator, compare};
+use super::destination::{destination_path, encoding_fault, ends_open, same_path, write_file};
 use super::document::{OnFailure, Step, Values};
 use super::download;
 use super::environment;
 use super::expression::{self, Scope, StepResults};
 use super::fault::{Fault, Flaw, Position};
+use super::loaded::Component;
 use super::pending_changes::PendingChanges;
 use super::powershell::{self, Operation, Scripts};
 use super::registry::{self, setting as registry_setting, value as registry_value};
+use super::report::{StepReport, StepStatus};
 use super::staged::Script;
 use super::yaml::Node;
-use super::{Component, StepReport, StepStatus};
 use crate::formats::pattern;
 use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{AuditFlags, Content, Setting, Value};
@@ -456,35 +457,6 @@ fn act(
 /// Returns the content of a file that must be there.
 fn existing(pending: &PendingChanges<'_>, path: &str) -> Result<String> {
     pending.text(path)?.ok_or_else(|| pending.fault(Flaw::Failed, format!("there is no file `{path}`")))
-}
-
-/// Tells whether a destination is a folder that what comes keeps its name in.
-pub(super) fn ends_open(destination: &str) -> bool {
-    destination.ends_with(['\\', '/'])
-}
-
-/// Returns where something lands.
-pub(super) fn destination_path(destination: &str, source: &str, pending: &PendingChanges<'_>) -> Result<String> {
-    let path = pending.path(destination)?;
-    let name = source.rsplit('\\').next().unwrap_or(source);
-    Ok(if ends_open(destination) { pending.path(&format!(r"{path}\{name}"))? } else { path })
-}
-
-fn same_path(one: &str, other: &str) -> bool {
-    one.to_uppercase() == other.to_uppercase()
-}
-
-/// Puts content where nothing is, or may be overwritten.
-pub(super) fn write_file(
-    path: String,
-    content: Content,
-    may_overwrite: bool,
-    pending: &mut PendingChanges<'_>,
-) -> Result<()> {
-    match !may_overwrite && pending.is_file(&path)? {
-        true => Err(pending.fault(Flaw::Failed, format!("`{path}` exists"))),
-        false => pending.put_content(path, content),
-    }
 }
 
 /// Sets how a service starts that is there.

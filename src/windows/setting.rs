@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::windows::security::user_rights::Right;
+use crate::windows::security::right::Right;
 use coldforge_base::digest::Digest;
 use coldforge_base::sid::Sid;
 use coldforge_base::{CellOffset, Extent, Failure, digest};

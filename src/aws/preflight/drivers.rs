@@ -154,14 +154,9 @@ fn load(service: &str) -> String {
     format!("let the boot loader load {service}: `sc config {service} start= boot` in Windows")
 }
 
-/// Tells whether the driver of the network adapter of instances is installed.
-pub(super) fn has_ena(facts: &Facts<'_>) -> Result<bool, Refusal> {
-    Ok(facts.start("ena")?.is_some() && facts.evidence.is_there(&format!(r"{DRIVERS}\ena.sys"))?)
-}
-
 fn network(facts: &Facts<'_>) -> Answer {
     let path = format!(r"{DRIVERS}\ena.sys");
-    if has_ena(facts)? {
+    if facts.is_ena_installed()? {
         return Ok(pass("the ENA driver is installed").at(path));
     }
     let known = facts.evidence.subkeys(r"HKLM\SYSTEM\DriverDatabase\DeviceIds\PCI")?.unwrap_or_default();

@@ -90,9 +90,14 @@ impl<'e> Facts<'e> {
         Ok(values)
     }
 
-    /// Tells whether the image brings the driver of the network adapter of instances.
+    /// Returns whether the driver of the Elastic Network Adapter (ENA) is installed; `false` if that cannot be read.
     pub fn has_ena(&self) -> bool {
-        super::drivers::has_ena(self).unwrap_or(false)
+        self.is_ena_installed().unwrap_or(false)
+    }
+
+    /// Returns whether the driver of the Elastic Network Adapter (ENA) is installed.
+    pub(super) fn is_ena_installed(&self) -> Result<bool, Refusal> {
+        Ok(self.start("ena")?.is_some() && self.evidence.is_there(r"\Windows\System32\drivers\ena.sys")?)
     }
 
     /// Returns a value below the control set of the next boot.

@@ -9,4 +9,5 @@ pub mod audit_policy;
 pub mod descriptor;
 pub mod lsa;
 pub mod privilege_set;
+pub mod right;
 pub mod user_rights;
