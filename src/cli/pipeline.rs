@@ -12,6 +12,7 @@ use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::imagebuilder;
 use crate::imagebuilder::recipe::{self, Heading, Options, Recipe};
+use crate::imagebuilder::sentence::sentence;
 use crate::imagebuilder::{Ci, History, Pipelines, Retention, Run, UnusableRecipe};
 use coldforge_base::{Failure as _, Kind, confined, fs};
 
@@ -179,7 +180,7 @@ fn unusable(broken: &[UnusableRecipe]) -> Vec<Json> {
             "recipe": broken.path.display().to_string(),
             "kind": broken.kind(),
             "code": broken.code(),
-            "message": recipe::sentence(broken),
+            "message": sentence(broken),
             "hint": broken.hint(),
         })
     };

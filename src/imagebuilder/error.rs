@@ -1,9 +1,10 @@
 //! Why a recipe or a pipeline is refused or fails.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
-use super::pipelines::PipelineFault;
-use super::recipe;
+use super::recipe::Fault as RecipeFault;
 use crate::aws::preflight::UnknownFix;
 use crate::{audit, component, harden, policy, windows};
 use coldforge_base::{Failure, confined, fs};
@@ -23,12 +24,68 @@ pub enum Error {
     /// A recipe cannot be carried out.
     #[error(transparent)]
     #[failure(transparent)]
-    Recipe(#[from] recipe::Fault),
+    Recipe(#[from] RecipeFault),
 
     /// A folder of pipelines cannot be worked on.
     #[error(transparent)]
     #[failure(transparent)]
     Pipeline(#[from] PipelineFault),
+}
+
+/// What is wrong with a recipe as one of a folder.
+#[derive(Debug, Error, Failure)]
+#[non_exhaustive]
+pub enum PipelineFault {
+    /// It is a link, or lies behind one.
+    #[error("it is a link, and links are not followed")]
+    #[failure(
+        refused,
+        "E-PIPELINE",
+        hint = "put the recipe itself into the folder, or name the folder that it lies in"
+    )]
+    Link,
+
+    /// Another recipe has the same name, or one that differs in case only.
+    #[error("`{}` is called `{name}` as well", other.display())]
+    #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
+    Twice {
+        /// The name.
+        name: String,
+        /// The other recipe.
+        other: PathBuf,
+    },
+
+    /// There are too many.
+    #[error("`{}` holds more than {most} {what}", folder.display())]
+    #[failure(refused, "E-PIPELINE", hint = "spread the recipes over several folders")]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+        /// How many are read.
+        most: usize,
+        /// Of what.
+        what: &'static str,
+    },
+
+    /// What is to be generated has no form for its schedule, its path or its name.
+    #[error("{what}")]
+    #[failure(refused, "E-PIPELINE", hint = *hint)]
+    NotExpressible {
+        /// Why, as a sentence.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+
+    /// There is no pipeline of this name.
+    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
+    #[failure(usage, hint = "run `coldforge pipeline list` for those that there are")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 /// What a job is made of fails as a job does.
@@ -44,13 +101,16 @@ macro_rules! through_the_job {
 
 through_the_job!(audit::Error component::Error UnknownFix confined::Error fs::Error policy::Error windows::Error coldforge_disk::Error);
 
+/// Returns the error for a field whose word is not one of those expected.
+pub(super) fn unknown(field: &'static str, found: &str, expected: &'static str) -> Error {
+    RecipeFault::Word { field, found: found.to_owned(), expected }.into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use std::path::PathBuf;
-
-    use super::super::HistoryError;
+    use super::super::{HistoryError, recipe};
     use super::*;
     use crate::component::{self, Fault, Flaw, Position};
     use coldforge_base::{Kind, confined, fs};

@@ -9,12 +9,13 @@ pub mod recipe;
 mod retention;
 mod schedule;
 mod schedulers;
+pub(crate) mod sentence;
 mod webhook;
 
-pub use error::{Error, Result};
+pub use error::{Error, PipelineFault, Result};
 pub use history::{BundleRow, History, HistoryError, Run};
 pub use notify::{Notice, notify};
-pub use pipelines::{PipelineFault, Pipelines, UnusableRecipe};
+pub use pipelines::{Pipelines, UnusableRecipe};
 pub use retention::{Pruned, Retention, prune};
 pub use schedule::Schedule;
 pub use schedulers::{Ci, is_own_unit, shell_word, units, workflow};

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::recipe::sentence;
+use super::sentence::sentence;
 use super::webhook;
 use crate::formats::json as text;
 use coldforge_base::confined::{self, Folder};

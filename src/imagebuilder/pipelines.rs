@@ -6,9 +6,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
-use super::Result;
+use super::error::{PipelineFault, Result};
 use super::recipe::Heading;
 use coldforge_base::{Failure, fs};
 
@@ -50,62 +48,6 @@ impl std::error::Error for UnusableRecipe {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
     }
-}
-
-/// What is wrong with a recipe as one of a folder.
-#[derive(Debug, Error, Failure)]
-#[non_exhaustive]
-pub enum PipelineFault {
-    /// It is a link, or lies behind one.
-    #[error("it is a link, and links are not followed")]
-    #[failure(
-        refused,
-        "E-PIPELINE",
-        hint = "put the recipe itself into the folder, or name the folder that it lies in"
-    )]
-    Link,
-
-    /// Another recipe has the same name, or one that differs in case only.
-    #[error("`{}` is called `{name}` as well", other.display())]
-    #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
-    Twice {
-        /// The name.
-        name: String,
-        /// The other recipe.
-        other: PathBuf,
-    },
-
-    /// There are too many.
-    #[error("`{}` holds more than {most} {what}", folder.display())]
-    #[failure(refused, "E-PIPELINE", hint = "spread the recipes over several folders")]
-    TooMany {
-        /// The folder.
-        folder: PathBuf,
-        /// How many are read.
-        most: usize,
-        /// Of what.
-        what: &'static str,
-    },
-
-    /// What is to be generated has no form for its schedule, its path or its name.
-    #[error("{what}")]
-    #[failure(refused, "E-PIPELINE", hint = *hint)]
-    NotExpressible {
-        /// Why, as a sentence.
-        what: String,
-        /// What to do.
-        hint: &'static str,
-    },
-
-    /// There is no pipeline of this name.
-    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
-    #[failure(usage, hint = "run `coldforge pipeline list` for those that there are")]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The folder.
-        folder: PathBuf,
-    },
 }
 
 impl UnusableRecipe {

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 use super::history::{History, HistoryError, StoredBundle, absolute, is_below};
 use super::pipelines::Pipelines;
-use super::recipe::{Heading, added_to, sentence, sums_of};
+use super::recipe::{Heading, added_to, sums_of};
+use super::sentence::sentence;
 use crate::audit::{Bundle, Holds, digest_file};
 use crate::harden::{Given, verify};
 use coldforge_base::digest::Digest;

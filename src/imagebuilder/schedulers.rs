@@ -7,7 +7,8 @@ use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::pipelines::{PipelineFault, UnusableRecipe};
+use super::error::PipelineFault;
+use super::pipelines::UnusableRecipe;
 use super::recipe::Heading;
 use crate::formats::json::is_obeyed;
 

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use super::super::Result;
-use super::{Fault, document, unknown};
+use super::super::error::unknown;
+use super::document;
+use super::error::Fault;
 use crate::formats::pattern;
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;

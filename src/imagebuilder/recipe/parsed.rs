@@ -6,10 +6,12 @@
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::super::error::unknown;
 use super::super::schedule::Schedule;
 use super::super::{Result, notify};
 use super::document::{Document, SCHEMA};
-use super::{Fault, LIMIT_BYTES, built_in_tests, images};
+use super::error::Fault;
+use super::{built_in_tests, images};
 use crate::aws::{self, preflight};
 use crate::component::Scripts;
 use crate::policy::{FirstBoot, HoldBackChoice, Level, LocalGpo, RoleChoice, Severity};
@@ -17,7 +19,10 @@ use crate::windows::{BootMode, VolumeCheck};
 use coldforge_base::fs;
 use coldforge_disk::{Format, Target};
 
-/// What a name of a recipe or a bundle is made of.
+/// The largest recipe that is read.
+pub(super) const LIMIT_BYTES: u64 = 1 << 20;
+
+/// The characters that a name of a recipe or a bundle may have.
 const PLAIN: &str = "letters, digits, dots, hyphens and underscores, a letter, a digit or an underscore first";
 
 /// A recipe of which no other file was looked at.
@@ -211,10 +216,6 @@ fn options(document: &Document) -> Result<aws::Options> {
         Ok(()) => Ok(options),
         Err(error) => Err(unknown("aws", &error.value, error.what)),
     }
-}
-
-pub(super) fn unknown(field: &'static str, found: &str, expected: &'static str) -> super::super::Error {
-    Fault::Word { field, found: found.to_owned(), expected }.into()
 }
 
 /// Reads a word where there is one.

@@ -3,8 +3,10 @@
 use serde_json::{Value as Json, json};
 
 use super::super::Result;
+use super::super::schedule::Schedule;
+use super::images::Image;
+use super::loaded::Recipe;
 use super::lock::{Lock, LockedBundle, sums_of};
-use super::{Recipe, Schedule};
 
 impl Recipe {
     /// Tells of each image whether its bundle stands, by the lock. No image is read: whether one changed since is told by a
@@ -22,7 +24,7 @@ impl Recipe {
             Some((entry, Some(sums))) if sums == entry.sha256sums => "there",
             Some(_) => "changed",
         };
-        let image = |image: &super::Image| {
+        let image = |image: &Image| {
             let entry = lock.image.get(&image.shown);
             json!({
                 "image": image.shown,
