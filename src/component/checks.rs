@@ -1,8 +1,8 @@
-//! What stands against a component before any image is looked at: `component lint`, `recipe lint`, `recipe review` and the
-//! run itself all ask here.
+//! Static checks of a component, before any image is read. `component lint`, `recipe lint`, `recipe review` and the run
+//! itself all use them.
 //!
-//! Steps are gone through as a run would, with the parameters and constants that are known. What an expression takes from a
-//! machine or from the output of another step is not known here, and is judged when the step is done.
+//! The checks walk the steps as a run does, with the known parameters and constants. What an expression takes from a machine
+//! or from the output of another step is unknown here, and is checked when the step runs.
 
 use std::collections::BTreeMap;
 
@@ -20,11 +20,11 @@ use crate::policy::{Catalog, Remedy, autostart};
 use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{Content, Setting, Value};
 
-/// No more faults are told of one component: a loop has the same one many times.
+/// The most faults reported for one component: a loop repeats the same fault many times.
 const MOST_FAULTS: usize = 200;
-/// Inputs that are gone through, each turn of a loop counted; what lies behind is judged when it is done.
+/// The most inputs that are checked, counting each iteration of a loop; later ones are checked when they run.
 const MOST_TURNS: usize = 20_000;
-/// Bytes of inputs that are looked at, for the same reason.
+/// The most bytes of inputs that are checked, for the same reason.
 const MOST_WORK_BYTES: usize = 32 << 20;
 /// Bytes of inputs that are kept for the expressions of later steps.
 const MOST_BYTES: usize = 16 << 20;
@@ -46,10 +46,10 @@ const WRITERS: [&str; 13] = [
     "WebDownload",
 ];
 
-/// What is known of a component before any image is looked at.
+/// What is known of a component before any image is read.
 #[derive(Debug, Default)]
 pub(super) struct Objections {
-    /// What stands against it.
+    /// The faults that refuse it.
     pub faults: Vec<Fault>,
     /// What the run refuses as well, when it is there: it may find something first that is nearer to the cause.
     pub later: Vec<Fault>,
@@ -117,7 +117,7 @@ impl Reader<'_> {
         let branch = step.condition.as_ref().map(|(condition, then, otherwise)| {
             self.holds(condition).map(|holds| if holds { *then } else { *otherwise })
         });
-        // What depends on the condition is judged only where it is known that the step is done.
+        // What depends on the condition is checked only if the step is known to run.
         let is_certain = match branch {
             None | Some(Some(Branch::Execute)) => true,
             Some(None) => false,
@@ -234,7 +234,7 @@ impl Reader<'_> {
             }
             return;
         }
-        // Each member that is known is judged, whatever the others are.
+        // Each known member is checked, even if others are unknown.
         let member = |name: &str| input.get(name).and_then(|node| self.resolve(node, iteration));
         let text = |name: &str| member(name).and_then(|node| Some((node.at, node.text()?.to_owned())));
         let mut faults = Vec::new();
@@ -315,7 +315,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Judges the paths of an action that works on files, and gathers what it writes; returns what is refused later.
+    /// Checks the paths of an action that works on files, and collects what it writes; returns what is refused later.
     fn files(
         &self,
         action: &str,
@@ -345,7 +345,7 @@ impl Reader<'_> {
         match action {
             "CreateFile" | "AppendFile" => {
                 let content = text("content").map(|(_, content)| Value::Text(content));
-                // What stands before what is appended is not known.
+                // The text before the appended part is not known.
                 let content = content.filter(|_| action == "CreateFile" || input.get("content").is_none());
                 written.extend(place("path", false).map(|path| (path, content)));
             }
@@ -403,7 +403,7 @@ impl Reader<'_> {
             if !path::is_open(&path) && !is_folder {
                 later.push(Fault::new(input.at, Flaw::Path, format!("`{path}` belongs to Windows itself")));
             }
-            // Of a folder it is told that something lands in it.
+            // For a folder, the check records that something is written into it.
             let path = if is_folder { format!(r"{path}\*") } else { path };
             writes.push((Setting::FileContent { path }, content));
         }
@@ -466,7 +466,7 @@ impl Reader<'_> {
                     Operation::CopyFile { source, destination } => path(&source).and_then(|source| {
                         let destination = path(&destination)?;
                         let name = source.rsplit('\\').next().unwrap_or_default();
-                        // Whether the destination is a folder is not known: either is told.
+                        // It is not known whether the destination is a folder, so both paths are recorded.
                         let inner = format!(r"{destination}\{name}");
                         writes.push((Setting::FileContent { path: inner }, None));
                         writes.push((Setting::FileContent { path: destination }, None));
@@ -492,7 +492,7 @@ impl Reader<'_> {
     /// Notes what the policies of a step set where Windows runs it by itself.
     fn policies(&mut self, phase: &Phase, step: &Step) {
         for policy in &self.component.policies {
-            // What is wrong with a policy is told when it is used.
+            // Faults of a policy are reported when it is used.
             let Ok(catalog) = Catalog::of_policy(policy) else { continue };
             for check in catalog.rules.iter().flat_map(|rule| &rule.checks) {
                 let value = match &check.remedy {
@@ -530,7 +530,7 @@ fn length(node: &Node) -> usize {
     }
 }
 
-/// Tells whether an expression stands anywhere in an input.
+/// Returns whether an input contains an expression.
 fn input_is_open(node: &Node) -> bool {
     match &node.value {
         super::yaml::Value::Scalar(text, _) => text.contains("{{"),

@@ -58,7 +58,7 @@ pub(super) struct Loop {
 /// What a loop goes through.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Values {
-    /// Numbers, as they stand.
+    /// Numbers, as they are written.
     Numbers(Vec<String>),
     /// Texts with expressions.
     Items(Vec<Node>),

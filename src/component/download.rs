@@ -1,7 +1,7 @@
-//! Downloads without a network: what a document fetches lies in a folder of this machine, as a mirror has it.
+//! Downloads without a network: the files that a document downloads are read from a local mirror folder.
 //!
 //! `s3://BUCKET/KEY` stands for `FOLDER/BUCKET/KEY`, `https://HOST/PATH` for `FOLDER/HOST/PATH`. The files are read with the
-//! document and kept with what lies beside it, under their addresses.
+//! document and kept with its attachments, under their addresses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -68,7 +68,7 @@ impl Address {
     }
 }
 
-/// Reads what the downloads of a document stand for. `names` are its parameters and constants.
+/// Reads the files that a document downloads. `names` are its parameters and constants.
 ///
 /// # Errors
 /// An address that depends on what other steps find, or that the mirror does not hold.
@@ -97,7 +97,7 @@ pub(super) fn read(
     Ok(())
 }
 
-/// Puts what an address stands for into the machine; what comes back is where, a line each.
+/// Writes the file at an address to the machine; returns the destinations, one a line.
 pub(super) fn fetch(
     action: &str,
     input: &Node,
@@ -141,7 +141,7 @@ pub(super) fn fetch(
     Ok(placed.join("\n"))
 }
 
-/// Judges a download before any image is looked at: its address and its checksum.
+/// Checks a download before any image is read: its address and its checksum.
 ///
 /// # Errors
 /// What is wrong with either.

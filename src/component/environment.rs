@@ -1,4 +1,4 @@
-//! The variables that a program which runs as SYSTEM would see, as far as the registry of a powered-off machine tells them.
+//! The environment variables that a program running as SYSTEM would see, as far as the offline registry defines them.
 
 use super::pending_changes::PendingChanges;
 
@@ -24,7 +24,7 @@ const MADE: [(&str, &str, &str); 13] = [
 /// One value names another, which names a third: no chain of Windows is longer.
 const MOST_TURNS: u32 = 4;
 
-/// Returns what a variable holds, with the variables in it put in; `None` if that cannot be told.
+/// Returns the value of a variable with nested variables expanded; `None` if it is unknown.
 pub(super) fn variable(name: &str, pending: &PendingChanges<'_>) -> Option<String> {
     found(name, pending, MOST_TURNS)
 }

@@ -41,7 +41,7 @@ pub(super) fn resolve(text: &str, at: Position, scope: &Scope<'_>) -> Result<Str
         let known = known.or_else(|| (scope.environment_value)(name));
         match known {
             Some(known) => resolved.push_str(&known),
-            // The format leaves what names a loop in a step without one as it stands.
+            // EC2 Image Builder leaves a loop reference unresolved in a step without a loop.
             None if is_turn(name) && scope.iteration.is_none() => resolved.push_str(&format!("{{{{ {name} }}}}")),
             None => return Err(Fault::new(at, Flaw::Expression, format!("`{{{{ {name} }}}}`"))),
         }
@@ -140,7 +140,7 @@ fn check_name(name: &str, names: &[&str], earlier: &[String], phase: &str, own_l
 /// What is known of the run itself.
 const CONTEXT: [&str; 5] = ["context:phase", "context:step", "context:osPlatform", "context:date", "context:dateTime"];
 
-/// Returns the first expression of a text: what stands before, its name without blanks, what stands behind.
+/// Returns the first expression of a text: the text before it, its name without blanks, and the text after it.
 fn next(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("{{")?;
     let (name, after) = rest.split_once("}}")?;

@@ -32,24 +32,24 @@ pub struct Component {
     pub(super) sha256: Digest,
     pub(super) parameters: BTreeMap<String, String>,
     pub(super) document: Document,
-    /// The files beside it that its steps name.
+    /// The attachments that its steps name.
     pub(super) attachments: Attachments,
-    /// Whether what it downloads was read with it.
+    /// Whether its downloads were read with it.
     pub(super) has_downloads: bool,
     /// The policies that it applies.
     pub(super) policies: Vec<Source>,
 }
 
-/// What a component demands of the run as a whole.
+/// What a component requests for the whole run: the STIG, its level, and additional STIGs.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct StigRequest {
     /// The STIG's release, unless it is the one that fits.
     pub release: Option<String>,
     /// The level.
     pub level: Option<Level>,
-    /// STIGs beside it.
+    /// Additional STIGs.
     pub with: Vec<String>,
-    /// Where that is demanded.
+    /// The position of the request in the document.
     pub at: Position,
 }
 
@@ -58,7 +58,7 @@ impl Component {
     /// parameters, of which others take no notice.
     ///
     /// # Errors
-    /// Everything that is wrong with it, in the order of the text.
+    /// Every fault, in the order of the text.
     pub fn parse(
         name: &str,
         text: &str,
@@ -80,8 +80,8 @@ impl Component {
         })
     }
 
-    /// Reads a document from a file, with what its steps name beside it, and what they download where a folder stands in
-    /// for the network: `s3://BUCKET/KEY` lies there as `BUCKET/KEY`, `https://HOST/PATH` as `HOST/PATH`.
+    /// Reads a document from a file, with its attachments, and with its downloads if a mirror folder is given: there,
+    /// `s3://BUCKET/KEY` is `BUCKET/KEY`, and `https://HOST/PATH` is `HOST/PATH`.
     ///
     /// # Errors
     /// [`Error::Faults`] with the first thing that is wrong; what is wrong with the file, or with a policy that it
@@ -89,7 +89,7 @@ impl Component {
     pub fn from_path(path: &Path, parameters: &BTreeMap<String, String>, downloads: Option<&Path>) -> Result<Self> {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let bytes = fs::read(path, LIMIT_BYTES)?;
-        // What is no text is found by the reader, with its place.
+        // The parser reports bytes that are not UTF-8, with their position.
         let mut component = Self::read(&name, &String::from_utf8_lossy(&bytes), parameters)?;
         let home = path.parent().filter(|home| !home.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let failed = |fault: Fault| component.error(1, fault);
@@ -123,7 +123,7 @@ impl Component {
         &self.policies
     }
 
-    /// Returns what it demands of the run as a whole.
+    /// Returns what it requests for the whole run.
     ///
     /// # Errors
     /// [`Error::Faults`] for a word that is none.
@@ -185,7 +185,7 @@ impl Component {
         &self.document.parameters
     }
 
-    /// Warns of values that look like secrets: what a bundle proves, it has to tell.
+    /// Returns a warning for each value that looks like a secret: the bundle records every value.
     pub(crate) fn secrets(&self) -> Vec<String> {
         const WORDS: [&str; 6] = ["password", "passwd", "pwd", "secret", "token", "credential"];
         let parameters = self.document.parameters.iter().map(|(name, _)| name);
@@ -197,7 +197,7 @@ impl Component {
         names.filter(is_secret).map(warn).collect()
     }
 
-    /// Returns the names of its phases, each with its number of steps.
+    /// Returns its phases, each with its number of steps.
     pub fn phases(&self) -> Vec<(&str, usize)> {
         self.document.phases.iter().map(|phase| (phase.name.as_str(), phase.steps.len())).collect()
     }

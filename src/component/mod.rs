@@ -1,9 +1,9 @@
-//! Components: what is done to an image beside the rules, in the documents of EC2 Image Builder.
+//! Components: changes to an image beyond the STIG rules, in the document format of EC2 Image Builder.
 //!
-//! A document is read and judged as a whole; its phases are then carried out step by step against what can be read of a
-//! powered-off machine. Nothing is written on the way: what comes out are steps of the same [`crate::policy::Plan`] that
-//! the rules make, so that the audit log, the verifiers and a later proof treat them alike. The phase `test` is run after
-//! the edit, and only looks. What a document names beside it is read with it, and kept by the bundle.
+//! A document is parsed and checked as a whole; its phases then run step by step against a powered-off machine. The steps
+//! write nothing: they become steps of the same [`crate::policy::Plan`] that the rules make, so that the audit log and the
+//! verifiers treat both alike. The phase `test` runs after the edit and only reads. The files that a document names are
+//! read with it and kept in the bundle.
 
 mod actions;
 mod attachments;

@@ -14,12 +14,12 @@ use super::powershell::{self, Scripts};
 use super::yaml::{self, Node, Value};
 use crate::policy::nearest;
 
-/// The phases that a document must have one of.
+/// The phases, of which a document has at least one.
 const PHASES: [&str; 3] = ["build", "validate", "test"];
-/// The bounds of a name.
+/// The least and the most characters of a name.
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=128;
 
-/// A loop of numbers has no more.
+/// The most iterations of a loop of numbers.
 const MOST_ITERATIONS: usize = 10_000;
 
 impl Document {
@@ -38,7 +38,7 @@ impl Document {
         }
     }
 
-    /// Returns what of a sound document cannot be carried out on a powered-off machine.
+    /// Returns the faults of steps that cannot be performed on a powered-off machine.
     pub fn beyond(&self, scripts: Scripts, has_downloads: bool) -> Vec<Fault> {
         let mut faults = Vec::new();
         for step in self.phases.iter().flat_map(|phase| &phase.steps) {
@@ -236,7 +236,7 @@ impl Reader {
     /// Judges a step that is heard before the first one is done: nothing can depend on what others find.
     fn of_the_run(&mut self, step: &Node, phase: &Node) {
         if phase.get("name").and_then(Node::text) == Some("test") {
-            self.fault(step.at, Flaw::Word, "a test looks, and changes nothing");
+            self.fault(step.at, Flaw::Word, "a test must not change anything");
         }
         for name in ["if", "loop"] {
             if let Some(node) = step.get(name) {

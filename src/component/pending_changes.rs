@@ -1,4 +1,5 @@
-//! What a component leaves of a machine, before anything is written: values and files as they will be.
+//! The changes that components make to a machine, kept in memory: values and files as they will be. Reads go through these
+//! changes first, so that a later step sees what an earlier one did.
 
 use std::collections::BTreeMap;
 
@@ -16,35 +17,35 @@ use coldforge_base::sid::Sid;
 use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
 
-/// A longer text is told by its digest.
+/// The largest file that is kept as text; a larger one is kept as binary content with its digest.
 const MOST_TEXT_BYTES: usize = 1 << 20;
-/// No folder that is worked on as a whole holds more.
+/// The most entries of a folder that is copied, moved or deleted as a whole.
 const MOST_ENTRIES: usize = 4096;
 
-/// Texts and files of all components together are no larger: they lie in memory, and a loop makes many of few.
+/// The most bytes of texts and files of all components together: they are held in memory, and a loop can multiply them.
 const MOST_BYTES: usize = 512 << 20;
 
-/// A machine with what will be done to it.
+/// A machine with the changes that will be made to it.
 pub(crate) struct PendingChanges<'a> {
     machine: &'a dyn Readings,
     /// The moment of the run.
     pub(super) now: Moment,
     /// The letter of the Windows volume.
     drive: char,
-    /// Whether something may be done to it.
+    /// Whether changes are allowed; tests only read.
     may_write: bool,
-    /// What becomes of scripts, and of what Windows runs by itself.
+    /// The policy for scripts and for what Windows runs by itself.
     choice: Scripts,
-    /// What the step at work writes where Windows runs it by itself: the place, and why it is run.
+    /// What the current step writes to autostart locations: the location, and why Windows runs it.
     autostarts: Vec<String>,
-    /// The step at work, as the log names it, and where it stands.
+    /// The current step: its name in the log, and its position in the document.
     step_name: (String, Position),
     values: Vec<(Setting, Option<Value>, Vec<String>)>,
     /// Files and folders, by their path in upper case.
     files: BTreeMap<String, PlannedFile>,
-    /// What is left to the first start, in its order.
+    /// The scripts that run at the first start, in order.
     scripts: Vec<Script>,
-    /// How many bytes texts and files have so far.
+    /// The bytes of texts and files so far.
     reserved_bytes: usize,
 }
 
@@ -88,12 +89,12 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Returns one that nothing may be done to.
+    /// Returns one that refuses changes.
     pub(super) fn read_only(machine: &'a dyn Readings, now: Moment) -> Self {
         Self { may_write: false, ..Self::new(machine, now) }
     }
 
-    /// Counts bytes that will lie in memory.
+    /// Counts bytes that will be held in memory.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), Fault> {
         self.reserved_bytes = self.reserved_bytes.saturating_add(bytes);
         match self.reserved_bytes > MOST_BYTES {
@@ -105,28 +106,28 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Says which step is at work, and what becomes of scripts.
+    /// Starts a step, with the policy for its scripts.
     pub(super) fn start_step(&mut self, step_name: String, at: Position, scripts: Scripts) {
         self.step_name = (step_name, at);
         self.choice = scripts;
         self.autostarts.clear();
     }
 
-    /// Returns what the step at work writes, or would, where Windows runs it by itself.
+    /// Takes what the current step writes, or would write, to autostart locations.
     pub(super) fn autostarts(&mut self) -> Vec<String> {
         std::mem::take(&mut self.autostarts)
     }
 
-    /// Returns how much the step at work has left out so far.
+    /// Returns how many writes the current step has skipped so far.
     pub(super) fn skipped_writes(&self) -> usize {
         if self.choice == Scripts::Skip { self.autostarts.len() } else { 0 }
     }
 
-    /// Judges what is written to a place: what Windows runs by itself is a script. Tells whether it is written; with
-    /// [`Scripts::Skip`] it is left out, as other scripts are.
+    /// Applies the script policy to a write: what Windows runs by itself counts as a script. Returns whether it is written;
+    /// with [`Scripts::Skip`] it is left out, as other scripts are.
     fn allows_autostart(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
         let Some(why) = autostart(place, Some(to)) else { return Ok(true) };
-        // What stands there already is nothing new. What cannot be read is.
+        // An unchanged value adds no autostart; one that cannot be read may.
         if self.read(place).is_ok_and(|found| found.as_ref().is_some_and(|found| is_same(found, to))) {
             return Ok(true);
         }
@@ -140,7 +141,7 @@ impl<'a> PendingChanges<'a> {
         Ok(self.choice != Scripts::Skip)
     }
 
-    /// Returns what must be done.
+    /// Returns the steps of the plan that make these changes.
     pub(crate) fn into_steps(self) -> Vec<Step> {
         let values = self.values.into_iter().map(|(setting, to, rules)| Step { rules, setting, to });
         let mut steps: Vec<Step> = values.collect();
@@ -172,7 +173,7 @@ impl<'a> PendingChanges<'a> {
     pub(super) fn set(&mut self, setting: &Setting, to: Option<Value>) -> Result<(), Fault> {
         self.write()?;
         for place in self.machine.places(setting) {
-            // What cannot be read cannot be written either, and is better told with the step's name.
+            // A setting that cannot be read cannot be written either; reported here, the error names the step.
             self.read(&place)?;
             if let Some(to) = &to
                 && !self.allows_autostart(&place, to)?
@@ -191,7 +192,7 @@ impl<'a> PendingChanges<'a> {
         Ok(())
     }
 
-    /// Tells whether a key is there, or will be; a value takes the keys above it along.
+    /// Returns whether a key exists or will exist; writing a value creates the keys above it.
     pub(super) fn has_key(&self, key: &str) -> bool {
         let setting = Setting::RegistryAcl { key: key.to_owned() };
         let is_in = |known: &Setting, key: &str| match known {
@@ -215,17 +216,17 @@ impl<'a> PendingChanges<'a> {
             || self.machine.get(&setting).is_ok_and(|found| found.value.is_some())
     }
 
-    /// Returns a path of a component as one of the volume.
+    /// Converts a path of a component to a path on the volume.
     pub(super) fn path(&self, text: &str) -> Result<String, Fault> {
         path::on_volume(text, self.drive).map_err(|why| self.fault(Flaw::Path, format!("{text:?} {why}")))
     }
 
-    /// Returns what a text file holds, or will; `None` if it is not there.
+    /// Returns the current or pending text of a file; `None` if it does not exist.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
             Some(FileState::Text(text)) => Ok(Some(text.clone())),
             Some(FileState::Data(_)) => {
-                Err(self.fault(Flaw::Failed, format!("`{path}` is no text in UTF-8 of at most 1 MiB")))
+                Err(self.fault(Flaw::Failed, format!("`{path}` is not UTF-8 text of at most 1 MiB")))
             }
             Some(_) => Ok(None),
             None if !self.is_file(path)? => Ok(None),
@@ -236,7 +237,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Returns what a file of any kind holds, or will; `None` if it is not there.
+    /// Returns the current or pending content of a file of any kind; `None` if it does not exist.
     pub(super) fn content(&self, path: &str) -> Result<Option<Content>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
             Some(FileState::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
@@ -250,7 +251,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Tells whether a file is there, or will be.
+    /// Returns whether a file exists or will exist.
     pub(super) fn is_file(&self, path: &str) -> Result<bool, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
             Some(state) => Ok(matches!(state, FileState::Text(_) | FileState::Data(_))),
@@ -258,13 +259,13 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Tells whether a folder is there, or will be.
+    /// Returns whether a folder exists or will exist.
     pub(super) fn is_folder(&self, path: &str) -> Result<bool, Fault> {
         let key = folded(path);
         match self.files.get(&key).map(|planned| &planned.state) {
             Some(state) => Ok(*state == FileState::Folder),
             None => {
-                // What is made takes the folders above it along.
+                // A pending file or folder implies the folders above it.
                 let head = format!(r"{key}\");
                 let is_held = |(known, planned): (&String, &PlannedFile)| {
                     known.starts_with(&head)
@@ -275,7 +276,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Returns what a folder holds, or will, in the order of the names.
+    /// Returns the current and pending entries of a folder, by name.
     pub(super) fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, Fault> {
         let mut entries: BTreeMap<String, FolderEntry> = BTreeMap::new();
         if self.is_there(&Setting::Folder { path: folder.to_owned() })? {
@@ -302,8 +303,7 @@ impl<'a> PendingChanges<'a> {
         Ok(entries.into_values().collect())
     }
 
-    /// Returns what lies below a folder, each folder before what is in it: the path from there, and whether it is a
-    /// folder.
+    /// Returns everything below a folder, each folder before its contents: the relative path, and whether it is a folder.
     pub(super) fn walk(&self, folder: &str) -> Result<Vec<(String, bool)>, Fault> {
         let mut found = Vec::new();
         let mut open = vec![String::new()];
@@ -311,7 +311,7 @@ impl<'a> PendingChanges<'a> {
             for FolderEntry { name, kind } in self.list(&format!("{folder}{below}"))? {
                 let path = format!(r"{below}\{name}");
                 if kind == FolderEntryKind::Link {
-                    let what = format!("`{folder}{path}` is a link: what it stands for may lie anywhere");
+                    let what = format!("`{folder}{path}` is a link, whose target may be anywhere");
                     return Err(self.fault(Flaw::Failed, what));
                 }
                 if kind == FolderEntryKind::Folder {
@@ -326,7 +326,8 @@ impl<'a> PendingChanges<'a> {
         Ok(found)
     }
 
-    /// Returns the files that a path means whose last name may be a pattern; a path without one may name nothing.
+    /// Returns the files that match a path whose last part may be a pattern; a path without a pattern is returned as it is,
+    /// whether or not the file exists.
     pub(super) fn matching(&self, text: &str) -> Result<Vec<String>, Fault> {
         let cut = text.rfind(['\\', '/']).map_or(0, |at| at.saturating_add(1));
         let (folder, wanted) = text.split_at_checked(cut).unwrap_or(("", text));
@@ -341,16 +342,16 @@ impl<'a> PendingChanges<'a> {
         Ok(fit.map(|entry| format!(r"{folder}\{}", entry.name)).collect())
     }
 
-    /// Gives a file this text.
+    /// Writes a text file.
     pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
         self.room(&path)?;
         self.reserve(text.len())?;
-        // What is no text now is not told as one either.
+        // A file that is not text now is not recorded as text either.
         let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
         self.plan(path, if is_text { FileState::Text(text) } else { FileState::Data(Content::of(text.as_bytes())) })
     }
 
-    /// Gives a file this content.
+    /// Writes a file with this content.
     pub(super) fn put_content(&mut self, path: String, content: Content) -> Result<(), Fault> {
         let text = content.data.as_ref().filter(|data| data.len() <= MOST_TEXT_BYTES);
         match text.and_then(|data| std::str::from_utf8(data).ok()) {
@@ -363,7 +364,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Gives a file that belongs to this program a text.
+    /// Writes a text file that belongs to coldforge itself.
     pub(super) fn put_own(&mut self, path: String, text: String, step_name: &str) {
         let planned = PlannedFile { path: path.clone(), state: FileState::Gone, step_name: Vec::new() };
         let planned = self.files.entry(folded(&path)).or_insert(planned);
@@ -371,19 +372,19 @@ impl<'a> PendingChanges<'a> {
         join(&mut planned.step_name, step_name.to_owned());
     }
 
-    /// Leaves a script to the first start.
+    /// Stages a script for the first start.
     pub(super) fn stage_script(&mut self, script: Script) -> Result<(), Fault> {
         self.write()?;
         if self.machine.identity().setup == SetupState::Installed {
-            let what = "this Windows has finished its setup, so that nothing runs what is left to the first start";
+            let what = "this Windows has finished its setup, so nothing would run scripts staged for the first start";
             return Err(self.fault(Flaw::NeedsWindows, what));
         }
         self.scripts.push(script);
         Ok(())
     }
 
-    /// Plans what runs the scripts that were left to the first start. `others` is what the run itself makes of the file
-    /// that Windows calls; what comes back is that file's text with the call in it, if there are scripts.
+    /// Plans the files that run the staged scripts. `others` is the text that the run itself gives to `SetupComplete.cmd`;
+    /// returns that text with the call added, if there are scripts.
     pub(crate) fn stage_all(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
         let scripts = std::mem::take(&mut self.scripts);
         let Some(first) = scripts.first() else { return Ok(None) };
@@ -399,7 +400,7 @@ impl<'a> PendingChanges<'a> {
         Ok(Some(text))
     }
 
-    /// Refuses a path where no file can be.
+    /// Checks that a file can be created at a path.
     fn room(&self, path: &str) -> Result<(), Fault> {
         if self.is_folder(path)? {
             return Err(self.fault(Flaw::Failed, format!("`{path}` is a folder")));
@@ -407,12 +408,12 @@ impl<'a> PendingChanges<'a> {
         self.above(path)
     }
 
-    /// Takes a file away.
+    /// Deletes a file.
     pub(super) fn remove(&mut self, path: String) -> Result<(), Fault> {
         self.plan(path, FileState::Gone)
     }
 
-    /// Makes a folder.
+    /// Creates a folder.
     pub(super) fn make_folder(&mut self, path: String) -> Result<(), Fault> {
         if self.is_file(&path)? {
             return Err(self.fault(Flaw::Failed, format!("`{path}` is a file")));
@@ -424,7 +425,7 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Takes a folder away, which must be empty unless what is in it goes along.
+    /// Deletes a folder, which must be empty unless `with_all` deletes its contents too.
     pub(super) fn remove_folder(&mut self, path: String, with_all: bool) -> Result<(), Fault> {
         let below = self.walk(&path)?;
         if !below.is_empty() && !with_all {
@@ -437,12 +438,12 @@ impl<'a> PendingChanges<'a> {
         self.plan(path, FileState::NoFolder)
     }
 
-    /// Returns a fault of the step at work.
+    /// Returns a fault of the current step.
     pub(super) fn fault(&self, flaw: Flaw, what: impl Into<String>) -> Fault {
         Fault::new(self.step_name.1, flaw, what)
     }
 
-    /// Refuses a path that leads through a file.
+    /// Checks that no parent of a path is a file or a deleted folder.
     fn above(&self, path: &str) -> Result<(), Fault> {
         let mut above = path;
         while let Some((next, _)) = above.rsplit_once('\\') {
@@ -450,7 +451,7 @@ impl<'a> PendingChanges<'a> {
                 return Err(self.fault(Flaw::Failed, format!("`{next}` is a file")));
             }
             if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(FileState::NoFolder)) {
-                return Err(self.fault(Flaw::Failed, format!("`{next}` is taken away by an earlier step")));
+                return Err(self.fault(Flaw::Failed, format!("`{next}` is deleted by an earlier step")));
             }
             above = next;
         }
@@ -488,7 +489,8 @@ impl<'a> PendingChanges<'a> {
         Ok(())
     }
 
-    /// Refuses what Windows would refuse to SYSTEM, as whom components run: most of its own files belong to its installer.
+    /// Checks that SYSTEM, the account that components run as, may make a change: most files of Windows belong to
+    /// TrustedInstaller.
     fn may(&self, path: &str, state: &FileState) -> Result<(), Fault> {
         const WRITE: u32 = 0x0000_0006;
         const DELETE: u32 = 0x0001_0000;
@@ -515,7 +517,7 @@ impl<'a> PendingChanges<'a> {
                 let is_right_below = holder == path.rsplit_once('\\').map(|(above, _)| above);
                 let is_file = *state != FileState::Folder;
                 let right = if is_file && is_right_below { ADD_FILE } else { ADD_FOLDER };
-                // In the root everybody who administers may.
+                // Administrators may write to the root.
                 holder.map_or(Ok(true), |holder| self.grants(holder, right))?
             }
             FileState::Folder => true,
@@ -539,11 +541,11 @@ impl<'a> PendingChanges<'a> {
         }
     }
 
-    /// Tells whether SYSTEM has a right to a file or folder that is there.
+    /// Returns whether SYSTEM has a right to an existing file or folder.
     fn grants(&self, path: &str, mask: u32) -> Result<bool, Fault> {
         let system = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", "S-1-1-0"];
         let holder: Vec<Sid> = system.iter().filter_map(|sid| sid.parse().ok()).collect();
-        let unknown = || self.fault(Flaw::Failed, format!("whether SYSTEM may change `{path}` cannot be told"));
+        let unknown = || self.fault(Flaw::Failed, format!("cannot determine whether SYSTEM may change `{path}`"));
         let Some(Value::Sddl(text)) = self.read(&Setting::FileAcl { path: path.to_owned() })? else {
             return Err(unknown());
         };
@@ -555,7 +557,7 @@ impl<'a> PendingChanges<'a> {
     fn write(&self) -> Result<(), Fault> {
         match self.may_write {
             true => Ok(()),
-            false => Err(self.fault(Flaw::Failed, "a test looks, and changes nothing")),
+            false => Err(self.fault(Flaw::Failed, "a test must not change anything")),
         }
     }
 
@@ -568,7 +570,7 @@ impl<'a> PendingChanges<'a> {
         self.machine.get(setting).map(|found| found.value).map_err(said)
     }
 
-    /// Returns the text of a registry value as it will be.
+    /// Returns the current or pending text of a registry value.
     pub(super) fn registry_text(&self, key: &str, name: &str) -> Option<String> {
         let setting = Setting::Registry { key: key.to_owned(), name: name.to_owned() };
         self.get(&setting).ok()??.as_data().and_then(Data::as_text)
@@ -580,7 +582,7 @@ impl<'a> PendingChanges<'a> {
     }
 }
 
-/// Tells whether two values are the same; of files the digests tell.
+/// Returns whether two values are equal; files are compared by digest.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Content(one), Value::Content(other)) => one.sha256 == other.sha256,

@@ -1,4 +1,4 @@
-//! Carries out a component, step by step, on a [`PendingChanges`].
+//! Performs the steps of a component against [`PendingChanges`].
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ use crate::windows::setting::{AuditFlags, Content, Setting, Value};
 
 type Result<T> = std::result::Result<T, Fault>;
 
-/// Carries out the phases of a component that are wanted.
+/// Performs the wanted phases of a component.
 ///
 /// # Errors
 /// [`super::Error::Faults`] for a step that fails, unless that is to be ignored.
@@ -84,7 +84,7 @@ pub(super) fn run(
     }
 }
 
-/// One step at work.
+/// The run of one step.
 struct StepRun<'a> {
     component: &'a Component,
     names: &'a BTreeMap<String, String>,
@@ -132,7 +132,7 @@ impl StepRun<'_> {
         Ok((status, results))
     }
 
-    /// Tells whether the step is left to the first start.
+    /// Returns whether the step is staged for the first start.
     fn is_staged(&self) -> bool {
         let offline = Action::named(&self.step.action).map(|action| action.offline);
         self.scripts == Scripts::FirstBoot && matches!(offline, Some(Offline::Script | Offline::Program(_)))
@@ -213,23 +213,23 @@ impl StepRun<'_> {
                     let found = content.and_then(|content| content.data).map(|data| hash.of(&data));
                     Ok(found.is_some_and(|found| found.eq_ignore_ascii_case(&operand)))
                 }
-                _ => Err(Fault::new(self.step.at, Flaw::Condition, format!("{operand:?} is no pattern"))),
+                _ => Err(Fault::new(self.step.at, Flaw::Condition, format!("{operand:?} is not a valid pattern"))),
             }
         })
     }
 
-    /// Tells whether a program is found by its name as Windows looks for it, in the folders of the machine's own path.
+    /// Returns whether Windows would find a program by its name, in the folders of the machine's `Path`.
     fn is_program(&self, name: &str, pending: &PendingChanges<'_>) -> Result<bool> {
         if name.contains(['\\', '/', ':']) {
             return pending.is_file(&pending.path(name)?);
         }
-        let unknown = || pending.fault(Flaw::Failed, "the path of the machine's own environment cannot be told");
+        let unknown = || pending.fault(Flaw::Failed, "cannot determine the `Path` variable of the machine");
         let folders = environment::variable("Path", pending).ok_or_else(unknown)?;
         let suffixes = environment::variable("PATHEXT", pending).unwrap_or_else(|| ".COM;.EXE;.BAT;.CMD".to_owned());
         let suffixes: Vec<&str> = std::iter::once("").chain(suffixes.split(';')).collect();
         for folder in folders.split(';').filter(|folder| !folder.is_empty()) {
             for suffix in &suffixes {
-                // A folder on another drive is none of this image.
+                // A folder on another drive is not in this image.
                 if let Ok(path) = pending.path(&format!(r"{}\{name}{suffix}", folder.trim_end_matches('\\')))
                     && pending.is_file(&path)?
                 {
@@ -240,7 +240,7 @@ impl StepRun<'_> {
         Ok(false)
     }
 
-    /// Answers for what the run and the machine's own environment know.
+    /// Returns the value of a `context:` or `env:` name.
     fn environment_value(&self, name: &str, pending: &PendingChanges<'_>) -> Option<String> {
         if let Some(variable) = name.strip_prefix("env:") {
             return environment::variable(variable, pending);
@@ -257,7 +257,7 @@ impl StepRun<'_> {
     }
 }
 
-/// Does what one action says, once.
+/// Performs one action once.
 fn act(
     action: &str,
     input: &Node,
@@ -306,7 +306,7 @@ fn act(
                 }
                 let already_skipped = pending.skipped_writes();
                 write_file(destination, content, flag("overwrite", true), pending)?;
-                // What was not put elsewhere stays where it is.
+                // A file that was not written to the destination stays at the source.
                 if action == "MoveFile" && pending.skipped_writes() == already_skipped {
                     pending.remove(source)?;
                 }
@@ -320,7 +320,7 @@ fn act(
             let destination = destination_path(text("destination"), &source, pending)?;
             let [from, to] = [&source, &destination].map(|path| format!(r"{}\", path.to_uppercase()));
             if to.starts_with(&from) || from.starts_with(&to) {
-                return Err(pending.fault(Flaw::Failed, format!("`{destination}` and `{source}` lie in each other")));
+                return Err(pending.fault(Flaw::Failed, format!("`{destination}` and `{source}` contain one another")));
             }
             if !flag("overwrite", true) && pending.is_folder(&destination)? {
                 return Err(pending.fault(Flaw::Failed, format!("`{destination}` exists")));
@@ -365,12 +365,12 @@ fn act(
             let source = text("source");
             let files = attachments::below(attachments, source);
             if files.is_empty() {
-                return Err(pending.fault(Flaw::Failed, format!("there is no file in {source:?} beside the document")));
+                return Err(pending.fault(Flaw::Failed, format!("there is no file in {source:?} next to the document")));
             }
             let destination =
                 destination_path(text("destination"), &source.trim_end_matches('/').replace('/', r"\"), pending)?;
             for (below, content) in files {
-                // A name beside the document is judged as one of Windows.
+                // The name of an attachment is checked as a Windows file name.
                 let place = match below {
                     "" => destination.clone(),
                     below => pending.path(&format!(r"{destination}\{below}"))?,
@@ -464,7 +464,7 @@ fn service(name: &str, start: &str, pending: &mut PendingChanges<'_>) -> Result<
     let number = registry::start_of(start).map_err(|what| pending.fault(Flaw::Word, what))?;
     let setting = registry::service(name).map_err(|what| pending.fault(Flaw::RegistryKey, what))?;
     match pending.get(&setting)?.and_then(|value| value.as_dword()) {
-        // A driver that starts with the kernel is none of the services that these words are about.
+        // These words do not apply to a driver that starts with the kernel.
         Some(0 | 1) => Err(pending.fault(Flaw::Failed, format!("`{name}` is a driver that Windows starts with"))),
         Some(_) => pending.set(&setting, Some(Value::dword(number))),
         None => Err(pending.fault(Flaw::Failed, format!("there is no service `{name}`"))),
@@ -498,7 +498,7 @@ fn perform_operation(
             }
         }
         Operation::MakeKey { key, makes_above } => {
-            // It is judged as a key before anything stands in it.
+            // It is checked as a key before it holds any value.
             registry_setting(&key, "", pending)?;
             if is_made(made, &key) || pending.has_key(&key) {
                 // With force, everything in it would go.

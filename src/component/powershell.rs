@@ -1,8 +1,7 @@
-//! PowerShell that says in other words what can be done offline: a closed list of commands with literal arguments.
+//! PowerShell commands that can be translated to offline operations: a closed list, with literal arguments.
 //!
 //! A script is translated as a whole or not at all. `sc` without `.exe` is not on the list, because PowerShell takes it
-//! for Set-Content. Paths and names that PowerShell would take for patterns are not literal, and neither are paths that
-//! count from the folder in which a script happens to be.
+//! for Set-Content. Paths and names that PowerShell would take for patterns are not literal, and neither are relative paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +16,7 @@ pub enum Scripts {
     /// A component with one is refused.
     #[default]
     Fail,
-    /// They are left out, and that is told.
+    /// They are left out, and the report says so.
     Skip,
     /// Those that can be translated are; a component with another one is refused.
     Translate,
@@ -86,7 +85,7 @@ pub(super) fn beyond(step: &Step, scripts: Scripts) -> Vec<Fault> {
                     continue;
                 };
                 for command in commands {
-                    // What an expression stands for is known later, and judged then.
+                    // The value of an expression is known later, and checked then.
                     let text = command.text().unwrap_or_default();
                     if !text.contains("{{")
                         && let Err(what) = translate(text)
@@ -270,7 +269,7 @@ fn literal(text: &str) -> Option<&str> {
     (!text.contains(['*', '?', '[', ']', '`'])).then_some(text)
 }
 
-/// Returns a key as it stands behind a drive of PowerShell.
+/// Returns a key from a path with a PowerShell drive, such as `HKLM:\\`.
 fn key(path: &str) -> Option<String> {
     let (drive, key) = literal(path)?.split_once(':')?;
     drive.eq_ignore_ascii_case("HKLM").then(|| format!(r"HKLM\{}", key.trim_start_matches('\\')))
@@ -284,7 +283,7 @@ fn file(path: &str) -> Option<String> {
     is_whole.then(|| path.to_owned())
 }
 
-/// `reg add` and `reg delete` of one value; both ask before they overwrite unless `/f` stands there.
+/// `reg add` and `reg delete` of one value; both ask before they overwrite unless `/f` is given.
 fn reg(words: &[String]) -> Option<Operation> {
     let (verb, rest) = words.split_first()?;
     let (path, rest) = rest.split_first()?;

@@ -11,7 +11,7 @@ use crate::windows::setting::Readings;
 use coldforge_base::time::Moment;
 
 impl Component {
-    /// Returns what becomes of each step that is a script or starts a program, under a policy for scripts.
+    /// Describes how each step that is a script or starts a program is handled under a script policy.
     pub fn script_steps(&self, scripts: Scripts) -> Vec<String> {
         let mut reports = Vec::new();
         for phase in &self.document.phases {
@@ -47,8 +47,7 @@ impl Component {
         reports
     }
 
-    /// Returns everything that stands against it under a policy for scripts, as far as it can be told before an image is
-    /// looked at; a run asks the same.
+    /// Returns every fault that can be found under a script policy before an image is read. A run checks the same.
     pub fn objections(&self, scripts: Scripts) -> Vec<Fault> {
         let checks::Objections { mut faults, later, autostarts } = checks::check(self, scripts);
         faults.extend(later);
@@ -60,7 +59,7 @@ impl Component {
         faults
     }
 
-    /// Returns what is done to a machine, as far as nothing is done yet.
+    /// Returns an empty set of pending changes.
     pub(crate) fn pending(machine: &dyn Readings, now: Moment) -> PendingChanges<'_> {
         PendingChanges::new(machine, now)
     }
@@ -71,7 +70,7 @@ impl Component {
     /// [`Error::Faults`].
     pub(crate) fn build(&self, pending: &mut PendingChanges<'_>, scripts: Scripts) -> Result<Vec<StepReport>> {
         let checks::Objections { mut faults, autostarts, .. } = checks::check(self, scripts);
-        // Most of what Windows runs by itself is judged where it is written: what stands there already is nothing new.
+        // Other autostarts are checked where they are written, because an unchanged value is not a new autostart.
         let of_policies: Vec<_> = autostarts.into_iter().filter(|(step, _)| step.ends_with(POLICY)).collect();
         if scripts == Scripts::Fail {
             faults.extend(of_policies.iter().map(|(_, fault)| fault.clone()));

@@ -1,4 +1,4 @@
-//! Steps that are left to the first start of a machine: scripts that Windows runs when setup has ended.
+//! Steps staged for the first start of a machine: scripts that Windows runs when setup has ended.
 //!
 //! `Windows\Setup\Scripts\SetupComplete.cmd` runs once, as SYSTEM, before anybody can log on. It calls `steps.cmd`, which
 //! runs each script once and in order, with one log and one line for each result. A script that ran leaves a mark, and so does
@@ -27,7 +27,7 @@ pub(super) struct Script {
     pub label: String,
     /// What it is in PowerShell.
     pub text: String,
-    /// Whether those behind it are not run if it fails.
+    /// Whether later scripts are not run if it fails.
     pub ends_the_run: bool,
     /// How often it is tried.
     pub attempts: u32,
@@ -84,14 +84,14 @@ pub(super) fn plan(
     for script in scripts {
         pending.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
     }
-    // At the head, because what stands there may end with `exit`; behind the call that sets policies again.
+    // At the top, because the existing text may end with `exit`; after the call that reapplies policies.
     Ok(with_call_first(&stands.unwrap_or_default(), &format!("{CALL}\r\n"), CALL))
 }
 
 /// The path of `SetupComplete.cmd`.
 pub(super) const CALLED_BY: &str = SETUP_COMPLETE;
 
-/// Returns what runs the scripts. A redirection stands before `echo`, because a digit right before it would name a handle.
+/// Returns what runs the scripts. The redirection precedes `echo`, because a digit right before it would name a handle.
 fn runner(scripts: &[Script]) -> String {
     let mut text = String::from(
         "@echo off\r\n\
@@ -140,7 +140,7 @@ fn msi(action: &str, input: &Node) -> Result<String, Fault> {
     let path = text("path").unwrap_or_default();
     if path.contains("://") {
         return refuse(format!(
-            "{path:?} is fetched from a network: put the file beside the document and use InstallFiles"
+            "{path:?} is fetched from a network: put the file next to the document and use InstallFiles"
         ));
     }
     if text("reboot").is_some_and(|word| !word.eq_ignore_ascii_case("skip")) {
@@ -167,7 +167,7 @@ fn msi(action: &str, input: &Node) -> Result<String, Fault> {
                 words.push(format!("{name}={}", spaced(value.text().unwrap_or_default(), input)?));
             }
         }
-        Some((_, node)) => return Err(Fault::new(node.at, Flaw::Form, "`properties` is no map")),
+        Some((_, node)) => return Err(Fault::new(node.at, Flaw::Form, "`properties` is not a map")),
     }
     let list = words.iter().map(|word| quoted(word)).collect::<Result<Vec<_>, _>>();
     let Ok(list) = list else { return refuse("a word cannot be quoted".to_owned()) };
@@ -197,7 +197,7 @@ fn quoted(word: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Tells whether quotation marks stand in pairs, as [`spaced`] sets them.
+/// Returns whether quotation marks are paired, as [`spaced`] writes them.
 fn is_whole(word: &str) -> bool {
     let inner = word.strip_suffix('"').and_then(|word| word.split_once('"')).map(|(_, inner)| inner);
     inner.is_some_and(|inner| !inner.contains('"'))

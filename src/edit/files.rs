@@ -1,4 +1,4 @@
-//! Hands-on work on the files of a volume: everything in memory, verified, and only then written.
+//! Edits the files of a volume: in memory, verified, and only then written.
 
 use std::path::{Path, PathBuf};
 
@@ -44,7 +44,7 @@ pub enum FileEdit {
 pub struct FileEditResult {
     /// The files that were written; none if everything was so already.
     pub files: Vec<PathBuf>,
-    /// What was noticed, each with its code.
+    /// Warnings, each with its code.
     pub warnings: Vec<String>,
 }
 
@@ -53,8 +53,7 @@ pub struct FileEditResult {
 /// New files and directories get the security descriptor that their directory passes on.
 ///
 /// # Errors
-/// Every refusal that applies to the volume, and [`windows::Error::VolumeCorrupt`] if it contradicts itself; what a step
-/// is refused for; [`Error::Exists`] if the output does. Nothing is written then.
+/// Every refusal that applies to the volume, and [`windows::Error::VolumeCorrupt`] if it contradicts itself; the reason why a step is refused; [`Error::Exists`] if the output does. Nothing is written then.
 pub fn edit_files(
     path: &Path,
     format: Option<Format>,
@@ -163,7 +162,7 @@ fn remove<D: WriteAt>(
     if file.is_system() || is_shadow_store(path) {
         return Err(failed(ntfs::Error::SystemFile { record: file.reference().record() }));
     }
-    // A link into another tree is refused below, before anything in it is looked at.
+    // A link into another tree is refused below, before anything in it is read.
     if recursive && file.is_directory() && file.reparse_tag().is_none() {
         for entry in volume.list(&file).map_err(failed)? {
             remove(volume, &format!(r"{path}\{}", entry.name), recursive, now, changes)?;

@@ -1,4 +1,4 @@
-//! Edits by hand: of the registry of an image or a hive file, and of the files of a volume.
+//! Manual edits: of the registry of an image or a hive file, and of the files of a volume.
 //!
 //! Everything is applied in memory, verified, and only then written, in place or to a new file.
 

@@ -32,21 +32,17 @@ pub enum Error {
     Pipeline(#[from] PipelineFault),
 }
 
-/// What is wrong with a recipe as one of a folder.
+/// What is wrong with a recipe as part of a folder.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum PipelineFault {
-    /// It is a link, or lies behind one.
+    /// It is a link, or is reached through one.
     #[error("it is a link, and links are not followed")]
-    #[failure(
-        refused,
-        "E-PIPELINE",
-        hint = "put the recipe itself into the folder, or name the folder that it lies in"
-    )]
+    #[failure(refused, "E-PIPELINE", hint = "put the recipe itself into the folder, or name the folder that holds it")]
     Link,
 
     /// Another recipe has the same name, or one that differs in case only.
-    #[error("`{}` is called `{name}` as well", other.display())]
+    #[error("`{}` is also called `{name}`", other.display())]
     #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
     Twice {
         /// The name.
@@ -67,7 +63,7 @@ pub enum PipelineFault {
         what: &'static str,
     },
 
-    /// What is to be generated has no form for its schedule, its path or its name.
+    /// A schedule, path or name cannot be expressed in the generated file.
     #[error("{what}")]
     #[failure(refused, "E-PIPELINE", hint = *hint)]
     NotExpressible {
@@ -79,7 +75,7 @@ pub enum PipelineFault {
 
     /// There is no pipeline of this name.
     #[error("there is no pipeline `{name}` in `{}`", folder.display())]
-    #[failure(usage, hint = "run `coldforge pipeline list` for those that there are")]
+    #[failure(usage, hint = "run `coldforge pipeline list` to see the pipelines of the folder")]
     Unknown {
         /// The name.
         name: String,
@@ -88,7 +84,7 @@ pub enum PipelineFault {
     },
 }
 
-/// What a job is made of fails as a job does.
+/// Errors of the parts of a job become errors of the job.
 macro_rules! through_the_job {
     ($($error:ty)+) => {
         $(impl From<$error> for Error {

@@ -1,5 +1,5 @@
-//! What EC2 Image Builder has around a build, for images that lie in files: recipes with their tests, pipelines of a folder
-//! with their schedules, their history and who is notified, and which of their bundles are kept.
+//! The concepts of EC2 Image Builder for images in local files: recipes with their tests, folders of pipelines with their
+//! schedules, history, notifications and retention of bundles.
 
 mod error;
 mod history;

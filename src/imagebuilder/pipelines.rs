@@ -1,7 +1,7 @@
-//! The pipelines of a folder: `FOLDER/*.toml` and `FOLDER/NAME/recipe.toml`, each read by the one reader of recipes.
+//! The pipelines of a folder: `FOLDER/*.toml` and `FOLDER/NAME/recipe.toml`, each parsed by the one parser of recipes.
 //!
-//! A recipe that cannot be used is named with its file and stands in nobody's way. Links are not followed: what a link
-//! stands for is no recipe of this folder.
+//! A recipe that cannot be used is reported with its file and does not stop the others. Links are not followed: the target
+//! of a link is not in this folder.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,9 +10,9 @@ use super::error::{PipelineFault, Result};
 use super::recipe::Heading;
 use coldforge_base::{Failure, fs};
 
-/// A folder of pipelines has no more recipes: each is read at once.
+/// The most recipes of a folder: each is read at once.
 const MOST_RECIPES: usize = 1000;
-/// Nor is a folder read further that holds more entries of any kind.
+/// The most entries of any kind in a folder.
 const MOST_ENTRIES: usize = 100_000;
 
 /// The pipelines of a folder.
@@ -20,9 +20,9 @@ const MOST_ENTRIES: usize = 100_000;
 pub struct Pipelines {
     /// The folder, as it was named.
     pub folder: PathBuf,
-    /// Those that can be used, by name.
+    /// The usable recipes, by name.
     pub headings: Vec<Heading>,
-    /// Those that cannot, by file.
+    /// The unusable recipes, by file.
     pub unusable: Vec<UnusableRecipe>,
 }
 
@@ -55,12 +55,12 @@ impl UnusableRecipe {
         Self { path: path.to_owned(), name: None, source: Box::new(source) }
     }
 
-    /// Names what is wrong with a recipe whose own text is sound.
+    /// Returns the fault of a recipe whose own text is valid.
     pub fn of(heading: &Heading, fault: PipelineFault) -> Self {
         Self { path: heading.path.clone(), name: Some(heading.name.clone()), source: Box::new(fault) }
     }
 
-    /// Tells whether a name of a pipeline means this recipe: its own name, or that of its file or folder.
+    /// Returns whether a pipeline name refers to this recipe: its own name, or that of its file or folder.
     pub fn is_named(&self, name: &str) -> bool {
         let home = self.path.parent().filter(|_| self.path.ends_with("recipe.toml"));
         self.name.as_deref() == Some(name)

@@ -1,7 +1,7 @@
-//! Files for those who start pipelines: systemd timers, and the workflows of CI systems.
+//! Generates the files that start pipelines: systemd timers, and workflows of CI systems.
 //!
-//! Names of recipes are mapped one to one to names of jobs, or refused; what a recipe is called or where it lies never
-//! becomes a line, an option or an expression of its own.
+//! Names of recipes are mapped one to one to names of jobs, or refused. The name or path of a recipe can never inject a
+//! line, an option or an expression.
 
 use std::fmt;
 use std::path::Path;
@@ -81,7 +81,7 @@ fn unscheduled(name: &str, why: &str) -> PipelineFault {
     PipelineFault::NotExpressible { what, hint: "write another `schedule` into the recipe" }
 }
 
-/// Returns a path as it stands in a generated file.
+/// Returns a path as it is written to a generated file.
 fn written(path: &Path) -> Result<&str, PipelineFault> {
     let is_odd = |c: char| is_obeyed(c) || matches!(c, '\u{2028}' | '\u{2029}');
     match path.to_str().filter(|text| !text.chars().any(is_odd) && !text.contains("${{")) {
@@ -134,7 +134,7 @@ pub fn workflow(
     if jobs.is_empty() {
         let what = format!("no pipeline is left for {ci}, which takes no workflow without a job");
         return Err((
-            PipelineFault::NotExpressible { what, hint: "put a recipe into the folder, or mend those that are named" },
+            PipelineFault::NotExpressible { what, hint: "put a recipe into the folder, or fix those that are named" },
             unusable,
         ));
     }
@@ -256,10 +256,10 @@ const RESERVED: [&str; 34] = [
     "jobs",
     "constructor",
 ];
-/// What begins the names that stand for others.
+/// The prefix of encoded names.
 const ESCAPED: &str = "pipeline_";
 
-/// Returns the name of a pipeline's job: its own name where every system takes it, and otherwise one that stands for it
+/// Returns the name of a pipeline's job: its own name where every system takes it, and otherwise an encoded one
 /// alone, in which each character but letters and digits is written as `_` and two hex digits.
 ///
 /// # Errors

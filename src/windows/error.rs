@@ -1,4 +1,4 @@
-//! Why a Windows cannot be found, read or changed.
+//! Errors of reading and changing a Windows installation.
 
 use thiserror::Error;
 
@@ -21,7 +21,7 @@ const SKIP_RULE: &str = "leave the rule out with --skip";
 /// The result of reading or changing a Windows installation.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A failure of this floor.
+/// Why a Windows installation cannot be found, read or changed.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
@@ -153,7 +153,7 @@ pub enum Error {
     #[error("no Windows was found in {partitions} partitions")]
     #[failure(refused, "E-NO-WINDOWS", hint = "run `coldforge inspect` to see what the image holds")]
     NoWindows {
-        /// How many partitions were looked at.
+        /// How many partitions were read.
         partitions: usize,
     },
 
@@ -186,7 +186,7 @@ pub enum Error {
     },
 
     /// A file that a script is to be part of is not one.
-    #[error("{path} is no text in UTF-8 of at most 1 MiB")]
+    #[error("{path} is not UTF-8 text of at most 1 MiB")]
     #[failure(refused, "E-NO-TEXT", hint = "save the file as plain text, or remove it from the image")]
     NoText {
         /// The path on the Windows volume.
@@ -201,7 +201,7 @@ pub enum Error {
         form: Form,
     },
 
-    /// A key begins with none of the roots that lie in files of an image.
+    /// A key begins with a root that no hive file of an image holds.
     #[error("`{key}` begins with no root that an image has")]
     #[failure(
         usage,
@@ -258,7 +258,7 @@ pub enum Error {
     },
 
     /// What tells whether a feature is installed is missing, or contradicts itself.
-    #[error("whether the feature `{name}` is installed cannot be told")]
+    #[error("cannot determine whether the feature `{name}` is installed")]
     #[failure(unsupported, "E-FEATURE-UNCLEAR", hint = "check the feature on a booted Windows")]
     FeatureUnclear {
         /// The feature.

@@ -1,7 +1,7 @@
-//! What a disk tells of a Windows to whoever asks whether it would start elsewhere: also of a disk that nobody may edit.
+//! Evidence for preflight checks: reads a Windows from a disk, including disks that must not be edited.
 //!
-//! [`super::Machine`] and [`super::ReadOnlyMachine`] refuse a disk with anything against it. Here every part answers for itself: a
-//! dirty volume is looked into, a hive that cannot be opened is the reason why its questions have no answer. Keys begin
+//! [`super::Machine`] and [`super::ReadOnlyMachine`] refuse a disk with any problem. Here each part is read on its own: a
+//! dirty volume is read, and a hive that cannot be opened only leaves its own settings unknown. Keys begin
 //! with `HKLM\SOFTWARE`, `HKLM\SYSTEM`, `HKLM\SAM` or `HKLM\SECURITY`; `CurrentControlSet` is the set that the next boot
 //! loads. Nothing is written; of file systems, NTFS is read, and the FAT of an EFI system partition.
 
@@ -67,7 +67,7 @@ struct Installed<'d> {
 }
 
 impl<'d> Evidence<'d> {
-    /// Looks at a disk. What cannot be looked at answers by its reason when it is asked.
+    /// Reads a disk. A part that cannot be read returns the reason when it is queried.
     pub fn of(device: &'d dyn ReadAt) -> Self {
         let survey = Survey::of(device, Depth::Volumes).map_err(|error| locate::as_refusal(&error));
         let installed = match &survey {
@@ -326,7 +326,7 @@ impl<'d> Evidence<'d> {
             None => {
                 return Err(Refusal {
                     code: "E-BOOT-MODE-UNKNOWN",
-                    reason: "the partition table does not tell where the boot configuration store lies".into(),
+                    reason: "the partition table does not show where the boot configuration store is".into(),
                     hint: "look at it in Windows with `bcdedit /enum all`",
                 });
             }

@@ -1,9 +1,8 @@
-//! Roles, features and updates, as a powered-off Windows tells of them. Only looked at: removing a feature is work for
-//! Windows's own servicing.
+//! Roles, features and updates of an offline Windows. Read-only: removing a feature is work for Windows servicing.
 //!
-//! No single place answers whether a feature is installed: the state of its package says only that the payload is there.
-//! Witnesses are asked instead: services, files, the components in use (`SideBySide\Winners`), and the cache of Server
-//! Manager. Where they contradict each other, or too few of them speak, the answer is that it cannot be told.
+//! No single value says whether a feature is installed: the state of its package says only that the payload is present.
+//! Several sources are combined instead: services, files, the components in use (`SideBySide\Winners`), and the cache of
+//! Server Manager. If they contradict each other, or too few are present, the answer is unknown.
 
 use super::files::Files;
 use super::setting::{Found, Value};
@@ -18,7 +17,7 @@ const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 /// The last build whose list of components in use was seen to answer.
 const LAST_KNOWN_BUILD: u32 = 9600;
 
-/// What tells of a feature.
+/// What shows that a feature is installed.
 struct FeatureEvidence {
     /// The names that Server Manager and servicing give it.
     names: &'static [&'static str],
@@ -75,7 +74,7 @@ const FEATURES: [FeatureEvidence; 8] = [
     FeatureEvidence { names: &["PNRP"], services: &["PNRPsvc"], files: &[], components: &["peertopeerpnrp"] },
 ];
 
-/// Where to look.
+/// What a query needs: the two hives, the control set and the build.
 pub(super) struct FeatureQuery<'h> {
     pub(super) software: &'h dyn Lookup,
     pub(super) system: &'h dyn Lookup,
@@ -88,7 +87,7 @@ pub(super) struct FeatureQuery<'h> {
 /// Reads whether a feature is installed: the text `installed`, or nothing if it is absent.
 ///
 /// # Errors
-/// [`Error::FeatureUnclear`] if it cannot be told, or the feature is not known; errors of hives and files.
+/// [`Error::FeatureUnclear`] if the state is unclear, or the feature is not known; errors of hives and files.
 pub(super) fn read(name: &str, query: &FeatureQuery<'_>, files: &dyn Files) -> Result<Found> {
     let unclear = || Error::FeatureUnclear { name: name.to_owned() };
     let known = FEATURES.iter().find(|feature| feature.names.iter().any(|own| own.eq_ignore_ascii_case(name)));
@@ -98,7 +97,7 @@ pub(super) fn read(name: &str, query: &FeatureQuery<'_>, files: &dyn Files) -> R
     let mut is_seen = false;
     for service in feature.services {
         let key = format!(r"{}\Services\{service}", query.control_set);
-        // A key without a program is no service: a policy that disables what is not there leaves one behind.
+        // A key without a program is not a service: a policy that disables a missing service creates such a key.
         if let Some(key) = query.system.key(&key).map_err(system)? {
             is_seen |= key.value("ImagePath").map_err(system)?.is_some();
         }

@@ -1,7 +1,7 @@
-//! Settings that are files of the Windows volume: local group policy, permissions, and whether a file is there.
+//! Settings that are files of the Windows volume: local group policy, permissions, and whether a file exists.
 //!
-//! Nothing is written when a setting is set: [`Staged`] keeps the content and the descriptors that are wanted, answers
-//! with them, and [`Staged::write`] is the commit's.
+//! Setting a value writes nothing: [`Staged`] keeps the new content and descriptors, reads return them, and the commit
+//! calls [`Staged::write`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -107,7 +107,7 @@ impl Staged {
         Ok(Self { policy, descriptors, contents, removed: BTreeSet::new(), folders: BTreeMap::new() })
     }
 
-    /// Reads a setting; `None` if it is none of files.
+    /// Reads a setting; `None` if it is not a file setting.
     ///
     /// # Errors
     /// [`Error::LocalPolicy`], [`Error::File`], [`Error::Descriptor`].
@@ -153,7 +153,7 @@ impl Staged {
         Ok(Some(Found { value, file: rooted(file), cell: None }))
     }
 
-    /// Keeps what a setting shall be; `None` if it is none of files, `Some(None)` if it is so already.
+    /// Stages a setting; `None` if it is not a file setting, `Some(None)` if nothing changes.
     ///
     /// # Errors
     /// As [`Staged::get`]; [`Error::TypeMismatch`] for a value of another form, [`Error::UnsupportedSetting`] for what can be read only or
@@ -191,7 +191,7 @@ impl Staged {
                 let wanted = acl::joined(path, text, &current)?;
                 let is_changed = wanted != current;
                 if is_changed {
-                    // The text may name a part only; what stands there then is told whole.
+                    // The text may name a part only; the report shows the whole descriptor.
                     after = Some(Value::Sddl(acl::text(path, &wanted)?));
                     self.descriptors.insert(path.clone(), wanted);
                 }
@@ -398,7 +398,7 @@ fn passed_on<D: ReadAt>(volume: &Volume<D>, parent: &File, path: &str, is_folder
     inherit::inherited(&above.ok_or_else(unknown)?, is_folder).ok().flatten().ok_or_else(unknown)
 }
 
-/// Returns a path of the volume as it is told: from the root.
+/// Returns a path of the volume from its root.
 fn rooted(path: &str) -> String {
     if path.starts_with('\\') { path.to_owned() } else { format!(r"\{path}") }
 }

@@ -1,4 +1,4 @@
-//! Values of SAM and SECURITY where they lie: read with their cell, written with what was touched, several as one.
+//! Reads values of SAM and SECURITY with their cell, and writes them with the ranges that each write touched.
 
 use super::{Error, Result, UnusableValue};
 use coldforge_base::time::FileTime;
@@ -10,7 +10,7 @@ pub(super) const SAM: &str = r"\Windows\System32\config\SAM";
 /// The hive of the local security authority, as a path on the volume.
 pub(super) const SECURITY: &str = r"\Windows\System32\config\SECURITY";
 
-/// A value as it lies in a hive.
+/// A value as it is stored in a hive.
 pub(super) struct StoredValue {
     /// Its cell.
     pub(super) cell: CellOffset,
@@ -47,12 +47,12 @@ impl TouchedRanges {
     }
 }
 
-/// Returns how an error of a hive is told.
+/// Converts an error of a hive.
 pub(super) fn broken(file: &str) -> impl Fn(regf::Error) -> Error {
     move |source| Error::Hive { path: file.to_owned(), source }
 }
 
-/// Returns how it is told that something at a key of a hive cannot be used.
+/// Converts the reason why something at a key of a hive cannot be used.
 pub(super) fn unusable(file: &str, key: &str) -> impl Fn(UnusableValue) -> Error {
     move |source| Error::UnusableValue { path: file.to_owned(), key: key.to_owned(), source }
 }

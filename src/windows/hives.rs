@@ -39,7 +39,7 @@ pub(super) fn in_config(name: &str) -> String {
 /// The parts of the machine's registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
 
-/// The root of the hive that holds rights and audit policy, of whose keys only the permissions of this one are told.
+/// The root of the hive that holds rights and audit policy, of whose keys only the permissions of this one are reported.
 const SECURITY_ROOT: &str = r"HKLM\SECURITY";
 
 /// The place of SOFTWARE, and of SYSTEM, in [`ROOTS`].
@@ -77,7 +77,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Returns the log as the floor below knows it.
+    /// Returns the log as the registry crate takes it.
     pub(super) fn log(&self) -> regf::Log<'_> {
         regf::Log { name: self.path.rsplit('\\').next().unwrap_or_default(), bytes: &self.bytes }
     }
@@ -117,7 +117,7 @@ pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Acce
     let dirty = replay.map(|_| {
         let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
         if used.is_empty() {
-            format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was taken as it lay there")
+            format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was used without recovery")
         } else {
             format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; "))
         }
@@ -129,8 +129,8 @@ pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Acce
     Ok(Some(HiveFile { path, file, hive, before, logs, recovery, accepted }))
 }
 
-/// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered
-/// as [`open`] does, and verified; `None` if there is no such file.
+/// Opens the hive at a path for reading. Only a dirty hive is loaded, recovered as [`open`] does, and verified; `None` if
+/// there is no such file.
 pub(super) fn open_read_only<D: ReadAt + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
     path: &str,
@@ -152,7 +152,7 @@ pub(super) fn open_read_only<D: ReadAt + 'static>(
     }
 }
 
-/// A hive that is only looked into.
+/// A hive that is opened for reading only.
 pub(super) struct ReadOnlyHive {
     /// The path on the volume.
     pub(super) path: String,
@@ -211,7 +211,7 @@ pub(super) fn locate(key: &str) -> Result<(HiveName<'_>, &str)> {
     held.ok_or_else(|| Error::UnknownHive { key: key.to_owned() })
 }
 
-/// As [`locate`], for permissions: those of the SECURITY hive's root can be looked at as well.
+/// As [`locate`], for permissions: those of the SECURITY hive's root can be read as well.
 fn guarded(key: &str) -> Result<(HiveName<'_>, &str)> {
     if key.eq_ignore_ascii_case(SECURITY_ROOT) { Ok((HiveName::Machine("SECURITY"), "")) } else { locate(key) }
 }
@@ -308,7 +308,7 @@ pub struct HiveState {
     pub bytes: Option<u64>,
     /// The format's version, such as `1.5`, if the hive could be opened.
     pub version: Option<String>,
-    /// `clean`, how a dirty hive would be recovered, or the code or sentence of what stands against editing it.
+    /// `clean`, how a dirty hive would be recovered, or the code or message of why it cannot be edited.
     pub state: String,
 }
 

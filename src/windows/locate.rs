@@ -1,8 +1,8 @@
-//! Which partition holds the Windows, and what stands against editing it.
+//! Finds the partition that holds the Windows, and what forbids editing it.
 //!
-//! Every partition is looked at, for a type byte tells little: 0x07 is NTFS, exFAT and others alike. Exactly one
-//! installation is demanded; with none, a volume that could not be looked into (BitLocker, a damaged one) is the
-//! likelier answer and is named first.
+//! Every partition is read, because the type byte is ambiguous: 0x07 is NTFS, exFAT and others. Exactly one installation
+//! is required; with none, a volume that could not be read (BitLocker, a damaged one) is the likelier cause and is
+//! reported first.
 
 use std::fmt;
 
@@ -73,13 +73,13 @@ pub enum BootMode {
 }
 
 impl fmt::Display for BootMode {
-    /// Writes AWS's word for it.
+    /// Writes the term that AWS uses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
 }
 
-/// Whether the hives of a Windows are looked at as well.
+/// Whether the hives of a Windows are read as well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Depth {
     /// Only volumes: enough to find the Windows.
@@ -89,11 +89,11 @@ pub enum Depth {
 }
 
 impl Survey {
-    /// Looks at every partition of a disk.
+    /// Reads every partition of a disk.
     ///
     /// # Errors
     /// [`Error::Partition`] or [`Error::Disk`] if the table itself cannot be read; what is wrong with one partition
-    /// stands at its [`SurveyedPartition`].
+    /// is reported in its [`SurveyedPartition`].
     pub fn of(device: &dyn ReadAt, depth: Depth) -> Result<Self> {
         let table = partition::scan(device)?;
         let partitions = table
@@ -123,7 +123,7 @@ impl Survey {
         }
     }
 
-    /// Returns how firmware starts this disk, or `None` where the table does not tell, or tells both ways.
+    /// Returns how firmware starts this disk, or `None` if the table does not show it, or shows both.
     ///
     /// UEFI: a GPT with an EFI system partition. BIOS: an MBR with an active partition whose root holds `\bootmgr`.
     pub fn boot_mode(&self) -> Option<BootMode> {
@@ -170,16 +170,16 @@ impl Survey {
     }
 }
 
-/// A disk whose one Windows may be edited: nothing stands against it.
+/// The volume of the one Windows of a disk, which may be edited.
 #[derive(Debug)]
 pub(super) struct WindowsVolume<D> {
     /// The volume of the Windows.
     pub(super) volume: Volume<Window<D>>,
     /// The number of its partition.
     pub(super) partition: u32,
-    /// How firmware starts the machine, where the disk tells.
+    /// How firmware starts the machine, if the disk shows it.
     pub(super) boot_mode: Option<BootMode>,
-    /// What should be known, each with its code.
+    /// Warnings, each with its code.
     pub(super) warnings: Vec<String>,
 }
 

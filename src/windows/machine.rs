@@ -1,4 +1,4 @@
-//! The machine in an image: its hives opened, its settings read and changed, its changes written back.
+//! The machine in an image: opens its hives, reads and changes its settings, and writes the changes back.
 //!
 //! Nothing is written before [`Machine::commit`]; what commit writes goes to the device the machine was opened on,
 //! which for a hardening run is a copy-on-write overlay.
@@ -351,7 +351,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
         (Setting::RegistryAcl { key }, Some(Value::Sddl(text))) => {
             let (before, edit) = acl::write_key(&mut file.hive, &file.path, hives::locate(key)?.1, text, now)?;
             told = Some(before);
-            // The text may name a part only; what stands there then is told as it is read.
+            // The text may name a part only; the report shows the whole descriptor as it is read.
             left = acl::read_key(&file.hive, &file.path, hives::locate(key)?.1)?.0;
             Some(edit)
         }

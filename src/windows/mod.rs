@@ -1,9 +1,9 @@
-//! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
+//! An offline Windows installation: finds it on a disk, and reads and changes its settings.
 //!
-//! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
-//! and changes them; [`ReadOnlyMachine`] only answers, without loading them; [`Evidence`] tells of a disk that nobody may edit as well; [`Registry`]
-//! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
-//! [`second_opinion`] reads the result again through crates that this project did not write.
+//! [`Survey`] reads every partition and finds the one Windows. [`Machine`] opens its hives, and reads and changes its
+//! settings; [`ReadOnlyMachine`] only reads, without loading the hives; [`Evidence`] also reads disks that must not be
+//! edited. [`Registry`] gives access to each hive. [`security`] and [`sam`] decode the values of those two hives.
+//! [`second_opinion`] reads the result again with crates that this project did not write.
 
 mod acl;
 pub mod boot;

@@ -1,4 +1,4 @@
-//! Settings that lie in values of SAM and SECURITY: which reader and which writer each one has.
+//! Maps settings that are values of SAM and SECURITY to their readers and writers.
 
 use super::hive_value::{self, ValueWrite};
 use super::sam::accounts::{self, Flag};
@@ -25,7 +25,7 @@ pub(super) fn holder(setting: &Setting) -> Option<&'static str> {
     }
 }
 
-/// Returns the concrete settings that one of every enabled account stands for; the setting itself if the accounts
+/// Returns the concrete settings that one of every enabled account refers to; the setting itself if the accounts
 /// cannot be read, so that asking for it tells why.
 pub(super) fn places(sam: Option<&dyn Lookup>, setting: &Setting) -> Vec<Setting> {
     let Setting::Account { rid: None, property } = setting else { return vec![setting.clone()] };
@@ -41,7 +41,7 @@ pub(super) fn places(sam: Option<&dyn Lookup>, setting: &Setting) -> Vec<Setting
 /// Reads a setting from the hive that holds it.
 ///
 /// # Errors
-/// Those of its reader; [`Error::UnsupportedSetting`] if it is none of these.
+/// Those of its reader; [`Error::UnsupportedSetting`] if it is another setting.
 pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>, Option<CellOffset>)> {
     Ok(match setting {
         Setting::AuditPolicy { subcategory } => as_value(audit_policy::get(hive, subcategory)?, Value::Audit),
@@ -63,7 +63,7 @@ pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>
 ///
 /// # Errors
 /// Those of its writer; [`Error::TypeMismatch`] if the value is of another form; [`UnusableValue::Removal`] without one;
-/// [`UnusableValue::ReadOnly`]; [`Error::UnsupportedSetting`] if it is none of these. Nothing is changed then.
+/// [`UnusableValue::ReadOnly`]; [`Error::UnsupportedSetting`] if it is another setting. Nothing is changed then.
 pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<ValueWrite<Value>> {
     let refused = |source| {
         let path = if holder(setting) == Some("SAM") { hive_value::SAM } else { hive_value::SECURITY };

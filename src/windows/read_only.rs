@@ -1,4 +1,4 @@
-//! A Windows in an image that is only looked at: its hives are read where they lie, and only what is asked for.
+//! A Windows in an image, opened for reading only: hives are read in place, and only as far as a query needs.
 
 use std::fmt;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use super::setting::{Data, FolderEntry, Found, Identity, Readings, Setting, Sett
 use super::{Error, OpenOptions, Result, features};
 use coldforge_base::{ReadAt, Refusal};
 
-/// A Windows in an image that is only looked at.
+/// A Windows in an image, opened for reading only.
 ///
-/// What it costs does not grow with the hives: a clean hive is not loaded, and so not verified as a whole. What damage
-/// stands in the way of a setting becomes that setting's error, and is remembered ([`ReadOnlyMachine::met_damage`]).
+/// The cost does not grow with the hives: a clean hive is not loaded, and so not verified as a whole. Damage met while
+/// reading a setting becomes that setting's error, and is remembered ([`ReadOnlyMachine::met_damage`]).
 pub struct ReadOnlyMachine {
     hives: Vec<ReadOnlyHive>,
-    /// The hives that a machine can do without, or why one cannot be used.
+    /// The optional hives, or why one cannot be used.
     further: Vec<(String, std::result::Result<ReadOnlyHive, Refusal>)>,
     /// The users who have a hive, usable or not.
     users: Vec<UserHive>,
@@ -33,7 +33,7 @@ pub struct ReadOnlyMachine {
 }
 
 impl ReadOnlyMachine {
-    /// Finds the one Windows on a disk and looks into its hives; one that is dirty is recovered in memory, as
+    /// Finds the one Windows on a disk and opens its hives; a dirty hive is recovered in memory, as
     /// [`super::Machine::open`] does.
     ///
     /// # Errors
@@ -70,8 +70,8 @@ impl ReadOnlyMachine {
         Ok(Self { hives, further, users, identity, sets, warnings, volume, files })
     }
 
-    /// Tells whether anything that was asked so far met damage in a hive. What was answered then does not count: a
-    /// [`super::Machine`] must be asked, which loads and verifies the hives.
+    /// Returns whether any query so far met damage in a hive. Its answers must then be discarded: use a [`super::Machine`],
+    /// which loads and verifies the hives.
     pub fn met_damage(&self) -> bool {
         let further = self.further.iter().filter_map(|(_, file)| file.as_ref().ok());
         self.hives.iter().chain(further).any(|file| file.hive.met_damage())
@@ -92,7 +92,7 @@ impl ReadOnlyMachine {
         self.hives.iter().find(|file| file.path == path).ok_or(Error::UnknownHive { key: path })
     }
 
-    /// Returns what was noticed and did not stop the machine from being looked at, each with its code.
+    /// Returns the warnings of opening the machine, each with its code.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
     }

@@ -1,4 +1,4 @@
-//! The registry in an image, for hands-on work: any of the machine's hives, opened when a key of it is first named.
+//! The registry in an image for manual edits: each hive is opened when one of its keys is first named.
 
 use super::commit::{self, FileChange};
 use super::hives::{self, HiveFile};

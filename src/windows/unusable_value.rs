@@ -1,4 +1,4 @@
-//! Why a value of the SAM or SECURITY hive cannot be used, or cannot be made what is asked for.
+//! Why a value of the SAM or SECURITY hive cannot be used, or cannot be set as requested.
 
 use thiserror::Error;
 
@@ -44,12 +44,12 @@ pub enum UnusableValue {
     AuditLayout {
         /// The length of the value in bytes.
         length: usize,
-        /// The number of subcategories in each category; empty if even that cannot be told.
+        /// The number of subcategories in each category; empty if even that is unknown.
         counts: Vec<u16>,
     },
 
     /// The audit policy of this Windows does not have the subcategory, which others have.
-    #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is none of them")]
+    #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is not one of them")]
     #[failure(
         unsupported,
         "E-AUDIT-SUBCATEGORY",
@@ -83,7 +83,7 @@ pub enum UnusableValue {
     },
 
     /// A number lies outside of what Windows accepts.
-    #[error("{actual} lies outside of {least} to {most}")]
+    #[error("{actual} is not between {least} and {most}")]
     #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Range {
         /// The least number that is accepted.

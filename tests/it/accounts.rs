@@ -10,7 +10,8 @@ use coldforge::windows::sam::user_f::Control;
 use coldforge::windows::sam::{self, account_policy, accounts, groups};
 use coldforge::windows::security::audit_policy::{self, AuditPolicy, Layout, Subcategory};
 use coldforge::windows::security::lsa;
-use coldforge::windows::security::user_rights::{self, Right};
+use coldforge::windows::security::right::Right;
+use coldforge::windows::security::user_rights;
 use coldforge::windows::setting::{
     AccountPolicyField as Field, AccountProperty, AuditFlags, Readings as _, SecurityOption, Setting, SettingError,
     Settings as _, Value,
@@ -871,7 +872,7 @@ fn a_rule_on_a_subcategory_that_this_windows_does_not_have_is_not_reviewed_and_s
             }
             let reason = finding["reason"].as_str().unwrap_or_default();
             assert_eq!(finding["status"], "not_reviewed", "{layout}: {finding:#}");
-            assert!(reason.contains("subcategories") && reason.contains("is none of them"), "{layout}: {reason}");
+            assert!(reason.contains("subcategories") && reason.contains("is not one of them"), "{layout}: {reason}");
         }
         assert!(passed > 20, "{layout}: {passed}");
         std::fs::remove_dir_all(&out).unwrap();

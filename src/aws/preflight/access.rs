@@ -1,4 +1,4 @@
-//! Whether somebody can log on when the machine has started: remote desktop, firewall, rights, network, accounts.
+//! Checks that somebody can log on to the started machine: Remote Desktop, firewall, rights, network, accounts.
 
 use std::collections::BTreeSet;
 
@@ -131,7 +131,7 @@ fn remote_desktop(facts: &Facts<'_>) -> Answer {
     Ok(worst(parts))
 }
 
-/// Returns whether local rules count beside those of group policy.
+/// Returns whether local rules apply in addition to those of group policy.
 pub(super) fn local_rules_count(facts: &Facts<'_>) -> Result<bool, Refusal> {
     let merge = facts.software(&format!(r"{FIREWALL_POLICY}\PublicProfile"), "AllowLocalPolicyMerge")?;
     Ok(merge.dword()? != Some(0))
@@ -327,7 +327,7 @@ fn adapters(facts: &Facts<'_>) -> Answer {
 fn accounts(facts: &Facts<'_>) -> Answer {
     let people = facts.evidence.people()?;
     if facts.evidence.identity()?.role == Role::DomainController {
-        return Ok(unknown("accounts of a domain lie in its database, which is not read"));
+        return Ok(unknown("domain accounts are in the domain's database, which is not read"));
     }
     let place = |person: &LocalAccount| format!(r"HKLM\SAM\SAM\Domains\Account\Users\{:08X}", person.account.rid);
     let mut parts: Vec<Outcome> = Vec::new();
@@ -354,7 +354,7 @@ fn accounts(facts: &Facts<'_>) -> Answer {
         }
     }
     parts.push(pass(format!(
-        "{} can log on; every enabled account has a stored password (whether it is an empty one cannot be told)",
+        "{} can log on; every enabled account has a stored password (it may be empty)",
         administrators.join(", ")
     )));
     Ok(worst(parts))

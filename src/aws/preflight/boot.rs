@@ -1,4 +1,4 @@
-//! How the machine starts: the boot mode, and what the boot configuration store says.
+//! Checks of the boot: the boot mode and the boot configuration store.
 
 use super::check::Check;
 use super::disk;
@@ -107,7 +107,7 @@ fn hypervisor(facts: &Facts<'_>) -> Answer {
     if was_on {
         parts.push(warn("the last start ran a hypervisor").at(options.at));
     }
-    // The role itself is told by its service; a store that cannot be read leaves only the launch type open.
+    // The service shows the role itself; a store that cannot be read leaves only the launch type open.
     if let Ok(Ok((place, store))) = store(facts)
         && store.default_loader().is_some_and(|loader| loader.hypervisor)
     {

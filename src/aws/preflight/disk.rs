@@ -1,4 +1,4 @@
-//! The container, the partition table, and the file system of the Windows volume.
+//! Checks of the container, the partition table, and the file system of the Windows volume.
 
 use super::check::Check;
 use super::facts::Facts;

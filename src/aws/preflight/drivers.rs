@@ -1,4 +1,4 @@
-//! Drivers and agents that an instance needs: storage, network, the launch agent, the management agent.
+//! Checks of the drivers and agents that an instance needs: storage, network, the launch agent, the management agent.
 
 use super::check::Check;
 use super::facts::{Facts, unproven};

@@ -1,4 +1,4 @@
-//! What the checks ask: a container, and the evidence of its disk.
+//! The facts that checks read: the container, and the evidence of its disk.
 
 use super::outcome::{Outcome, unknown};
 use super::route::Route;
@@ -202,7 +202,7 @@ impl Found {
     }
 }
 
-/// Says that a judgement hangs on what nobody has proven.
+/// Returns the unknown outcome of a check for which there is no evidence.
 pub(super) fn unproven(what: &str) -> Outcome {
     unknown(format!("{what}: not proven, so not judged"))
 }

@@ -1,7 +1,7 @@
-//! What `--fix` sets: registry values that can be set back, and that no start of the machine hangs on.
+//! The changes that `--fix` makes: registry values that can be reverted and that no boot depends on.
 //!
-//! Not here: boot configuration, services of drivers, accounts, rights, and whatever servicing has begun. What a fix sets
-//! is planned, logged and verified as the demands of rules are.
+//! Not here: boot configuration, driver services, accounts, rights, and pending servicing. A fix is planned, logged and
+//! verified as a rule is.
 
 use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFILE, ROUTES, TERMINAL_POLICY};
 use super::catalog::checks;
@@ -13,10 +13,10 @@ use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::{Failure, Refusal, utf16};
 
-/// The word that stands for all fixes.
+/// The word for all fixes.
 const SAFE: &str = "safe";
 
-/// A word of `--fix` that names no fix.
+/// A word of `--fix` that is not the name of a fix.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
 #[error("`{word}` names no fix")]
 #[failure(

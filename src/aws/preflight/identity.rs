@@ -1,4 +1,4 @@
-//! Who the machine is and what it is tied to: edition, language, clock, domain, licence, other disks.
+//! Checks of the machine's identity: edition, language, clock, domain, licence, other disks.
 
 use super::check::Check;
 use super::facts::Facts;
@@ -131,7 +131,7 @@ fn paging_file(entry: &str) -> Outcome {
         (path, true) if path.starts_with("c:") => pass(entry),
         (path, false) if path.starts_with("?:") => warn("Windows chooses volume and size"),
         (path, false) if path.starts_with("c:") => warn("Windows chooses the size"),
-        _ => warn(format!("{entry} lies on another volume")),
+        _ => warn(format!("{entry} is on another volume")),
     }
 }
 
@@ -246,7 +246,7 @@ fn autologon(facts: &Facts<'_>) -> Answer {
         parts.push(fail("automatic logon is on").at(on.at.clone()));
     }
     if password.text()?.is_some_and(|text| !text.is_empty()) {
-        parts.push(warn("a password lies in clear text in the image").at(password.at));
+        parts.push(warn("the image contains a password in clear text").at(password.at));
     }
     parts.push(pass("automatic logon is off").at(on.at));
     Ok(worst(parts))

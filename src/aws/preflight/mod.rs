@@ -1,8 +1,9 @@
-//! Would Amazon take this image, and would what comes of it start and let somebody in: told from the image alone.
+//! Preflight: whether AWS accepts an image, and whether an instance of it starts and lets somebody log on, checked on the
+//! image alone.
 //!
-//! Forty-eight checks ([`checks`]), each with what AWS requires and the error that it prevents. A check answers pass,
-//! warn or fail only by what it read; what it cannot read, or what nobody has proven, is unknown, with the reason. A
-//! value that is absent is an answer of its own, and one of another type than Windows writes is unknown.
+//! Forty-eight checks ([`checks`]), each with what AWS requires and the error that it prevents. A check returns
+//! pass, warn or fail only for what it read; what it cannot read, or what has no evidence, is unknown, with the reason. An
+//! absent value is a result of its own; a value of a type that Windows does not write is unknown.
 //!
 //! Nothing is written.
 
@@ -32,16 +33,16 @@ pub use outcome::Verdict;
 use outcome::{Outcome, fail, unknown};
 pub use route::{Route, UnknownRoute};
 
-/// A check that was made.
+/// The reported outcome of a check.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
 pub struct Checked {
     /// `P01` to `P48`.
     pub id: &'static str,
     /// What it is about.
     pub title: &'static str,
-    /// What it says.
+    /// The verdict.
     pub verdict: Verdict,
-    /// What was found, or why nothing can be told.
+    /// What was found, or why the outcome is unknown.
     pub found: String,
     /// Where: keys and values, files, partitions.
     #[serde(rename = "where")]
@@ -56,17 +57,17 @@ pub struct Checked {
     pub fixable: bool,
 }
 
-/// What all checks say of an image.
+/// The outcomes of all checks on an image.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Report {
-    /// The way that was asked about.
+    /// The route that was checked.
     pub route: Route,
     /// The checks by ascending id.
     pub checks: Vec<Checked>,
 }
 
 impl Report {
-    /// Makes all checks.
+    /// Runs all checks.
     pub fn of(facts: &Facts<'_>) -> Self {
         let one = |check: &'static Check| {
             let outcome = (check.run)(facts).unwrap_or_else(|refusal| unknown(refusal.to_string()));

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use coldforge_base::Refusal;
 
-/// What a check says.
+/// The verdict of a check.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
@@ -16,7 +16,7 @@ pub enum Verdict {
     Warn,
     /// It will go wrong.
     Fail,
-    /// It cannot be told from the image.
+    /// It cannot be determined from the image.
     Unknown,
 }
 
@@ -42,13 +42,13 @@ pub(super) struct Outcome {
 }
 
 impl Outcome {
-    /// Says what to do about just this.
+    /// Adds advice for exactly this finding.
     pub(super) fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice.push(advice.into());
         self
     }
 
-    /// Says where it was found.
+    /// Adds where it was found.
     pub(super) fn at(mut self, place: impl Into<String>) -> Self {
         self.at.push(place.into());
         self

@@ -1,4 +1,4 @@
-//! What Windows has begun and not finished: setup, updates, and files to be replaced at the next start.
+//! Checks of pending servicing: setup, updates, and files to be replaced at the next start.
 
 use super::check::Check;
 use super::facts::Facts;

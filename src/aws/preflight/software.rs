@@ -1,5 +1,4 @@
-//! What is installed or forbidden: .NET, security software, tools of other hypervisors, policies against drivers and
-//! scripts.
+//! Checks of software: .NET, security software, tools of other hypervisors, and policies against drivers and scripts.
 
 use super::check::Check;
 use super::facts::Facts;

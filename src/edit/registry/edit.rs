@@ -102,15 +102,15 @@ pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<RegistryEdit>> 
 /// What an edit did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct EditResult {
-    /// How many steps changed anything; the others found everything as they wanted it.
+    /// How many steps changed anything; the others changed nothing.
     pub changed: usize,
     /// The files that were written.
     pub files: Vec<PathBuf>,
-    /// What was noticed, each with its code.
+    /// Warnings, each with its code.
     pub warnings: Vec<String>,
 }
 
-/// Does all steps on a hive file or an image, or none.
+/// Applies all steps to a hive file or an image, or none.
 ///
 /// # Errors
 /// What the registry refuses, with the step's key; nothing is written then. [`Error::Exists`] if the output does.
@@ -163,11 +163,11 @@ fn edit_hive(
     Ok(EditResult { changed, files, warnings })
 }
 
-/// Recovers a dirty hive file from its logs, those beside it if none are given, and writes the clean one.
+/// Recovers a dirty hive file from its logs (those next to it, if none are given), and writes the clean hive.
 ///
 /// # Errors
 /// As [`HiveFile::load`]; [`Error::HiveDamaged`] if what the logs make of it breaks the format's rules;
-/// [`Error::OtherLog`] if in place a log beside the hive would be left that is not among those named.
+/// [`Error::OtherLog`] if an edit in place would leave a log next to the hive that is not among those named.
 pub fn replay(
     path: &Path,
     logs: &[PathBuf],
@@ -196,7 +196,7 @@ pub fn replay(
     Ok((replay, reports, EditResult { changed: 0, files, warnings: Vec::new() }))
 }
 
-/// Seals, verifies and writes a hive file; in place, its logs are zeroed behind it.
+/// Seals, verifies and writes a hive file; in place, its logs are then zeroed.
 fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::HiveFile { path: file.path.clone(), source };
     file.hive.seal().map_err(failed)?;
@@ -230,7 +230,7 @@ fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result
     }
 }
 
-/// Writes the ranges of a file that changed since it was read, and the zeros behind its old end, under the protection
+/// Writes the ranges of a file that changed since it was read, and the zeros past its old end, under the protection
 /// of an undo journal. The file stays the same one: owner, descriptors and other names are not touched.
 fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], progress: &dyn Progress) -> Result<()> {
     let changed = || disk::Error::SourceChanged { path: path.to_owned() };
@@ -239,7 +239,7 @@ fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], p
         return Err(changed().into());
     }
     if old.len() < content.len() {
-        // Nothing counts what lies behind the last bin, so that this may be left behind.
+        // Bytes past the last bin are ignored, so they may remain.
         let longer = std::fs::OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
         let made = longer.set_len(content.len() as u64).and_then(|()| longer.sync_all());
         made.map_err(fs::failed("make longer", path))?;

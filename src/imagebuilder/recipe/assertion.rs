@@ -1,4 +1,4 @@
-//! The user's own tests of an image that was built: one table `[[tests.assert]]` each.
+//! The user's own tests of a built image: one table `[[tests.assert]]` each.
 
 use serde::Deserialize;
 use toml::Value as Toml;
@@ -127,7 +127,7 @@ impl Assertion {
             return Err(("file.version", odd.clone(), "one to four numbers with dots between them"));
         }
         if let Some(is) = file.filter(|is| !is.exists && (is.sha256.is_some() || is.versions().next().is_some())) {
-            return Err(("file.exists", is.path.clone(), "true where content or version are told"));
+            return Err(("file.exists", is.path.clone(), "true if content or version are given"));
         }
         if let Some(is) = &self.acl {
             if is.key.is_some() == is.path.is_some() {
@@ -216,7 +216,7 @@ impl FileIs {
         }
         let bytes = evidence.head(path, FILE_LIMIT_BYTES.saturating_add(1)).map_err(|refusal| refusal.to_string())?;
         let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 <= FILE_LIMIT_BYTES) else {
-            return Err(format!("{path} is no file of at most 256 MiB"));
+            return Err(format!("{path} is not a file of at most 256 MiB"));
         };
         let mut said = Vec::new();
         if let Some(wanted) = &self.sha256 {
@@ -269,7 +269,7 @@ impl AclIs {
         let limit = Descriptor::parse(&limit).map_err(|error| error.to_string())?;
         let places = machine.places(&setting);
         if places.is_empty() {
-            return Err(format!("{setting}: there is no such place"));
+            return Err(format!("{setting}: the setting does not exist in this Windows"));
         }
         for place in &places {
             let found = machine.get(place).map_err(|error| error.to_string())?.value;

@@ -1,4 +1,4 @@
-//! The ready-made tests of an image that was built.
+//! The built-in tests of a built image.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use coldforge_disk as disk;
 /// The words.
 pub(super) const WORDS: &str = "stig-closed, boots-plausibly, import-ready, unchanged-elsewhere or services-kept";
 /// The checks of the preflight about what the first start reads: partitions, the volume, hives, boot files, boot store,
-/// drivers. That somebody can still log on is demanded of every run.
+/// drivers. Every run requires that somebody can still log on.
 const START: [&str; 11] = ["P05", "P07", "P08", "P10", "P12", "P20", "P21", "P38", "P39", "P40", "P41"];
 
 /// A ready-made test.
@@ -23,7 +23,7 @@ const START: [&str; 11] = ["P05", "P07", "P08", "P10", "P12", "P20", "P21", "P38
 pub(super) enum BuiltInTest {
     /// No rule is open at or above `stig.fail_on` that is not waived.
     StigClosed,
-    /// What the first start reads is there and whole; what cannot be told is no pass.
+    /// The files that the first start reads exist and are intact; an unknown result does not pass.
     BootsPlausibly,
     /// No check of the preflight fails.
     Importable,

@@ -23,7 +23,7 @@ use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::time::Moment;
 
-/// A recipe that was read with everything that it names but its images' bytes.
+/// A recipe with everything that it names, apart from the bytes of its images.
 #[derive(Clone, Debug)]
 pub struct Recipe {
     pub(super) path: PathBuf,
@@ -41,12 +41,12 @@ pub struct Recipe {
     /// The digest of everything that is the same for all images, by name.
     pub(super) inputs: BTreeMap<String, String>,
     pub(super) schedule: Option<Schedule>,
-    /// The files that a run writes beside its bundles.
+    /// The files that a run writes in addition to its bundles.
     pub(super) written: Vec<PathBuf>,
 }
 
 impl Recipe {
-    /// Reads a recipe and what it names; `set` are values that stand in for its own, by dotted key.
+    /// Reads a recipe and what it names; `set` are values that replace its own, by dotted key.
     ///
     /// # Errors
     /// [`Fault`], and what is wrong with a file that it names.
@@ -158,12 +158,12 @@ impl Recipe {
         &self.folder
     }
 
-    /// Returns who is told of its runs.
+    /// Returns its notifications.
     pub fn notices(&self) -> &[Notice] {
         &self.document.notify
     }
 
-    /// Returns everything that a run will do, before it does it.
+    /// Describes everything that a run will do.
     ///
     /// # Errors
     /// Where an image cannot be opened, or two become one bundle.

@@ -1,8 +1,8 @@
-//! Recipes: which images are hardened how, what must hold of the result, and where it goes, in one file.
+//! Recipes: one file that says which images are hardened, how, which tests the result must pass, and where it goes.
 //!
-//! A recipe is read into the same request that `coldforge harden` makes ([`crate::harden::Harden`]); there is no second way to a
-//! bundle. What is built is tested under a temporary name, and gets its own when every test holds. [`run`] keeps a lock
-//! beside the recipe, by which a later run knows what changed and what is done already.
+//! A recipe is read into the same request that `coldforge harden` makes ([`crate::harden::Harden`]); there is no second way to
+//! make a bundle. A bundle is tested under a temporary name, and gets its final name when every test passes. [`run`] keeps
+//! a lock file next to the recipe, from which a later run knows what changed and what is already built.
 
 mod assertion;
 mod budget;

@@ -1,4 +1,4 @@
-//! What a run says of itself, as one document: for `--json`, for the history, and for those who are notified.
+//! The report of a run as one document: for `--json`, for the history, and for notifications.
 
 use serde_json::{Value as Json, json};
 

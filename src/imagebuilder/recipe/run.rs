@@ -1,7 +1,7 @@
-//! Carries a recipe out: each image becomes a bundle, is tested under a temporary name, and then gets its own.
+//! Runs a recipe: each image becomes a bundle, is tested under a temporary name, and then gets its final name.
 //!
-//! Whatever moment a run is killed at, what stands under a bundle's name is whole; the next run removes what lies under
-//! temporary names and does what is not done.
+//! Whenever a run is killed, a bundle under its final name is complete. The next run removes temporary folders and builds
+//! what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -67,7 +67,7 @@ pub struct Built {
     pub source: String,
     /// The inputs that changed since its last bundle, by name; none for the first.
     pub changed: Vec<String>,
-    /// Whether its bundle was made before, of the same inputs, and stands whole.
+    /// Whether its bundle was made before, of the same inputs, and is complete.
     pub is_kept: bool,
     /// The folder of its bundle; of one that failed a test where it was kept.
     pub bundle: Option<PathBuf>,
@@ -118,7 +118,7 @@ struct Shared<'a> {
 /// Carries a recipe out.
 ///
 /// # Errors
-/// What stands against the run as a whole; what stands against an image is told with the image.
+/// Fails for errors of the run as a whole; errors of one image are reported with that image.
 pub fn run(recipe: &Recipe, options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let names = names(recipe, options.now)?;
     std::fs::create_dir_all(&recipe.folder).map_err(fs::failed("create", &recipe.folder))?;

@@ -1,4 +1,4 @@
-//! What there is of a recipe: its images, and the bundles that were made of them.
+//! Shows a recipe: its images, and the bundles that were made of them.
 
 use serde_json::{Value as Json, json};
 
@@ -9,7 +9,7 @@ use super::loaded::Recipe;
 use super::lock::{Lock, LockedBundle, sums_of};
 
 impl Recipe {
-    /// Tells of each image whether its bundle stands, by the lock. No image is read: whether one changed since is told by a
+    /// Reports for each image whether its bundle exists, by the lock. No image is read: whether one changed since is told by a
     /// run.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ pub(super) const ENTRY_BYTES: usize = 32;
 const END: u8 = 0;
 /// The first byte of a name in an entry that was deleted.
 const DELETED: u8 = 0xe5;
-/// What stands for [`DELETED`] where a name really begins with it.
+/// The escape for [`DELETED`] in a name that really begins with it.
 const DELETED_ESCAPED: u8 = 0x05;
 
 /// Attribute bits.
@@ -96,7 +96,7 @@ fn entry(raw: &[u8], attributes: u8, long: &LongName, width: Width) -> Directory
     }
 }
 
-/// Returns a short name with its dot, in the case that Windows NT notes; bytes beyond ASCII are not told apart.
+/// Returns a short name with its dot, in the case that Windows NT notes; bytes beyond ASCII are not distinguished.
 fn short_name(raw: &[u8]) -> String {
     let case = read::u8(raw, 12).unwrap_or_default();
     let part = |at: usize, length: usize, is_lower: bool| -> String {

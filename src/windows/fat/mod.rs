@@ -31,7 +31,7 @@ pub use error::Error;
 use boot::Geometry;
 use coldforge_base::ReadAt;
 
-/// The answer of every function of this floor.
+/// The result of reading a FAT volume.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The format's bound: a directory has 65,536 entries of 32 bytes at most.
@@ -70,7 +70,7 @@ impl<D: ReadAt> Volume<D> {
     }
 
     /// Finds a file or directory by its path, such as `\EFI\Boot\bootx64.efi`; names are compared as ASCII text without
-    /// regard to case. `None` if it is not there, or a file stands where the path wants a directory.
+    /// regard to case. `None` if it is not there, or a file is where the path needs a directory.
     ///
     /// # Errors
     /// What is wrong with a directory on the way; [`Error::AmbiguousName`] if two entries have the name.

@@ -22,12 +22,12 @@ use coldforge_regf::{Hive, Lookup};
 /// 100 ns in a day and in a minute.
 const DAY: u64 = 864_000_000_000;
 const MINUTE: u64 = 600_000_000;
-/// What stands for an interval without an end.
+/// The stored value of an unlimited interval.
 const FOREVER: i64 = i64::MIN;
 
 /// Revisions of the value, each with its length: before Windows 10 1607, and since.
 const REVISIONS: [(u32, usize); 2] = [(0x0001_0002, 240), (0x0001_0003, 368)];
-/// Where the fields lie that are no intervals.
+/// The offsets of the fields that are not intervals.
 const PROPERTIES: usize = 0x4c;
 const FORCE_LOGOFF: usize = 0x28;
 const COMPLEX: u32 = 0x01;
@@ -44,7 +44,7 @@ enum FieldEncoding {
     Bit(u32),
 }
 
-/// What the lengths zero and for ever mean for an interval.
+/// What zero and unlimited mean for an interval.
 #[derive(Clone, Copy, PartialEq)]
 enum ZeroMeaning {
     /// Windows shows 0 for an interval without an end, and takes a stored 0 for one (MS-SAMR 3.1.5.14.4).
@@ -285,7 +285,7 @@ pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Value
     }
 }
 
-/// Sets fields of a SAM hive in the order given; answers in that order. Fields that are tied to each other are judged
+/// Sets fields of a SAM hive in the order given; answers in that order. Fields that depend on each other are checked
 /// when all are set, so that the order does not matter; those that would then contradict each other stay as they are.
 pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<ValueWrite<Reading>>> {
     let refusals: Vec<Option<UnusableValue>> = match policy(sam) {
@@ -317,7 +317,7 @@ fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<ValueWr
     Ok(ValueWrite { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
-/// Returns how it is told that the policy cannot be used.
+/// Converts the reason why the policy cannot be used.
 fn stored_error() -> impl Fn(UnusableValue) -> Error {
     hive_value::unusable(SAM, ACCOUNT)
 }

@@ -88,7 +88,7 @@ impl Account {
 /// Reads all accounts of a SAM hive, by ascending identifier.
 ///
 /// # Errors
-/// [`UnusableValue::Missing`] if the hive is none of accounts; [`UnusableValue::Malformed`]; errors of the hive.
+/// [`UnusableValue::Missing`] if the hive is not a SAM hive; [`UnusableValue::Malformed`]; errors of the hive.
 pub fn accounts(sam: &dyn Lookup) -> Result<Vec<Account>> {
     let keys = super::rid_keys(sam, USERS)?;
     if keys.is_empty() {

@@ -34,7 +34,7 @@ pub fn machine_sid(sam: &dyn Lookup) -> Result<Sid> {
 /// Reads the SID at the end of a domain's `V`.
 ///
 /// # Errors
-/// [`UnusableValue::Malformed`] if there is none of a machine's length.
+/// [`UnusableValue::Malformed`] if it does not have the length of a machine SID.
 pub fn domain_sid(v: &[u8]) -> std::result::Result<Sid, UnusableValue> {
     // S-1-5-21 and three numbers.
     const LEN: usize = 24;

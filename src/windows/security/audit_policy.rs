@@ -109,7 +109,7 @@ impl fmt::Display for Layout {
 
 /// The bytes before the first word.
 const HEAD_BYTES: usize = 12;
-/// The bytes of the counts behind the spare word.
+/// The bytes of the counts after the spare word.
 const COUNTS_BYTES: usize = 18;
 /// What a word records, bit by bit.
 const SUCCESS: u16 = 1;

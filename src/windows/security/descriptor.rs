@@ -165,7 +165,7 @@ impl PolicyDescriptor {
     }
 
     /// Returns the descriptor with other bytes at a place inside its access list, which then has `more` entries more:
-    /// whatever lies behind the list moves.
+    /// whatever follows the list moves.
     fn replaced(&self, at: usize, length: usize, new: &[u8], more: i16) -> Result<Self, UnusableValue> {
         let failed = |field| Structure::PolicyDescriptor.malformed(self.list, field, self.bytes.len());
         let moved = |old: usize| {
@@ -240,7 +240,7 @@ mod tests {
         [&[kind, flags][..], &(8 + sid.len() as u16).to_le_bytes(), &mask.to_le_bytes(), &sid].concat()
     }
 
-    /// Returns a descriptor with these entries, its owner and group behind the list, or before it.
+    /// Returns a descriptor with these entries, its owner and group after the list, or before it.
     fn built(entries: &[Vec<u8>], list_first: bool) -> Vec<u8> {
         let body = entries.concat();
         let length = (8 + body.len()) as u16;

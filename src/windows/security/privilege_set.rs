@@ -68,7 +68,7 @@ impl PrivilegeSet {
         self.luids().any(|known| known == luid)
     }
 
-    /// Puts a privilege behind the others, without attributes, unless it is there.
+    /// Appends a privilege without attributes, unless it is present.
     pub fn insert(&mut self, luid: u64) {
         if !self.contains(luid) {
             self.entries.push((luid, 0));

@@ -2,8 +2,8 @@
 //!
 //! A key is named by its SID, and marked as an account by the type of its unnamed value. Its attributes are the unnamed
 //! values of its subkeys: `Sid` and `SecDesc` always, `Privilgs` (a set of privileges) and `ActSysAc` (logon rights, bit
-//! by bit) where there are any. A right is taken back by its bit or its entry; the key stays, and with it whatever else
-//! lies in it. Which rights there are is the same in every Windows since Vista; bits and numbers beyond are kept.
+//! by bit) where there are any. Revoking a right removes its bit or its entry; the key stays, with everything else
+//! in it. Which rights there are is the same in every Windows since Vista; bits and numbers beyond are kept.
 //!
 //! Source: MS-LSAD 3.1.1.2 (rights), real hives of Windows XP to 10 (keys, the one descriptor that all accounts have).
 
@@ -58,7 +58,7 @@ impl Account {
 /// Reads all accounts of a SECURITY hive that hold or held a right.
 ///
 /// # Errors
-/// [`UnusableValue::Missing`] if the hive is none of SECURITY; [`UnusableValue::Malformed`] if one of them is not as Windows
+/// [`UnusableValue::Missing`] if the hive is not a SECURITY hive; [`UnusableValue::Malformed`] if one of them is not as Windows
 /// writes it: who holds a right is known only if all are; errors of the hive.
 pub fn accounts(security: &dyn Lookup) -> Result<Vec<Account>> {
     if security.key(ACCOUNTS).map_err(hive_value::broken(SECURITY))?.is_none() {
@@ -76,12 +76,12 @@ pub fn holders(security: &dyn Lookup, right: &str) -> Result<BTreeSet<Sid>> {
     Ok(accounts(security)?.into_iter().filter(|account| account.holds(right)).map(|account| account.sid).collect())
 }
 
-/// A step on the way to other holders of a right.
+/// A change of the holders of a right.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum RightChange {
-    /// The right is taken from this user or group.
+    /// Revokes the right from this user or group.
     Revoke(Sid),
-    /// The right is given to this user or group.
+    /// Grants the right to this user or group.
     Grant(Sid),
 }
 
