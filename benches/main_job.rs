@@ -10,7 +10,7 @@ use std::time::Duration;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 
 use coldforge::harden::{Emission, Harden, Request, harden};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, OpenOptions};
 use coldforge_base::progress::Silent;
 use coldforge_base::time::Moment;
 use coldforge_disk::{Image, Overlay, Target};
@@ -27,7 +27,11 @@ fn images() -> Vec<(String, PathBuf)> {
 /// Takes a hive's bytes out of an image through the library.
 fn software(path: &Path) -> Vec<u8> {
     let image = Image::open(path, None).unwrap();
-    Machine::open(&image, Opening::default()).unwrap().read_file(r"\Windows\System32\config\SOFTWARE").unwrap().unwrap()
+    Machine::open(&image, OpenOptions::default())
+        .unwrap()
+        .read_file(r"\Windows\System32\config\SOFTWARE")
+        .unwrap()
+        .unwrap()
 }
 
 fn walk(hive: &Hive) -> (usize, usize) {
@@ -97,7 +101,9 @@ fn whole_run(criterion: &mut Criterion) {
         group.sample_size(10);
         group.bench_function("open and assess through an overlay", |b| {
             b.iter(|| {
-                Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), Opening::default()).unwrap().partition()
+                Machine::open(Overlay::new(&Image::open(&path, None).unwrap()), OpenOptions::default())
+                    .unwrap()
+                    .partition()
             })
         });
         let run = |output: Option<PathBuf>| {

@@ -46,12 +46,12 @@
 //! ```
 //! use coldforge_base::time::Moment;
 //! use coldforge_disk::{Image, Overlay};
-//! use coldforge::windows::{Machine, Opening};
+//! use coldforge::windows::{Machine, OpenOptions};
 //! use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let image = Image::open("fixtures/ws2022.vhd".as_ref(), None)?;
-//! let opening = Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() };
+//! let opening = OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() };
 //! let mut machine = Machine::open(Overlay::new(&image), opening)?;
 //! let setting = Setting::Registry {
 //!     key: r"HKLM\SYSTEM\CurrentControlSet\Control\Lsa".into(),

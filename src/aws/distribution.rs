@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 
 use super::Import;
 
-/// What stands for an image until there is one.
+/// The placeholder for the image's id.
 pub(super) const NO_IMAGE: &str = "ami-00000000000000000";
-/// What stands for the region of the first image where none is named.
+/// The placeholder for the region of the first image.
 const NO_REGION: &str = "YOUR-REGION";
 
 /// Returns the request that copies the image to a region; the image in it is none yet.

@@ -12,7 +12,7 @@ use coldforge_base::Extent;
 use coldforge_base::digest::Digest;
 use coldforge_disk::{self as disk, Format};
 
-/// What stands for a snapshot until there is one.
+/// The placeholder for the snapshot's id.
 pub(super) const NO_SNAPSHOT: &str = "snap-00000000000000000";
 /// The device of the root volume.
 pub(super) const ROOT_DEVICE: &str = "/dev/sda1";

@@ -1,5 +1,5 @@
-//! Floor 5: what Amazon asks of an image ([`preflight`]), and the files that bring it there ([`files`]). No network: an
-//! upload is somebody else's command.
+//! AWS: the preflight checks of an image ([`preflight`]), and the files for importing it ([`files`]). No network: the user
+//! runs the upload.
 
 mod block_map;
 mod commands;

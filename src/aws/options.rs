@@ -1,4 +1,4 @@
-//! What a user says about the place that an image goes to: bucket, region, role, key, tags, licence, further regions.
+//! The user's options for the import into AWS: bucket, region, role, key, tags, licence, further regions.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::preflight::Route;
 use coldforge_base::Failure;
 
-/// The bucket that stands in the files until somebody names one.
+/// The placeholder for the bucket in the files.
 pub const NO_BUCKET: &str = "YOUR-BUCKET";
 
 /// What a user says about the place that an image goes to. The bundle keeps it as `aws/options.json`, so that everything
@@ -28,7 +28,7 @@ pub struct Options {
     /// The KMS key that encrypts the new snapshot and its copies: its id, alias or ARN; `None` for none. With further
     /// regions it is one that each of them can have: an alias, or a multi-Region key.
     pub kms_key: Option<String>,
-    /// Tags of the new image, beside those of this program.
+    /// Tags of the new image, in addition to coldforge's own.
     pub tags: BTreeMap<String, String>,
     /// `AWS`, `BYOL`, or the ARN of a licence configuration; `None` leaves it to AWS.
     pub license: Option<String>,
@@ -57,7 +57,7 @@ impl Default for Options {
 
 /// An option that AWS would not take.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
-#[error("`{value}` is no {what}")]
+#[error("`{value}` is not a valid {what}")]
 #[failure(usage, hint = hint.unwrap_or("run `coldforge help harden` for what each option takes"))]
 pub struct BadOption {
     /// What it should be.

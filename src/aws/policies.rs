@@ -1,4 +1,4 @@
-//! The two policies of the role that VM Import/Export takes on: who may take it, and what it may do then.
+//! The two policies of the role for VM Import/Export: its trust policy and its permissions.
 
 use serde_json::{Value, json};
 
@@ -63,7 +63,7 @@ pub(super) fn statements(options: &Options) -> Vec<Value> {
     statements
 }
 
-/// Returns a text that IAM takes literally in a resource: `*` and `?` stand for others there, and `${` begins a variable.
+/// Returns a text that IAM takes literally in a resource: `*` and `?` are wildcards there, and `${` begins a variable.
 fn literal(text: &str) -> String {
     let mut literal = String::new();
     for c in text.chars() {

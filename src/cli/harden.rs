@@ -14,7 +14,7 @@ use super::{Result, Verdict, boxed};
 use crate::audit::Holds;
 use crate::aws;
 use crate::aws::preflight::Route;
-use crate::component::{StepStatus, StepTold};
+use crate::component::{StepReport, StepStatus};
 use crate::formats::shell;
 use crate::harden;
 use crate::harden::{Emission, Harden, Outcome, Request};
@@ -426,7 +426,7 @@ pub(super) fn typed(path: &Path) -> String {
 }
 
 /// Says what became of the steps of components; nothing if there are none.
-fn steps(told: &[StepTold]) -> String {
+fn steps(told: &[StepReport]) -> String {
     let words = [
         (StepStatus::Done, "done"),
         (StepStatus::Staged, "left to the first start"),

@@ -9,7 +9,7 @@ use super::{Result, Verdict, boxed, scan};
 use crate::harden;
 use crate::policy::Catalog;
 use crate::windows::setting::Readings as _;
-use crate::windows::{Depth, Machine, Opening, Site, Survey};
+use crate::windows::{Depth, Machine, OpenOptions, Survey, SurveyedPartition};
 use coldforge_base::{Failure, ReadAt as _, Refusal};
 
 /// Show what an image holds: container, partitions, Windows, hives, and what would stand against editing it
@@ -29,7 +29,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let health = image.health();
     let survey = Survey::of(&image, Depth::Hives).map_err(boxed)?;
     let refusals = survey.refusals();
-    let machine = if refusals.is_empty() { Some(Machine::open(&image, Opening::default())) } else { None };
+    let machine = if refusals.is_empty() { Some(Machine::open(&image, OpenOptions::default())) } else { None };
     // What only shows when the hives are opened is a refusal like the others.
     let (windows, late) = match &machine {
         Some(Ok(machine)) => (Some(machine.identity()), None),
@@ -56,7 +56,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             "scheme": survey.table.scheme.to_string(),
             "sector_bytes": survey.table.sector_bytes,
             "boot_mode": survey.boot_mode(),
-            "partitions": survey.sites.iter().map(site).collect::<Vec<_>>(),
+            "partitions": survey.partitions.iter().map(surveyed).collect::<Vec<_>>(),
             "windows": windows,
             "refusals": refusals,
         }));
@@ -82,22 +82,22 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let boots = survey.boot_mode().map_or_else(|| "boot mode unknown".to_owned(), |mode| format!("boots by {mode}"));
     text.push_str(&format!("{}, {}-byte sectors, {boots}\n\n", survey.table.scheme, survey.table.sector_bytes));
     let mut rows = vec![["#", "start", "size", "type", "holds"].map(str::to_owned).to_vec()];
-    rows.extend(survey.sites.iter().map(|site| {
-        let partition = &site.partition;
+    rows.extend(survey.partitions.iter().map(|surveyed| {
+        let partition = &surveyed.partition;
         vec![
             partition.number.to_string(),
             format!("{:#x}", partition.start.0),
             bytes(partition.length_bytes),
             partition.kind.to_string(),
-            plain(&holds(site)),
+            plain(&holds(surveyed)),
         ]
     }));
     text.push_str(&columns(&rows));
     if let Some(windows) = windows {
         text.push_str(&format!("\n{}", scan::machine(windows)));
     }
-    for site in &survey.sites {
-        let Ok(Some(volume)) = &site.volume else { continue };
+    for surveyed in &survey.partitions {
+        let Ok(Some(volume)) = &surveyed.volume else { continue };
         let rows: Vec<Vec<String>> = volume
             .hives
             .iter()
@@ -132,8 +132,8 @@ fn refusal(error: &dyn Failure) -> Refusal {
     Refusal { code: error.code().unwrap_or_default(), reason: error.to_string(), hint: error.advice() }
 }
 
-fn site(site: &Site) -> Value {
-    let partition = &site.partition;
+fn surveyed(surveyed: &SurveyedPartition) -> Value {
+    let partition = &surveyed.partition;
     json!({
         "number": partition.number,
         "start": partition.start,
@@ -142,18 +142,18 @@ fn site(site: &Site) -> Value {
         "name": partition.name,
         "active": partition.active,
         "signature": partition.signature.to_string(),
-        "volume": site.volume.as_ref().ok().and_then(Option::as_ref),
-        "error": site.volume.as_ref().err().map(crate::windows::as_refusal),
+        "volume": surveyed.volume.as_ref().ok().and_then(Option::as_ref),
+        "error": surveyed.volume.as_ref().err().map(crate::windows::as_refusal),
     })
 }
 
-fn holds(site: &Site) -> String {
-    match &site.volume {
+fn holds(surveyed: &SurveyedPartition) -> String {
+    match &surveyed.volume {
         Ok(Some(volume)) => {
             let windows = if volume.windows { ", Windows" } else { "" };
             format!("NTFS, {} clusters{windows}", bytes(volume.cluster_bytes))
         }
-        Ok(None) => site.partition.signature.to_string(),
+        Ok(None) => surveyed.partition.signature.to_string(),
         Err(error) => format!("unreadable: {error}"),
     }
 }

@@ -12,7 +12,8 @@ use super::ui::{Ui, columns, plain};
 use super::{Result, Verdict, boxed};
 use crate::imagebuilder;
 use crate::imagebuilder::recipe::{self, Heading, Options, Recipe};
-use crate::imagebuilder::{Broken, Ci, History, Pipelines, Retention, Run};
+use crate::imagebuilder::sentence::sentence;
+use crate::imagebuilder::{Ci, History, Pipelines, Retention, Run, UnusableRecipe};
 use coldforge_base::{Failure as _, Kind, confined, fs};
 
 /// A unit is a few lines.
@@ -136,7 +137,7 @@ impl Place {
     /// Reads the pipelines of the folder, and tells of those that cannot be used.
     fn read(&self, ui: &Ui) -> Result<Pipelines> {
         let pipelines = Pipelines::read(&self.folder).map_err(boxed)?;
-        pipelines.broken.iter().for_each(|broken| ui.complaint(broken));
+        pipelines.unusable.iter().for_each(|broken| ui.complaint(broken));
         Ok(pipelines)
     }
 
@@ -161,8 +162,8 @@ fn named(pipelines: &mut Pipelines, name: &str) -> Result<Heading> {
         Ok(heading) => return Ok(heading.clone()),
         Err(unknown) => unknown,
     };
-    match pipelines.broken.iter().position(|broken| broken.is_named(name)) {
-        Some(at) => Err(boxed(pipelines.broken.swap_remove(at))),
+    match pipelines.unusable.iter().position(|broken| broken.is_named(name)) {
+        Some(at) => Err(boxed(pipelines.unusable.swap_remove(at))),
         None => Err(boxed(unknown)),
     }
 }
@@ -173,13 +174,13 @@ fn verdict(broken: usize) -> Verdict {
 }
 
 /// Returns the pipelines that cannot be used as a document tells them.
-fn unusable(broken: &[Broken]) -> Vec<Json> {
-    let one = |broken: &Broken| {
+fn unusable(broken: &[UnusableRecipe]) -> Vec<Json> {
+    let one = |broken: &UnusableRecipe| {
         json!({
             "recipe": broken.path.display().to_string(),
             "kind": broken.kind(),
             "code": broken.code(),
-            "message": recipe::sentence(broken),
+            "message": sentence(broken),
             "hint": broken.hint(),
         })
     };
@@ -220,7 +221,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                     "schema": "coldforge/pipeline-prune/1",
                     "dry_run": dry_run,
                     "bundles": told,
-                    "unusable": unusable(&pipelines.broken),
+                    "unusable": unusable(&pipelines.unusable),
                 }));
             } else {
                 let word = |goes: bool| if goes { "goes" } else { "stays" }.to_owned();
@@ -229,12 +230,12 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
                 };
                 ui.data(&columns(&told.iter().map(row).collect::<Vec<_>>()));
             }
-            return Ok(verdict(pipelines.broken.len()));
+            return Ok(verdict(pipelines.unusable.len()));
         }
         Verb::Schedule { place, output, .. } => return schedule(place, output.as_deref(), ui),
         Verb::Ci { system, folder } => {
             let pipelines = Place { folder: folder.clone(), history: None }.read(ui)?;
-            let tell = |broken: &[Broken]| broken.iter().for_each(|broken| ui.complaint(broken));
+            let tell = |broken: &[UnusableRecipe]| broken.iter().for_each(|broken| ui.complaint(broken));
             let (text, unfit) = match imagebuilder::workflow(*system, &pipelines.headings) {
                 Ok(made) => made,
                 Err((fault, unfit)) => {
@@ -244,7 +245,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
             };
             tell(&unfit);
             ui.data(&text);
-            return Ok(verdict(pipelines.broken.len() + unfit.len()));
+            return Ok(verdict(pipelines.unusable.len() + unfit.len()));
         }
     }
     Ok(Verdict::Done)
@@ -287,12 +288,12 @@ fn list(place: &Place, ui: &Ui) -> Result<Verdict> {
         true => ui.document(&json!({
             "schema": "coldforge/pipeline-list/1",
             "pipelines": documents,
-            "unusable": unusable(&pipelines.broken),
+            "unusable": unusable(&pipelines.unusable),
         })),
         false if documents.is_empty() => ui.data("no recipes\n"),
         false => ui.data(&columns(&rows)),
     }
-    Ok(verdict(pipelines.broken.len()))
+    Ok(verdict(pipelines.unusable.len()))
 }
 
 fn show(place: &Place, name: &str, ui: &Ui) -> Result<()> {
@@ -345,8 +346,8 @@ fn start(place: &Place, names: &[String], only_if_changed: bool, share: Share, u
     let mut worst = Verdict::Done;
     let chosen: Vec<Heading> = match names.is_empty() {
         true => {
-            pipelines.broken.iter().for_each(|broken| ui.failure(broken));
-            worst = verdict(pipelines.broken.len());
+            pipelines.unusable.iter().for_each(|broken| ui.failure(broken));
+            worst = verdict(pipelines.unusable.len());
             pipelines.headings
         }
         // What stands against one that was not asked for is no matter of this run.
@@ -409,13 +410,13 @@ fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<Verdict> {
     let program = std::env::current_exe().map_err(|error| boxed(fs::failed("find", Path::new("coldforge"))(error)))?;
     let absolute = place.folder.canonicalize().map_err(|error| boxed(fs::failed("find", &place.folder)(error)))?;
     let pipelines = place.read(ui)?;
-    let mut count = pipelines.broken.len();
+    let mut count = pipelines.unusable.len();
     let mut units = Vec::new();
     for heading in pipelines.headings.iter().filter(|heading| heading.schedule.is_some()) {
         match imagebuilder::units(heading, &program, &absolute) {
             Ok(both) => units.extend(both),
             Err(fault) => {
-                ui.complaint(&Broken::of(heading, fault));
+                ui.complaint(&UnusableRecipe::of(heading, fault));
                 count += 1;
             }
         }
@@ -428,7 +429,7 @@ fn schedule(place: &Place, output: Option<&Path>, ui: &Ui) -> Result<Verdict> {
         (true, _) => ui.document(&json!({
             "schema": "coldforge/pipeline-schedule/1",
             "units": units.iter().map(|(name, text)| json!({"file": name, "text": text})).collect::<Vec<_>>(),
-            "unusable": unusable(&pipelines.broken),
+            "unusable": unusable(&pipelines.unusable),
         })),
         (false, Some(output)) => {
             let lines = files.iter().map(|file| format!("{}\n", plain(&output.join(file).display().to_string())));

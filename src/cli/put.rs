@@ -10,7 +10,7 @@ use super::ui::{Ui, plain};
 use super::volume::{self, Place};
 use super::{Result, Verdict, boxed};
 use crate::edit;
-use crate::edit::{FileStep, Output};
+use crate::edit::{FileEdit, Output};
 use coldforge_base::fs;
 use coldforge_disk::Image;
 
@@ -93,21 +93,21 @@ pub(super) struct Remove {
 
 pub(super) fn put(arguments: &Put, ui: &Ui) -> Result<Verdict> {
     let content = fs::read(&arguments.file, CONTENT_LIMIT_BYTES).map_err(boxed)?;
-    let step = FileStep::Put { path: volume::path(&arguments.path), content };
+    let step = FileEdit::Put { path: volume::path(&arguments.path), content };
     carry_out(&arguments.place, &arguments.destination, step, ui)
 }
 
 pub(super) fn make_directory(arguments: &MakeDirectory, ui: &Ui) -> Result<Verdict> {
-    let step = FileStep::MakeDirectory { path: volume::path(&arguments.path), parents: arguments.parents };
+    let step = FileEdit::MakeDirectory { path: volume::path(&arguments.path), parents: arguments.parents };
     carry_out(&arguments.place, &arguments.destination, step, ui)
 }
 
 pub(super) fn remove(arguments: &Remove, ui: &Ui) -> Result<Verdict> {
-    let step = FileStep::Remove { path: volume::path(&arguments.path), recursive: arguments.recursive };
+    let step = FileEdit::Remove { path: volume::path(&arguments.path), recursive: arguments.recursive };
     carry_out(&arguments.place, &arguments.destination, step, ui)
 }
 
-fn carry_out(place: &Place, destination: &Destination, step: FileStep, ui: &Ui) -> Result<Verdict> {
+fn carry_out(place: &Place, destination: &Destination, step: FileEdit, ui: &Ui) -> Result<Verdict> {
     let Place { source, partition } = place;
     options::check_outside(destination.output.as_deref())?;
     let output = destination.output.clone().map_or(Output::InPlace, Output::File);

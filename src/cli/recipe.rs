@@ -9,7 +9,8 @@ use serde_json::{Value as Json, json};
 use super::options;
 use super::ui::{Ui, plain};
 use super::{Result, Verdict, boxed};
-use crate::imagebuilder::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE, sentence};
+use crate::imagebuilder::recipe::{self, Built, Options, Recipe, Summary, TEMPLATE};
+use crate::imagebuilder::sentence::sentence;
 use crate::imagebuilder::{notify, shell_word};
 use coldforge_base::{Failure as _, Kind, fs};
 

@@ -1,4 +1,4 @@
-//! The actions of component documents: the inputs of each, and what becomes of it on a powered-off machine.
+//! The actions of component documents: the inputs of each, and how it is handled on a powered-off machine.
 
 /// What an input is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,7 +29,7 @@ pub(super) enum Offline {
     Program(&'static str),
     /// It says what the run as a whole applies, and is heard before the first step is done.
     Run,
-    /// It fetches something, which a folder of this machine can stand in for: why it cannot be done without one.
+    /// It downloads something, which a mirror folder can replace; the text says why it needs one.
     Download(&'static str),
     /// It is no action of Windows.
     OtherSystem,
@@ -66,7 +66,7 @@ const DESTINATION: Input = ("destination", Text, true);
 const OVERWRITE: Input = ("overwrite", Flag, false);
 const ENCODING: Input = ("encoding", Text, false);
 const CONTENT: Input = ("content", Text, false);
-const NETWORK: &str = "nothing is fetched from a network: name a folder of downloads, or put the file beside the document and use InstallFiles";
+const NETWORK: &str = "nothing is fetched from a network: name a folder of downloads, or put the file next to the document and use InstallFiles";
 const INSTALLER: &str = "an installer runs programs of its own";
 
 const fn each(name: &'static str, inputs: &'static [Input], offline: Offline) -> Action {
@@ -77,7 +77,7 @@ const fn once(name: &'static str, inputs: &'static [Input], offline: Offline) ->
     Action { name, is_list: false, inputs, offline }
 }
 
-/// Every action of the format, and behind them those that only this program has.
+/// Every action of EC2 Image Builder, then those that only coldforge has.
 pub(super) const ACTIONS: &[Action] = &[
     each("AppendFile", &[PATH, CONTENT, ENCODING], Done),
     each("CopyFile", &[SOURCE, DESTINATION, OVERWRITE], Done),

@@ -69,7 +69,7 @@ impl Hash {
     }
 }
 
-/// How the second operand stands to the first.
+/// How the second operand compares with the first.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Order {
     Equal,
@@ -115,11 +115,11 @@ const OPERATORS: [(&str, Operator, Option<&str>); 20] = [
     ("fileSHA512Equals", Operator::FileHash(Hash::Sha512), Some("path")),
 ];
 
-/// Judges an operator that stands at a place, with its operand and its second one.
-pub(super) type Judge<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
+/// Evaluates the operator at a position, with its first and second operand.
+pub(super) type Evaluate<'j> = dyn FnMut(Position, Operator, &str, Option<&str>) -> Result<bool, Fault> + 'j;
 
 impl Condition {
-    /// Reads the `if` of a step, with what becomes of the step where it holds and where not.
+    /// Reads the `if` of a step, with the branches for when it holds and when it does not.
     pub fn of_step(node: &Node) -> Result<(Self, Branch, Branch), Fault> {
         let node = match node.list() {
             Some([only]) => only,
@@ -140,12 +140,12 @@ impl Condition {
         read(node, &[], 0)
     }
 
-    /// Tells whether it holds; `judge` judges an operator.
-    pub fn holds(&self, judge: &mut Judge<'_>) -> Result<bool, Fault> {
+    /// Returns whether it holds; `evaluate` evaluates one operator.
+    pub fn holds(&self, evaluate: &mut Evaluate<'_>) -> Result<bool, Fault> {
         match self {
             Self::And(all) => {
                 for one in all {
-                    if !one.holds(judge)? {
+                    if !one.holds(evaluate)? {
                         return Ok(false);
                     }
                 }
@@ -153,14 +153,14 @@ impl Condition {
             }
             Self::Or(any) => {
                 for one in any {
-                    if one.holds(judge)? {
+                    if one.holds(evaluate)? {
                         return Ok(true);
                     }
                 }
                 Ok(false)
             }
-            Self::Not(other) => Ok(!other.holds(judge)?),
-            Self::Is { at, operator, operand, value } => judge(*at, *operator, operand, value.as_deref()),
+            Self::Not(other) => Ok(!other.holds(evaluate)?),
+            Self::Is { at, operator, operand, value } => evaluate(*at, *operator, operand, value.as_deref()),
         }
     }
 
@@ -197,7 +197,7 @@ fn pattern(text: &str) -> Option<regex::Regex> {
     regex::RegexBuilder::new(text).case_insensitive(true).size_limit(MOST_PATTERN_BYTES).build().ok()
 }
 
-/// Returns the number that a text is: a sign, digits, and digits behind a point.
+/// Parses a number: a sign, digits, and digits after a point.
 fn number(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let (whole, part) = digits.split_once('.').unwrap_or((digits, "0"));
@@ -205,14 +205,14 @@ fn number(text: &str) -> Option<f64> {
     (is_digits(whole) && is_digits(part)).then(|| text.parse().ok()).flatten()
 }
 
-fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> {
+fn read(node: &Node, attachments: &[&str], depth: usize) -> Result<Condition, Fault> {
     let fault = |what: &str| Err(Fault::new(node.at, Flaw::Condition, what));
     if depth > MOST_DEPTH {
         return fault("logical operators are nested deeper than four");
     }
     let Some(members) = node.map() else { return fault("it is no map") };
     let second = |name: &str| matches!(name, "value" | "path");
-    let mut operators = members.iter().filter(|(name, ..)| !second(name) && !beside.contains(&name.as_str()));
+    let mut operators = members.iter().filter(|(name, ..)| !second(name) && !attachments.contains(&name.as_str()));
     let (Some((name, at, operand)), None) = (operators.next(), operators.next()) else {
         return fault("it needs exactly one operator");
     };
@@ -246,7 +246,7 @@ fn read(node: &Node, beside: &[&str], depth: usize) -> Result<Condition, Fault> 
     }
     let operand = text(operand)?;
     if *operator == Operator::PatternMatches && !operand.contains("{{") && pattern(&operand).is_none() {
-        return Err(Fault::new(*at, Flaw::Condition, format!("{operand:?} is no pattern")));
+        return Err(Fault::new(*at, Flaw::Condition, format!("{operand:?} is not a valid pattern")));
     }
     Ok(Condition::Is { at: *at, operator: *operator, operand, value })
 }

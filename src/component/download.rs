@@ -1,18 +1,18 @@
-//! Downloads without a network: what a document fetches lies in a folder of this machine, as a mirror has it.
+//! Downloads without a network: the files that a document downloads are read from a local mirror folder.
 //!
 //! `s3://BUCKET/KEY` stands for `FOLDER/BUCKET/KEY`, `https://HOST/PATH` for `FOLDER/HOST/PATH`. The files are read with the
-//! document and kept with what lies beside it, under their addresses.
+//! document and kept with its attachments, under their addresses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::beside::{self, Beside};
+use super::attachments::{self, Attachments};
 use super::condition::Hash;
-use super::desk::Desk;
+use super::destination::{destination_path, ends_open, write_file};
 use super::document::Document;
 use super::expression::{self, Scope};
 use super::fault::{Fault, Flaw};
-use super::perform::{ends_open, landing, lay};
+use super::pending_changes::PendingChanges;
 use super::yaml::Node;
 use crate::windows::setting::Content;
 
@@ -43,7 +43,7 @@ impl Address {
         if rest.contains(['?', '#', '%', '*']) {
             return Err("is more than a path, for which a mirror has no place");
         }
-        let path = beside::relative(rest)?;
+        let path = attachments::relative(rest)?;
         match path.contains('/') || is_prefix {
             true => Ok(Self { scheme: scheme.to_owned(), path, is_prefix }),
             false => Err("names no file"),
@@ -51,7 +51,7 @@ impl Address {
     }
 
     /// Returns the files that are kept for it, each with the path below it; one file has none below itself.
-    fn files<'b>(&self, beside: &'b Beside) -> Vec<(String, &'b Content)> {
+    fn files<'b>(&self, attachments: &'b Attachments) -> Vec<(String, &'b Content)> {
         let key = self.key();
         let below = |name: &str| -> Option<String> {
             match name.strip_prefix(&key)? {
@@ -59,7 +59,7 @@ impl Address {
                 rest => rest.strip_prefix('/').map(str::to_owned),
             }
         };
-        beside.iter().filter_map(|(name, content)| Some((below(name)?, content))).collect()
+        attachments.iter().filter_map(|(name, content)| Some((below(name)?, content))).collect()
     }
 
     /// Returns the name under which the file, or each file below, is kept.
@@ -68,7 +68,7 @@ impl Address {
     }
 }
 
-/// Reads what the downloads of a document stand for. `names` are its parameters and constants.
+/// Reads the files that a document downloads. `names` are its parameters and constants.
 ///
 /// # Errors
 /// An address that depends on what other steps find, or that the mirror does not hold.
@@ -76,14 +76,14 @@ pub(super) fn read(
     document: &Document,
     names: &BTreeMap<String, String>,
     mirror: &Path,
-    beside: &mut Beside,
+    attachments: &mut Attachments,
 ) -> Result<(), Fault> {
     let steps = document.phases.iter().flat_map(|phase| &phase.steps);
     for step in steps.filter(|step| ACTIONS.contains(&step.action.as_str())) {
         for source in step.inputs.iter().filter_map(|input| input.get("source")) {
             let wrong = |what: String| Fault::new(source.at, Flaw::Path, what);
             let nothing = BTreeMap::new();
-            let scope = Scope { names, done: &nothing, turn: None, outside: &|_| None };
+            let scope = Scope { names, results: &nothing, iteration: None, environment_value: &|_| None };
             let url = expression::resolve(source.text().unwrap_or_default(), source.at, &scope)?;
             let address = Address::parse(&url).map_err(|why| wrong(format!("{url:?} {why}")))?;
             let is_folder = mirror.join(&address.path).is_dir();
@@ -91,35 +91,40 @@ pub(super) fn read(
                 let place = mirror.join(&address.path).display().to_string();
                 return Err(wrong(format!("{url:?} is downloaded from `{place}`, and there is no such thing")));
             }
-            beside::gather(mirror, &address.path, &format!("{}://", address.scheme), source.at, beside)?;
+            attachments::gather(mirror, &address.path, &format!("{}://", address.scheme), source.at, attachments)?;
         }
     }
     Ok(())
 }
 
-/// Puts what an address stands for into the machine; what comes back is where, a line each.
-pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk<'_>) -> Result<String, Fault> {
+/// Writes the file at an address to the machine; returns the destinations, one a line.
+pub(super) fn fetch(
+    action: &str,
+    input: &Node,
+    attachments: &Attachments,
+    pending: &mut PendingChanges<'_>,
+) -> Result<String, Fault> {
     let text = |name: &str| input.get(name).and_then(Node::text).unwrap_or_default();
     let may_overwrite = input.get("overwrite").and_then(Node::flag).unwrap_or(true);
     let (url, destination) = (text("source"), text("destination"));
-    let address = Address::parse(url).map_err(|why| desk.fault(Flaw::Path, format!("{url:?} {why}")))?;
-    let files = address.files(beside);
+    let address = Address::parse(url).map_err(|why| pending.fault(Flaw::Path, format!("{url:?} {why}")))?;
+    let files = address.files(attachments);
     if files.is_empty() {
-        return Err(desk.fault(Flaw::Failed, format!("{url:?} is not among the downloads")));
+        return Err(pending.fault(Flaw::Failed, format!("{url:?} is not among the downloads")));
     }
     if action == "S3Download" {
         // The action makes no folders, and a single object needs a name of its own.
-        let place = desk.path(destination)?;
+        let place = pending.path(destination)?;
         let folder = match (address.is_prefix, place.rsplit_once('\\')) {
             (true, _) => place.as_str(),
             (false, Some((above, _))) => above,
             (false, None) => "",
         };
-        if !folder.is_empty() && !desk.is_folder(folder)? {
-            return Err(desk.fault(Flaw::Failed, format!("there is no folder `{folder}`")));
+        if !folder.is_empty() && !pending.is_folder(folder)? {
+            return Err(pending.fault(Flaw::Failed, format!("there is no folder `{folder}`")));
         }
-        if !address.is_prefix && (ends_open(destination) || desk.is_folder(&place)?) {
-            return Err(desk.fault(Flaw::Failed, format!("{destination:?} is a folder: name the file")));
+        if !address.is_prefix && (ends_open(destination) || pending.is_folder(&place)?) {
+            return Err(pending.fault(Flaw::Failed, format!("{destination:?} is a folder: name the file")));
         }
     }
     verify(input, &files.iter().filter_map(|(_, content)| content.data.as_deref()).collect::<Vec<_>>())?;
@@ -127,26 +132,26 @@ pub(super) fn fetch(action: &str, input: &Node, beside: &Beside, desk: &mut Desk
     for (below, content) in files {
         let name = address.path.replace('/', r"\");
         let place = match below.as_str() {
-            "" => landing(destination, &name, desk)?,
-            below => desk.path(&format!(r"{}\{below}", destination.trim_end_matches(['\\', '/'])))?,
+            "" => destination_path(destination, &name, pending)?,
+            below => pending.path(&format!(r"{}\{below}", destination.trim_end_matches(['\\', '/'])))?,
         };
-        lay(place.clone(), content.clone(), may_overwrite, desk)?;
-        placed.push(format!(r"{}:\{place}", desk.drive()));
+        write_file(place.clone(), content.clone(), may_overwrite, pending)?;
+        placed.push(format!(r"{}:\{place}", pending.drive()));
     }
     Ok(placed.join("\n"))
 }
 
-/// Judges a download before any image is looked at: its address and its checksum.
+/// Checks a download before any image is read: its address and its checksum.
 ///
 /// # Errors
 /// What is wrong with either.
-pub(super) fn judge(input: &Node, beside: &Beside, has_downloads: bool) -> Result<(), Fault> {
+pub(super) fn check(input: &Node, attachments: &Attachments, has_downloads: bool) -> Result<(), Fault> {
     if !has_downloads {
         return verify(input, &[]);
     }
     let url = input.get("source").and_then(Node::text).unwrap_or_default();
     let address = Address::parse(url).map_err(|why| Fault::new(input.at, Flaw::Path, format!("{url:?} {why}")))?;
-    let files = address.files(beside);
+    let files = address.files(attachments);
     // Where a bundle is proven again, the bytes may come later.
     let data: Vec<&[u8]> = files.iter().filter_map(|(_, content)| content.data.as_deref()).collect();
     verify(input, if data.len() == files.len() { &data } else { &[] })

@@ -1,6 +1,6 @@
-//! The variables that a program which runs as SYSTEM would see, as far as the registry of a powered-off machine tells them.
+//! The environment variables that a program running as SYSTEM would see, as far as the offline registry defines them.
 
-use super::desk::Desk;
+use super::pending_changes::PendingChanges;
 
 const MACHINE: &str = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Environment";
 const VERSION: &str = r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion";
@@ -24,30 +24,30 @@ const MADE: [(&str, &str, &str); 13] = [
 /// One value names another, which names a third: no chain of Windows is longer.
 const MOST_TURNS: u32 = 4;
 
-/// Returns what a variable holds, with the variables in it put in; `None` if that cannot be told.
-pub(super) fn variable(name: &str, desk: &Desk<'_>) -> Option<String> {
-    found(name, desk, MOST_TURNS)
+/// Returns the value of a variable with nested variables expanded; `None` if it is unknown.
+pub(super) fn variable(name: &str, pending: &PendingChanges<'_>) -> Option<String> {
+    found(name, pending, MOST_TURNS)
 }
 
-fn found(name: &str, desk: &Desk<'_>, turns: u32) -> Option<String> {
+fn found(name: &str, pending: &PendingChanges<'_>, turns: u32) -> Option<String> {
     let folded = name.to_ascii_lowercase();
     if folded == "systemdrive" {
-        return Some(format!("{}:", desk.drive()));
+        return Some(format!("{}:", pending.drive()));
     }
     let made = MADE.iter().find(|(known, ..)| *known == folded);
     let text = match made {
-        Some((_, key, value)) => desk.registry_text(key, value),
-        None => desk.registry_text(MACHINE, name),
+        Some((_, key, value)) => pending.registry_text(key, value),
+        None => pending.registry_text(MACHINE, name),
     }?;
-    unfolded(&text, desk, turns)
+    unfolded(&text, pending, turns)
 }
 
 /// Returns a text with the variables between its percent signs put in.
-fn unfolded(text: &str, desk: &Desk<'_>, turns: u32) -> Option<String> {
+fn unfolded(text: &str, pending: &PendingChanges<'_>, turns: u32) -> Option<String> {
     let mut parts = text.split('%');
     let mut unfolded = parts.next()?.to_owned();
     while let Some(name) = parts.next() {
-        unfolded.push_str(&found(name, desk, turns.checked_sub(1)?)?);
+        unfolded.push_str(&found(name, pending, turns.checked_sub(1)?)?);
         unfolded.push_str(parts.next()?);
     }
     Some(unfolded)

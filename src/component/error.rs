@@ -6,6 +6,9 @@ use super::fault::{Fault, Flaw};
 use crate::policy;
 use coldforge_base::{Failure, Kind, fs};
 
+/// The result of working with a component.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failure of a component.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]

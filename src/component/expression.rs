@@ -17,16 +17,16 @@ pub(super) struct Scope<'a> {
     /// Parameters and constants.
     pub names: &'a BTreeMap<String, String>,
     /// What the steps before were given and gave, by `phase.step`.
-    pub done: &'a BTreeMap<String, Done>,
+    pub results: &'a BTreeMap<String, StepResults>,
     /// The turn of the loop: its name, the index from 0, the value.
-    pub turn: Option<(&'a str, usize, &'a str)>,
+    pub iteration: Option<(&'a str, usize, &'a str)>,
     /// Answers what begins with `env:` or `context:`.
-    pub outside: &'a dyn Fn(&str) -> Option<String>,
+    pub environment_value: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// What a step was given and gave, each time.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Done {
+pub(super) struct StepResults {
     pub inputs: Vec<BTreeMap<String, String>>,
     pub outputs: Vec<BTreeMap<String, String>>,
 }
@@ -37,12 +37,12 @@ pub(super) fn resolve(text: &str, at: Position, scope: &Scope<'_>) -> Result<Str
     let mut rest = text;
     while let Some((before, name, after)) = next(rest) {
         resolved.push_str(before);
-        let known = scope.names.get(name).cloned().or_else(|| chained(name, scope)).or_else(|| turn(name, scope));
-        let known = known.or_else(|| (scope.outside)(name));
+        let known = scope.names.get(name).cloned().or_else(|| chained(name, scope)).or_else(|| iteration(name, scope));
+        let known = known.or_else(|| (scope.environment_value)(name));
         match known {
             Some(known) => resolved.push_str(&known),
-            // The format leaves what names a loop in a step without one as it stands.
-            None if is_turn(name) && scope.turn.is_none() => resolved.push_str(&format!("{{{{ {name} }}}}")),
+            // EC2 Image Builder leaves a loop reference unresolved in a step without a loop.
+            None if is_turn(name) && scope.iteration.is_none() => resolved.push_str(&format!("{{{{ {name} }}}}")),
             None => return Err(Fault::new(at, Flaw::Expression, format!("`{{{{ {name} }}}}`"))),
         }
         if resolved.len() > MOST_BYTES {
@@ -98,7 +98,7 @@ pub(super) fn check(document: &Document, faults: &mut Vec<Fault>) {
                 let mut rest = text;
                 while let Some((_, name, after)) = next(rest) {
                     rest = after;
-                    if let Err(what) = judge(name, &names, &earlier, &phase.name, own_loop) {
+                    if let Err(what) = check_name(name, &names, &earlier, &phase.name, own_loop) {
                         faults.push(Fault::new(at, Flaw::Expression, format!("`{{{{ {name} }}}}` {what}")));
                     }
                 }
@@ -108,7 +108,7 @@ pub(super) fn check(document: &Document, faults: &mut Vec<Fault>) {
     }
 }
 
-fn judge(name: &str, names: &[&str], earlier: &[String], phase: &str, own_loop: &str) -> Result<(), &'static str> {
+fn check_name(name: &str, names: &[&str], earlier: &[String], phase: &str, own_loop: &str) -> Result<(), &'static str> {
     if names.contains(&name) || is_turn(name) {
         return Ok(());
     }
@@ -140,7 +140,7 @@ fn judge(name: &str, names: &[&str], earlier: &[String], phase: &str, own_loop: 
 /// What is known of the run itself.
 const CONTEXT: [&str; 5] = ["context:phase", "context:step", "context:osPlatform", "context:date", "context:dateTime"];
 
-/// Returns the first expression of a text: what stands before, its name without blanks, what stands behind.
+/// Returns the first expression of a text: the text before it, its name without blanks, and the text after it.
 fn next(text: &str) -> Option<(&str, &str, &str)> {
     let (before, rest) = text.split_once("{{")?;
     let (name, after) = rest.split_once("}}")?;
@@ -155,8 +155,8 @@ fn is_turn(name: &str) -> bool {
     name.strip_prefix("loop.").is_some_and(is_of_turn)
 }
 
-fn turn(name: &str, scope: &Scope<'_>) -> Option<String> {
-    let (own, index, value) = scope.turn?;
+fn iteration(name: &str, scope: &Scope<'_>) -> Option<String> {
+    let (own, index, value) = scope.iteration?;
     let (head, tail) = name.split_once('.')?;
     if head != "loop" && (own.is_empty() || head != own) {
         return None;
@@ -177,13 +177,13 @@ fn split_chain(name: &str) -> Option<(&str, &str)> {
 
 fn chained(name: &str, scope: &Scope<'_>) -> Option<String> {
     let (step, rest) = split_chain(name)?;
-    let done = scope.done.get(step)?;
+    let results = scope.results.get(step)?;
     let (which, key) = rest.rsplit_once('.')?;
     let (list, number) = match which.split_once('[') {
         Some((list, number)) => (list, number.strip_suffix(']')?.parse().ok()?),
         None => (which, 0_usize),
     };
-    let list = if list == "inputs" { &done.inputs } else { &done.outputs };
+    let list = if list == "inputs" { &results.inputs } else { &results.outputs };
     list.get(number)?.get(key).cloned()
 }
 

@@ -26,7 +26,7 @@ pub struct Fault {
     pub at: Position,
     /// What kind.
     pub flaw: Flaw,
-    /// What stands there: a name or a text of the document.
+    /// The name or text of the document that is at fault.
     pub what: String,
 }
 
@@ -78,8 +78,8 @@ flaws! {
     Yaml = "yaml", "the YAML cannot be read";
     /// It is larger than a component can be.
     Size = "size", "the document is too large";
-    /// A key stands twice in one map.
-    Duplicate = "duplicate-key", "a key stands there twice";
+    /// A key occurs twice in one map.
+    Duplicate = "duplicate-key", "a key occurs twice";
     /// A node has another form than the grammar gives it.
     Form = "form", "a node has the wrong form";
     /// A key is not known.
@@ -90,7 +90,7 @@ flaws! {
     Schema = "schema-version", "the schemaVersion is not 1.0";
     /// No phase is one of build, validate and test.
     Phases = "phases", "no phase is build, validate or test";
-    /// A name stands twice where it must be unique.
+    /// A name occurs twice where it must be unique.
     Name = "duplicate-name", "a name is used twice";
     /// A name has other characters than names may have.
     BadName = "name", "a name is not 3 to 128 of A-Z a-z 0-9 _ -";
@@ -100,7 +100,7 @@ flaws! {
     OtherSystem = "not-windows", "the action is not one of Windows";
     /// A number is outside its bounds.
     Number = "number", "a number is out of bounds";
-    /// A word is none of those that can stand there.
+    /// A word is not one of those allowed.
     Word = "word", "a word that cannot stand there";
     /// An expression names what is not there.
     Expression = "expression", "an expression cannot be resolved";
@@ -156,7 +156,7 @@ impl Flaw {
             }
             Self::Parameter => "give it with --parameter NAME=VALUE, in a recipe with `parameters`, or write a default",
             Self::Path => {
-                "name a path on the Windows volume in full, such as C:\\Acme\\file.txt, and none of Windows's own files"
+                "name a path on the Windows volume in full, such as C:\\Acme\\file.txt, not one of Windows's own files"
             }
             Self::RegistryValue => {
                 "write the value as its type has it: whole numbers for DWORD and QWORD, texts for SZ"

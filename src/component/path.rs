@@ -96,11 +96,11 @@ fn check(name: &str) -> Result<(), &'static str> {
     if DEVICES.contains(&stem.as_str()) || is_port("COM") || is_port("LPT") {
         return Err("has the name of a device");
     }
-    // A short name stands for another one, which is not seen here.
+    // A short (8.3) name is an alias of another name, which is not known here.
     if name.split('~').skip(1).any(|tail| tail.starts_with(|c: char| c.is_ascii_digit())) {
         return Err("has a short name: write it out");
     }
-    // Names that differ only so are not told apart as the volume does.
+    // These names compare differently on the volume.
     if name.chars().any(|c| c.to_uppercase().count() != 1) {
         return Err("has a letter whose upper case is not one letter");
     }

@@ -1,8 +1,7 @@
-//! PowerShell that says in other words what can be done offline: a closed list of commands with literal arguments.
+//! PowerShell commands that can be translated to offline operations: a closed list, with literal arguments.
 //!
 //! A script is translated as a whole or not at all. `sc` without `.exe` is not on the list, because PowerShell takes it
-//! for Set-Content. Paths and names that PowerShell would take for patterns are not literal, and neither are paths that
-//! count from the folder in which a script happens to be.
+//! for Set-Content. Paths and names that PowerShell would take for patterns are not literal, and neither are relative paths.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,7 +16,7 @@ pub enum Scripts {
     /// A component with one is refused.
     #[default]
     Fail,
-    /// They are left out, and that is told.
+    /// They are left out, and the report says so.
     Skip,
     /// Those that can be translated are; a component with another one is refused.
     Translate,
@@ -51,7 +50,7 @@ impl FromStr for Scripts {
 
 /// What a command does.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(super) enum Deed {
+pub(super) enum Operation {
     /// Sets a value; the key must be there unless it may be made.
     SetValue { key: String, name: String, kind: String, data: String, makes_key: bool },
     /// Removes a value, which may be missing.
@@ -86,7 +85,7 @@ pub(super) fn beyond(step: &Step, scripts: Scripts) -> Vec<Fault> {
                     continue;
                 };
                 for command in commands {
-                    // What an expression stands for is known later, and judged then.
+                    // The value of an expression is known later, and checked then.
                     let text = command.text().unwrap_or_default();
                     if !text.contains("{{")
                         && let Err(what) = translate(text)
@@ -101,8 +100,8 @@ pub(super) fn beyond(step: &Step, scripts: Scripts) -> Vec<Fault> {
 }
 
 /// Translates a piece of a script; `Err` says which line is not on the list.
-pub(super) fn translate(script: &str) -> Result<Vec<Deed>, String> {
-    let mut deeds = Vec::new();
+pub(super) fn translate(script: &str) -> Result<Vec<Operation>, String> {
+    let mut operations = Vec::new();
     for line in script.lines().map(str::trim) {
         if line.is_empty()
             || line.starts_with('#')
@@ -112,9 +111,9 @@ pub(super) fn translate(script: &str) -> Result<Vec<Deed>, String> {
         }
         let words = words(line.strip_suffix("| Out-Null").unwrap_or(line));
         let done = words.and_then(|words| command(&words));
-        deeds.extend(done.ok_or_else(|| format!("`{line}`"))?);
+        operations.extend(done.ok_or_else(|| format!("`{line}`"))?);
     }
-    Ok(deeds)
+    Ok(operations)
 }
 
 /// Cuts a line into literal words; `None` if one is not literal.
@@ -155,7 +154,7 @@ fn words(line: &str) -> Option<Vec<String>> {
     }
 }
 
-fn command(words: &[String]) -> Option<Vec<Deed>> {
+fn command(words: &[String]) -> Option<Vec<Operation>> {
     let (verb, rest) = words.split_first()?;
     let verb = verb.to_ascii_lowercase();
     Some(match verb.as_str() {
@@ -173,7 +172,7 @@ fn command(words: &[String]) -> Option<Vec<Deed>> {
             };
             let (key, name) = (key(given.one("path")?)?, literal(given.one("name")?)?.to_owned());
             let data = given.one("value")?.to_owned();
-            vec![Deed::SetValue { key, name, kind: kind.to_owned(), data, makes_key: false }]
+            vec![Operation::SetValue { key, name, kind: kind.to_owned(), data, makes_key: false }]
         }
         "remove-itemproperty" => {
             let given = Given::of(rest, &["path", "name", "erroraction"], &["force"])?;
@@ -183,34 +182,37 @@ fn command(words: &[String]) -> Option<Vec<Deed>> {
                 Some(_) => return None,
             };
             let name = literal(given.one("name")?)?.to_owned();
-            vec![Deed::RemoveValue { key: key(given.one("path")?)?, name, may_miss }]
+            vec![Operation::RemoveValue { key: key(given.one("path")?)?, name, may_miss }]
         }
         "new-item" => {
             let given = Given::of(rest, &["path", "itemtype", "value"], &["force"])?;
             let (path, is_forced) = (given.one("path")?, given.has("force"));
             let kind = given.one("itemtype").map(str::to_ascii_lowercase);
             match (kind.as_deref(), given.one("value")) {
-                (None, None) => vec![Deed::MakeKey { key: key(path)?, makes_above: is_forced }],
-                (Some("directory"), None) => vec![Deed::MakeFolder { path: file(path)?, may_exist: is_forced }],
+                (None, None) => vec![Operation::MakeKey { key: key(path)?, makes_above: is_forced }],
+                (Some("directory"), None) => vec![Operation::MakeFolder { path: file(path)?, may_exist: is_forced }],
                 (Some("file"), text) => {
                     let text = text.unwrap_or_default();
                     // Beyond these the bytes are a matter of encoding.
                     let text = text.is_ascii().then(|| text.to_owned())?;
-                    vec![Deed::MakeFile { path: file(path)?, text, is_forced }]
+                    vec![Operation::MakeFile { path: file(path)?, text, is_forced }]
                 }
                 _ => return None,
             }
         }
         "copy-item" => {
             let given = Given::of(rest, &["path", "destination"], &["force"])?;
-            vec![Deed::CopyFile { source: file(given.one("path")?)?, destination: file(given.one("destination")?)? }]
+            vec![Operation::CopyFile {
+                source: file(given.one("path")?)?,
+                destination: file(given.one("destination")?)?,
+            }]
         }
         "set-service" => {
             let given = Given::of(rest, &["name", "startuptype"], &[])?;
             let start = given.one("startuptype")?;
             let start =
                 ["Automatic", "Manual", "Disabled"].into_iter().find(|word| word.eq_ignore_ascii_case(start))?;
-            vec![Deed::Service { name: literal(given.one("name")?)?.to_owned(), start }]
+            vec![Operation::Service { name: literal(given.one("name")?)?.to_owned(), start }]
         }
         "sc.exe" => {
             let [what, name, option, start] = rest else { return None };
@@ -223,7 +225,7 @@ fn command(words: &[String]) -> Option<Vec<Deed>> {
                 "disabled" => "Disabled",
                 _ => return None,
             };
-            vec![Deed::Service { name: name.clone(), start }]
+            vec![Operation::Service { name: name.clone(), start }]
         }
         "net" | "net.exe" => accounts(rest)?,
         "auditpol" | "auditpol.exe" => vec![audit(rest)?],
@@ -267,7 +269,7 @@ fn literal(text: &str) -> Option<&str> {
     (!text.contains(['*', '?', '[', ']', '`'])).then_some(text)
 }
 
-/// Returns a key as it stands behind a drive of PowerShell.
+/// Returns a key from a path with a PowerShell drive, such as `HKLM:\\`.
 fn key(path: &str) -> Option<String> {
     let (drive, key) = literal(path)?.split_once(':')?;
     drive.eq_ignore_ascii_case("HKLM").then(|| format!(r"HKLM\{}", key.trim_start_matches('\\')))
@@ -281,8 +283,8 @@ fn file(path: &str) -> Option<String> {
     is_whole.then(|| path.to_owned())
 }
 
-/// `reg add` and `reg delete` of one value; both ask before they overwrite unless `/f` stands there.
-fn reg(words: &[String]) -> Option<Deed> {
+/// `reg add` and `reg delete` of one value; both ask before they overwrite unless `/f` is given.
+fn reg(words: &[String]) -> Option<Operation> {
     let (verb, rest) = words.split_first()?;
     let (path, rest) = rest.split_first()?;
     let (root, below) = path.split_once('\\')?;
@@ -308,15 +310,15 @@ fn reg(words: &[String]) -> Option<Deed> {
             let kind = kind.unwrap_or_else(|| "REG_SZ".to_owned()).to_ascii_uppercase();
             let kind =
                 kind.strip_prefix("REG_").filter(|kind| matches!(*kind, "SZ" | "EXPAND_SZ" | "DWORD" | "QWORD"))?;
-            Some(Deed::SetValue { key, name, kind: kind.to_owned(), data: data?, makes_key: true })
+            Some(Operation::SetValue { key, name, kind: kind.to_owned(), data: data?, makes_key: true })
         }
-        "delete" if kind.is_none() && data.is_none() => Some(Deed::RemoveValue { key, name, may_miss: false }),
+        "delete" if kind.is_none() && data.is_none() => Some(Operation::RemoveValue { key, name, may_miss: false }),
         _ => None,
     }
 }
 
 /// `net accounts` with numbers; `unlimited` and `never` are not numbers, and not on the list.
-fn accounts(words: &[String]) -> Option<Vec<Deed>> {
+fn accounts(words: &[String]) -> Option<Vec<Operation>> {
     use AccountPolicyField as Field;
     let (verb, options) = words.split_first()?;
     if !verb.eq_ignore_ascii_case("accounts") || options.is_empty() {
@@ -334,13 +336,13 @@ fn accounts(words: &[String]) -> Option<Vec<Deed>> {
             "lockoutwindow" => Field::LockoutWindow,
             _ => return None,
         };
-        Some(Deed::Account { field, number: number.parse().ok()? })
+        Some(Operation::Account { field, number: number.parse().ok()? })
     };
     options.iter().map(one).collect()
 }
 
 /// `auditpol /set` of one subcategory by its English name.
-fn audit(words: &[String]) -> Option<Deed> {
+fn audit(words: &[String]) -> Option<Operation> {
     let (verb, options) = words.split_first()?;
     if !verb.eq_ignore_ascii_case("/set") {
         return None;
@@ -361,7 +363,7 @@ fn audit(words: &[String]) -> Option<Deed> {
         }
     }
     let is_said = success.is_some() || failure.is_some();
-    Some(Deed::Audit { subcategory: subcategory.filter(|_| is_said)?, success, failure })
+    Some(Operation::Audit { subcategory: subcategory.filter(|_| is_said)?, success, failure })
 }
 
 #[cfg(test)]
@@ -386,21 +388,21 @@ mod tests {
             net accounts /minpwlen:14 /lockoutthreshold:3
             auditpol /set /subcategory:"Credential Validation" /success:enable
         "#;
-        let deeds = translate(script).unwrap();
-        assert_eq!(deeds.len(), 12);
-        let set = |name: &str, data: &str, key: &str, makes_key| Deed::SetValue {
+        let operations = translate(script).unwrap();
+        assert_eq!(operations.len(), 12);
+        let set = |name: &str, data: &str, key: &str, makes_key| Operation::SetValue {
             key: key.into(),
             name: name.into(),
             kind: "DWORD".into(),
             data: data.into(),
             makes_key,
         };
-        assert_eq!(deeds[0], set("Level", "0x5", r"HKLM\SOFTWARE\Acme Inc", true));
-        assert_eq!(deeds[2], set("It's", "1", r"HKLM\SOFTWARE\Acme", false));
-        assert_eq!(deeds[6], Deed::MakeKey { key: r"HKLM\SOFTWARE\Acme\New".into(), makes_above: true });
-        assert_eq!(deeds[8], Deed::Service { name: "RemoteRegistry".into(), start: "Manual" });
+        assert_eq!(operations[0], set("Level", "0x5", r"HKLM\SOFTWARE\Acme Inc", true));
+        assert_eq!(operations[2], set("It's", "1", r"HKLM\SOFTWARE\Acme", false));
+        assert_eq!(operations[6], Operation::MakeKey { key: r"HKLM\SOFTWARE\Acme\New".into(), makes_above: true });
+        assert_eq!(operations[8], Operation::Service { name: "RemoteRegistry".into(), start: "Manual" });
         let subcategory = "Credential Validation".to_owned();
-        assert_eq!(deeds[11], Deed::Audit { subcategory, success: Some(true), failure: None });
+        assert_eq!(operations[11], Operation::Audit { subcategory, success: Some(true), failure: None });
     }
 
     #[test]

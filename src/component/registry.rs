@@ -1,7 +1,7 @@
 //! Registry keys and values as component documents write them.
 
-use super::desk::Desk;
 use super::fault::{Fault, Flaw};
+use super::pending_changes::PendingChanges;
 use super::yaml::{Node, Value as Yaml};
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::utf16;
@@ -26,8 +26,8 @@ const ROOTS: [(&str, &str); 10] = [
 ];
 
 /// Returns the setting that a key and a name of a component mean.
-pub(super) fn setting(path: &str, name: &str, desk: &Desk<'_>) -> Result<Setting> {
-    parse(path, name).map_err(|what| desk.fault(Flaw::RegistryKey, what))
+pub(super) fn setting(path: &str, name: &str, pending: &PendingChanges<'_>) -> Result<Setting> {
+    parse(path, name).map_err(|what| pending.fault(Flaw::RegistryKey, what))
 }
 
 /// Returns the setting that a key and a name of a component mean; `Err` says what is wrong with the key.
@@ -49,7 +49,7 @@ pub(super) fn parse(path: &str, name: &str) -> std::result::Result<Setting, Stri
     Ok(Setting::Registry { key: format!(r"{root}\{below}"), name: name.to_owned() })
 }
 
-/// Returns the number that a word of a service's start stands for; `Err` says what is wrong with it.
+/// Returns the number of a service start type; `Err` says what is wrong with the word.
 pub(super) fn start_of(word: &str) -> std::result::Result<u32, String> {
     match word.to_ascii_lowercase().as_str() {
         "automatic" => Ok(2),
@@ -62,12 +62,12 @@ pub(super) fn start_of(word: &str) -> std::result::Result<u32, String> {
 /// Returns how a service starts, as a setting; `Err` says what is wrong with its name.
 pub(super) fn service(name: &str) -> std::result::Result<Setting, String> {
     match name.is_empty() || name.contains(['\\', '/']) || name.chars().any(char::is_control) {
-        true => Err(format!("{name:?} is no name of a service")),
+        true => Err(format!("{name:?} is not a service name")),
         false => Ok(Setting::Registry { key: format!(r"{SERVICES}\{name}"), name: "Start".to_owned() }),
     }
 }
 
-/// Returns the value that the members `type` and `value` stand for.
+/// Returns the value that the members `type` and `value` define.
 pub(super) fn value(input: &Node) -> Result<Value> {
     let missing = |name: &str| Fault::new(input.at, Flaw::Missing, format!("`{name}`"));
     let kind = input.get("type").ok_or_else(|| missing("type"))?;
@@ -78,9 +78,9 @@ pub(super) fn value(input: &Node) -> Result<Value> {
             Yaml::List(items) => items.iter().collect(),
             _ => vec![value],
         };
-        items.into_iter().map(|item| item.text().ok_or_else(|| misfit("an item is no text"))).collect()
+        items.into_iter().map(|item| item.text().ok_or_else(|| misfit("an item is not text"))).collect()
     };
-    let scalar = || value.text().ok_or_else(|| misfit("it is no text and no number"));
+    let scalar = || value.text().ok_or_else(|| misfit("it is neither text nor a number"));
     if value.list().unwrap_or_default().iter().any(Node::is_null) {
         return Err(misfit("an item is nothing: write '' for an empty text"));
     }
@@ -96,10 +96,10 @@ pub(super) fn value(input: &Node) -> Result<Value> {
         }
         "DWORD" => {
             let number = number(scalar()?).and_then(|number| u32::try_from(number).ok());
-            Value::dword(number.ok_or_else(|| misfit("it is no whole number from 0 to 4294967295"))?)
+            Value::dword(number.ok_or_else(|| misfit("it is not a whole number from 0 to 4294967295"))?)
         }
         "QWORD" => {
-            let number = number(scalar()?).ok_or_else(|| misfit("it is no whole number from 0 to 2^64-1"))?;
+            let number = number(scalar()?).ok_or_else(|| misfit("it is not a whole number from 0 to 2^64-1"))?;
             Value::data(ValueType::QWORD, number.to_le_bytes().to_vec())
         }
         "MULTI_SZ" => {
@@ -118,7 +118,7 @@ pub(super) fn value(input: &Node) -> Result<Value> {
                 }
                 _ => hex(scalar()?),
             };
-            Value::data(ValueType::BINARY, bytes.ok_or_else(|| misfit("it is no list of bytes, and no hex digits"))?)
+            Value::data(ValueType::BINARY, bytes.ok_or_else(|| misfit("it is neither a list of bytes nor hex digits"))?)
         }
         other => {
             let what = format!("`{other}` is not BINARY, DWORD, QWORD, SZ, EXPAND_SZ or MULTI_SZ");
@@ -137,7 +137,7 @@ fn number(text: &str) -> Option<u64> {
     }
 }
 
-/// Returns the bytes of hex digits, which blanks and commas may stand between.
+/// Returns the bytes of hex digits, which may be separated by blanks and commas.
 fn hex(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix("hex:").unwrap_or(text);
     let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b',')).collect();

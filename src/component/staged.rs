@@ -1,12 +1,12 @@
-//! Steps that are left to the first start of a machine: scripts that Windows runs when setup has ended.
+//! Steps staged for the first start of a machine: scripts that Windows runs when setup has ended.
 //!
 //! `Windows\Setup\Scripts\SetupComplete.cmd` runs once, as SYSTEM, before anybody can log on. It calls `steps.cmd`, which
 //! runs each script once and in order, with one log and one line for each result. A script that ran leaves a mark, and so does
 //! one that ended the run, so that running the whole again does nothing.
 
-use super::desk::Desk;
 use super::document::{OnFailure, Step};
 use super::fault::{Fault, Flaw};
+use super::pending_changes::PendingChanges;
 use super::yaml::{Node, Value as Yaml};
 use crate::policy::{SETUP_COMPLETE, with_call_first};
 
@@ -27,7 +27,7 @@ pub(super) struct Script {
     pub label: String,
     /// What it is in PowerShell.
     pub text: String,
-    /// Whether those behind it are not run if it fails.
+    /// Whether later scripts are not run if it fails.
     pub ends_the_run: bool,
     /// How often it is tried.
     pub attempts: u32,
@@ -70,24 +70,28 @@ impl Script {
 /// Plans the files that run the scripts, and the call in what `SetupComplete.cmd` will be.
 ///
 /// Returns the text of `SetupComplete.cmd` with the call in it; the caller knows who else writes that file.
-pub(super) fn plan(desk: &mut Desk<'_>, scripts: &[Script], stands: Option<String>) -> Result<String, Fault> {
+pub(super) fn plan(
+    pending: &mut PendingChanges<'_>,
+    scripts: &[Script],
+    stands: Option<String>,
+) -> Result<String, Fault> {
     if scripts.len() > MOST_SCRIPTS {
-        return Err(desk.fault(Flaw::Script, format!("{} scripts are left to the first start", scripts.len())));
+        return Err(pending.fault(Flaw::Script, format!("{} scripts are left to the first start", scripts.len())));
     }
     for (number, script) in (1_usize..).zip(scripts) {
-        desk.put_own(format!(r"{FOLDER}\{number:03}.ps1"), script.text.clone(), &script.label);
+        pending.put_own(format!(r"{FOLDER}\{number:03}.ps1"), script.text.clone(), &script.label);
     }
     for script in scripts {
-        desk.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
+        pending.put_own(RUNNER.to_owned(), runner(scripts), &script.label);
     }
-    // At the head, because what stands there may end with `exit`; behind the call that sets policies again.
+    // At the top, because the existing text may end with `exit`; after the call that reapplies policies.
     Ok(with_call_first(&stands.unwrap_or_default(), &format!("{CALL}\r\n"), CALL))
 }
 
 /// The path of `SetupComplete.cmd`.
 pub(super) const CALLED_BY: &str = SETUP_COMPLETE;
 
-/// Returns what runs the scripts. A redirection stands before `echo`, because a digit right before it would name a handle.
+/// Returns what runs the scripts. The redirection precedes `echo`, because a digit right before it would name a handle.
 fn runner(scripts: &[Script]) -> String {
     let mut text = String::from(
         "@echo off\r\n\
@@ -136,7 +140,7 @@ fn msi(action: &str, input: &Node) -> Result<String, Fault> {
     let path = text("path").unwrap_or_default();
     if path.contains("://") {
         return refuse(format!(
-            "{path:?} is fetched from a network: put the file beside the document and use InstallFiles"
+            "{path:?} is fetched from a network: put the file next to the document and use InstallFiles"
         ));
     }
     if text("reboot").is_some_and(|word| !word.eq_ignore_ascii_case("skip")) {
@@ -163,7 +167,7 @@ fn msi(action: &str, input: &Node) -> Result<String, Fault> {
                 words.push(format!("{name}={}", spaced(value.text().unwrap_or_default(), input)?));
             }
         }
-        Some((_, node)) => return Err(Fault::new(node.at, Flaw::Form, "`properties` is no map")),
+        Some((_, node)) => return Err(Fault::new(node.at, Flaw::Form, "`properties` is not a map")),
     }
     let list = words.iter().map(|word| quoted(word)).collect::<Result<Vec<_>, _>>();
     let Ok(list) = list else { return refuse("a word cannot be quoted".to_owned()) };
@@ -193,7 +197,7 @@ fn quoted(word: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Tells whether quotation marks stand in pairs, as [`spaced`] sets them.
+/// Returns whether quotation marks are paired, as [`spaced`] writes them.
 fn is_whole(word: &str) -> bool {
     let inner = word.strip_suffix('"').and_then(|word| word.split_once('"')).map(|(_, inner)| inner);
     inner.is_some_and(|inner| !inner.contains('"'))

@@ -1,7 +1,7 @@
-//! YAML as a tree that keeps where each node stands and how a scalar was written: `1.10` is a number to one action and a
-//! text to another, and only the text that stands there tells both.
+//! YAML as a tree that keeps the position of each node and how each scalar was written: `1.10` is a number to one action
+//! and a text to another, so the original text is kept.
 //!
-//! Aliases are followed, and counted: a document that unfolds to more nodes than a component can need is refused.
+//! Aliases are followed, and counted: a document that expands to more nodes than a component can need is refused.
 
 use std::collections::BTreeMap;
 
@@ -81,7 +81,7 @@ impl Node {
         }
     }
 
-    /// Returns the truth that a scalar stands for, in any case of letters.
+    /// Returns the boolean of a scalar, in any case of letters.
     pub fn flag(&self) -> Option<bool> {
         match self.text()?.to_ascii_lowercase().as_str() {
             "true" => Some(true),
@@ -90,7 +90,7 @@ impl Node {
         }
     }
 
-    /// Tells whether nothing stands there: no value, `null` or `~`.
+    /// Returns whether the value is empty: no value, `null` or `~`.
     pub fn is_null(&self) -> bool {
         matches!(&self.value, Value::Scalar(text, true) if matches!(text.as_str(), "" | "~" | "null"))
     }
@@ -194,7 +194,7 @@ impl<'t> Reader<'t> {
                     }
                     let key = self.node(event, &span, depth.saturating_add(1))?;
                     let Some(name) = key.text().map(str::to_owned) else {
-                        let what = "a key that is no text: put `{{ ... }}` in quotation marks";
+                        let what = "a key that is not text: put `{{ ... }}` in quotation marks";
                         return Err(Fault::new(key.at, Flaw::Yaml, what));
                     };
                     if members.iter().any(|(known, ..)| *known == name) {

@@ -14,6 +14,9 @@ use coldforge_regf as regf;
 /// A hint that several of these errors share.
 const CHECK_HIVE: &str = "run `coldforge reg check` to see what is wrong";
 
+/// The result of an edit.
+pub type Result<T> = std::result::Result<T, Error>;
+
 /// A failure of an edit.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
@@ -65,9 +68,9 @@ pub enum Error {
         first: String,
     },
 
-    /// A log beside a hive file would stay, and could be replayed over what is written.
-    #[error("the log `{}` lies beside the hive and is not among those named", path.display())]
-    #[failure(usage, hint = "name all logs of the hive, or none to take those beside it")]
+    /// A log next to a hive file would remain, and could be replayed over the edit.
+    #[error("the log `{}` is next to the hive but not among those named", path.display())]
+    #[failure(usage, hint = "name all logs of the hive, or none to use those next to it")]
     OtherLog {
         /// The log.
         path: PathBuf,
@@ -101,7 +104,7 @@ pub enum Error {
 
     /// A key that begins with a root was looked for in a hive file.
     #[error("`{key}` begins with a root, and a hive file has only keys below its own")]
-    #[failure(usage, hint = "leave the root out: name the key as it stands below the hive's root")]
+    #[failure(usage, hint = "leave the root out: name the key relative to the hive's root")]
     NotRelative {
         /// The key.
         key: String,
@@ -117,7 +120,7 @@ pub enum Error {
 
     /// A key of a `.reg` file does not begin with the prefix.
     #[error("line {line}: `{key}` does not begin with the prefix")]
-    #[failure(usage, hint = "give the part of the keys that the hive stands for with --prefix")]
+    #[failure(usage, hint = "give the registry path of the hive's root with --prefix")]
     Prefix {
         /// The key.
         key: String,

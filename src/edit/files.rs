@@ -1,4 +1,4 @@
-//! Hands-on work on the files of a volume: everything in memory, verified, and only then written.
+//! Edits the files of a volume: in memory, verified, and only then written.
 
 use std::path::{Path, PathBuf};
 
@@ -15,7 +15,7 @@ use coldforge_ntfs::{self as ntfs, Changes, File, Security, Volume, is_shadow_st
 
 /// One change of a volume; paths have backslashes and begin with one.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum FileStep {
+pub enum FileEdit {
     /// Gives a file this content; makes it if it is missing.
     Put {
         /// The file.
@@ -41,10 +41,10 @@ pub enum FileStep {
 
 /// What an edit of a volume did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct FilesWritten {
+pub struct FileEditResult {
     /// The files that were written; none if everything was so already.
     pub files: Vec<PathBuf>,
-    /// What was noticed, each with its code.
+    /// Warnings, each with its code.
     pub warnings: Vec<String>,
 }
 
@@ -53,16 +53,15 @@ pub struct FilesWritten {
 /// New files and directories get the security descriptor that their directory passes on.
 ///
 /// # Errors
-/// Every refusal that applies to the volume, and [`windows::Error::VolumeCorrupt`] if it contradicts itself; what a step
-/// is refused for; [`Error::Exists`] if the output does. Nothing is written then.
+/// Every refusal that applies to the volume, and [`windows::Error::VolumeCorrupt`] if it contradicts itself; the reason why a step is refused; [`Error::Exists`] if the output does. Nothing is written then.
 pub fn edit_files(
     path: &Path,
     format: Option<Format>,
     partition: &Partition,
-    steps: &[FileStep],
+    steps: &[FileEdit],
     (output, now): (&Output, FileTime),
     progress: &dyn Progress,
-) -> Result<FilesWritten> {
+) -> Result<FileEditResult> {
     output.check()?;
     let image = Image::open(path, format)?;
     let failed = |source| windows::Error::Volume { partition: partition.number, source };
@@ -96,10 +95,10 @@ pub fn edit_files(
     let edited = Edited { partition: partition.number, volume: Extent::new(partition.start.0, partition.length_bytes) };
     let warnings = volume.warnings().map_err(failed)?.iter().map(ToString::to_string).collect();
     let files = output.emit(&volume.into_device().into_inner(), path, (edited, &order), progress)?;
-    Ok(FilesWritten { files, warnings })
+    Ok(FileEditResult { files, warnings })
 }
 
-impl FileStep {
+impl FileEdit {
     fn apply<D: WriteAt>(&self, volume: &mut Volume<D>, now: FileTime, changes: &mut Changes) -> Result<()> {
         match self {
             Self::Put { path, content } => {
@@ -163,7 +162,7 @@ fn remove<D: WriteAt>(
     if file.is_system() || is_shadow_store(path) {
         return Err(failed(ntfs::Error::SystemFile { record: file.reference().record() }));
     }
-    // A link into another tree is refused below, before anything in it is looked at.
+    // A link into another tree is refused below, before anything in it is read.
     if recursive && file.is_directory() && file.reparse_tag().is_none() {
         for entry in volume.list(&file).map_err(failed)? {
             remove(volume, &format!(r"{path}\{}", entry.name), recursive, now, changes)?;

@@ -1,4 +1,4 @@
-//! Edits by hand: of the registry of an image or a hive file, and of the files of a volume.
+//! Manual edits: of the registry of an image or a hive file, and of the files of a volume.
 //!
 //! Everything is applied in memory, verified, and only then written, in place or to a new file.
 
@@ -7,10 +7,7 @@ mod files;
 mod output;
 pub mod registry;
 
-pub use error::Error;
-pub use files::{FileStep, FilesWritten, edit_files};
+pub use error::{Error, Result};
+pub use files::{FileEdit, FileEditResult, edit_files};
 pub use output::Output;
-pub(crate) use output::{Edited, TakeBack, order};
-
-/// The answer of an edit.
-pub type Result<T> = std::result::Result<T, Error>;
+pub(crate) use output::{Edited, Rollback, order};

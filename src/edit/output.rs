@@ -1,4 +1,4 @@
-//! Where an edited image goes.
+//! Where the result of an edit goes, and the rollback of an edit in place.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use coldforge_base::{Extent, ImageOffset};
 use coldforge_disk::{self as disk, Image, Mark, Overlay, UndoJournal, Window};
 use coldforge_ntfs::{Volume, WriteStep};
 
-/// Where the result of hands-on work goes.
+/// Where the result of an edit goes.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Output {
     /// Into the file that was read.
@@ -20,17 +20,17 @@ pub enum Output {
     File(PathBuf),
 }
 
-/// The volume of an image that an edit is about.
+/// The volume that an edit changes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Edited {
     /// The number of its partition.
     pub partition: u32,
-    /// Where it lies on the disk.
+    /// Its position on the disk.
     pub volume: Extent,
 }
 
 impl Edited {
-    /// Returns what calls the volume dirty while it is written to in place.
+    /// Returns the marks that set the volume's dirty flag while it is written in place.
     pub(crate) fn marks(self, image: &Image) -> Result<Vec<Mark>> {
         let Self { partition, volume: Extent { offset, length } } = self;
         let failed = |source| windows::Error::Volume { partition, source };
@@ -49,16 +49,16 @@ pub(crate) fn order<'c>(steps: impl IntoIterator<Item = &'c (WriteStep, Vec<Exte
     order.into_values().collect()
 }
 
-/// Takes a run in place back, unless it is settled.
+/// Undoes a run in place when it is dropped, unless it is settled.
 #[derive(Debug)]
-pub(crate) struct TakeBack {
+pub(crate) struct Rollback {
     held: Option<disk::Held>,
     _critical: CriticalSection,
 }
 
-impl TakeBack {
-    /// Begins when a run in place has left its journal; the process is not to end before it is known what becomes of it,
-    /// and nobody else can use the image until then.
+impl Rollback {
+    /// Takes over a run in place that has left its journal. The process must not end before the run is settled or undone, and
+    /// nobody else can use the image until then.
     pub(crate) fn new(held: disk::Held, critical: CriticalSection) -> Self {
         Self { held: Some(held), _critical: critical }
     }
@@ -66,7 +66,7 @@ impl TakeBack {
     /// Leaves the image as it is now.
     ///
     /// # Errors
-    /// The operating system's; the run is then taken back.
+    /// The operating system's; the run is then undone.
     pub(crate) fn settle(mut self) -> Result<()> {
         if let Some(held) = &self.held {
             held.settle()?;
@@ -76,10 +76,10 @@ impl TakeBack {
     }
 }
 
-impl Drop for TakeBack {
+impl Drop for Rollback {
     fn drop(&mut self) {
         if let Some(held) = &self.held {
-            // Where this fails, the journal stays for `coldforge undo`.
+            // If this fails, the journal stays for `coldforge undo`.
             let _ = held.take_back(&Silent);
         }
     }

@@ -7,7 +7,7 @@ use crate::aws::preflight;
 use crate::component;
 use crate::policy::{Assessment, CheckResult, Finding, Plan, Status, Step};
 use crate::windows::setting::{Readings, Setting};
-use crate::windows::{Machine, Opening, VolumeCheck};
+use crate::windows::{Machine, OpenOptions, VolumeCheck};
 use coldforge_disk::Image;
 
 /// Proves that every rule with a step is closed now, as far as the plan went, and that no other rule's status changed.
@@ -61,7 +61,7 @@ pub(super) fn prove_fixed(plan: &Plan, fixes: &[String], machine: &dyn Readings)
 /// hives, assesses it anew and asks the second readers.
 pub(super) fn look_again(
     image: &Image,
-    opening: Opening,
+    opening: OpenOptions,
     same: impl FnOnce() -> Result<bool>,
     edit: &Edit,
     expected: &Assessment,
@@ -70,7 +70,7 @@ pub(super) fn look_again(
     if !same()? {
         return Err(Error::WrittenOtherwise);
     }
-    let machine = Machine::open(image, Opening { check: VolumeCheck::Skip, ..opening })?;
+    let machine = Machine::open(image, OpenOptions { check: VolumeCheck::Skip, ..opening })?;
     if assess(&machine) != *expected {
         return Err(Error::WrittenOtherwise);
     }
@@ -112,7 +112,7 @@ mod tests {
     fn a_rule_that_an_edit_did_not_close_is_found() {
         let image = fixture();
         let (before, plan, _, overlay) = edited(&image);
-        let after = assess(&Machine::open(&overlay, Opening::default()).unwrap());
+        let after = assess(&Machine::open(&overlay, OpenOptions::default()).unwrap());
         assert!(prove_closed(&before, &after, &plan).is_ok());
         let still_open = prove_closed(&before, &before, &plan).unwrap_err();
         assert!(matches!(still_open, Error::NotClosed { count, .. } if count > 50), "{still_open}");
@@ -129,7 +129,7 @@ mod tests {
         // As if the copy had missed a byte that no setting depends on: the boot code.
         overlay.write_at(0, &[0x5a]).unwrap();
         let same = || Ok(disk::differences(&overlay, &image, &Silent)?.is_empty());
-        let looked = look_again(&image, Opening::default(), same, &edit, &before, &assess);
+        let looked = look_again(&image, OpenOptions::default(), same, &edit, &before, &assess);
         assert!(matches!(looked, Err(Error::WrittenOtherwise)));
     }
 
@@ -137,8 +137,8 @@ mod tests {
     fn a_written_disk_that_is_assessed_otherwise_is_found() {
         let image = fixture();
         let (_, _, edit, overlay) = edited(&image);
-        let after = assess(&Machine::open(&overlay, Opening::default()).unwrap());
-        let looked = look_again(&image, Opening::default(), || Ok(true), &edit, &after, &assess);
+        let after = assess(&Machine::open(&overlay, OpenOptions::default()).unwrap());
+        let looked = look_again(&image, OpenOptions::default(), || Ok(true), &edit, &after, &assess);
         assert!(matches!(looked, Err(Error::WrittenOtherwise)));
     }
 

@@ -10,7 +10,7 @@ use super::job::Harden;
 use super::request::Resolved;
 use super::{Emission, Result};
 use crate::audit::{ImageRecord, SecondOpinion};
-use crate::edit::{self, TakeBack};
+use crate::edit::{self, Rollback};
 use crate::policy::Assessment;
 use coldforge_base::Extent;
 use coldforge_base::digest::Digest;
@@ -45,7 +45,7 @@ pub(super) struct Emitted {
     /// The undo journal beside an image that was written in place.
     pub journal: Option<std::path::PathBuf>,
     /// Takes a run in place back, unless it is settled.
-    pub take_back: Option<TakeBack>,
+    pub take_back: Option<Rollback>,
     /// How long the writing took.
     pub writing: Duration,
 }
@@ -129,7 +129,7 @@ impl Changed<'_, '_> {
         let output = match done.held {
             Some(held) => {
                 let output = held.image(format);
-                take_back = Some(TakeBack::new(held, critical));
+                take_back = Some(Rollback::new(held, critical));
                 output?
             }
             None => Image::open_as(&job.source, Some(format), None)?,

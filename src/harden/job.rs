@@ -19,11 +19,11 @@ use super::{Emission, Error, Request, Result, scope};
 use crate::audit::{Holds, ImageRecord, Policy, SecondOpinion, SecretKey, Staging};
 use crate::aws;
 use crate::aws::preflight::{Container, Facts, Report};
-use crate::component::{Component, StepTold};
+use crate::component::{Component, StepReport};
 use crate::policy::{self, Applied, Assessment, Held, Plan};
 use crate::report::Results;
 use crate::windows::setting::{Identity, Readings as _};
-use crate::windows::{self, BootMode, Machine, Opening, VolumeCheck};
+use crate::windows::{self, BootMode, Machine, OpenOptions, VolumeCheck};
 use coldforge_base::progress::Progress;
 use coldforge_base::time::Moment;
 use coldforge_disk::{self as disk, Format, Image, Overlay};
@@ -81,7 +81,7 @@ pub struct Outcome {
     /// What setup may set anew when the image starts.
     pub at_risk: Vec<Held>,
     /// What became of each step of the components, in their order.
-    pub components: Vec<StepTold>,
+    pub components: Vec<StepReport>,
     /// What the result covers, one sentence each, in the words of the log and the reports.
     pub scope: Vec<String>,
     /// The image as it was; `None` in a dry run, which digests nothing.
@@ -266,7 +266,7 @@ fn planned(
     before: &Assessment,
     machine: &Machine<Overlay<&Image>>,
     image: &Image,
-) -> Result<(Plan, Vec<StepTold>)> {
+) -> Result<(Plan, Vec<StepReport>)> {
     let plan = request.plan(before, machine)?;
     let plan = request.with_fixes(plan, before, machine, image)?;
     let (plan, components) = request.with_components(plan, before, machine)?;
@@ -278,14 +278,14 @@ fn planned(
 fn begun(
     job: &Harden,
     machine: &Machine<Overlay<&Image>>,
-    (before, plan, components): (Assessment, &Plan, Vec<StepTold>),
+    (before, plan, components): (Assessment, &Plan, Vec<StepReport>),
 ) -> Result<Outcome> {
     let mut warnings = machine.warnings().to_vec();
     if disk::pending(&job.source)? == Some(disk::Pending::Unsettled) {
         warnings.push(unsettled());
     }
     warnings.extend(job.request.components.iter().flat_map(Component::secrets));
-    warnings.extend(components.iter().flat_map(StepTold::warnings));
+    warnings.extend(components.iter().flat_map(StepReport::warnings));
     let unknown = Report { route: job.aws.route, checks: Vec::new() };
     Ok(Outcome {
         windows: machine.identity().clone(),
@@ -318,7 +318,7 @@ fn verify_edit(
     outcome: &mut Outcome,
 ) -> Result<()> {
     // The machine has verified the volume behind its edit.
-    let again = Machine::open(overlay, Opening { check: VolumeCheck::Skip, ..job.request.opening(job.now) })?;
+    let again = Machine::open(overlay, OpenOptions { check: VolumeCheck::Skip, ..job.request.opening(job.now) })?;
     outcome.after = request.assess(&again);
     prove_closed(&outcome.before, &outcome.after, plan)?;
     prove_fixed(plan, &job.request.fixes, &again)?;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use super::{Error, Result, scope};
 use crate::audit;
 use crate::aws::preflight::{self, Container, Facts, Route};
-use crate::component::{self, Component, Desk, Fault, Flaw, Position, Scripts, StepTold};
+use crate::component::{self, Component, Fault, Flaw, PendingChanges, Position, Scripts, StepReport};
 use crate::formats::zip;
 use crate::policy::source::{self, NO_STIG, Source};
 use crate::policy::{
@@ -15,7 +15,7 @@ use crate::policy::{
 };
 use crate::windows::certificates::Certificate;
 use crate::windows::setting::{self, Identity, Readings, Setting};
-use crate::windows::{Evidence, Opening, VolumeCheck};
+use crate::windows::{Evidence, OpenOptions, VolumeCheck};
 use coldforge_base::time::Moment;
 use coldforge_base::{ReadAt, digest};
 use coldforge_disk::Format;
@@ -165,17 +165,17 @@ impl Resolved {
         mut plan: Plan,
         assessment: &Assessment,
         machine: &dyn Readings,
-    ) -> Result<(Plan, Vec<StepTold>)> {
-        let mut told = Vec::new();
+    ) -> Result<(Plan, Vec<StepReport>)> {
+        let mut reports = Vec::new();
         // Each component meets the machine as those before it leave it.
-        let mut desk = Component::desk(machine, self.now);
+        let mut pending = Component::pending(machine, self.now);
         for component in &self.components {
-            told.extend(component.build(&mut desk, self.scripts)?);
+            reports.extend(component.build(&mut pending, self.scripts)?);
         }
         let is_called = |step: &&mut Step| matches!(&step.setting, Setting::FileContent { path } if path.eq_ignore_ascii_case(policy::SETUP_COMPLETE));
-        let stage = |desk: &mut Desk<'_>, others: Option<String>| {
+        let stage = |pending: &mut PendingChanges<'_>, others: Option<String>| {
             let name = || self.components.iter().map(Component::name).collect::<Vec<_>>().join(", ");
-            desk.stage(others).map_err(|first| component::Error::Faults { name: name(), count: 1, first })
+            pending.stage_all(others).map_err(|first| component::Error::Faults { name: name(), count: 1, first })
         };
         match plan.steps.iter_mut().find(is_called) {
             Some(step) => {
@@ -183,15 +183,15 @@ impl Resolved {
                     Some(setting::Value::Text(text)) => Some(text.clone()),
                     _ => None,
                 };
-                if let Some(text) = stage(&mut desk, others)? {
+                if let Some(text) = stage(&mut pending, others)? {
                     step.to = Some(setting::Value::Text(text));
                 }
             }
             None => {
-                stage(&mut desk, None)?;
+                stage(&mut pending, None)?;
             }
         }
-        let steps = desk.into_steps();
+        let steps = pending.into_steps();
         let is_file = |setting: &Setting| {
             matches!(setting, Setting::FileContent { .. } | Setting::FileData { .. } | Setting::File { .. })
         };
@@ -204,25 +204,25 @@ impl Resolved {
             let fault = Fault::new(Position::default(), Flaw::Path, what);
             return Err(component::Error::Faults { name: step.rules.join(", "), count: 1, first: fault }.into());
         }
-        plan.left_open.extend(told.iter().filter_map(StepTold::left_open));
+        plan.left_open.extend(reports.iter().filter_map(StepReport::as_left_open));
         let plan = plan.with_fixes(steps, assessment, machine, self.local_gpo)?;
         let plan = plan.guarded(assessment, machine, self.hold_back)?;
-        for step in &mut told {
-            step.hold(&plan.held_back);
+        for step in &mut reports {
+            step.mark_held_back(&plan.held_back);
         }
-        Ok((plan, told))
+        Ok((plan, reports))
     }
 
     /// Runs the tests of the components on a machine that was changed.
     ///
     /// # Errors
     /// [`Error::Component`] for a test that fails.
-    pub(super) fn test_components(&self, machine: &dyn Readings) -> Result<Vec<StepTold>> {
-        let mut told = Vec::new();
+    pub(super) fn test_components(&self, machine: &dyn Readings) -> Result<Vec<StepReport>> {
+        let mut reports = Vec::new();
         for component in &self.components {
-            told.extend(component.test(machine, self.now, self.scripts)?);
+            reports.extend(component.test(machine, self.now, self.scripts)?);
         }
-        Ok(told)
+        Ok(reports)
     }
 }
 
@@ -232,22 +232,22 @@ impl Request {
     /// # Errors
     /// [`Error::Component`] if it demands another release or level than the run does.
     pub fn add_component(&mut self, component: Component) -> Result<()> {
-        let wish = component.wish()?;
-        let other = |what: String| Error::from(component.error(1, Fault::new(wish.at, Flaw::Word, what)));
-        match (&wish.release, &self.stig) {
+        let stig_request = component.stig_request()?;
+        let other = |what: String| Error::from(component.error(1, Fault::new(stig_request.at, Flaw::Word, what)));
+        match (&stig_request.release, &self.stig) {
             (Some(release), Some(stig)) if release != stig => {
                 return Err(other(format!("it applies the release {release}, and the run {stig}")));
             }
             (Some(release), None) => self.stig = Some(release.clone()),
             _ => {}
         }
-        match (wish.level, self.level) {
+        match (stig_request.level, self.level) {
             (Some(level), Some(asked)) if level != asked => {
                 return Err(other(format!("it applies the level {level}, and the run {asked}: ask for the same")));
             }
             (level, asked) => self.level = asked.or(level),
         }
-        for with in &wish.with {
+        for with in &stig_request.with {
             if !self.with.contains(with) {
                 self.with.push(with.clone());
             }
@@ -263,9 +263,9 @@ impl Request {
     }
 
     /// Returns how a machine is opened under this demand, when changed keys carry this moment.
-    pub(crate) fn opening(&self, now: Moment) -> Opening {
+    pub(crate) fn opening(&self, now: Moment) -> OpenOptions {
         let accept = Accept { dirty: self.accept_dirty_hive, refcounts: self.accept_refcounts };
-        Opening { now: now.filetime(), accept, check: self.check }
+        OpenOptions { now: now.filetime(), accept, check: self.check }
     }
 
     /// Returns what the demand means for a machine on a day, which ends waivers.

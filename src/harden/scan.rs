@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{Request, Result, scope};
 use crate::policy::{Assessment, Catalog, Held};
 use crate::windows::setting::{Identity, Readings};
-use crate::windows::{Machine, Opening, View, VolumeCheck};
+use crate::windows::{Machine, OpenOptions, ReadOnlyMachine, VolumeCheck};
 use coldforge_base::time::Moment;
 use coldforge_disk::Image;
 
@@ -33,14 +33,14 @@ pub struct Scan {
 pub fn scan(image: Image, demand: &Request, now: Moment) -> Result<Scan> {
     let image = Arc::new(image);
     let opening = demand.opening(Moment(0));
-    if let Ok(view) = View::open(Arc::clone(&image), opening) {
-        let scan = look(&view, view.warnings(), demand, now)?;
-        if !view.met_damage() {
+    if let Ok(read_only) = ReadOnlyMachine::open(Arc::clone(&image), opening) {
+        let scan = look(&read_only, read_only.warnings(), demand, now)?;
+        if !read_only.met_damage() {
             return Ok(scan);
         }
     }
     // Damage, or what looks like it to a reader that does not load the hives: they are loaded and verified.
-    let machine = Machine::open(&*image, Opening { check: VolumeCheck::Skip, ..opening })?;
+    let machine = Machine::open(&*image, OpenOptions { check: VolumeCheck::Skip, ..opening })?;
     look(&machine, machine.warnings(), demand, now)
 }
 

@@ -649,7 +649,7 @@ fn prove_again(
     let plan = resolved.plan(&assessment, &machine)?;
     let plan = resolved.with_fixes(plan, &assessment, &machine, before)?;
     let (plan, steps) = resolved.with_components(plan, &assessment, &machine)?;
-    warnings.extend(steps.iter().flat_map(component::StepTold::warnings));
+    warnings.extend(steps.iter().flat_map(component::StepReport::warnings));
     let left = [&plan.held_back, &plan.waived, &plan.left_open, &plan.at_risk];
     proof.hold(
         "audit.jsonl",

@@ -1,12 +1,16 @@
 //! Why a recipe or a pipeline is refused or fails.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
-use super::folder::PipelineFault;
-use super::recipe;
+use super::recipe::Fault as RecipeFault;
 use crate::aws::preflight::UnknownFix;
 use crate::{audit, component, harden, policy, windows};
 use coldforge_base::{Failure, confined, fs};
+
+/// The result of working with a recipe or a pipeline.
+pub type Result<T> = std::result::Result<T, Error>;
 
 /// A failure of a recipe or a pipeline.
 #[derive(Debug, Error, Failure)]
@@ -20,7 +24,7 @@ pub enum Error {
     /// A recipe cannot be carried out.
     #[error(transparent)]
     #[failure(transparent)]
-    Recipe(#[from] recipe::Fault),
+    Recipe(#[from] RecipeFault),
 
     /// A folder of pipelines cannot be worked on.
     #[error(transparent)]
@@ -28,7 +32,59 @@ pub enum Error {
     Pipeline(#[from] PipelineFault),
 }
 
-/// What a job is made of fails as a job does.
+/// What is wrong with a recipe as part of a folder.
+#[derive(Debug, Error, Failure)]
+#[non_exhaustive]
+pub enum PipelineFault {
+    /// It is a link, or is reached through one.
+    #[error("it is a link, and links are not followed")]
+    #[failure(refused, "E-PIPELINE", hint = "put the recipe itself into the folder, or name the folder that holds it")]
+    Link,
+
+    /// Another recipe has the same name, or one that differs in case only.
+    #[error("`{}` is also called `{name}`", other.display())]
+    #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
+    Twice {
+        /// The name.
+        name: String,
+        /// The other recipe.
+        other: PathBuf,
+    },
+
+    /// There are too many.
+    #[error("`{}` holds more than {most} {what}", folder.display())]
+    #[failure(refused, "E-PIPELINE", hint = "spread the recipes over several folders")]
+    TooMany {
+        /// The folder.
+        folder: PathBuf,
+        /// How many are read.
+        most: usize,
+        /// Of what.
+        what: &'static str,
+    },
+
+    /// A schedule, path or name cannot be expressed in the generated file.
+    #[error("{what}")]
+    #[failure(refused, "E-PIPELINE", hint = *hint)]
+    NotExpressible {
+        /// Why, as a sentence.
+        what: String,
+        /// What to do.
+        hint: &'static str,
+    },
+
+    /// There is no pipeline of this name.
+    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
+    #[failure(usage, hint = "run `coldforge pipeline list` to see the pipelines of the folder")]
+    Unknown {
+        /// The name.
+        name: String,
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+/// Errors of the parts of a job become errors of the job.
 macro_rules! through_the_job {
     ($($error:ty)+) => {
         $(impl From<$error> for Error {
@@ -41,13 +97,16 @@ macro_rules! through_the_job {
 
 through_the_job!(audit::Error component::Error UnknownFix confined::Error fs::Error policy::Error windows::Error coldforge_disk::Error);
 
+/// Returns the error for a field whose word is not one of those expected.
+pub(super) fn unknown(field: &'static str, found: &str, expected: &'static str) -> Error {
+    RecipeFault::Word { field, found: found.to_owned(), expected }.into()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io;
 
-    use std::path::PathBuf;
-
-    use super::super::HistoryError;
+    use super::super::{HistoryError, recipe};
     use super::*;
     use crate::component::{self, Fault, Flaw, Position};
     use coldforge_base::{Kind, confined, fs};
@@ -82,7 +141,7 @@ mod tests {
                 PipelineFault::Link,
                 PipelineFault::Twice { name: text(), other: path() },
                 PipelineFault::TooMany { folder: path(), most: 1, what: "a" },
-                PipelineFault::Unfit { what: text(), hint: "a" },
+                PipelineFault::NotExpressible { what: text(), hint: "a" },
                 PipelineFault::Unknown { name: text(), folder: path() },
             ]
         };

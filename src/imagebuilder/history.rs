@@ -1,9 +1,9 @@
-//! The history of pipelines: an SQLite file beside the recipes, with a row for each run and for each bundle.
+//! The history of pipelines: an SQLite file next to the recipes, with a row for each run and for each bundle.
 //!
-//! Each row of a run names its recipe by an absolute path, so that a history knows the folder that it belongs to: what a
-//! copied history says of the folder that it was copied from is shown, and nothing is done because of it.
+//! Each row of a run names its recipe by an absolute path, so that a history knows the folder that it belongs to. Rows of a
+//! copied history that refer to the original folder are shown but never acted on.
 //!
-//! A run is entered before it begins. One that never came to its end was interrupted, if nobody holds its folder any more.
+//! A run is recorded before it begins. A run without an end was interrupted, unless a process still holds its folder.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,9 +65,9 @@ pub enum HistoryError {
         source: rusqlite::Error,
     },
 
-    /// A link stands in its place.
+    /// The file is a link.
     #[error("the history `{}` is a link, and links are not followed", path.display())]
-    #[failure(refused, "E-HISTORY", hint = "name the file that the link stands for with --history")]
+    #[failure(refused, "E-HISTORY", hint = "name the target of the link with --history")]
     Link {
         /// The link.
         path: PathBuf,
@@ -284,7 +284,7 @@ impl History {
             let open: Vec<(i64, String)> =
                 statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect::<rusqlite::Result<_>>()?;
             for (id, folder) in open {
-                // Whatever stands under that name now: only a folder is opened.
+                // Whatever has that name now, only a folder is opened.
                 let folder = Path::new(&folder);
                 let is_held = folder.is_dir() && fs::open(folder).is_ok_and(|folder| folder.try_lock().is_err());
                 if !is_held {
@@ -301,8 +301,8 @@ impl History {
     ///
     /// # Errors
     /// [`HistoryError`].
-    pub(super) fn places(&self, pipeline: &str) -> Result<Vec<Place>, HistoryError> {
-        let read = || -> rusqlite::Result<Vec<Place>> {
+    pub(super) fn stored_bundles(&self, pipeline: &str) -> Result<Vec<StoredBundle>, HistoryError> {
+        let read = || -> rusqlite::Result<Vec<StoredBundle>> {
             let mut statement = self.connection.prepare(
                 "SELECT path, sha256sums, started, recipe, source FROM bundle JOIN run ON run.id = bundle.run
                  WHERE pipeline = ? AND bundle.status IN ('built', 'unchanged') AND path IS NOT NULL
@@ -310,7 +310,7 @@ impl History {
             )?;
             let rows = statement.query_map([pipeline], |row| {
                 let [path, recipe]: [String; 2] = [row.get(0)?, row.get(3)?];
-                Ok(Place {
+                Ok(StoredBundle {
                     path: path.into(),
                     sums: row.get(1)?,
                     started: Moment(row.get::<_, i64>(2)?.cast_unsigned()),
@@ -318,14 +318,14 @@ impl History {
                     source: row.get(4)?,
                 })
             })?;
-            let mut places: Vec<Place> = Vec::new();
+            let mut stored_bundles: Vec<StoredBundle> = Vec::new();
             for row in rows {
                 let row = row?;
-                if !places.iter().any(|known| known.path == row.path && known.recipe == row.recipe) {
-                    places.push(row);
+                if !stored_bundles.iter().any(|known| known.path == row.path && known.recipe == row.recipe) {
+                    stored_bundles.push(row);
                 }
             }
-            Ok(places)
+            Ok(stored_bundles)
         };
         read().map_err(|source| faulty(&self.path, source))
     }
@@ -385,7 +385,7 @@ impl History {
 
 /// A bundle, as a row of the history tells it.
 #[derive(Clone, Debug)]
-pub(super) struct Place {
+pub(super) struct StoredBundle {
     /// Where it was put.
     pub(super) path: PathBuf,
     /// The digest of its `SHA256SUMS`.

@@ -1,23 +1,21 @@
-//! What EC2 Image Builder has around a build, for images that lie in files: recipes with their tests, pipelines of a folder
-//! with their schedules, their history and who is notified, and which of their bundles are kept.
+//! The concepts of EC2 Image Builder for images in local files: recipes with their tests, folders of pipelines with their
+//! schedules, history, notifications and retention of bundles.
 
-mod clocks;
 mod error;
-mod folder;
 mod history;
 mod notify;
+mod pipelines;
 pub mod recipe;
 mod retention;
 mod schedule;
+mod schedulers;
+pub(crate) mod sentence;
 mod webhook;
 
-pub use clocks::{Ci, is_own_unit, shell_word, units, workflow};
-pub use error::Error;
-pub use folder::{Broken, PipelineFault, Pipelines};
+pub use error::{Error, PipelineFault, Result};
 pub use history::{BundleRow, History, HistoryError, Run};
 pub use notify::{Notice, notify};
+pub use pipelines::{Pipelines, UnusableRecipe};
 pub use retention::{Pruned, Retention, prune};
 pub use schedule::Schedule;
-
-/// The answer of a recipe or a pipeline.
-pub type Result<T> = std::result::Result<T, Error>;
+pub use schedulers::{Ci, is_own_unit, shell_word, units, workflow};

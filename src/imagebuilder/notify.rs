@@ -1,7 +1,7 @@
-//! Who is told of a run: a command that gets the run's document, a webhook, and a message in the form that Amazon SNS takes.
+//! Notifications about a run: a command that receives the run's document, a webhook, and a message file for Amazon SNS.
 //!
-//! Nothing that goes wrong here changes what a run is; it is told. A command starts with a short list of variables of the
-//! environment, because the others may hold keys and passwords that are none of its business.
+//! A failed notification is reported and does not change the result of a run. A command starts with a short list of
+//! environment variables, because the others may hold keys and passwords.
 
 use std::ffi::{OsStr, OsString};
 use std::io::Write as _;
@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
-use super::recipe::sentence;
+use super::sentence::sentence;
 use super::webhook;
 use crate::formats::json as text;
 use coldforge_base::confined::{self, Folder};
@@ -51,12 +51,12 @@ const ENVIRONMENT: [&str; 18] = [
     "AWS_CONFIG_FILE",
     "AWS_SHARED_CREDENTIALS_FILE",
 ];
-/// Files that coldforge itself keeps beside a recipe, or that a folder of pipelines is made of.
+/// Files that coldforge itself keeps next to a recipe, and those that make up a folder of pipelines.
 const RESERVED: [&str; 5] = ["toml", "lock", "sqlite", "sqlite-journal", "sqlite-wal"];
 /// What tells that a folder is a bundle.
 const BUNDLE: [&str; 3] = ["SHA256SUMS", "manifest.json", "audit.jsonl"];
 
-/// Somebody who is told.
+/// A notification.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notice {
@@ -125,7 +125,7 @@ impl Notice {
         self.sns.as_ref().map(|sns| sns.file.as_path())
     }
 
-    /// Tells who is told of what. `home` is the folder of the recipe.
+    /// Describes the notification. `home` is the folder of the recipe.
     pub(super) fn review(&self, home: &Path) -> Json {
         json!({
             "on": self.on,
@@ -150,7 +150,7 @@ impl Notice {
     }
 }
 
-/// Tells those whom a run concerns. `status` is the run's word ([`super::recipe::Summary::status`]); what comes back is
+/// Sends the notifications of a run. `status` is the run's word ([`super::recipe::Summary::status`]); what comes back is
 /// what went wrong.
 pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) -> Vec<String> {
     let is_meant = |when: &When| match when {
@@ -163,7 +163,7 @@ pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) ->
         if let Some((program, arguments)) = notice.command.split_first()
             && let Err(why) = call(program, arguments, home, document, PATIENCE)
         {
-            wrong.push(format!("W-NOTIFY: `{program}` was not told: {why}"));
+            wrong.push(format!("W-NOTIFY: `{program}` was not notified: {why}"));
         }
         let failed = match notice.address() {
             None => None,
@@ -173,7 +173,7 @@ pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) ->
                 posted.err().map(|why| (webhook::shown(&url).to_owned(), why))
             }
         };
-        wrong.extend(failed.map(|(who, why)| format!("W-NOTIFY: `{who}` was not told: {why}")));
+        wrong.extend(failed.map(|(who, why)| format!("W-NOTIFY: `{who}` was not notified: {why}")));
         if let Some(sns) = &notice.sns
             && let Err(why) = write(sns, home, status, document)
         {
@@ -220,7 +220,7 @@ fn call(program: &str, arguments: &[String], home: &Path, document: &Json, limit
         .map_err(|error| error.to_string())?;
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let input = text::file(document);
-    // Its input is written beside, because a program need not read it.
+    // Its input is written by another thread, because a program need not read it.
     let pipe = child.stdin.take();
     let writer = std::thread::spawn(move || pipe.map(|mut pipe| pipe.write_all(&input)));
     let begun = Instant::now();

@@ -1,15 +1,16 @@
-//! Which bundles of a pipeline stay.
+//! Which bundles of a pipeline are kept.
 //!
-//! A bundle goes if a run of a recipe of this folder made it, if it lies where that recipe puts its bundles, and if `verify`
-//! finds it unchanged. Everything else stays, with the reason, and so does the newest good one of each pipeline.
+//! A bundle is removed only if a run of a recipe of this folder made it, if it is in that recipe's output folder, and if
+//! `verify` finds it unchanged. Everything else is kept, with the reason, and so is the newest good one of each pipeline.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::folder::Pipelines;
-use super::history::{History, HistoryError, Place, absolute, is_below};
-use super::recipe::{Heading, added_to, sentence, sums_of};
+use super::history::{History, HistoryError, StoredBundle, absolute, is_below};
+use super::pipelines::Pipelines;
+use super::recipe::{Heading, added_to, sums_of};
+use super::sentence::sentence;
 use crate::audit::{Bundle, Holds, digest_file};
 use crate::harden::{Given, verify};
 use coldforge_base::digest::Digest;
@@ -29,7 +30,7 @@ pub struct Retention {
     pub keep: usize,
     /// Those that are younger stay as well, in seconds.
     pub younger_than: Option<u64>,
-    /// Whether it is only told what would go.
+    /// Whether to report only, and remove nothing.
     pub is_dry: bool,
 }
 
@@ -49,7 +50,7 @@ pub struct Pruned {
 /// Removes the bundles of a folder's pipelines that need not stay.
 ///
 /// # Errors
-/// [`HistoryError`]; what the operating system answers is told with the bundle.
+/// [`HistoryError`]; an error of the operating system is reported with the bundle.
 pub fn prune(
     history: &History,
     pipelines: &Pipelines,
@@ -62,15 +63,15 @@ pub fn prune(
         let heading = pipelines.headings.iter().find(|heading| heading.name == pipeline);
         let mut good = 0_usize;
         // The places come newest first.
-        for place in history.places(&pipeline)? {
+        for bundle in history.stored_bundles(&pipeline)? {
             let mut say = |goes: bool, why: String| {
-                told.push(Pruned { pipeline: pipeline.clone(), path: place.path.clone(), goes, why });
+                told.push(Pruned { pipeline: pipeline.clone(), path: bundle.path.clone(), goes, why });
             };
-            if place.path.symlink_metadata().is_err() {
+            if bundle.path.symlink_metadata().is_err() {
                 // One that is gone counts for nothing. What a removal that was broken off left of it goes as well.
-                let rest = aside(&place.path);
-                if rest.symlink_metadata().is_ok() && whose(&place, heading, &folder).is_ok() {
-                    let told = match untouched(&rest, &place) {
+                let rest = aside(&bundle.path);
+                if rest.symlink_metadata().is_ok() && whose(&bundle, heading, &folder).is_ok() {
+                    let told = match untouched(&rest, &bundle) {
                         Ok(()) if retention.is_dry => Ok("would be removed"),
                         Ok(()) => take(&rest).map(|()| "was removed"),
                         Err(why) => Err(why),
@@ -82,18 +83,18 @@ pub fn prune(
                 }
                 continue;
             }
-            if let Err(why) = whose(&place, heading, &folder).and_then(|()| unchanged(&place, heading)) {
+            if let Err(why) = whose(&bundle, heading, &folder).and_then(|()| unchanged(&bundle, heading)) {
                 say(false, why);
                 continue;
             }
             good = good.saturating_add(1);
-            let age = now.0.saturating_sub(place.started.0);
+            let age = now.0.saturating_sub(bundle.started.0);
             if good <= retention.keep.max(1) {
                 say(false, format!("it is one of the {} newest", retention.keep.max(1)));
             } else if retention.younger_than.is_some_and(|limit| age < limit) {
                 say(false, "it is young".to_owned());
             } else {
-                match remove(&place, retention.is_dry) {
+                match remove(&bundle, retention.is_dry) {
                     Ok(()) if retention.is_dry => say(true, "it would be removed".to_owned()),
                     Ok(()) => say(true, "removed".to_owned()),
                     Err(why) => say(false, why),
@@ -104,40 +105,40 @@ pub fn prune(
     Ok(told)
 }
 
-/// Demands that a run of a recipe of this folder made a bundle, and that it lies where that recipe puts its bundles.
-fn whose(place: &Place, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
-    if !is_below(folder, &place.recipe) {
-        let recipe = place.recipe.display();
+/// Checks that a run of a recipe of this folder made a bundle, and that it is in that recipe's output folder.
+fn whose(bundle: &StoredBundle, heading: Option<&Heading>, folder: &Path) -> Result<(), String> {
+    if !is_below(folder, &bundle.recipe) {
+        let recipe = bundle.recipe.display();
         return Err(format!(
-            "a run of `{recipe}` made it, which is no recipe of this folder: the history was copied, or its folder moved"
+            "a run of `{recipe}` made it, which is not in this folder: the history was copied, or its folder was moved"
         ));
     }
     let heading = heading.ok_or("this folder has no usable recipe of that name")?;
     let output = heading.output.canonicalize().map_err(|_| "the recipe's output folder is not there".to_owned())?;
-    let above = place.path.parent().and_then(|above| above.canonicalize().ok());
-    if above.as_ref() != Some(&output) || place.path.file_name().is_none() {
-        return Err(format!("it does not lie in `{}`, where the recipe's output lies", output.display()));
+    let above = bundle.path.parent().and_then(|above| above.canonicalize().ok());
+    if above.as_ref() != Some(&output) || bundle.path.file_name().is_none() {
+        return Err(format!("it is not in `{}`, the recipe's output folder", output.display()));
     }
     Ok(())
 }
 
-/// Demands that a bundle is as its run left it.
-fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
-    let path = &place.path;
+/// Checks that a bundle is as its run left it.
+fn unchanged(bundle: &StoredBundle, heading: Option<&Heading>) -> Result<(), String> {
+    let path = &bundle.path;
     if !path.symlink_metadata().is_ok_and(|data| data.is_dir()) {
-        return Err("it is no folder".to_owned());
+        return Err("it is not a folder".to_owned());
     }
-    if sums_of(path).as_ref() != Some(&place.sums) {
-        return Err("it is not as the history knows it".to_owned());
+    if sums_of(path).as_ref() != Some(&bundle.sums) {
+        return Err("it differs from what the history recorded".to_owned());
     }
     if let Some(added) = added_to(path) {
-        return Err(format!("it was changed: it holds `{added}`, which is none of its files"));
+        return Err(format!("it was changed: it holds `{added}`, which is not part of it"));
     }
     let said = |error: &dyn std::error::Error| format!("it cannot be verified: {}", sentence(error));
-    let bundle = Bundle::open(path).map_err(|error| said(&error))?;
-    // A differencing disk is judged together with its parent.
-    let source = heading.and_then(|heading| heading.path.parent()).map(|home| home.join(&place.source));
-    let source = source.filter(|source| bundle.holds == Holds::Delta && source.is_file());
+    let opened = Bundle::open(path).map_err(|error| said(&error))?;
+    // A differencing disk is verified together with its parent.
+    let source = heading.and_then(|heading| heading.path.parent()).map(|home| home.join(&bundle.source));
+    let source = source.filter(|source| opened.holds == Holds::Delta && source.is_file());
     let given = Given { source: source.as_deref(), ..Given::default() };
     let proof = verify(path, given, &Silent).map_err(|error| said(&error))?;
     match proof.problems.first() {
@@ -146,26 +147,26 @@ fn unchanged(place: &Place, heading: Option<&Heading>) -> Result<(), String> {
     }
 }
 
-/// Demands that what a removal left of a bundle is part of what its run made: files may be missing, and none is changed or
-/// another.
-fn untouched(rest: &Path, place: &Place) -> Result<(), String> {
+/// Checks that the rest of an interrupted removal is part of what its run made: files may be missing, but none may be
+/// changed or added.
+fn untouched(rest: &Path, bundle: &StoredBundle) -> Result<(), String> {
     if !rest.symlink_metadata().is_ok_and(|data| data.is_dir()) {
-        return Err("it is no folder".to_owned());
+        return Err("it is not a folder".to_owned());
     }
-    if sums_of(rest).as_ref() != Some(&place.sums) {
+    if sums_of(rest).as_ref() != Some(&bundle.sums) {
         return Err(format!("its {SUMS} is not the one that the history knows"));
     }
     if let Some(added) = added_to(rest) {
-        return Err(format!("it holds `{added}`, which is none of the bundle's files"));
+        return Err(format!("it holds `{added}`, which is not part of the bundle"));
     }
     let sums = fs::read(&rest.join(SUMS), LIST_LIMIT_BYTES).map_err(|error| sentence(&error))?;
     for (sum, name) in String::from_utf8_lossy(&sums).lines().filter_map(|line| line.split_once("  ")) {
-        // A link was found above: it is none of the bundle's files.
+        // A link was found above: it is not one of the bundle's files.
         let file = rest.join(name);
         match file.symlink_metadata() {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
             Ok(data) if data.is_file() => {}
-            _ => return Err(format!("`{name}` is no plain file")),
+            _ => return Err(format!("`{name}` is not a regular file")),
         }
         let found = digest_file(&file, &|_| ()).map_err(|error| sentence(&error))?;
         if Digest::from_hex(sum) != Some(found) {
@@ -175,14 +176,14 @@ fn untouched(rest: &Path, place: &Place) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns where a bundle lies while it is removed.
+/// Returns the temporary name of a bundle during its removal.
 fn aside(path: &Path) -> PathBuf {
     path.with_file_name(format!(".{}.pruned", path.file_name().unwrap_or_default().to_string_lossy()))
 }
 
-/// Removes a bundle: first its name, so that half a bundle never stands under it.
-fn remove(place: &Place, is_dry: bool) -> Result<(), String> {
-    let path = &place.path;
+/// Removes a bundle: first its name, so that a partial bundle never has it.
+fn remove(bundle: &StoredBundle, is_dry: bool) -> Result<(), String> {
+    let path = &bundle.path;
     let folder = path.parent().unwrap_or(Path::new(""));
     let lock = fs::open(folder).map_err(|error| error.to_string())?;
     if lock.try_lock().is_err() {
@@ -190,7 +191,7 @@ fn remove(place: &Place, is_dry: bool) -> Result<(), String> {
     }
     let aside = aside(path);
     if aside.symlink_metadata().is_ok() {
-        return Err(format!("`{}` stands where it would lie while it is removed", aside.display()));
+        return Err(format!("`{}` is in the way of the removal", aside.display()));
     }
     if is_dry {
         return Ok(());

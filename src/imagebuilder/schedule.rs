@@ -1,7 +1,7 @@
-//! When a pipeline runs: a cron expression or a rate, judged, explained, and written for those who have a clock.
+//! When a pipeline runs: a cron expression or a rate. Parses, explains and converts it for external schedulers.
 //!
 //! Expressions are the five fields of a crontab, or what EC2 Image Builder takes: `cron(0 3 ? * MON *)` and
-//! `rate(7 days)`. All times are UTC. This program keeps no clock of its own.
+//! `rate(7 days)`. All times are UTC. Coldforge itself schedules nothing.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -81,7 +81,7 @@ impl Schedule {
         }
     }
 
-    /// Returns the next moments behind this one; of a rate, as if it began now.
+    /// Returns the next runs after this moment; those of a rate as if it began now.
     pub fn next(&self, after: Moment, count: usize) -> Vec<Moment> {
         match &self.kind {
             Kind::Rate { minutes } => {
@@ -205,7 +205,7 @@ fn single(part: &str) -> String {
     }
 }
 
-/// Returns a part of a field with its end where only its start and its step stand there, which crontabs do not take.
+/// Returns a part of a field with its end where only its start and its step are given, which crontabs do not accept.
 fn bounded(part: &str, last: u32) -> String {
     match part.split_once('/') {
         Some((start, step)) if start != "*" && !start.contains('-') => format!("{start}-{last}/{step}"),

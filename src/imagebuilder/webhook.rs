@@ -1,4 +1,4 @@
-//! A run's document, posted to a place on the web. Nothing else of this program speaks to a network.
+//! Posts a run's document to a webhook. Nothing else in coldforge uses the network.
 
 #[cfg(feature = "notify")]
 use std::time::Duration;
@@ -18,7 +18,7 @@ pub(super) fn objection(url: &str) -> Option<&'static str> {
     }
 }
 
-/// Returns the part of an address that may be shown: what stands behind the host is often a secret, and so is what stands
+/// Returns the part of an address that may be shown: what follows the host is often a secret, and so is what comes
 /// before an `@`.
 pub(super) fn shown(url: &str) -> &str {
     let host = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -26,7 +26,7 @@ pub(super) fn shown(url: &str) -> &str {
     host.rsplit('@').next().unwrap_or_default()
 }
 
-/// Posts a document. Certificates are judged by what the operating system trusts, `HTTPS_PROXY` and `NO_PROXY` count, and
+/// Posts a document. Certificates are checked against the trust store of the operating system, `HTTPS_PROXY` and `NO_PROXY` count, and
 /// nobody is followed elsewhere.
 ///
 /// # Errors

@@ -47,7 +47,7 @@ mod tests {
     use super::super::selection::Selection;
     use super::super::values::Values;
     use super::*;
-    use crate::windows::setting::{Data, Entry, Form, Found, Identity, Readings, SettingError, ValueType};
+    use crate::windows::setting::{Data, FolderEntry, Form, Found, Identity, Readings, SettingError, ValueType};
     use coldforge_base::Failure as _;
 
     /// The rules of the registry: for them every value that is wrong can be told.
@@ -194,7 +194,7 @@ mod tests {
             self.0.get(setting)
         }
 
-        fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError> {
+        fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, SettingError> {
             self.0.list(folder)
         }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::windows::setting::{
-    Change, Data, Entry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
+    Change, Data, FolderEntry, Found, Identity, Readings, Role, Setting, SettingError, Settings, SetupState, Value,
 };
 use coldforge_base::{CellOffset, Failure};
 
@@ -63,10 +63,10 @@ impl Paper {
         }
     }
 
-    fn reach(&self, deed: &'static str, setting: &Setting) -> Result<(String, String), SettingError> {
+    fn reach(&self, operation: &'static str, setting: &Setting) -> Result<(String, String), SettingError> {
         let at = folded(setting);
         if self.damaged.contains(&at.0) {
-            return Err(SettingError { deed, setting: setting.clone(), source: Box::new(Damaged) });
+            return Err(SettingError { operation, setting: setting.clone(), source: Box::new(Damaged) });
         }
         Ok(at)
     }
@@ -98,7 +98,7 @@ impl Readings for Paper {
         Ok(Found { value, file: "Windows/System32/config/PAPER".into(), cell })
     }
 
-    fn list(&self, _: &str) -> Result<Vec<Entry>, SettingError> {
+    fn list(&self, _: &str) -> Result<Vec<FolderEntry>, SettingError> {
         Ok(Vec::new())
     }
 

@@ -1,5 +1,5 @@
 //! Permissions as settings: the security descriptor of a registry key or a file as text, and a text as the descriptor
-//! that shall stand there. What a text leaves out (owner, group, a list) stays as it is.
+//! to write. What a text leaves out (owner, group, a list) stays as it is.
 
 use super::setting::Value;
 use super::{Error, Result};

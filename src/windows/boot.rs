@@ -1,8 +1,8 @@
 //! The boot configuration store (BCD), a hive of its own: `Objects\{id}\Elements\{number}`, value `Element`.
 //!
-//! Numbers lie in 8 bytes, booleans in one, lists of objects in strings. On machines with UEFI the store lies on the EFI
-//! system partition ([`super::STORE`]), on the others in `\Boot\BCD` of the active one. Only looked at: a wrong byte here
-//! does not boot.
+//! Numbers have 8 bytes, booleans one; lists of objects are strings. UEFI machines keep the store on the EFI system
+//! partition ([`super::STORE`]), BIOS machines in `\Boot\BCD` of the active partition. Read-only: a wrong byte here keeps
+//! the machine from booting.
 
 use coldforge_base::{read, utf16};
 use coldforge_regf::{self as regf, Lookup};
@@ -85,7 +85,7 @@ impl BootStore {
     pub(super) fn fault(bytes: &[u8]) -> Option<&'static str> {
         match bytes {
             [] => Some("is empty"),
-            bytes if !bytes.starts_with(b"regf") => Some("is no hive"),
+            bytes if !bytes.starts_with(b"regf") => Some("is not a hive"),
             _ => None,
         }
     }

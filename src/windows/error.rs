@@ -1,8 +1,8 @@
-//! Why a Windows cannot be found, read or changed.
+//! Errors of reading and changing a Windows installation.
 
 use thiserror::Error;
 
-use super::Unusable;
+use super::UnusableValue;
 use super::setting::{Form, Setting};
 use super::{certificates, local_policy};
 use crate::windows::fat;
@@ -18,7 +18,10 @@ const INSPECT: &str = "check that the image holds a whole installation, then run
 /// A hint that several of these errors share.
 const SKIP_RULE: &str = "leave the rule out with --skip";
 
-/// A failure of this floor.
+/// The result of reading or changing a Windows installation.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why a Windows installation cannot be found, read or changed.
 #[derive(Debug, Error, Failure)]
 #[non_exhaustive]
 pub enum Error {
@@ -150,7 +153,7 @@ pub enum Error {
     #[error("no Windows was found in {partitions} partitions")]
     #[failure(refused, "E-NO-WINDOWS", hint = "run `coldforge inspect` to see what the image holds")]
     NoWindows {
-        /// How many partitions were looked at.
+        /// How many partitions were read.
         partitions: usize,
     },
 
@@ -177,13 +180,13 @@ pub enum Error {
     /// A setting has no one place on this machine, or none that this version reaches.
     #[error("this machine has no place for the {setting}")]
     #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
-    NoPlace {
+    UnsupportedSetting {
         /// The setting.
         setting: Setting,
     },
 
     /// A file that a script is to be part of is not one.
-    #[error("{path} is no text in UTF-8 of at most 1 MiB")]
+    #[error("{path} is not UTF-8 text of at most 1 MiB")]
     #[failure(refused, "E-NO-TEXT", hint = "save the file as plain text, or remove it from the image")]
     NoText {
         /// The path on the Windows volume.
@@ -193,12 +196,12 @@ pub enum Error {
     /// A setting was to be given a value of another form than its own.
     #[error("a {form} cannot stand there")]
     #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
-    Misfit {
+    TypeMismatch {
         /// The form of the value.
         form: Form,
     },
 
-    /// A key begins with none of the roots that lie in files of an image.
+    /// A key begins with a root that no hive file of an image holds.
     #[error("`{key}` begins with no root that an image has")]
     #[failure(
         usage,
@@ -255,7 +258,7 @@ pub enum Error {
     },
 
     /// What tells whether a feature is installed is missing, or contradicts itself.
-    #[error("whether the feature `{name}` is installed cannot be told")]
+    #[error("cannot determine whether the feature `{name}` is installed")]
     #[failure(unsupported, "E-FEATURE-UNCLEAR", hint = "check the feature on a booted Windows")]
     FeatureUnclear {
         /// The feature.
@@ -265,13 +268,13 @@ pub enum Error {
     /// Something in SAM or SECURITY cannot be used, or cannot be made what is asked for.
     #[error("`{key}` of the hive `{path}` cannot be used")]
     #[failure(transparent)]
-    Unusable {
+    UnusableValue {
         /// The path on the volume.
         path: String,
         /// The key inside the hive.
         key: String,
         /// What is wrong.
-        source: Unusable,
+        source: UnusableValue,
     },
 
     /// A read-only check found a reason not to write.

@@ -1,4 +1,4 @@
-//! The EFI system partition: what firmware starts, and the boot configuration store that Windows's boot manager reads.
+//! The EFI system partition: the boot files that firmware starts, and the boot configuration store.
 
 use std::fmt;
 
@@ -51,7 +51,7 @@ pub struct SystemPartition {
 pub struct BootFile {
     /// Its path on the partition.
     pub path: &'static str,
-    /// Why it would not be started, or read; `None` if nothing stands against it.
+    /// Why it would not start or cannot be read; `None` if nothing prevents it.
     pub fault: Option<String>,
 }
 
@@ -173,13 +173,13 @@ fn fault(bytes: &[u8], wanted: Option<Processor>) -> Option<String> {
         return Some("is empty".to_owned());
     }
     let Some((header, found)) = second_header(bytes).zip(Processor::of_program(bytes)) else {
-        return Some("is no program".to_owned());
+        return Some("is not a program".to_owned());
     };
     if let Some(wanted) = wanted.filter(|wanted| *wanted != found) {
         return Some(format!("is a program for {found}, and {wanted} is needed"));
     }
     let subsystem = header.checked_add(24 + 68).and_then(|at| read::u16_le(bytes, at).ok());
-    (subsystem != Some(EFI_APPLICATION)).then(|| "is no EFI application".to_owned())
+    (subsystem != Some(EFI_APPLICATION)).then(|| "is not an EFI application".to_owned())
 }
 
 /// Returns where the second header of a program lies; firmware loads nothing without it (UEFI 2.1.1).
@@ -212,13 +212,13 @@ mod tests {
             let said = said(&pe(found, 10), Some(wanted));
             assert_eq!(said, format!("is a program for {found}, and {wanted} is needed"));
         }
-        assert_eq!(said(&pe(Processor::AMD64, 3), Some(Processor::AMD64)), "is no EFI application");
+        assert_eq!(said(&pe(Processor::AMD64, 3), Some(Processor::AMD64)), "is not an EFI application");
         assert_eq!(said(&[], None), "is empty");
-        assert_eq!(said(&[0; 4096], None), "is no program");
+        assert_eq!(said(&[0; 4096], None), "is not a program");
         let mut far = pe(Processor::AMD64, 10);
         far[0x3c..0x40].fill(0xff);
-        assert_eq!(said(&far, None), "is no program");
-        assert_eq!(said(b"MZ", None), "is no program");
+        assert_eq!(said(&far, None), "is not a program");
+        assert_eq!(said(b"MZ", None), "is not a program");
     }
 
     #[test]

@@ -1,7 +1,7 @@
-//! What a disk tells of a Windows to whoever asks whether it would start elsewhere: also of a disk that nobody may edit.
+//! Evidence for preflight checks: reads a Windows from a disk, including disks that must not be edited.
 //!
-//! [`super::Machine`] and [`super::View`] refuse a disk with anything against it. Here every part answers for itself: a
-//! dirty volume is looked into, a hive that cannot be opened is the reason why its questions have no answer. Keys begin
+//! [`super::Machine`] and [`super::ReadOnlyMachine`] refuse a disk with any problem. Here each part is read on its own: a
+//! dirty volume is read, and a hive that cannot be opened only leaves its own settings unknown. Keys begin
 //! with `HKLM\SOFTWARE`, `HKLM\SYSTEM`, `HKLM\SAM` or `HKLM\SECURITY`; `CurrentControlSet` is the set that the next boot
 //! loads. Nothing is written; of file systems, NTFS is read, and the FAT of an EFI system partition.
 
@@ -41,7 +41,7 @@ const BOOT_STORE: &str = r"\Boot\BCD";
 
 /// A local account, as far as it matters who can log on.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Person {
+pub struct LocalAccount {
     /// The account, with its flags.
     pub account: accounts::Account,
     /// Bytes of the record of its password: 4 and 24 are those of a record without a hash.
@@ -67,7 +67,7 @@ struct Installed<'d> {
 }
 
 impl<'d> Evidence<'d> {
-    /// Looks at a disk. What cannot be looked at answers by its reason when it is asked.
+    /// Reads a disk. A part that cannot be read returns the reason when it is queried.
     pub fn of(device: &'d dyn ReadAt) -> Self {
         let survey = Survey::of(device, Depth::Volumes).map_err(|error| locate::as_refusal(&error));
         let installed = match &survey {
@@ -165,9 +165,9 @@ impl<'d> Evidence<'d> {
     ///
     /// # Errors
     /// If SAM does not tell.
-    pub fn people(&self) -> Answer<Vec<Person>> {
+    pub fn people(&self) -> Answer<Vec<LocalAccount>> {
         let sam = &self.hive("SAM")?.hive;
-        let told = || -> Result<Vec<Person>> {
+        let told = || -> Result<Vec<LocalAccount>> {
             let machine = super::sam::machine_sid(sam)?;
             let people = accounts::accounts(sam)?.into_iter().map(|account| {
                 let password_bytes = accounts::password_bytes(sam, account.rid)?;
@@ -175,7 +175,7 @@ impl<'d> Evidence<'d> {
                     Some(sid) => groups::memberships(sam, &sid)?.into_iter().collect(),
                     None => Vec::new(),
                 };
-                Ok(Person { account, password_bytes, groups })
+                Ok(LocalAccount { account, password_bytes, groups })
             });
             people.collect()
         };
@@ -326,7 +326,7 @@ impl<'d> Evidence<'d> {
             None => {
                 return Err(Refusal {
                     code: "E-BOOT-MODE-UNKNOWN",
-                    reason: "the partition table does not tell where the boot configuration store lies".into(),
+                    reason: "the partition table does not show where the boot configuration store is".into(),
                     hint: "look at it in Windows with `bcdedit /enum all`",
                 });
             }
@@ -391,9 +391,9 @@ impl<'d> Evidence<'d> {
 
 impl<'d> Installed<'d> {
     fn open(device: &'d dyn ReadAt, survey: &Survey) -> Result<Self> {
-        let site = survey.windows()?;
-        let partition = site.partition.number;
-        let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+        let surveyed = survey.windows()?;
+        let partition = surveyed.partition.number;
+        let window = Window::open(device, surveyed.partition.start, surveyed.partition.length_bytes)?;
         let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
         let open = |(_, name): &(&str, &str)| {
             let path = hives::in_config(name);
@@ -417,9 +417,9 @@ impl<'d> Installed<'d> {
 /// If there is no Windows, or its volume cannot be read.
 pub fn hive_bytes(device: &dyn ReadAt) -> Result<u64> {
     let survey = Survey::of(device, Depth::Volumes)?;
-    let site = survey.windows()?;
-    let partition = site.partition.number;
-    let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+    let surveyed = survey.windows()?;
+    let partition = surveyed.partition.number;
+    let window = Window::open(device, surveyed.partition.start, surveyed.partition.length_bytes)?;
     let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
     let mut bytes: u64 = 0;
     for (_, name) in HIVES {

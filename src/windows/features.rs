@@ -1,9 +1,8 @@
-//! Roles, features and updates, as a powered-off Windows tells of them. Only looked at: removing a feature is work for
-//! Windows's own servicing.
+//! Roles, features and updates of an offline Windows. Read-only: removing a feature is work for Windows servicing.
 //!
-//! No single place answers whether a feature is installed: the state of its package says only that the payload is there.
-//! Witnesses are asked instead: services, files, the components in use (`SideBySide\Winners`), and the cache of Server
-//! Manager. Where they contradict each other, or too few of them speak, the answer is that it cannot be told.
+//! No single value says whether a feature is installed: the state of its package says only that the payload is present.
+//! Several sources are combined instead: services, files, the components in use (`SideBySide\Winners`), and the cache of
+//! Server Manager. If they contradict each other, or too few are present, the answer is unknown.
 
 use super::files::Files;
 use super::setting::{Found, Value};
@@ -18,8 +17,8 @@ const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
 /// The last build whose list of components in use was seen to answer.
 const LAST_KNOWN_BUILD: u32 = 9600;
 
-/// What tells of a feature.
-struct Witnesses {
+/// What shows that a feature is installed.
+struct FeatureEvidence {
     /// The names that Server Manager and servicing give it.
     names: &'static [&'static str],
     services: &'static [&'static str],
@@ -29,49 +28,54 @@ struct Witnesses {
     components: &'static [&'static str],
 }
 
-const FEATURES: [Witnesses; 8] = [
-    Witnesses {
+const FEATURES: [FeatureEvidence; 8] = [
+    FeatureEvidence {
         names: &["FS-SMB1", "SMB1Protocol"],
         services: &["mrxsmb10", "srv"],
         files: &[r"drivers\mrxsmb10.sys", r"drivers\srv.sys"],
         components: &["smbserver-v1", "smb10-minirdr"],
     },
-    Witnesses {
+    FeatureEvidence {
         names: &["PowerShell-V2", "MicrosoftWindowsPowerShellV2", "MicrosoftWindowsPowerShellV2Root"],
         services: &[],
         files: &[],
         components: &["powershell-v2"],
     },
-    Witnesses {
+    FeatureEvidence {
         names: &["Telnet-Client", "TelnetClient"],
         services: &[],
         files: &["telnet.exe"],
         components: &["telnet-client"],
     },
-    Witnesses { names: &["TFTP-Client", "TFTP"], services: &[], files: &["tftp.exe"], components: &["tftp-client"] },
-    Witnesses {
+    FeatureEvidence {
+        names: &["TFTP-Client", "TFTP"],
+        services: &[],
+        files: &["tftp.exe"],
+        components: &["tftp-client"],
+    },
+    FeatureEvidence {
         names: &["Simple-TCPIP", "SimpleTCP"],
         services: &["simptcp"],
         files: &["tcpsvcs.exe"],
         components: &["simpletcp"],
     },
-    Witnesses {
+    FeatureEvidence {
         names: &["Fax", "FaxServicesClientPackage"],
         services: &["Fax"],
         files: &["fxssvc.exe"],
         components: &["fax-service"],
     },
-    Witnesses {
+    FeatureEvidence {
         names: &["Web-Ftp-Service", "Web-Ftp-Server", "IIS-FTPServer", "IIS-FTPSvc"],
         services: &["FTPSVC"],
         files: &[],
         components: &["iis-ftpsvc", "iis-ftpserver"],
     },
-    Witnesses { names: &["PNRP"], services: &["PNRPsvc"], files: &[], components: &["peertopeerpnrp"] },
+    FeatureEvidence { names: &["PNRP"], services: &["PNRPsvc"], files: &[], components: &["peertopeerpnrp"] },
 ];
 
-/// Where to look.
-pub(super) struct Sought<'h> {
+/// What a query needs: the two hives, the control set and the build.
+pub(super) struct FeatureQuery<'h> {
     pub(super) software: &'h dyn Lookup,
     pub(super) system: &'h dyn Lookup,
     /// The name of the control set's key.
@@ -83,8 +87,8 @@ pub(super) struct Sought<'h> {
 /// Reads whether a feature is installed: the text `installed`, or nothing if it is absent.
 ///
 /// # Errors
-/// [`Error::FeatureUnclear`] if it cannot be told, or the feature is not known; errors of hives and files.
-pub(super) fn read(name: &str, sought: &Sought<'_>, files: &dyn Files) -> Result<Found> {
+/// [`Error::FeatureUnclear`] if the state is unclear, or the feature is not known; errors of hives and files.
+pub(super) fn read(name: &str, query: &FeatureQuery<'_>, files: &dyn Files) -> Result<Found> {
     let unclear = || Error::FeatureUnclear { name: name.to_owned() };
     let known = FEATURES.iter().find(|feature| feature.names.iter().any(|own| own.eq_ignore_ascii_case(name)));
     let feature = known.ok_or_else(unclear)?;
@@ -92,27 +96,27 @@ pub(super) fn read(name: &str, sought: &Sought<'_>, files: &dyn Files) -> Result
     let system = |source| Error::Hive { path: r"\Windows\System32\config\SYSTEM".to_owned(), source };
     let mut is_seen = false;
     for service in feature.services {
-        let key = format!(r"{}\Services\{service}", sought.control_set);
-        // A key without a program is no service: a policy that disables what is not there leaves one behind.
-        if let Some(key) = sought.system.key(&key).map_err(system)? {
+        let key = format!(r"{}\Services\{service}", query.control_set);
+        // A key without a program is not a service: a policy that disables a missing service creates such a key.
+        if let Some(key) = query.system.key(&key).map_err(system)? {
             is_seen |= key.value("ImagePath").map_err(system)?.is_some();
         }
     }
     for file in feature.files {
         is_seen |= files.is_there(&format!(r"\Windows\System32\{file}"))?;
     }
-    let (has_components, is_used) = components(sought.software, feature.components).map_err(software)?;
+    let (has_components, is_used) = components(query.software, feature.components).map_err(software)?;
     let mut cached = None;
     for name in feature.names {
         let key = format!(r"{CACHE}\{name}");
-        cached = cached.or(number(sought.software, &key, "InstallState").map_err(software)?);
+        cached = cached.or(number(query.software, &key, "InstallState").map_err(software)?);
     }
     let has_witness = !(feature.services.is_empty() && feature.files.is_empty());
     let value = match (is_seen || is_used, cached) {
         (true, None | Some(1)) | (false, Some(1)) => Some(Value::Text("installed".to_owned())),
         // On later builds the components in use were never seen to answer.
         (false, Some(0)) if has_components || has_witness => None,
-        (false, None) if has_components && has_witness && sought.build <= LAST_KNOWN_BUILD => None,
+        (false, None) if has_components && has_witness && query.build <= LAST_KNOWN_BUILD => None,
         _ => return Err(unclear()),
     };
     Ok(Found { value, file: r"\Windows\System32\config\SOFTWARE".to_owned(), cell: None })

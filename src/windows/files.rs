@@ -1,14 +1,16 @@
-//! Settings that are files of the Windows volume: local group policy, permissions, and whether a file is there.
+//! Settings that are files of the Windows volume: local group policy, permissions, and whether a file exists.
 //!
-//! Nothing is written when a setting is set: [`Staged`] keeps the content and the descriptors that are wanted, answers
-//! with them, and [`Staged::write`] is the commit's.
+//! Setting a value writes nothing: [`Staged`] keeps the new content and descriptors, reads return them, and the commit
+//! calls [`Staged::write`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::commit::{FileChange, on_disk, steps_on_disk};
 use super::local_policy::{self, LocalPolicy, PolicyFile};
-use super::setting::{Change, Content, Data, Entry, EntryKind, Found, Setting, SettingError, Value, ValueType};
+use super::setting::{
+    Change, Content, Data, FolderEntry, FolderEntryKind, Found, Setting, SettingError, Value, ValueType,
+};
 use super::{Error, Result, acl, hives};
 use coldforge_base::digest::Digest;
 use coldforge_base::time::FileTime;
@@ -31,7 +33,7 @@ pub(super) trait Files: Send + Sync {
     /// Tells whether a folder is there.
     fn is_folder(&self, path: &str) -> Result<bool>;
     /// Returns what a folder holds; `None` if it is not there.
-    fn entries(&self, path: &str) -> Result<Option<Vec<Entry>>>;
+    fn entries(&self, path: &str) -> Result<Option<Vec<FolderEntry>>>;
     /// Returns the descriptor of a file or folder; `None` if it is not there.
     fn descriptor(&self, path: &str) -> Result<Option<Vec<u8>>>;
 }
@@ -52,18 +54,18 @@ impl<D: ReadAt> Files for Volume<D> {
         Ok(found.is_some_and(|found| found.is_directory()))
     }
 
-    fn entries(&self, path: &str) -> Result<Option<Vec<Entry>>> {
+    fn entries(&self, path: &str) -> Result<Option<Vec<FolderEntry>>> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let rooted = if path.is_empty() { r"\" } else { path };
         let Some(folder) = self.find(rooted).map_err(failed)?.filter(File::is_directory) else { return Ok(None) };
-        let entry = |entry: ntfs::Entry| -> Result<Entry> {
+        let entry = |entry: ntfs::Entry| -> Result<FolderEntry> {
             let file = self.file(entry.reference).map_err(failed)?;
             let kind = match (file.reparse_tag(), entry.is_directory) {
-                (Some(_), _) => EntryKind::Link,
-                (None, true) => EntryKind::Folder,
-                (None, false) => EntryKind::File,
+                (Some(_), _) => FolderEntryKind::Link,
+                (None, true) => FolderEntryKind::Folder,
+                (None, false) => FolderEntryKind::File,
             };
-            Ok(Entry { name: entry.name, kind })
+            Ok(FolderEntry { name: entry.name, kind })
         };
         self.list(&folder).map_err(failed)?.into_iter().map(entry).collect::<Result<_>>().map(Some)
     }
@@ -105,7 +107,7 @@ impl Staged {
         Ok(Self { policy, descriptors, contents, removed: BTreeSet::new(), folders: BTreeMap::new() })
     }
 
-    /// Reads a setting; `None` if it is none of files.
+    /// Reads a setting; `None` if it is not a file setting.
     ///
     /// # Errors
     /// [`Error::LocalPolicy`], [`Error::File`], [`Error::Descriptor`].
@@ -151,10 +153,10 @@ impl Staged {
         Ok(Some(Found { value, file: rooted(file), cell: None }))
     }
 
-    /// Keeps what a setting shall be; `None` if it is none of files, `Some(None)` if it is so already.
+    /// Stages a setting; `None` if it is not a file setting, `Some(None)` if nothing changes.
     ///
     /// # Errors
-    /// As [`Staged::get`]; [`Error::Misfit`] for a value of another form, [`Error::NoPlace`] for what can be read only or
+    /// As [`Staged::get`]; [`Error::TypeMismatch`] for a value of another form, [`Error::UnsupportedSetting`] for what can be read only or
     /// is not there; [`Error::Sddl`].
     pub(super) fn set(
         &mut self,
@@ -163,13 +165,13 @@ impl Staged {
         to: Option<&Value>,
     ) -> Result<Option<Option<Change>>> {
         let Some(Found { value: before, file, .. }) = self.get(files, setting)? else { return Ok(None) };
-        let misfit = |value: &Value| Error::Misfit { form: value.form() };
+        let type_mismatch = |value: &Value| Error::TypeMismatch { form: value.form() };
         let mut after = to.cloned();
         let is_changed = match (setting, to) {
             (Setting::LocalPolicy { scope, key, name }, to) => {
                 let to = match to {
                     Some(Value::Data(Data { kind, data })) => Some((kind.0, data.as_slice())),
-                    Some(other) => return Err(misfit(other)),
+                    Some(other) => return Err(type_mismatch(other)),
                     None => None,
                 };
                 self.policy_mut()?.set_value(*scope, key, name, to)?
@@ -177,7 +179,7 @@ impl Staged {
             (Setting::LocalAuditPolicy { subcategory }, to) => {
                 let to = match to {
                     Some(Value::Audit(flags)) => Some(*flags),
-                    Some(other) => return Err(misfit(other)),
+                    Some(other) => return Err(type_mismatch(other)),
                     None => None,
                 };
                 self.policy_mut()?.set_audited(subcategory, to)?
@@ -185,11 +187,11 @@ impl Staged {
             (Setting::FileAcl { path }, Some(Value::Sddl(text))) => {
                 let staged = self.descriptors.get(path).cloned();
                 let current = staged.map_or_else(|| files.descriptor(path), |staged| Ok(Some(staged)))?;
-                let current = current.ok_or_else(|| Error::NoPlace { setting: setting.clone() })?;
+                let current = current.ok_or_else(|| Error::UnsupportedSetting { setting: setting.clone() })?;
                 let wanted = acl::joined(path, text, &current)?;
                 let is_changed = wanted != current;
                 if is_changed {
-                    // The text may name a part only; what stands there then is told whole.
+                    // The text may name a part only; the report shows the whole descriptor.
                     after = Some(Value::Sddl(acl::text(path, &wanted)?));
                     self.descriptors.insert(path.clone(), wanted);
                 }
@@ -203,7 +205,8 @@ impl Staged {
                 is_changed
             }
             (Setting::FileData { path }, Some(Value::Content(content))) => {
-                let data = content.data.clone().ok_or_else(|| Error::NoPlace { setting: setting.clone() })?;
+                let data =
+                    content.data.clone().ok_or_else(|| Error::UnsupportedSetting { setting: setting.clone() })?;
                 let is_changed = before.as_ref() != to;
                 if is_changed {
                     self.contents.insert(path.clone(), data);
@@ -212,14 +215,14 @@ impl Staged {
             }
             (Setting::File { path }, Some(Value::Flag(false))) => {
                 if files.is_folder(path)? {
-                    return Err(Error::NoPlace { setting: setting.clone() });
+                    return Err(Error::UnsupportedSetting { setting: setting.clone() });
                 }
                 before.as_ref() != to && self.removed.insert(path.clone())
             }
             (Setting::Folder { path }, Some(Value::Flag(wanted))) => {
                 let is_changed = before.as_ref() != to;
                 if is_changed && *wanted && files.is_there(path)? {
-                    return Err(Error::NoPlace { setting: setting.clone() });
+                    return Err(Error::UnsupportedSetting { setting: setting.clone() });
                 }
                 if is_changed {
                     self.folders.insert(path.clone(), *wanted);
@@ -227,9 +230,9 @@ impl Staged {
                 is_changed
             }
             (Setting::FileAcl { .. } | Setting::FileContent { .. } | Setting::FileData { .. }, Some(other)) => {
-                return Err(misfit(other));
+                return Err(type_mismatch(other));
             }
-            _ => return Err(Error::NoPlace { setting: setting.clone() }),
+            _ => return Err(Error::UnsupportedSetting { setting: setting.clone() }),
         };
         Ok(Some(is_changed.then(|| Change {
             setting: setting.clone(),
@@ -316,11 +319,11 @@ impl Staged {
 ///
 /// # Errors
 /// [`SettingError`] if there is no such folder, or it cannot be read.
-pub(super) fn entries(files: &dyn Files, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+pub(super) fn entries(files: &dyn Files, folder: &str) -> std::result::Result<Vec<FolderEntry>, SettingError> {
     let setting = Setting::Folder { path: folder.to_owned() };
-    let failed = |source| SettingError { deed: "list", setting: setting.clone(), source: Box::new(source) };
+    let failed = |source| SettingError { operation: "list", setting: setting.clone(), source: Box::new(source) };
     let entries = files.entries(folder).map_err(failed)?;
-    entries.ok_or_else(|| failed(Error::NoPlace { setting: setting.clone() }))
+    entries.ok_or_else(|| failed(Error::UnsupportedSetting { setting: setting.clone() }))
 }
 
 /// Returns what a file holds as text.
@@ -356,7 +359,7 @@ fn take_away<D: WriteAt>(volume: &mut Volume<Window<D>>, path: &str, now: FileTi
     let parent = volume.find(if above.is_empty() { r"\" } else { above }).map_err(failed)?;
     let file = volume.find(path).map_err(failed)?;
     let (Some(parent), Some(file)) = (parent, file) else {
-        return Err(Error::NoPlace { setting: Setting::File { path: path.to_owned() } });
+        return Err(Error::UnsupportedSetting { setting: Setting::File { path: path.to_owned() } });
     };
     let content = match file.is_directory() {
         true => Vec::new(),
@@ -395,7 +398,7 @@ fn passed_on<D: ReadAt>(volume: &Volume<D>, parent: &File, path: &str, is_folder
     inherit::inherited(&above.ok_or_else(unknown)?, is_folder).ok().flatten().ok_or_else(unknown)
 }
 
-/// Returns a path of the volume as it is told: from the root.
+/// Returns a path of the volume from its root.
 fn rooted(path: &str) -> String {
     if path.starts_with('\\') { path.to_owned() } else { format!(r"\{path}") }
 }

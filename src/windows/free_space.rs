@@ -5,7 +5,7 @@
 //! zeros or not: other file systems, gaps between partitions, boot sectors, the metadata of NTFS, and zeros in files. A
 //! shadow copy reads what lay in clusters before they were freed, so that a volume with one has no free range either.
 
-use super::locate::{Depth, Site, Survey};
+use super::locate::{Depth, Survey, SurveyedPartition};
 use coldforge_base::offset::normalize;
 use coldforge_base::progress::Silent;
 use coldforge_base::{Extent, ReadAt};
@@ -21,12 +21,18 @@ pub fn free_extents(device: &dyn ReadAt, least: u64) -> Vec<Extent> {
     if !survey.table.refusals.is_empty() {
         return Vec::new();
     }
-    normalize(survey.sites.iter().flat_map(|site| of_site(device, site, least).unwrap_or_default()).collect())
+    normalize(
+        survey
+            .partitions
+            .iter()
+            .flat_map(|surveyed| of_partition(device, surveyed, least).unwrap_or_default())
+            .collect(),
+    )
 }
 
 /// Returns the free ranges of a partition, in the address space of the disk; `None` where nothing is certain.
-fn of_site(device: &dyn ReadAt, site: &Site, least: u64) -> Option<Vec<Extent>> {
-    let Site { partition, volume } = site;
+fn of_partition(device: &dyn ReadAt, surveyed: &SurveyedPartition, least: u64) -> Option<Vec<Extent>> {
+    let SurveyedPartition { partition, volume } = surveyed;
     let report = volume.as_ref().ok()?.as_ref()?;
     let is_uncertain = partition.refusal.is_some() || partition.is_extended() || !report.refusals.is_empty();
     if is_uncertain || report.warnings.iter().any(|warning| warning.code == "W-SHADOW-COPIES") {

@@ -24,7 +24,7 @@ pub(super) const CONFIG: &str = r"\Windows\System32\config";
 
 /// The hive that holds a setting.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Holder<'s> {
+pub(super) enum HiveName<'s> {
     /// A file of the configuration folder.
     Machine(&'static str),
     /// That of a user, by the root of its keys: `HKU\\Default`.
@@ -39,7 +39,7 @@ pub(super) fn in_config(name: &str) -> String {
 /// The parts of the machine's registry that are handled, each with the file below [`CONFIG`] that holds it.
 pub(super) const ROOTS: [(&str, &str); 2] = [(r"HKLM\SOFTWARE", "SOFTWARE"), (r"HKLM\SYSTEM", "SYSTEM")];
 
-/// The root of the hive that holds rights and audit policy, of whose keys only the permissions of this one are told.
+/// The root of the hive that holds rights and audit policy, of whose keys only the permissions of this one are reported.
 const SECURITY_ROOT: &str = r"HKLM\SECURITY";
 
 /// The place of SOFTWARE, and of SYSTEM, in [`ROOTS`].
@@ -77,7 +77,7 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Returns the log as the floor below knows it.
+    /// Returns the log as the registry crate takes it.
     pub(super) fn log(&self) -> regf::Log<'_> {
         regf::Log { name: self.path.rsplit('\\').next().unwrap_or_default(), bytes: &self.bytes }
     }
@@ -117,7 +117,7 @@ pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Acce
     let dirty = replay.map(|_| {
         let used: Vec<String> = reports.iter().map(ToString::to_string).collect();
         if used.is_empty() {
-            format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was taken as it lay there")
+            format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty without a usable log, and was used without recovery")
         } else {
             format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; "))
         }
@@ -129,13 +129,13 @@ pub(super) fn open<D: ReadAt>(volume: &ntfs::Volume<D>, path: &str, accept: Acce
     Ok(Some(HiveFile { path, file, hive, before, logs, recovery, accepted }))
 }
 
-/// Opens the hive at a path to look into it. Only one that is not clean is loaded, recovered
-/// as [`open`] does, and verified; `None` if there is no such file.
-pub(super) fn look_into<D: ReadAt + 'static>(
+/// Opens the hive at a path for reading. Only a dirty hive is loaded, recovered as [`open`] does, and verified; `None` if
+/// there is no such file.
+pub(super) fn open_read_only<D: ReadAt + 'static>(
     volume: &Arc<ntfs::Volume<D>>,
     path: &str,
     accept: Accept,
-) -> Result<Option<Glimpse>> {
+) -> Result<Option<ReadOnlyHive>> {
     let path = path.to_owned();
     let unusable = |source| Error::File { path: path.clone(), source };
     let Some(file) = volume.find(&path).map_err(unusable)? else { return Ok(None) };
@@ -143,17 +143,17 @@ pub(super) fn look_into<D: ReadAt + 'static>(
     let len = file.size().min(HIVE_LIMIT_BYTES);
     let source = Box::new(Content { volume: Arc::clone(volume), file });
     match regf::Reader::open(source, len) {
-        Ok(hive) => Ok(Some(Glimpse { path, hive: Box::new(hive), recovery: None })),
+        Ok(hive) => Ok(Some(ReadOnlyHive { path, hive: Box::new(hive), recovery: None })),
         Err(_) => {
             let opened = open(volume, &path, accept)?;
             opened.as_ref().map_or(Ok(()), verify)?;
-            Ok(opened.map(|file| Glimpse { path, hive: Box::new(file.hive), recovery: file.recovery }))
+            Ok(opened.map(|file| ReadOnlyHive { path, hive: Box::new(file.hive), recovery: file.recovery }))
         }
     }
 }
 
-/// A hive that is only looked into.
-pub(super) struct Glimpse {
+/// A hive that is opened for reading only.
+pub(super) struct ReadOnlyHive {
     /// The path on the volume.
     pub(super) path: String,
     /// The hive, loaded or not.
@@ -190,36 +190,38 @@ pub(super) fn verify(file: &HiveFile) -> Result<()> {
 }
 
 /// Returns the hive that holds a setting.
-pub(super) fn holder(setting: &Setting) -> Result<Holder<'_>> {
+pub(super) fn holder(setting: &Setting) -> Result<HiveName<'_>> {
     match setting {
         Setting::Registry { key, .. } => Ok(locate(key)?.0),
         Setting::RegistryAcl { key } => Ok(guarded(key)?.0),
-        Setting::Certificate { .. } => Ok(Holder::Machine(ROOTS[SOFTWARE].1)),
-        _ => policies::holder(setting).map(Holder::Machine).ok_or_else(|| Error::NoPlace { setting: setting.clone() }),
+        Setting::Certificate { .. } => Ok(HiveName::Machine(ROOTS[SOFTWARE].1)),
+        _ => policies::holder(setting)
+            .map(HiveName::Machine)
+            .ok_or_else(|| Error::UnsupportedSetting { setting: setting.clone() }),
     }
 }
 
 /// Returns the hive that holds a registry key, and the key's path inside it.
-pub(super) fn locate(key: &str) -> Result<(Holder<'_>, &str)> {
-    let machine = || ROOTS.iter().find_map(|(root, name)| Some((Holder::Machine(name), below(key, root)?)));
-    let user = || profiles::split(key).map(|(root, below)| (Holder::User(root), below));
+pub(super) fn locate(key: &str) -> Result<(HiveName<'_>, &str)> {
+    let machine = || ROOTS.iter().find_map(|(root, name)| Some((HiveName::Machine(name), below(key, root)?)));
+    let user = || profiles::split(key).map(|(root, below)| (HiveName::User(root), below));
     // `CurrentControlSet` is a volatile link: creating it on disk would shadow nothing and mislead everyone.
     let link = key.get(..CURRENT.len()).is_some_and(|head| head.eq_ignore_ascii_case(CURRENT));
     let held = if link { None } else { machine().or_else(user) };
     held.ok_or_else(|| Error::UnknownHive { key: key.to_owned() })
 }
 
-/// As [`locate`], for permissions: those of the SECURITY hive's root can be looked at as well.
-fn guarded(key: &str) -> Result<(Holder<'_>, &str)> {
-    if key.eq_ignore_ascii_case(SECURITY_ROOT) { Ok((Holder::Machine("SECURITY"), "")) } else { locate(key) }
+/// As [`locate`], for permissions: those of the SECURITY hive's root can be read as well.
+fn guarded(key: &str) -> Result<(HiveName<'_>, &str)> {
+    if key.eq_ignore_ascii_case(SECURITY_ROOT) { Ok((HiveName::Machine("SECURITY"), "")) } else { locate(key) }
 }
 
 /// Reads a setting from one of the hives, each given by its holder, with its path.
 pub(super) fn get<'h>(
     setting: &Setting,
-    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    hive: impl FnOnce(HiveName<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
 ) -> std::result::Result<Found, SettingError> {
-    let failed = |source: Error| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+    let failed = |source: Error| SettingError { operation: "read", setting: setting.clone(), source: Box::new(source) };
     let (path, hive) = holder(setting).and_then(hive).map_err(failed)?;
     let (value, cell) = match setting {
         Setting::Registry { key, name } => {
@@ -251,11 +253,11 @@ fn value(hive: &dyn regf::Lookup, key: &str, name: &str) -> regf::Result<(Option
 /// Reads a key of one of the hives, each given by its holder, with its path; `None` if there is no such key.
 fn key_of<'h, T>(
     key: &str,
-    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    hive: impl FnOnce(HiveName<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
     read: impl FnOnce(regf::Key<'h>) -> regf::Result<T>,
 ) -> std::result::Result<Option<T>, SettingError> {
     let setting = || Setting::Registry { key: key.to_owned(), name: String::new() };
-    let failed = |source: Error| SettingError { deed: "read", setting: setting(), source: Box::new(source) };
+    let failed = |source: Error| SettingError { operation: "read", setting: setting(), source: Box::new(source) };
     let (holder, below) = locate(key).map_err(failed)?;
     let (path, hive) = hive(holder).map_err(failed)?;
     let found = hive.key(below).and_then(|key| key.map(read).transpose());
@@ -265,7 +267,7 @@ fn key_of<'h, T>(
 /// Returns the names of the subkeys of a key, as [`get`] reads a value.
 pub(super) fn subkeys<'h>(
     key: &str,
-    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    hive: impl FnOnce(HiveName<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
 ) -> std::result::Result<Vec<String>, SettingError> {
     let name = |key: regf::Result<regf::Key<'_>>| key.map(|key| text(key.name()));
     let names = key_of(key, hive, |key| key.subkeys()?.map(name).collect::<regf::Result<Vec<_>>>())?;
@@ -275,7 +277,7 @@ pub(super) fn subkeys<'h>(
 /// Returns the values of a key with their names, as [`get`] reads one.
 pub(super) fn values<'h>(
     key: &str,
-    hive: impl FnOnce(Holder<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
+    hive: impl FnOnce(HiveName<'_>) -> Result<(&'h str, &'h dyn regf::Lookup)>,
 ) -> std::result::Result<Vec<(String, Data)>, SettingError> {
     let one = |value: regf::Result<regf::Value<'_>>| {
         let value = value?;
@@ -306,7 +308,7 @@ pub struct HiveState {
     pub bytes: Option<u64>,
     /// The format's version, such as `1.5`, if the hive could be opened.
     pub version: Option<String>,
-    /// `clean`, how a dirty hive would be recovered, or the code or sentence of what stands against editing it.
+    /// `clean`, how a dirty hive would be recovered, or the code or message of why it cannot be edited.
     pub state: String,
 }
 

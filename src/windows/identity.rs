@@ -1,9 +1,9 @@
-//! Who a machine is: product, edition, build and role, domain and control set, each from the value that is known to
-//! tell it on a powered-off disk.
+//! The identity of a machine: product, edition, build and role, domain and control set, each from the value that is
+//! reliable on an offline disk.
 //!
-//! `CurrentControlSet` is a volatile link and lies on no disk: `Select\Default` names the set that the next boot loads,
-//! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and tells
-//! nothing; the build number does.
+//! `CurrentControlSet` is a volatile link and never on disk: `Select\Default` names the set that the next boot loads,
+//! `Select\Current` the one that the last boot used. `CurrentVersion` stays `6.3` on every newer release and is
+//! useless; the build number is what counts.
 
 use super::setting::{Data, Identity, Role, Setting, SetupState, ValueType};
 use super::{Error, Result, setup_state};
@@ -11,7 +11,7 @@ use coldforge_base::sid::Sid;
 use coldforge_base::{read, utf16};
 use coldforge_regf::Lookup;
 
-/// The prefix that stands for the control sets.
+/// The prefix that refers to the control sets.
 pub(super) const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";
 
 /// What is said of a machine whose SECURITY hive cannot be read.
@@ -55,7 +55,7 @@ impl ControlSets {
         if self.current == self.default { vec![self.default] } else { vec![self.default, self.current] }
     }
 
-    /// Returns the concrete settings that a setting below `CurrentControlSet` stands for: one in each set to edit.
+    /// Returns the concrete settings that a setting below `CurrentControlSet` refers to: one in each set to edit.
     pub(super) fn places(self, setting: &Setting) -> Vec<Setting> {
         let (Setting::Registry { key, .. } | Setting::RegistryAcl { key }) = setting else {
             return vec![setting.clone()];
@@ -94,8 +94,8 @@ impl ControlSets {
     }
 }
 
-/// Returns the path in a SYSTEM hive that a path below its `CurrentControlSet` stands for: in the set that the next boot
-/// loads; `None` if the hive has no control sets, and is none of SYSTEM.
+/// Returns the path in a SYSTEM hive that a path below its `CurrentControlSet` refers to: in the set that the next boot
+/// loads; `None` if the hive has no control sets, so is not a SYSTEM hive.
 ///
 /// # Errors
 /// [`Error::NoIdentity`] if `Select` names sets that are not there.

@@ -1,8 +1,8 @@
-//! Which partition holds the Windows, and what stands against editing it.
+//! Finds the partition that holds the Windows, and what forbids editing it.
 //!
-//! Every partition is looked at, for a type byte tells little: 0x07 is NTFS, exFAT and others alike. Exactly one
-//! installation is demanded; with none, a volume that could not be looked into (BitLocker, a damaged one) is the
-//! likelier answer and is named first.
+//! Every partition is read, because the type byte is ambiguous: 0x07 is NTFS, exFAT and others. Exactly one installation
+//! is required; with none, a volume that could not be read (BitLocker, a damaged one) is the likelier cause and is
+//! reported first.
 
 use std::fmt;
 
@@ -32,12 +32,12 @@ pub struct Survey {
     /// The partition table.
     pub table: Table,
     /// One entry a partition, in the table's order.
-    pub sites: Vec<Site>,
+    pub partitions: Vec<SurveyedPartition>,
 }
 
 /// A partition, and what was found in it.
 #[derive(Debug)]
-pub struct Site {
+pub struct SurveyedPartition {
     /// The partition.
     pub partition: Partition,
     /// What was found: a volume, something that is no NTFS volume at all (`None`), or why one cannot be read.
@@ -73,13 +73,13 @@ pub enum BootMode {
 }
 
 impl fmt::Display for BootMode {
-    /// Writes AWS's word for it.
+    /// Writes the term that AWS uses.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.serialize(f)
     }
 }
 
-/// Whether the hives of a Windows are looked at as well.
+/// Whether the hives of a Windows are read as well.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Depth {
     /// Only volumes: enough to find the Windows.
@@ -89,36 +89,41 @@ pub enum Depth {
 }
 
 impl Survey {
-    /// Looks at every partition of a disk.
+    /// Reads every partition of a disk.
     ///
     /// # Errors
     /// [`Error::Partition`] or [`Error::Disk`] if the table itself cannot be read; what is wrong with one partition
-    /// stands at its [`Site`].
+    /// is reported in its [`SurveyedPartition`].
     pub fn of(device: &dyn ReadAt, depth: Depth) -> Result<Self> {
         let table = partition::scan(device)?;
-        let sites = table
+        let partitions = table
             .partitions
             .iter()
-            .map(|partition| Site { partition: partition.clone(), volume: look(device, partition, depth) })
+            .map(|partition| SurveyedPartition { partition: partition.clone(), volume: look(device, partition, depth) })
             .collect();
-        Ok(Self { table, sites })
+        Ok(Self { table, partitions })
     }
 
     /// Returns the one partition that holds a Windows.
     ///
     /// # Errors
     /// [`Error::SeveralWindows`], [`Error::NoWindows`], or why the likeliest partition cannot be read.
-    pub fn windows(&self) -> Result<&Site> {
-        let found: Vec<&Site> =
-            self.sites.iter().filter(|site| matches!(&site.volume, Ok(Some(volume)) if volume.windows)).collect();
+    pub fn windows(&self) -> Result<&SurveyedPartition> {
+        let found: Vec<&SurveyedPartition> = self
+            .partitions
+            .iter()
+            .filter(|surveyed| matches!(&surveyed.volume, Ok(Some(volume)) if volume.windows))
+            .collect();
         match found.as_slice() {
-            [site] => Ok(site),
-            [] => Err(Error::NoWindows { partitions: self.sites.len() }),
-            _ => Err(Error::SeveralWindows { partitions: found.iter().map(|site| site.partition.number).collect() }),
+            [surveyed] => Ok(surveyed),
+            [] => Err(Error::NoWindows { partitions: self.partitions.len() }),
+            _ => Err(Error::SeveralWindows {
+                partitions: found.iter().map(|surveyed| surveyed.partition.number).collect(),
+            }),
         }
     }
 
-    /// Returns how firmware starts this disk, or `None` where the table does not tell, or tells both ways.
+    /// Returns how firmware starts this disk, or `None` if the table does not show it, or shows both.
     ///
     /// UEFI: a GPT with an EFI system partition. BIOS: an MBR with an active partition whose root holds `\bootmgr`.
     pub fn boot_mode(&self) -> Option<BootMode> {
@@ -126,10 +131,11 @@ impl Survey {
         match self.table.scheme {
             Scheme::Gpt => partitions.iter().any(|p| p.kind == Kind::Gpt(ESP)).then_some(BootMode::Uefi),
             Scheme::Mbr => {
-                let active =
-                    |site: &&Site| site.partition.active && matches!(&site.volume, Ok(Some(volume)) if volume.bootmgr);
+                let active = |surveyed: &&SurveyedPartition| {
+                    surveyed.partition.active && matches!(&surveyed.volume, Ok(Some(volume)) if volume.bootmgr)
+                };
                 let also_uefi = partitions.iter().any(|p| p.kind == Kind::Mbr(MBR_ESP));
-                (self.sites.iter().filter(active).count() == 1 && !also_uefi).then_some(BootMode::LegacyBios)
+                (self.partitions.iter().filter(active).count() == 1 && !also_uefi).then_some(BootMode::LegacyBios)
             }
             Scheme::Bare => None,
         }
@@ -139,16 +145,18 @@ impl Survey {
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut refusals = self.table.refusals.clone();
         match self.windows() {
-            Ok(site) => {
-                if let Ok(Some(volume)) = &site.volume {
+            Ok(surveyed) => {
+                if let Ok(Some(volume)) = &surveyed.volume {
                     refusals.extend(volume.refusals.iter().cloned());
                 }
             }
             Err(missing) => {
-                let hidden = self.sites.iter().filter_map(|site| match (&site.partition.refusal, &site.volume) {
-                    (Some(refusal), _) => Some(refusal.clone()),
-                    (None, Err(error)) => Some(as_refusal(error)),
-                    _ => None,
+                let hidden = self.partitions.iter().filter_map(|surveyed| {
+                    match (&surveyed.partition.refusal, &surveyed.volume) {
+                        (Some(refusal), _) => Some(refusal.clone()),
+                        (None, Err(error)) => Some(as_refusal(error)),
+                        _ => None,
+                    }
                 });
                 let before = refusals.len();
                 refusals.extend(hidden);
@@ -162,16 +170,16 @@ impl Survey {
     }
 }
 
-/// A disk whose one Windows may be edited: nothing stands against it.
+/// The volume of the one Windows of a disk, which may be edited.
 #[derive(Debug)]
-pub(super) struct Entered<D> {
+pub(super) struct WindowsVolume<D> {
     /// The volume of the Windows.
     pub(super) volume: Volume<Window<D>>,
     /// The number of its partition.
     pub(super) partition: u32,
-    /// How firmware starts the machine, where the disk tells.
+    /// How firmware starts the machine, if the disk shows it.
     pub(super) boot_mode: Option<BootMode>,
-    /// What should be known, each with its code.
+    /// Warnings, each with its code.
     pub(super) warnings: Vec<String>,
 }
 
@@ -179,21 +187,21 @@ pub(super) struct Entered<D> {
 ///
 /// # Errors
 /// Every refusal that applies to the disk or the volume.
-pub(super) fn enter<D: ReadAt>(device: D) -> Result<Entered<D>> {
+pub(super) fn open_windows_volume<D: ReadAt>(device: D) -> Result<WindowsVolume<D>> {
     let survey = Survey::of(&device, Depth::Volumes)?;
     if let Some(refusal) = survey.refusals().into_iter().next() {
         return Err(Error::Refused(refusal));
     }
     let boot_mode = survey.boot_mode();
-    let site = survey.windows()?;
-    let partition = site.partition.number;
-    let warnings = match &site.volume {
+    let surveyed = survey.windows()?;
+    let partition = surveyed.partition.number;
+    let warnings = match &surveyed.volume {
         Ok(Some(volume)) => volume.warnings.iter().map(ToString::to_string).collect(),
         _ => Vec::new(),
     };
-    let window = Window::open(device, site.partition.start, site.partition.length_bytes)?;
+    let window = Window::open(device, surveyed.partition.start, surveyed.partition.length_bytes)?;
     let volume = Volume::open(window).map_err(|source| Error::Volume { partition, source })?;
-    Ok(Entered { volume, partition, boot_mode, warnings })
+    Ok(WindowsVolume { volume, partition, boot_mode, warnings })
 }
 
 /// Returns an error as a line of a report: the whole chain of causes, with code and hint; what is

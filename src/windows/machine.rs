@@ -1,4 +1,4 @@
-//! The machine in an image: its hives opened, its settings read and changed, its changes written back.
+//! The machine in an image: opens its hives, reads and changes its settings, and writes the changes back.
 //!
 //! Nothing is written before [`Machine::commit`]; what commit writes goes to the device the machine was opened on,
 //! which for a hardening run is a copy-on-write overlay.
@@ -10,15 +10,15 @@ use rayon::prelude::*;
 use super::certificates::{self, Certificate};
 use super::commit::{self, FileChange, VolumeCheck};
 use super::files::{self, Staged};
-use super::hives::{self, HiveFile, Holder, ROOTS};
+use super::hive_value::{self, ValueWrite};
+use super::hives::{self, HiveFile, HiveName, ROOTS};
 use super::identity::{self, ControlSets};
-use super::locate::{self, BootMode, Entered};
+use super::locate::{self, BootMode, WindowsVolume};
 use super::policies;
 use super::profiles::{self, UserHive};
 use super::setting::{
-    Change, Data, Entry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType,
+    Change, Data, FolderEntry, Found, Identity, Readings, Setting, SettingError, Settings, Value, ValueType,
 };
-use super::stored::{self, Written};
 use super::{Error, Result, acl, features};
 use coldforge_base::time::FileTime;
 use coldforge_base::{Extent, FileOffset, ReadAt, Refusal, WriteAt};
@@ -29,7 +29,7 @@ use coldforge_regf::{self as regf, Accept, Edit, Hive};
 
 /// How a machine is opened.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Opening {
+pub struct OpenOptions {
     /// The time that changed keys will carry.
     pub now: FileTime,
     /// What is taken of a damaged hive, instead of refusing it.
@@ -67,8 +67,8 @@ impl<D: ReadAt> Machine<D> {
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM, to
     /// SECURITY or to the hive of a user becomes the error of the settings that lie there.
-    pub fn open(device: D, opening: Opening) -> Result<Self> {
-        let Entered { volume, partition, boot_mode, mut warnings } = locate::enter(device)?;
+    pub fn open(device: D, opening: OpenOptions) -> Result<Self> {
+        let WindowsVolume { volume, partition, boot_mode, mut warnings } = locate::open_windows_volume(device)?;
         let accept = opening.accept;
         let missing = |path: &str| Error::NoHive { partition, path: path.to_owned() };
         let open = |path: &String| hives::open(&volume, path, accept)?.ok_or_else(|| missing(path));
@@ -99,7 +99,7 @@ impl<D: ReadAt> Machine<D> {
         );
         let report = sound.and(report)?;
         warnings.extend(opened.iter().filter_map(|file| file.recovery.clone()));
-        let security = opened.iter().find(|file| file.path == stored::SECURITY);
+        let security = opened.iter().find(|file| file.path == hive_value::SECURITY);
         if security.is_none() {
             warnings.push(identity::DOMAIN_UNKNOWN.to_owned());
         }
@@ -109,7 +109,7 @@ impl<D: ReadAt> Machine<D> {
         let sets = ControlSets::read(&system.hive)?;
         warnings.extend(sets.warnings());
         let identity = identity::read(&software.hive, &system.hive, security.map(|file| &file.hive as _), sets)?;
-        let Opening { now, check, .. } = opening;
+        let OpenOptions { now, check, .. } = opening;
         let files = Staged::open(&volume)?;
         Ok(Self {
             volume,
@@ -129,16 +129,16 @@ impl<D: ReadAt> Machine<D> {
     }
 
     /// Returns an opened hive, with its path.
-    fn hive(&self, holder: Holder<'_>) -> Result<(&str, &dyn regf::Lookup)> {
+    fn hive(&self, holder: HiveName<'_>) -> Result<(&str, &dyn regf::Lookup)> {
         let file = &self.hives[self.number_of(holder)?];
         Ok((&file.path, &file.hive))
     }
 
     /// Returns the number of an opened hive.
-    fn number_of(&self, holder: Holder<'_>) -> Result<usize> {
+    fn number_of(&self, holder: HiveName<'_>) -> Result<usize> {
         let path = match holder {
-            Holder::Machine(name) => hives::in_config(name),
-            Holder::User(root) => {
+            HiveName::Machine(name) => hives::in_config(name),
+            HiveName::User(root) => {
                 let user = self.users.iter().find(|user| user.root.eq_ignore_ascii_case(root));
                 user.ok_or_else(|| Error::UnknownHive { key: root.to_owned() })?.path.clone()
             }
@@ -230,31 +230,31 @@ impl<D: ReadAt> Readings for Machine<D> {
     }
 
     fn places(&self, setting: &Setting) -> Vec<Setting> {
-        let sam = self.number_of(Holder::Machine("SAM")).ok().map(|number| &self.hives[number].hive as _);
+        let sam = self.number_of(HiveName::Machine("SAM")).ok().map(|number| &self.hives[number].hive as _);
         let accounts = |place: &Setting| policies::places(sam, place);
         let users = |place: &Setting| profiles::places(self.users.iter(), place);
         self.sets.places(setting).iter().flat_map(accounts).flat_map(|place| users(&place)).collect()
     }
 
     fn get(&self, setting: &Setting) -> std::result::Result<Found, SettingError> {
-        let failed = |source| SettingError { deed: "read", setting: setting.clone(), source: Box::new(source) };
+        let failed = |source| SettingError { operation: "read", setting: setting.clone(), source: Box::new(source) };
         if let Some(found) = self.files.get(&self.volume, setting).map_err(failed)? {
             return Ok(found);
         }
         if let Setting::Feature { name } = setting {
             let [software, system] = [hives::SOFTWARE, hives::SYSTEM].map(|index| &self.hives[index].hive);
-            let sought = features::Sought {
+            let query = features::FeatureQuery {
                 software,
                 system,
                 control_set: self.sets.key(self.sets.default),
                 build: self.identity.build,
             };
-            return features::read(name, &sought, &self.volume).map_err(failed);
+            return features::read(name, &query, &self.volume).map_err(failed);
         }
         hives::get(setting, |holder| self.hive(holder))
     }
 
-    fn list(&self, folder: &str) -> std::result::Result<Vec<Entry>, SettingError> {
+    fn list(&self, folder: &str) -> std::result::Result<Vec<FolderEntry>, SettingError> {
         files::entries(&self.volume, folder)
     }
 
@@ -315,7 +315,7 @@ impl<D: WriteAt> Settings for Machine<D> {
 }
 
 fn unchanged(setting: &Setting, source: Error) -> SettingError {
-    SettingError { deed: "change", setting: setting.clone(), source: Box::new(source) }
+    SettingError { operation: "change", setting: setting.clone(), source: Box::new(source) }
 }
 
 /// Takes those steps of many that one hive holds: the fields of the account policy together, because some are bounded by
@@ -351,7 +351,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
         (Setting::RegistryAcl { key }, Some(Value::Sddl(text))) => {
             let (before, edit) = acl::write_key(&mut file.hive, &file.path, hives::locate(key)?.1, text, now)?;
             told = Some(before);
-            // The text may name a part only; what stands there then is told as it is read.
+            // The text may name a part only; the report shows the whole descriptor as it is read.
             left = acl::read_key(&file.hive, &file.path, hives::locate(key)?.1)?.0;
             Some(edit)
         }
@@ -369,7 +369,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
             certificates::remove(&mut file.hive, store, thumbprint, now)?
         }
         (Setting::RegistryAcl { .. } | Setting::Certificate { .. }, Some(other)) => {
-            return Err(Error::Misfit { form: other.form() });
+            return Err(Error::TypeMismatch { form: other.form() });
         }
         _ => {
             let written = policies::set(&mut file.hive, setting, to, now)?;
@@ -390,8 +390,8 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
 }
 
 /// Returns what a write of a setting changed; `None` if it was so already.
-fn change(file: &HiveFile, setting: &Setting, to: Option<&Value>, written: Written<Value>) -> Option<Change> {
-    let Written { before, cell, touched } = written;
+fn change(file: &HiveFile, setting: &Setting, to: Option<&Value>, written: ValueWrite<Value>) -> Option<Change> {
+    let ValueWrite { before, cell, touched } = written;
     let (setting, file, after) = (setting.clone(), file.path.clone(), to.cloned());
     (!touched.is_empty()).then_some(Change { setting, before, after, file, cell, touched })
 }
@@ -403,7 +403,7 @@ fn set_value(file: &mut HiveFile, key: &str, name: &str, to: Option<&Value>, now
             let set = |hive: &mut Hive| hive.set_value(key, name, value.kind.0, &value.data, now);
             file.hive.growing(set).map(Some)
         }
-        Some(other) => return Err(Error::Misfit { form: other.form() }),
+        Some(other) => return Err(Error::TypeMismatch { form: other.form() }),
         None => file.hive.growing(|hive| hive.delete_value(key, name, now)),
     };
     edit.map_err(|source| Error::Hive { path: file.path.clone(), source })

@@ -1,9 +1,9 @@
-//! Floor 3: an installed Windows, offline. Only this floor knows that a hive is a file.
+//! An offline Windows installation: finds it on a disk, and reads and changes its settings.
 //!
-//! [`Survey`] looks at every partition and finds the one Windows; [`Machine`] opens its hives, answers for its settings
-//! and changes them; [`View`] only answers, without loading them; [`Evidence`] tells of a disk that nobody may edit as well; [`Registry`]
-//! gives hands-on access to each hive; [`security`] and [`sam`] know what lies in the values of those two hives;
-//! [`second_opinion`] reads the result again through crates that this project did not write.
+//! [`Survey`] reads every partition and finds the one Windows. [`Machine`] opens its hives, and reads and changes its
+//! settings; [`ReadOnlyMachine`] only reads, without loading the hives; [`Evidence`] also reads disks that must not be
+//! edited. [`Registry`] gives access to each hive. [`security`] and [`sam`] decode the values of those two hives.
+//! [`second_opinion`] reads the result again with crates that this project did not write.
 
 mod acl;
 pub mod boot;
@@ -16,6 +16,7 @@ pub mod fat;
 pub mod features;
 mod files;
 mod free_space;
+mod hive_value;
 mod hives;
 mod identity;
 pub mod local_policy;
@@ -23,6 +24,7 @@ mod locate;
 mod machine;
 mod policies;
 pub mod profiles;
+mod read_only;
 mod registry;
 pub mod sam;
 #[cfg(feature = "second-opinion")]
@@ -30,23 +32,21 @@ pub mod second_opinion;
 pub mod security;
 pub mod setting;
 pub mod setup_state;
-mod stored;
-mod unusable;
-mod view;
+mod unusable_value;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
-pub use error::Error;
+pub use error::{Error, Result};
 pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
-pub use evidence::{Answer, Evidence, Person, hive_bytes};
+pub use evidence::{Answer, Evidence, LocalAccount, hive_bytes};
 pub use free_space::free_extents;
+pub use hive_value::ValueWrite;
 pub use hives::HiveState;
 pub use identity::control_set;
-pub use locate::{BootMode, Depth, Site, Survey, VolumeReport, as_refusal};
-pub use machine::{Machine, Opening};
+pub use locate::{BootMode, Depth, Survey, SurveyedPartition, VolumeReport, as_refusal};
+pub use machine::{Machine, OpenOptions};
+pub use read_only::ReadOnlyMachine;
 pub use registry::Registry;
-pub use stored::Written;
-pub use unusable::{Structure, Unusable};
-pub use view::View;
+pub use unusable_value::{Structure, UnusableValue};
 
 use coldforge_base::failure::Code;
 
@@ -72,13 +72,10 @@ const UNJUDGED: &[Code] = &[
 /// Every code of this room.
 pub const CODES: &[&[Code]] = &[
     Error::CODES,
-    Unusable::CODES,
+    UnusableValue::CODES,
     UNJUDGED,
     certificates::Error::CODES,
     certificates::CODES,
     fat::Error::CODES,
     local_policy::CODES,
 ];
-
-/// The answer of every function of this floor.
-pub type Result<T> = std::result::Result<T, Error>;

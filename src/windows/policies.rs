@@ -1,11 +1,11 @@
-//! Settings that lie in values of SAM and SECURITY: which reader and which writer each one has.
+//! Maps settings that are values of SAM and SECURITY to their readers and writers.
 
+use super::hive_value::{self, ValueWrite};
 use super::sam::accounts::{self, Flag};
 use super::sam::{account_policy, groups};
 use super::security::{audit_policy, lsa, user_rights};
 use super::setting::{AccountPolicyField, AccountProperty, SecurityOption, Setting, Value};
-use super::stored::{self, Written};
-use super::{Error, Result, Unusable};
+use super::{Error, Result, UnusableValue};
 use coldforge_base::CellOffset;
 use coldforge_base::time::FileTime;
 use coldforge_regf::{Hive, Lookup};
@@ -25,7 +25,7 @@ pub(super) fn holder(setting: &Setting) -> Option<&'static str> {
     }
 }
 
-/// Returns the concrete settings that one of every enabled account stands for; the setting itself if the accounts
+/// Returns the concrete settings that one of every enabled account refers to; the setting itself if the accounts
 /// cannot be read, so that asking for it tells why.
 pub(super) fn places(sam: Option<&dyn Lookup>, setting: &Setting) -> Vec<Setting> {
     let Setting::Account { rid: None, property } = setting else { return vec![setting.clone()] };
@@ -41,7 +41,7 @@ pub(super) fn places(sam: Option<&dyn Lookup>, setting: &Setting) -> Vec<Setting
 /// Reads a setting from the hive that holds it.
 ///
 /// # Errors
-/// Those of its reader; [`Error::NoPlace`] if it is none of these.
+/// Those of its reader; [`Error::UnsupportedSetting`] if it is another setting.
 pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>, Option<CellOffset>)> {
     Ok(match setting {
         Setting::AuditPolicy { subcategory } => as_value(audit_policy::get(hive, subcategory)?, Value::Audit),
@@ -55,21 +55,21 @@ pub(super) fn get(hive: &dyn Lookup, setting: &Setting) -> Result<(Option<Value>
         Setting::SecurityOption { option: SecurityOption::AnonymousNameTranslation } => {
             as_value(lsa::anonymous_names(hive)?, Value::Flag)
         }
-        _ => return Err(Error::NoPlace { setting: setting.clone() }),
+        _ => return Err(Error::UnsupportedSetting { setting: setting.clone() }),
     })
 }
 
 /// Sets a setting in the hive that holds it.
 ///
 /// # Errors
-/// Those of its writer; [`Error::Misfit`] if the value is of another form; [`Unusable::Removal`] without one;
-/// [`Unusable::ReadOnly`]; [`Error::NoPlace`] if it is none of these. Nothing is changed then.
-pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<Written<Value>> {
+/// Those of its writer; [`Error::TypeMismatch`] if the value is of another form; [`UnusableValue::Removal`] without one;
+/// [`UnusableValue::ReadOnly`]; [`Error::UnsupportedSetting`] if it is another setting. Nothing is changed then.
+pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: FileTime) -> Result<ValueWrite<Value>> {
     let refused = |source| {
-        let path = if holder(setting) == Some("SAM") { stored::SAM } else { stored::SECURITY };
-        Error::Unusable { path: path.to_owned(), key: setting.to_string(), source }
+        let path = if holder(setting) == Some("SAM") { hive_value::SAM } else { hive_value::SECURITY };
+        Error::UnusableValue { path: path.to_owned(), key: setting.to_string(), source }
     };
-    let Some(to) = to else { return Err(refused(Unusable::Removal)) };
+    let Some(to) = to else { return Err(refused(UnusableValue::Removal)) };
     let written = match (setting, to) {
         (Setting::AuditPolicy { subcategory }, Value::Audit(flags)) => {
             of_value(audit_policy::set(hive, subcategory, *flags, now)?, Value::Audit)
@@ -83,14 +83,14 @@ pub(super) fn set(hive: &mut Hive, setting: &Setting, to: Option<&Value>, now: F
         (Setting::Account { rid: Some(rid), property }, to) => match (flag(*property), to) {
             (Some(flag), Value::Flag(on)) => of_value(accounts::set_flag(hive, *rid, flag, *on, now)?, Value::Flag),
             (None, Value::Text(name)) => of_value(accounts::rename(hive, *rid, name, now)?, Value::Text),
-            _ => return Err(Error::Misfit { form: to.form() }),
+            _ => return Err(Error::TypeMismatch { form: to.form() }),
         },
         (Setting::SecurityOption { option: SecurityOption::AnonymousNameTranslation }, Value::Flag(on)) => {
             of_value(lsa::set_anonymous_names(hive, *on, now)?, Value::Flag)
         }
-        (Setting::GroupMembers { .. }, _) => return Err(refused(Unusable::ReadOnly)),
-        _ if holder(setting).is_some() => return Err(Error::Misfit { form: to.form() }),
-        _ => return Err(Error::NoPlace { setting: setting.clone() }),
+        (Setting::GroupMembers { .. }, _) => return Err(refused(UnusableValue::ReadOnly)),
+        _ if holder(setting).is_some() => return Err(Error::TypeMismatch { form: to.form() }),
+        _ => return Err(Error::UnsupportedSetting { setting: setting.clone() }),
     };
     Ok(written)
 }
@@ -108,7 +108,7 @@ pub(super) fn set_fields(
     sam: &mut Hive,
     fields: &[(AccountPolicyField, u32)],
     now: FileTime,
-) -> Vec<Result<Written<Value>>> {
+) -> Vec<Result<ValueWrite<Value>>> {
     let answers = account_policy::set_all(sam, fields, now).into_iter();
     answers.map(|answer| answer.map(|written| of_value(written, number))).collect()
 }
@@ -138,6 +138,6 @@ fn as_value<T>(
     (found.map(value), cell)
 }
 
-fn of_value<T>(written: Written<T>, value: impl FnOnce(T) -> Value) -> Written<Value> {
-    Written { before: written.before.map(value), cell: written.cell, touched: written.touched }
+fn of_value<T>(written: ValueWrite<T>, value: impl FnOnce(T) -> Value) -> ValueWrite<Value> {
+    ValueWrite { before: written.before.map(value), cell: written.cell, touched: written.touched }
 }

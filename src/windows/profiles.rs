@@ -1,4 +1,4 @@
-//! The users of a Windows, as files: whose part of the registry lies in which hive.
+//! The user profiles of a Windows: which hive file holds which user's part of the registry.
 //!
 //! `ProfileList` of SOFTWARE names each profile's folder by SID; `HKU\.DEFAULT` is the system's own part, and the profile
 //! `Default` the one that every new user begins with. Not here: profiles on other volumes, and roaming ones that are not
@@ -82,8 +82,8 @@ pub(super) fn present<D: ReadAt>(volume: &Volume<D>, software: &dyn Lookup) -> R
     Ok(hives)
 }
 
-/// Returns the concrete settings that one below `HKCU` stands for, one for each user; none if there is nobody beside the
-/// system's own. Any other setting stands for itself.
+/// Returns the concrete settings that one below `HKCU` refers to, one for each user; none if there is no user apart from the
+/// system. Any other setting refers to itself.
 pub(super) fn places<'u>(users: impl Iterator<Item = &'u UserHive>, setting: &Setting) -> Vec<Setting> {
     let (Setting::Registry { key, .. } | Setting::RegistryAcl { key }) = setting else { return vec![setting.clone()] };
     let Some(below) = hives::below(key, CURRENT) else { return vec![setting.clone()] };
@@ -108,7 +108,7 @@ pub(super) fn split(key: &str) -> Option<(&str, &str)> {
     Some((root, hives::below(key, root)?))
 }
 
-/// Returns a path as it stands on the Windows volume; `None` if it lies elsewhere.
+/// Returns a path on the Windows volume; `None` if it is on another one.
 fn on_volume(path: &str, drive: &str) -> Option<String> {
     let prefix = |prefix: &str| {
         let head = path.get(..prefix.len())?;

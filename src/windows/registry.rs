@@ -1,10 +1,10 @@
-//! The registry in an image, for hands-on work: any of the machine's hives, opened when a key of it is first named.
+//! The registry in an image for manual edits: each hive is opened when one of its keys is first named.
 
 use super::commit::{self, FileChange};
 use super::hives::{self, HiveFile};
 use super::identity::{CURRENT, ControlSets};
-use super::locate::{self, Entered};
-use super::{Error, Opening, Result};
+use super::locate::{self, WindowsVolume};
+use super::{Error, OpenOptions, Result};
 use coldforge_base::{Extent, ReadAt, WriteAt};
 use coldforge_disk::Window;
 use coldforge_ntfs::Volume;
@@ -28,7 +28,7 @@ const LONG: [(&str, &str); 2] = [("HKEY_LOCAL_MACHINE", "HKLM"), ("HKEY_USERS", 
 pub struct Registry<D> {
     volume: Volume<Window<D>>,
     partition: u32,
-    opening: Opening,
+    opening: OpenOptions,
     warnings: Vec<String>,
     /// What the verifier found on the volume before any edit.
     report: Option<Report>,
@@ -42,8 +42,8 @@ impl<D: ReadAt> Registry<D> {
     ///
     /// # Errors
     /// Every refusal that applies to the disk or the volume.
-    pub fn open(device: D, opening: Opening) -> Result<Self> {
-        let Entered { volume, partition, warnings, .. } = locate::enter(device)?;
+    pub fn open(device: D, opening: OpenOptions) -> Result<Self> {
+        let WindowsVolume { volume, partition, warnings, .. } = locate::open_windows_volume(device)?;
         Ok(Self { volume, partition, opening, warnings, report: None, roots: Vec::new(), hives: Vec::new() })
     }
 

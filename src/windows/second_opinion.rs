@@ -1,6 +1,6 @@
-//! Reads changed values again through the crates `ntfs` and `nt-hive`, which this project did not write.
+//! Reads changed values again with the crates `ntfs` and `nt-hive`, which this project did not write.
 //!
-//! They are known to fall short: `ntfs` 0.4 reads a stream whose extents are spread over several records as empty and
+//! Known limits: `ntfs` 0.4 reads a stream whose extents are spread over several records as empty and
 //! ignores the initialized size; `nt-hive` 0.3 refuses dirty hives, cannot read values over 16,344 bytes of format
 //! version 1.3, and panics on some damaged hives. So "cannot read" is an answer of its own, with its reason; only a
 //! value that was read and differs is a disagreement.
@@ -18,7 +18,7 @@ pub const READERS: [&str; 2] = ["ntfs 0.4", "nt-hive 0.3"];
 
 /// What the second readers found.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Opinion {
+pub struct SecondOpinion {
     /// The number of values that are as expected.
     pub agreed: usize,
     /// Values that were read and are not as expected.
@@ -29,16 +29,16 @@ pub struct Opinion {
 
 /// Reads each concrete registry setting, of which its file is named, from the volume at `volume` and compares it with
 /// what it should be.
-pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> Opinion {
-    let mut opinion = Opinion::default();
+pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Option<&Value>)]) -> SecondOpinion {
+    let mut opinion = SecondOpinion::default();
     let mut files: BTreeMap<&str, Result<Vec<u8>, String>> = BTreeMap::new();
     for (path, setting, value) in expected {
         let Setting::Registry { key, name } = setting else {
-            opinion.cannot_read.push(format!("{setting}: is no registry value"));
+            opinion.cannot_read.push(format!("{setting}: is not a registry value"));
             continue;
         };
         let Ok((_, below)) = hives::locate(key) else {
-            opinion.cannot_read.push(format!("{setting}: lies in no hive that is handled"));
+            opinion.cannot_read.push(format!("{setting}: is in no hive that is handled"));
             continue;
         };
         // Other people's readers are known to panic on damage; a panic is no opinion.

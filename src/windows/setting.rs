@@ -1,6 +1,6 @@
-//! The vocabulary of settings: what can be asked of a machine and changed on it, without knowing where it is stored.
+//! Settings: what can be read and changed on a machine, independent of where it is stored.
 //!
-//! The floor above sees nothing of a machine but the traits [`Readings`] and [`Settings`]; its tests run on a map.
+//! Policies see a machine only through the traits [`Readings`] and [`Settings`]; their tests use a map.
 
 mod data;
 mod parse;
@@ -11,18 +11,18 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::windows::security::user_rights::Right;
+use crate::windows::security::right::Right;
 use coldforge_base::digest::Digest;
 use coldforge_base::sid::Sid;
 use coldforge_base::{CellOffset, Extent, Failure, digest};
 
 pub use data::{Data, ValueType};
 
-/// One thing that a policy can demand.
+/// One setting that a policy can require.
 #[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Setting {
-    /// A registry value. A key below `HKCU` stands for the same key of every user ([`Readings::places`]).
+    /// A registry value. A key below `HKCU` refers to the same key of every user ([`Readings::places`]).
     Registry {
         /// The key with its hive: `HKLM\SYSTEM\CurrentControlSet\Control\Lsa`.
         key: String,
@@ -60,7 +60,7 @@ pub enum Setting {
     },
     /// A property of a local account.
     Account {
-        /// The account's relative identifier; `None` stands for every enabled account ([`Readings::places`]).
+        /// The account's relative identifier; `None` refers to every enabled account ([`Readings::places`]).
         rid: Option<u32>,
         /// The property.
         property: AccountProperty,
@@ -85,12 +85,12 @@ pub enum Setting {
         /// The path on the Windows volume.
         path: String,
     },
-    /// Whether a file is there. A file can be taken away (`false`), not made.
+    /// Whether a file is there. A file can be deleted (`false`), not created.
     File {
         /// The path on the Windows volume.
         path: String,
     },
-    /// Whether a folder is there: it can be made, with those above it, and taken away where it is empty.
+    /// Whether a folder is there: it can be created, with its parents, and deleted if it is empty.
     Folder {
         /// The path on the Windows volume.
         path: String,
@@ -100,7 +100,7 @@ pub enum Setting {
         /// The path on the Windows volume.
         path: String,
     },
-    /// What a file of any kind holds, told by size and digest; `None` if it is not there.
+    /// The content of a file of any kind, reported by size and digest; `None` if it does not exist.
     FileData {
         /// The path on the Windows volume.
         path: String,
@@ -514,25 +514,25 @@ impl fmt::Display for Content {
 
 /// An entry of a folder.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Entry {
+pub struct FolderEntry {
     /// Its name.
     pub name: String,
     /// What it is.
-    pub kind: EntryKind,
+    pub kind: FolderEntryKind,
 }
 
 /// What an entry of a folder is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum EntryKind {
+pub enum FolderEntryKind {
     /// A file.
     File,
     /// A folder.
     Folder,
-    /// A reparse point: what it stands for may lie anywhere.
+    /// A reparse point, whose target may be anywhere.
     Link,
 }
 
-/// What a machine answers when a setting is asked for.
+/// The result of reading a setting.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Found {
     /// The value, or `None` if the setting is not there.
@@ -543,7 +543,7 @@ pub struct Found {
     pub cell: Option<CellOffset>,
 }
 
-/// What a change did.
+/// The result of a change.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Change {
     /// The setting, concrete: a control set is named by its number.
@@ -560,7 +560,7 @@ pub struct Change {
     pub touched: Vec<Extent>,
 }
 
-/// The part that a machine plays.
+/// The role of a machine.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -572,7 +572,7 @@ pub enum Role {
     DomainController,
 }
 
-/// Who a machine is, as its own hives tell it. Serialized as the `windows` member of the JSON documents.
+/// The identity of a machine, from its own hives. Serialized as the `windows` member of the JSON documents.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct Identity {
     /// `ProductName`, such as `Windows Server 2022 Datacenter`.
@@ -611,17 +611,17 @@ pub struct Identity {
 #[derive(Debug, Failure)]
 #[failure(transparent)]
 pub struct SettingError {
-    /// `read` or `change`.
-    pub deed: &'static str,
+    /// What failed: `read`, `list` or `change`.
+    pub operation: &'static str,
     /// The setting.
     pub setting: Setting,
-    /// The cause, from the floor that met it.
+    /// The cause.
     pub source: Box<dyn Failure + Send + Sync>,
 }
 
 impl fmt::Display for SettingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}", self.deed, self.setting)
+        write!(f, "cannot {} {}", self.operation, self.setting)
     }
 }
 
@@ -636,9 +636,9 @@ pub trait Readings {
     /// Returns who the machine is.
     fn identity(&self) -> &Identity;
 
-    /// Returns the concrete settings that `setting` stands for: a value below `CurrentControlSet` lies in the control
-    /// set of the next boot, and also in the one of the last boot where that is another; a value below `HKCU` lies in the
-    /// hive of every user. None, if nothing on the machine is meant: no user, no account.
+    /// Returns the concrete settings that `setting` refers to: a value below `CurrentControlSet` is in the control
+    /// set of the next boot, and also in the one of the last boot where that is another; a value below `HKCU` is in the
+    /// hive of every user. Empty if the machine has no such user or account.
     fn places(&self, setting: &Setting) -> Vec<Setting> {
         vec![setting.clone()]
     }
@@ -653,7 +653,7 @@ pub trait Readings {
     ///
     /// # Errors
     /// [`SettingError`] if there is no such folder, or it cannot be read.
-    fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError>;
+    fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, SettingError>;
 
     /// Returns the names of the subkeys of a concrete registry key; none if there is no such key.
     ///

@@ -1,8 +1,8 @@
-//! How far the installation of a Windows has come: finished, prepared to begin anew at the next start, or in between.
+//! The setup state of a Windows: installed, generalized (sysprep), or in between.
 //!
-//! `Setup\State!ImageState` of SOFTWARE is Windows's own word; `Setup` of SYSTEM says what the next start does. Where both
-//! do not agree the answer is that it is unknown. An image that is prepared, or was never started, may lose settings: the
-//! first start makes a new machine SID and applies Windows's own templates.
+//! `Setup\State!ImageState` of SOFTWARE is the state that Windows records; `Setup` of SYSTEM says what the next start does. If they
+//! disagree, the state is unknown. An image that is generalized, or was never started, may lose settings: the first start
+//! makes a new machine SID and applies Windows's own templates.
 
 use super::setting::SetupState;
 use coldforge_base::{read, utf16};

@@ -10,12 +10,13 @@ use coldforge::windows::sam::user_f::Control;
 use coldforge::windows::sam::{self, account_policy, accounts, groups};
 use coldforge::windows::security::audit_policy::{self, AuditPolicy, Layout, Subcategory};
 use coldforge::windows::security::lsa;
-use coldforge::windows::security::user_rights::{self, Right};
+use coldforge::windows::security::right::Right;
+use coldforge::windows::security::user_rights;
 use coldforge::windows::setting::{
     AccountPolicyField as Field, AccountProperty, AuditFlags, Readings as _, SecurityOption, Setting, SettingError,
     Settings as _, Value,
 };
-use coldforge::windows::{Error, Machine, Opening, View};
+use coldforge::windows::{Error, Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::Failure as _;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::FileTime;
@@ -871,7 +872,7 @@ fn a_rule_on_a_subcategory_that_this_windows_does_not_have_is_not_reviewed_and_s
             }
             let reason = finding["reason"].as_str().unwrap_or_default();
             assert_eq!(finding["status"], "not_reviewed", "{layout}: {finding:#}");
-            assert!(reason.contains("subcategories") && reason.contains("is none of them"), "{layout}: {reason}");
+            assert!(reason.contains("subcategories") && reason.contains("is not one of them"), "{layout}: {reason}");
         }
         assert!(passed > 20, "{layout}: {passed}");
         std::fs::remove_dir_all(&out).unwrap();
@@ -919,10 +920,10 @@ fn every_kind() -> Vec<(Setting, Option<Value>)> {
 
 /// Sets every kind of setting on an image and reads it back: through a fresh machine, and by the judges.
 fn set_all_and_read_back(image: &Path) {
-    let opening = Opening {
+    let opening = OpenOptions {
         now: Moment(1_767_225_600).filetime(),
         accept: Accept { dirty: true, refcounts: false },
-        ..Opening::default()
+        ..OpenOptions::default()
     };
     let image = Image::open(image, None).unwrap();
     let mut machine = Machine::open(Overlay::new(&image), opening).unwrap();
@@ -1018,10 +1019,10 @@ fn every_kind_is_set_on_an_image_around_real_hives_and_read_back() {
 
 #[test]
 fn a_view_answers_what_a_machine_answers() {
-    let opening = Opening::default();
+    let opening = OpenOptions::default();
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
     let machine = Machine::open(Overlay::new(&image), opening).unwrap();
-    let view = View::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();
+    let read_only = ReadOnlyMachine::open(Image::open(&fixture("ws2022.vhd"), None).unwrap(), opening).unwrap();
     let rights = Right::all().iter().map(|right| Setting::UserRight { right: right.name().into() });
     let audit = Subcategory::all().iter().map(|known| Setting::AuditPolicy { subcategory: known.name().into() });
     let fields = Field::ALL.iter().map(|field| Setting::AccountPolicy { field: *field });
@@ -1031,14 +1032,14 @@ fn a_view_answers_what_a_machine_answers() {
         .flat_map(|property| [None, Some(500), Some(4711)].map(|rid| Setting::Account { rid, property: *property }));
     let mut asked = 0;
     for setting in rights.chain(audit).chain(fields).chain(groups).chain(accounts) {
-        assert_eq!(machine.places(&setting), view.places(&setting));
+        assert_eq!(machine.places(&setting), read_only.places(&setting));
         for place in machine.places(&setting) {
             asked += 1;
             // A subcategory of another release is an error, the same for both.
-            let [own, other] = [machine.get(&place), view.get(&place)];
+            let [own, other] = [machine.get(&place), read_only.get(&place)];
             let said = |error: SettingError| format!("{error}: {}", error.source);
             assert_eq!(own.map_err(said), other.map_err(said), "{place}");
         }
     }
-    assert!(asked > 110 && !view.met_damage(), "{asked}");
+    assert!(asked > 110 && !read_only.met_damage(), "{asked}");
 }

@@ -6,7 +6,7 @@ use coldforge::formats::registry_pol::RegistryPol;
 use coldforge::windows::certificates::blob::{self, Blob};
 use coldforge::windows::certificates::{Certificate, find, input, install, list, remove};
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, OpenOptions};
 use coldforge_base::Failure as _;
 use coldforge_base::time::Moment;
 use coldforge_disk::{Image, Overlay};
@@ -166,7 +166,7 @@ fn a_certificate_is_installed_found_by_others_and_removed() {
     let certificate = Certificate::parse(found.certificate()).unwrap();
     let thumbprint = certificate.thumbprint();
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
-    let mut machine = Machine::open(Overlay::new(&image), Opening { now, ..Opening::default() }).unwrap();
+    let mut machine = Machine::open(Overlay::new(&image), OpenOptions { now, ..OpenOptions::default() }).unwrap();
     let setting = Setting::Certificate { store: "ROOT".to_owned(), thumbprint: thumbprint.clone() };
     let value = Value::Certificate(certificate.der().to_vec());
     assert_eq!(machine.get(&setting).unwrap().value, None);
@@ -176,7 +176,7 @@ fn a_certificate_is_installed_found_by_others_and_removed() {
     assert_eq!(machine.set(&other, Some(&value)).unwrap_err().code(), Some("E-CERT-THUMBPRINT"));
     machine.commit().unwrap();
     let disk = machine.into_device();
-    let mut machine = Machine::open(Overlay::new(&disk), Opening { now, ..Opening::default() }).unwrap();
+    let mut machine = Machine::open(Overlay::new(&disk), OpenOptions { now, ..OpenOptions::default() }).unwrap();
     assert_eq!(machine.get(&setting).unwrap().value, Some(value.clone()));
     let home = tempfile::tempdir().unwrap();
     let path = home.path().join("SOFTWARE");

@@ -204,7 +204,7 @@ fn downloads_come_from_a_folder_that_stands_in_for_the_network() {
     };
     refused(&one("s3://acme-bin/agent/a.bin", r"C:\None\a.bin"), "there is no folder");
     refused(&one("s3://acme-bin/agent/a.bin", r"C:\Windows"), "is a folder: name the file");
-    refused(&one("s3://acme-bin/none", r"C:\a"), "there is no \"acme-bin/none\" in");
+    refused(&one("s3://acme-bin/none", r"C:\a"), "\"acme-bin/none\" does not exist in");
     refused(&one("s3://acme-bin/../../outside/secret", r"C:\a"), "leads out of");
     std::os::unix::fs::symlink(home.join("outside/secret"), mirror.join("acme-bin/link")).unwrap();
     refused(&one("s3://acme-bin/link", r"C:\a"), "leads out of");
@@ -225,7 +225,7 @@ fn what_leads_out_of_the_documents_folder_is_not_brought() {
         ("/etc/hostname", "leads out"),
         ("link.txt", "leads out"),
         ("real", "symbolic link"),
-        ("none.txt", "there is no"),
+        ("none.txt", "does not exist"),
         ("'{{ A }}'", "written out"),
     ] {
         let steps =

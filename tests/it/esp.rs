@@ -159,8 +159,8 @@ fn a_fat_volume_is_read_as_other_readers_read_it() {
             }
         }
         let mut ours = BTreeMap::new();
-        let mut folders: Vec<(fat::Entry, String)> = Vec::new();
-        let mut entries: Vec<(fat::Entry, String)> =
+        let mut folders: Vec<(fat::DirectoryEntry, String)> = Vec::new();
+        let mut entries: Vec<(fat::DirectoryEntry, String)> =
             volume.root().unwrap().into_iter().map(|entry| (entry, String::new())).collect();
         while let Some((entry, path)) = entries.pop() {
             let path = format!("{path}\\{}", entry.name);

@@ -11,7 +11,7 @@ use coldforge::windows::profiles::user_hives;
 use coldforge::windows::setting::SetupState;
 use coldforge::windows::setting::{AuditFlags, PolicyScope, Readings as _, Setting, Settings as _, Value};
 use coldforge::windows::setup_state;
-use coldforge::windows::{Machine, Opening, View};
+use coldforge::windows::{Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::descriptor::Descriptor;
 use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
@@ -109,8 +109,8 @@ fn templates_and_audit_policies_of_real_backups_are_read_whole() {
     assert!(shared().is_none() || (rights > 50 && rows > 40), "{rights} rights, {rows} rows");
 }
 
-fn opening() -> Opening {
-    Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() }
+fn opening() -> OpenOptions {
+    OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() }
 }
 
 fn policy(name: &str) -> Setting {
@@ -158,8 +158,8 @@ fn local_policy_of_an_image_is_written_once_and_read_again() {
     let ini = again.read_file(r"\Windows\System32\GroupPolicy\gpt.ini").unwrap().unwrap();
     assert!(String::from_utf8(ini).unwrap().contains("Version=1\r\n"));
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
-    let view = View::open(image, opening()).unwrap();
-    assert_eq!(view.get(&entry).unwrap().value, None);
+    let read_only = ReadOnlyMachine::open(image, opening()).unwrap();
+    assert_eq!(read_only.get(&entry).unwrap().value, None);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use coldforge::windows::setting::{Setting, Settings as _, Value, ValueType};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, OpenOptions};
 use coldforge_base::time::{FileTime, Moment};
 use coldforge_disk::{Image, Overlay, Window, export};
 use coldforge_ntfs::Volume;
@@ -74,7 +74,7 @@ fn a_hive_without_slack_takes_five_thousand_values_and_every_checker_stays_clean
     std::fs::remove_file(&image.path).unwrap();
     let grown = home.path().join("grown.raw");
     let source = Image::open(&tight, None).unwrap();
-    let opening = Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() };
+    let opening = OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() };
     let mut machine = Machine::open(Overlay::new(&source), opening).unwrap();
     let value = Value::data(ValueType::BINARY, vec![0xc5; 1024]);
     let key = |number: usize| format!(r"HKLM\SOFTWARE\Policies\Coldforge\Key{}", number % 50);

@@ -1,15 +1,15 @@
 //! The machine in an image: control sets, recovery of dirty hives, and what must never be made out of nothing.
 
 use coldforge::windows::setting::{Readings as _, Setting, Settings as _, Value};
-use coldforge::windows::{Machine, Opening, View};
+use coldforge::windows::{Machine, OpenOptions, ReadOnlyMachine};
 use coldforge_base::device::Memory;
 use coldforge_base::{Failure as _, ReadAt, time::Moment};
 use coldforge_disk::{Image, Overlay};
 
 use crate::support::{ask, coldforge, fixture, real_image, shared, text};
 
-fn opening() -> Opening {
-    Opening { now: Moment(1_767_225_600).filetime(), ..Opening::default() }
+fn opening() -> OpenOptions {
+    OpenOptions { now: Moment(1_767_225_600).filetime(), ..OpenOptions::default() }
 }
 
 fn registry(key: &str, name: &str) -> Setting {
@@ -184,12 +184,12 @@ fn a_value_of_the_current_user_is_set_in_the_hive_of_every_user() {
     let files: Vec<String> = machine.commit().unwrap().into_iter().map(|file| file.file).collect();
     assert_eq!(files, [r"\Windows\System32\config\DEFAULT", r"\Users\Default\NTUSER.DAT"]);
     let device = std::sync::Arc::new(machine.into_device());
-    let view = View::open(Memory(whole(&*device)), opening()).unwrap();
+    let read_only = ReadOnlyMachine::open(Memory(whole(&*device)), opening()).unwrap();
     let again = Machine::open(&*device, opening()).unwrap();
-    assert_eq!(view.places(&registry(ATTACHMENTS, "SaveZoneInformation")), places);
+    assert_eq!(read_only.places(&registry(ATTACHMENTS, "SaveZoneInformation")), places);
     for place in &places {
         assert_eq!(again.get(place).unwrap().value, Some(Value::dword(2)));
-        assert_eq!(view.get(place).unwrap().value, Some(Value::dword(2)));
+        assert_eq!(read_only.get(place).unwrap().value, Some(Value::dword(2)));
     }
     let nobody = registry(r"HKU\S-1-5-21-1-2-3-1000\Software", "N");
     assert_eq!(again.get(&nobody).unwrap_err().code(), Some("E-SETTING-UNSUPPORTED"));
@@ -204,15 +204,15 @@ fn a_user_hive_that_cannot_be_used_is_the_refusal_of_its_own_settings() {
     let at = disk.windows(512).position(|window| window == &hive[..512]).unwrap();
     disk[at + 0x1000..at + 0x1004].fill(0);
     let machine = Machine::open(Memory(disk.clone()), opening()).unwrap();
-    let view = View::open(Memory(disk), opening()).unwrap();
+    let read_only = ReadOnlyMachine::open(Memory(disk), opening()).unwrap();
     let places = of_users(&[r"HKU\.DEFAULT", r"HKU\Default"]);
     assert_eq!(machine.places(&registry(ATTACHMENTS, "SaveZoneInformation")), places);
     assert_eq!(machine.get(&places[0]).unwrap().value, Some(Value::dword(1)));
     assert!(machine.get(&places[1]).is_err());
-    let _ = view.get(&places[1]);
-    assert!(view.get(&places[1]).is_err() || view.met_damage());
+    let _ = read_only.get(&places[1]);
+    assert!(read_only.get(&places[1]).is_err() || read_only.met_damage());
     let lsa = registry(r"HKLM\SYSTEM\ControlSet001\Control\Lsa", "LmCompatibilityLevel");
-    assert!(machine.get(&lsa).is_ok() && view.get(&lsa).is_ok());
+    assert!(machine.get(&lsa).is_ok() && read_only.get(&lsa).is_ok());
 }
 
 /// Returns every byte of a disk.

@@ -89,7 +89,7 @@ fn runs_are_entered_listed_and_told_of() {
     assert!(!folder.join("history.sqlite").exists(), "to look at it begins nothing");
 
     let run = coldforge(["pipeline", "run", images, "good"]).expect(0);
-    assert!(run.err.contains("W-NOTIFY: `no-such-program` was not told"), "{}", run.err);
+    assert!(run.err.contains("W-NOTIFY: `no-such-program` was not notified"), "{}", run.err);
     let told: Json = serde_json::from_slice(&std::fs::read(home.path().join("told.json")).unwrap()).unwrap();
     assert_eq!((&told["schema"], &told["images"][0]["status"]), (&"coldforge/recipe-run/1".into(), &"built".into()));
     assert!(!home.path().join("told.json.failure").exists());
@@ -193,7 +193,7 @@ fn a_webhook_gets_the_runs_document_and_one_that_fails_is_told_without_its_secre
         let asked = answer_once(listener, status);
         let told = run("webhook_from = \"HOOK\"", &[("HOOK", &address)]);
         asked.join().unwrap();
-        assert!(told.err.contains(&format!("was not told: it answered {status}")), "{}", told.err);
+        assert!(told.err.contains(&format!("was not notified: it answered {status}")), "{}", told.err);
         assert!(!told.err.contains("secret"), "{}", told.err);
     }
     let nobody = listen().local_addr().unwrap();

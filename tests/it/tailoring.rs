@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use coldforge::policy::{Plan, Step, keep_an_administrator};
 use coldforge::windows::setting::{AccountProperty, Readings as _, Setting, Value};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, OpenOptions};
 use coldforge_disk::Image;
 
 use crate::support::{coldforge, fixture, text};
@@ -103,7 +103,7 @@ fn a_waived_rule_stays_open_and_untouched_until_its_waiver_ends() {
 fn the_last_administrator_is_not_locked_out() {
     // The hives of an image around real ones come from several machines, which share no account.
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
-    let machine = Machine::open(&image, Opening::default()).unwrap();
+    let machine = Machine::open(&image, OpenOptions::default()).unwrap();
     let own = format!("{}-", machine.identity().machine_sid.as_ref().expect("the SAM tells it"));
     let members = machine.get(&Setting::GroupMembers { rid: 544 }).unwrap().value;
     let Some(Value::Sids(members)) = members else { panic!("{members:?}") };

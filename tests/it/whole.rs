@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coldforge::formats::registry_pol::RegistryPol;
 use coldforge::windows::setting::{PolicyScope, Setting, Settings as _, Value};
-use coldforge::windows::{Machine, Opening};
+use coldforge::windows::{Machine, OpenOptions};
 use coldforge_base::time::Moment;
 use coldforge_disk::{Image, Overlay};
 use serde_json::Value as Json;
@@ -180,7 +180,7 @@ fn an_entry_of_local_policy_that_turns_a_value_back_is_open_until_it_is_changed(
     let key = r"SOFTWARE\Policies\Microsoft\Windows\Installer".to_owned();
     let entry = Setting::LocalPolicy { scope: PolicyScope::Machine, key, name: "AlwaysInstallElevated".into() };
     let image = Image::open(&fixture("ws2022.vhd"), None).unwrap();
-    let opening = Opening { now: Moment(1).filetime(), ..Opening::default() };
+    let opening = OpenOptions { now: Moment(1).filetime(), ..OpenOptions::default() };
     let mut machine = Machine::open(Overlay::new(&image), opening).unwrap();
     machine.set(&entry, Some(&Value::dword(1))).unwrap();
     machine.commit().unwrap();

@@ -1,11 +1,13 @@
-//! Whether somebody can log on when the machine has started: remote desktop, firewall, rights, network, accounts.
+//! Checks that somebody can log on to the started machine: Remote Desktop, firewall, rights, network, accounts.
 
 use std::collections::BTreeSet;
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, Route, Verdict, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
+use super::route::Route;
 use crate::formats::firewall_rule::FirewallRule;
-use crate::windows::Person;
+use crate::windows::LocalAccount;
 use crate::windows::sam::accounts::Flag;
 use crate::windows::setting::Role;
 use coldforge_base::Refusal;
@@ -129,7 +131,7 @@ fn remote_desktop(facts: &Facts<'_>) -> Answer {
     Ok(worst(parts))
 }
 
-/// Returns whether local rules count beside those of group policy.
+/// Returns whether local rules apply in addition to those of group policy.
 pub(super) fn local_rules_count(facts: &Facts<'_>) -> Result<bool, Refusal> {
     let merge = facts.software(&format!(r"{FIREWALL_POLICY}\PublicProfile"), "AllowLocalPolicyMerge")?;
     Ok(merge.dword()? != Some(0))
@@ -213,7 +215,7 @@ fn firewall(facts: &Facts<'_>) -> Answer {
 }
 
 /// Returns the SIDs that an account has in its token when it logs on from far away, as far as the image tells.
-fn token(person: &Person, machine: &coldforge_base::sid::Sid) -> BTreeSet<String> {
+fn token(person: &LocalAccount, machine: &coldforge_base::sid::Sid) -> BTreeSet<String> {
     let mut sids: BTreeSet<String> =
         ["S-1-1-0", "S-1-5-11", "S-1-5-14", "S-1-5-4", "S-1-2-0", "S-1-5-113"].map(str::to_owned).into();
     sids.extend(machine.child(person.account.rid).map(|sid| sid.to_string()));
@@ -234,11 +236,11 @@ fn right(facts: &Facts<'_>) -> Answer {
     let denied = holders("SeDenyRemoteInteractiveLogonRight")?;
     let network = (holders("SeNetworkLogonRight")?, holders("SeDenyNetworkLogonRight")?);
     let people = facts.evidence.people()?;
-    let may = |person: &&Person| {
+    let may = |person: &&LocalAccount| {
         let token = token(person, &machine);
         person.account.is(Flag::Enabled) && !token.is_disjoint(&allowed) && token.is_disjoint(&denied)
     };
-    let who: Vec<&Person> = people.iter().filter(may).collect();
+    let who: Vec<&LocalAccount> = people.iter().filter(may).collect();
     let place = r"HKLM\SECURITY\Policy\Accounts";
     let by_network = who.iter().any(|person| {
         let token = token(person, &machine);
@@ -281,8 +283,8 @@ fn addresses(facts: &Facts<'_>) -> Answer {
         let own: Vec<String> = addresses.texts()?.into_iter().filter(|text| text != "0.0.0.0").collect();
         if dhcp == 0 && !own.is_empty() {
             let found = format!("the static address {}", own.join(", "));
-            let judged = if facts.route == Route::Snapshot { fail(found) } else { warn(found) };
-            parts.push(judged.at(addresses.at));
+            let outcome = if facts.route == Route::Snapshot { fail(found) } else { warn(found) };
+            parts.push(outcome.at(addresses.at));
         }
         let servers = facts.current(&key, "NameServer")?;
         if let Some(text) = servers.text()?.filter(|text| !text.is_empty()) {
@@ -294,10 +296,10 @@ fn addresses(facts: &Facts<'_>) -> Answer {
             parts.push(warn(format!("the persistent route {name}")).at(facts.place(ROUTES)));
         }
     }
-    let judged = worst(parts);
-    Ok(match judged.verdict {
+    let outcome = worst(parts);
+    Ok(match outcome.verdict {
         Verdict::Pass => pass("no static address, name server or default route").at(facts.place(INTERFACES)),
-        _ => judged,
+        _ => outcome,
     })
 }
 
@@ -325,11 +327,11 @@ fn adapters(facts: &Facts<'_>) -> Answer {
 fn accounts(facts: &Facts<'_>) -> Answer {
     let people = facts.evidence.people()?;
     if facts.evidence.identity()?.role == Role::DomainController {
-        return Ok(unknown("accounts of a domain lie in its database, which is not read"));
+        return Ok(unknown("domain accounts are in the domain's database, which is not read"));
     }
-    let place = |person: &Person| format!(r"HKLM\SAM\SAM\Domains\Account\Users\{:08X}", person.account.rid);
-    let mut parts: Vec<Judgement> = Vec::new();
-    let enabled: Vec<&Person> = people.iter().filter(|person| person.account.is(Flag::Enabled)).collect();
+    let place = |person: &LocalAccount| format!(r"HKLM\SAM\SAM\Domains\Account\Users\{:08X}", person.account.rid);
+    let mut parts: Vec<Outcome> = Vec::new();
+    let enabled: Vec<&LocalAccount> = people.iter().filter(|person| person.account.is(Flag::Enabled)).collect();
     let administrators: Vec<&str> = enabled
         .iter()
         .filter(|person| person.groups.contains(&544))
@@ -352,7 +354,7 @@ fn accounts(facts: &Facts<'_>) -> Answer {
         }
     }
     parts.push(pass(format!(
-        "{} can log on; every enabled account has a stored password (whether it is an empty one cannot be told)",
+        "{} can log on; every enabled account has a stored password (it may be empty)",
         administrators.join(", ")
     )));
     Ok(worst(parts))

@@ -1,8 +1,9 @@
-//! How the machine starts: the boot mode, and what the boot configuration store says.
+//! Checks of the boot: the boot mode and the boot configuration store.
 
+use super::check::Check;
 use super::disk;
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, fail, pass, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, warn, worst};
 use crate::windows::boot::BootStore;
 use crate::windows::{BootMode, STORE};
 use coldforge_base::Refusal;
@@ -44,7 +45,7 @@ pub(super) const CHECKS: &[Check] = &[
 
 /// Returns the boot store and where it lies, or what it means that there is none where firmware or the boot manager looks
 /// for it.
-fn store(facts: &Facts<'_>) -> Result<Result<(String, BootStore), Judgement>, Refusal> {
+fn store(facts: &Facts<'_>) -> Result<Result<(String, BootStore), Outcome>, Refusal> {
     match facts.evidence.boot_store() {
         Ok(Some(found)) => Ok(Ok(found)),
         Ok(None) => Ok(Err(fail(match facts.evidence.boot_mode() {
@@ -59,8 +60,11 @@ fn store(facts: &Facts<'_>) -> Result<Result<(String, BootStore), Judgement>, Re
 
 fn one_loader(facts: &Facts<'_>) -> Answer {
     let survey = facts.evidence.survey()?;
-    let installed =
-        survey.sites.iter().filter(|site| matches!(&site.volume, Ok(Some(volume)) if volume.windows)).count();
+    let installed = survey
+        .partitions
+        .iter()
+        .filter(|surveyed| matches!(&surveyed.volume, Ok(Some(volume)) if volume.windows))
+        .count();
     match installed {
         0 => return Ok(fail("no Windows is found on the disk")),
         1 => {}
@@ -103,7 +107,7 @@ fn hypervisor(facts: &Facts<'_>) -> Answer {
     if was_on {
         parts.push(warn("the last start ran a hypervisor").at(options.at));
     }
-    // The role itself is told by its service; a store that cannot be read leaves only the launch type open.
+    // The service shows the role itself; a store that cannot be read leaves only the launch type open.
     if let Ok(Ok((place, store))) = store(facts)
         && store.default_loader().is_some_and(|loader| loader.hypervisor)
     {

@@ -1,7 +1,8 @@
-//! The container, the partition table, and the file system of the Windows volume.
+//! Checks of the container, the partition table, and the file system of the Windows volume.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, Verdict, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
 use crate::windows::{BOOT_MANAGER, BootFile, BootMode, Processor, STORE, SystemPartition, VolumeReport};
 use coldforge_base::Refusal;
 use coldforge_disk::partition::{Kind, Scheme};
@@ -140,14 +141,14 @@ fn size(facts: &Facts<'_>) -> Answer {
 
 fn basic(facts: &Facts<'_>) -> Answer {
     let survey = facts.evidence.survey()?;
-    let told =
+    let in_report =
         survey.table.partitions.iter().filter_map(|partition| Some((partition.number, partition.refusal.as_ref()?)));
     let codes = ["E-DYNAMIC-DISK", "E-STORAGE-SPACES"];
     let of_table = survey.table.refusals.iter().find(|refusal| codes.contains(&refusal.code));
     if let Some(refusal) = of_table {
         return Ok(fail(refusal.reason.clone()));
     }
-    let mut of_partitions = told.filter(|(_, refusal)| codes.contains(&refusal.code));
+    let mut of_partitions = in_report.filter(|(_, refusal)| codes.contains(&refusal.code));
     Ok(match of_partitions.next() {
         Some((number, refusal)) => fail(refusal.reason.clone()).at(format!("partition {number}")),
         None => pass(format!("{} with {} partitions", survey.table.scheme, survey.table.partitions.len())),
@@ -173,8 +174,8 @@ fn conversion(facts: &Facts<'_>) -> Answer {
 fn windows_volume<'f>(facts: &'f Facts<'_>) -> Result<(u32, &'f VolumeReport), Refusal> {
     let survey = facts.evidence.survey()?;
     let number = facts.evidence.partition()?;
-    let site = survey.sites.iter().find(|site| site.partition.number == number);
-    match site.map(|site| &site.volume) {
+    let surveyed = survey.partitions.iter().find(|surveyed| surveyed.partition.number == number);
+    match surveyed.map(|surveyed| &surveyed.volume) {
         Some(Ok(Some(volume))) => Ok((number, volume)),
         _ => Err(Refusal {
             code: "E-UNREADABLE",
@@ -221,7 +222,7 @@ fn bitlocker(facts: &Facts<'_>) -> Answer {
 fn clean(facts: &Facts<'_>) -> Answer {
     let dirty = ["E-VOLUME-DIRTY", "E-VOLUME-CHKDSK", "E-VOLUME-FLAGS"];
     let (number, bad) = refusals(facts, &dirty)?;
-    let mut parts: Vec<Judgement> =
+    let mut parts: Vec<Outcome> =
         bad.into_iter().map(|refusal| fail(refusal.reason.clone()).at(format!("partition {number}"))).collect();
     let (_, log) = refusals(facts, &["E-LOGFILE-UNCLEAN", "E-LOGFILE-VERSION"])?;
     parts.extend(log.into_iter().map(|refusal| warn(refusal.reason.clone()).at(format!("partition {number}"))));
@@ -256,11 +257,11 @@ fn hives(facts: &Facts<'_>) -> Answer {
         Ok(Some(recovery)) => pass(recovery).at(path),
         Err(refusal) => fail(refusal.to_string()).at(path),
     });
-    let mut judged = worst(parts.collect());
-    if judged.found.is_empty() {
-        judged.found = "all are clean".to_owned();
+    let mut outcome = worst(parts.collect());
+    if outcome.found.is_empty() {
+        outcome.found = "all are clean".to_owned();
     }
-    Ok(judged)
+    Ok(outcome)
 }
 
 fn room(facts: &Facts<'_>) -> Answer {
@@ -309,18 +310,18 @@ pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
 
 /// Judges what lies on the EFI system partition; of several, firmware takes the one that it can start from.
 fn system_partition(facts: &Facts<'_>) -> Answer {
-    let judged = facts.evidence.system_partitions()?.into_iter().map(|partition| match partition {
+    let outcome = facts.evidence.system_partitions()?.into_iter().map(|partition| match partition {
         Ok(partition) => starts(&partition),
         // It has no file system at all, or one that contradicts itself: firmware reads the same bytes.
         Err(refusal) if matches!(refusal.code, "E-NOT-FAT" | "E-FAT-CORRUPT") => fail(format!("uefi: {refusal}")),
         Err(refusal) => unknown(format!("uefi: {refusal}")),
     });
-    let best = judged.min_by_key(|judgement| judgement.verdict);
+    let best = outcome.min_by_key(|outcome| outcome.verdict);
     Ok(best.unwrap_or_else(|| fail("uefi: the disk has no EFI system partition")))
 }
 
 /// Judges one EFI system partition.
-fn starts(partition: &SystemPartition) -> Judgement {
+fn starts(partition: &SystemPartition) -> Outcome {
     let place = |path: &str| format!("partition {}, {path}", partition.partition);
     let fault = |file: &BootFile| {
         let BootFile { path, fault } = file;

@@ -1,7 +1,9 @@
-//! Drivers and agents that an instance needs: storage, network, the launch agent, the management agent.
+//! Checks of the drivers and agents that an instance needs: storage, network, the launch agent, the management agent.
 
+use super::check::Check;
 use super::facts::{Facts, unproven};
-use super::{Answer, Check, Route, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, fail, pass, unknown, warn, worst};
+use super::route::Route;
 use coldforge_base::Refusal;
 
 const DRIVERS: &str = r"\Windows\System32\drivers";
@@ -71,12 +73,12 @@ fn storage(facts: &Facts<'_>) -> Answer {
                 parts.push(fail(format!("the file of {service} is missing")).at(path.clone()).advise(restore(&path)))
             }
             Some(start) => {
-                let judged = fail(format!("{service} is started by {start}, not loaded at boot"));
-                parts.push(judged.at(facts.start_at(service)).advise(load(service)));
+                let outcome = fail(format!("{service} is started by {start}, not loaded at boot"));
+                parts.push(outcome.at(facts.start_at(service)).advise(load(service)));
             }
             None => {
-                let judged = fail(format!("{service} is absent, not loaded at boot")).at(facts.start_at(service));
-                parts.push(judged.advise(format!(
+                let outcome = fail(format!("{service} is absent, not loaded at boot")).at(facts.start_at(service));
+                parts.push(outcome.advise(format!(
                     "repair the Windows, whose own driver {service} is not registered, or take the image from one that starts"
                 )));
             }
@@ -91,7 +93,7 @@ fn storage(facts: &Facts<'_>) -> Answer {
                 }
                 let path = file_of(facts, &filter)?;
                 let is_whole = facts.start(&filter)?.is_some() && facts.evidence.is_there(&path)?;
-                let judged = match is_whole {
+                let outcome = match is_whole {
                     true => warn(format!("the filter {filter} of another maker")).advise(format!(
                         "uninstall the software that {filter} belongs to, if it is made for other hardware"
                     )),
@@ -100,7 +102,7 @@ fn storage(facts: &Facts<'_>) -> Answer {
                         filters.at
                     )),
                 };
-                parts.push(judged.at(filters.at.clone()));
+                parts.push(outcome.at(filters.at.clone()));
             }
         }
     }
@@ -134,11 +136,11 @@ fn nvme(facts: &Facts<'_>) -> Answer {
     }
     let path = file_of(facts, "stornvme")?;
     let place = facts.place(r"Services\stornvme");
-    let judged = fail("neither stornvme nor AWSNVMe is loaded at boot with its file").at(place);
+    let outcome = fail("neither stornvme nor AWSNVMe is loaded at boot with its file").at(place);
     Ok(match (facts.start("stornvme")?, facts.evidence.is_there(&path)?) {
-        (Some(0), _) => judged.at(path.clone()).advise(restore(&path)),
-        (Some(_), true) => judged.advise(load("stornvme")),
-        _ => judged.advise("install the AWS NVMe driver before the image is taken"),
+        (Some(0), _) => outcome.at(path.clone()).advise(restore(&path)),
+        (Some(_), true) => outcome.advise(load("stornvme")),
+        _ => outcome.advise("install the AWS NVMe driver before the image is taken"),
     })
 }
 
@@ -152,14 +154,9 @@ fn load(service: &str) -> String {
     format!("let the boot loader load {service}: `sc config {service} start= boot` in Windows")
 }
 
-/// Tells whether the driver of the network adapter of instances is installed.
-pub(super) fn has_ena(facts: &Facts<'_>) -> Result<bool, Refusal> {
-    Ok(facts.start("ena")?.is_some() && facts.evidence.is_there(&format!(r"{DRIVERS}\ena.sys"))?)
-}
-
 fn network(facts: &Facts<'_>) -> Answer {
     let path = format!(r"{DRIVERS}\ena.sys");
-    if has_ena(facts)? {
+    if facts.is_ena_installed()? {
         return Ok(pass("the ENA driver is installed").at(path));
     }
     let known = facts.evidence.subkeys(r"HKLM\SYSTEM\DriverDatabase\DeviceIds\PCI")?.unwrap_or_default();
@@ -184,7 +181,7 @@ fn launch_agent(facts: &Facts<'_>) -> Answer {
             found.push((name, path));
         }
     }
-    let mut judged = match (found.as_slice(), facts.route) {
+    let mut outcome = match (found.as_slice(), facts.route) {
         ([], Route::ImportImage) => pass("none: AWS installs it"),
         ([], Route::Snapshot) => warn("none: no password, no user data, no growing of the volume"),
         ([("EC2Launch v2", _)], Route::ImportImage) => warn("EC2Launch v2: reported to end in FirstBootFailure"),
@@ -193,8 +190,8 @@ fn launch_agent(facts: &Facts<'_>) -> Answer {
             warn(several.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(" and ") + " beside each other")
         }
     };
-    judged.at.extend(found.iter().map(|(_, path)| (*path).to_owned()));
-    Ok(judged)
+    outcome.at.extend(found.iter().map(|(_, path)| (*path).to_owned()));
+    Ok(outcome)
 }
 
 fn management_agent(facts: &Facts<'_>) -> Answer {

@@ -1,10 +1,22 @@
-//! What the checks ask: a container, and the evidence of its disk.
+//! The facts that checks read: the container, and the evidence of its disk.
 
-use super::{Fix, Judgement, Route, unknown};
+use super::outcome::{Outcome, unknown};
+use super::route::Route;
 use crate::windows::Evidence;
 use crate::windows::setting::{Data, Setting, Value};
 use coldforge_base::Refusal;
 use coldforge_disk::{Format, Image};
+
+/// What a fix sets.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Fix {
+    /// The id of its check.
+    pub check: &'static str,
+    /// The setting.
+    pub setting: Setting,
+    /// The value, or none to remove it.
+    pub to: Option<Value>,
+}
 
 /// The root of the keys of the control set that the next boot loads.
 const CURRENT: &str = r"HKLM\SYSTEM\CurrentControlSet";
@@ -78,9 +90,14 @@ impl<'e> Facts<'e> {
         Ok(values)
     }
 
-    /// Tells whether the image brings the driver of the network adapter of instances.
+    /// Returns whether the driver of the Elastic Network Adapter (ENA) is installed; `false` if that cannot be read.
     pub fn has_ena(&self) -> bool {
-        super::drivers::has_ena(self).unwrap_or(false)
+        self.is_ena_installed().unwrap_or(false)
+    }
+
+    /// Returns whether the driver of the Elastic Network Adapter (ENA) is installed.
+    pub(super) fn is_ena_installed(&self) -> Result<bool, Refusal> {
+        Ok(self.start("ena")?.is_some() && self.evidence.is_there(r"\Windows\System32\drivers\ena.sys")?)
     }
 
     /// Returns a value below the control set of the next boot.
@@ -185,7 +202,7 @@ impl Found {
     }
 }
 
-/// Says that a judgement hangs on what nobody has proven.
-pub(super) fn unproven(what: &str) -> Judgement {
+/// Returns the unknown outcome of a check for which there is no evidence.
+pub(super) fn unproven(what: &str) -> Outcome {
     unknown(format!("{what}: not proven, so not judged"))
 }

@@ -1,31 +1,22 @@
-//! What `--fix` sets: registry values that can be set back, and that no start of the machine hangs on.
+//! The changes that `--fix` makes: registry values that can be reverted and that no boot depends on.
 //!
-//! Not here: boot configuration, services of drivers, accounts, rights, and whatever servicing has begun. What a fix sets
-//! is planned, logged and verified as the demands of rules are.
+//! Not here: boot configuration, driver services, accounts, rights, and pending servicing. A fix is planned, logged and
+//! verified as a rule is.
 
 use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFILE, ROUTES, TERMINAL_POLICY};
-use super::facts::Facts;
+use super::catalog::checks;
+use super::check::Check;
+use super::facts::{Facts, Fix};
+use super::outcome::Verdict;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
-use super::{Check, Verdict, checks};
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::{Failure, Refusal, utf16};
 
-/// What a fix sets.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Fix {
-    /// The id of its check.
-    pub check: &'static str,
-    /// The setting.
-    pub setting: Setting,
-    /// The value, or none to remove it.
-    pub to: Option<Value>,
-}
-
-/// The word that stands for all fixes.
+/// The word for all fixes.
 const SAFE: &str = "safe";
 
-/// A word of `--fix` that names no fix.
+/// A word of `--fix` that is not the name of a fix.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error, Failure)]
 #[error("`{word}` names no fix")]
 #[failure(

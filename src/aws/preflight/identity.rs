@@ -1,7 +1,8 @@
-//! Who the machine is and what it is tied to: edition, language, clock, domain, licence, other disks.
+//! Checks of the machine's identity: edition, language, clock, domain, licence, other disks.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
 use crate::windows::Processor;
 use crate::windows::setting::Role;
 use coldforge_base::read;
@@ -113,7 +114,7 @@ pub(super) const CHECKS: &[Check] = &[
 fn paging(facts: &Facts<'_>) -> Answer {
     let value = facts.current(PAGING, "PagingFiles")?;
     let files = value.texts()?;
-    let mut parts: Vec<Judgement> = files.iter().map(|file| paging_file(file)).collect();
+    let mut parts: Vec<Outcome> = files.iter().map(|file| paging_file(file)).collect();
     if files.is_empty() {
         parts.push(warn("there is no page file"));
     }
@@ -121,7 +122,7 @@ fn paging(facts: &Facts<'_>) -> Answer {
 }
 
 /// Judges an entry `path minimum maximum`, in MB.
-fn paging_file(entry: &str) -> Judgement {
+fn paging_file(entry: &str) -> Outcome {
     let mut words = entry.split_whitespace();
     let path = words.next().unwrap_or_default().to_ascii_lowercase();
     let sizes: Vec<u64> = words.filter_map(|word| word.parse().ok()).collect();
@@ -130,7 +131,7 @@ fn paging_file(entry: &str) -> Judgement {
         (path, true) if path.starts_with("c:") => pass(entry),
         (path, false) if path.starts_with("?:") => warn("Windows chooses volume and size"),
         (path, false) if path.starts_with("c:") => warn("Windows chooses the size"),
-        _ => warn(format!("{entry} lies on another volume")),
+        _ => warn(format!("{entry} is on another volume")),
     }
 }
 
@@ -171,28 +172,28 @@ fn other_volumes(facts: &Facts<'_>) -> Answer {
 
 fn edition(facts: &Facts<'_>) -> Answer {
     let identity = facts.evidence.identity()?;
-    let told = format!("{} ({}), build {}", identity.product, identity.edition, identity.build);
+    let in_report = format!("{} ({}), build {}", identity.product, identity.edition, identity.build);
     let known = |found: &str| match identity.build {
         9600 | 14393 | 17763 | 20348 => pass(found),
         26100 => warn(format!("{found}: Server 2025 is not in the copies of the list that this check knows")),
         _ => unknown(format!("{found}: the build is not among those that this check knows")),
     };
-    let judged = match (identity.installation_type.as_str(), identity.edition.as_str()) {
-        ("Nano Server", _) => fail(format!("{told}: Nano Server is not supported")),
-        ("Server" | "Server Core", "ServerStandard" | "ServerDatacenter") => known(&told),
-        ("Server" | "Server Core", edition) if edition.ends_with("Eval") => known(&told),
-        ("Client", _) if matches!(identity.build, 7601 | 9600 | 10240..) => pass(told),
-        _ => unknown(format!("{told}: the edition is not among those that this check knows")),
+    let outcome = match (identity.installation_type.as_str(), identity.edition.as_str()) {
+        ("Nano Server", _) => fail(format!("{in_report}: Nano Server is not supported")),
+        ("Server" | "Server Core", "ServerStandard" | "ServerDatacenter") => known(&in_report),
+        ("Server" | "Server Core", edition) if edition.ends_with("Eval") => known(&in_report),
+        ("Client", _) if matches!(identity.build, 7601 | 9600 | 10240..) => pass(in_report),
+        _ => unknown(format!("{in_report}: the edition is not among those that this check knows")),
     };
-    Ok(judged.at(format!(r"HKLM\SOFTWARE\{VERSION}")))
+    Ok(outcome.at(format!(r"HKLM\SOFTWARE\{VERSION}")))
 }
 
 fn architecture(facts: &Facts<'_>) -> Answer {
     let value = facts.current(r"Control\Session Manager\Environment", "PROCESSOR_ARCHITECTURE")?;
     let kernel = r"\Windows\System32\ntoskrnl.exe";
     let machine = facts.evidence.processor_of_kernel()?;
-    let told = value.text()?;
-    let judged = match (told.as_deref(), machine) {
+    let in_report = value.text()?;
+    let outcome = match (in_report.as_deref(), machine) {
         (Some("AMD64"), Some(Processor::AMD64)) => pass("AMD64, as the kernel's file is"),
         // A kernel whose head is none tells nothing; the registry is one witness.
         (Some("AMD64"), None) => unknown("the registry says AMD64, and the file of the kernel does not tell"),
@@ -205,7 +206,7 @@ fn architecture(facts: &Facts<'_>) -> Answer {
         )),
         (None, _) => unknown("the registry does not tell"),
     };
-    Ok(judged.at(value.at).at(kernel))
+    Ok(outcome.at(value.at).at(kernel))
 }
 
 fn language(facts: &Facts<'_>) -> Answer {
@@ -221,20 +222,20 @@ fn language(facts: &Facts<'_>) -> Answer {
     let foreign = ["ar", "bg", "el", "he", "hi", "ja", "ko", "ru", "sr", "th", "uk", "zh"];
     let beyond: Vec<&&String> =
         others.iter().filter(|tag| foreign.iter().any(|head| tag.to_ascii_lowercase().starts_with(head))).collect();
-    let judged = match (client, language.as_str()) {
+    let outcome = match (client, language.as_str()) {
         (true, "0409") if others.is_empty() => pass("0409, en-US"),
         (true, _) => fail(format!("a client in {language} with {packs:?}")),
         (false, _) if !beyond.is_empty() => fail(format!("the language packs {beyond:?}")),
         (false, "0409") if others.is_empty() => pass(format!("0409 with {packs:?}")),
         (false, _) => warn(format!("{language} with {packs:?}")),
     };
-    Ok(judged.at(installed.at).at(facts.place(r"Control\MUI\UILanguages")))
+    Ok(outcome.at(installed.at).at(facts.place(r"Control\MUI\UILanguages")))
 }
 
 fn evaluation(facts: &Facts<'_>) -> Answer {
     let edition = facts.evidence.identity()?.edition;
-    let judged = if edition.ends_with("Eval") { fail(edition) } else { pass(edition) };
-    Ok(judged.at(format!(r"HKLM\SOFTWARE\{VERSION}!EditionID")))
+    let outcome = if edition.ends_with("Eval") { fail(edition) } else { pass(edition) };
+    Ok(outcome.at(format!(r"HKLM\SOFTWARE\{VERSION}!EditionID")))
 }
 
 fn autologon(facts: &Facts<'_>) -> Answer {
@@ -245,7 +246,7 @@ fn autologon(facts: &Facts<'_>) -> Answer {
         parts.push(fail("automatic logon is on").at(on.at.clone()));
     }
     if password.text()?.is_some_and(|text| !text.is_empty()) {
-        parts.push(warn("a password lies in clear text in the image").at(password.at));
+        parts.push(warn("the image contains a password in clear text").at(password.at));
     }
     parts.push(pass("automatic logon is off").at(on.at));
     Ok(worst(parts))
@@ -269,13 +270,13 @@ fn clock(facts: &Facts<'_>) -> Answer {
 fn domain(facts: &Facts<'_>) -> Answer {
     let identity = facts.evidence.identity()?;
     let name = identity.domain.clone().unwrap_or_default();
-    let judged = match (identity.role, identity.domain_joined) {
+    let outcome = match (identity.role, identity.domain_joined) {
         (Role::DomainController, _) => warn(format!("a domain controller of {name}")),
         (_, Some(true)) => warn(format!("a member of the domain {name}")),
         (_, Some(false)) => pass(format!("in the workgroup {name}")),
         (_, None) => unknown("SECURITY does not tell"),
     };
-    Ok(judged.at(r"HKLM\SECURITY\Policy\PolPrDmS"))
+    Ok(outcome.at(r"HKLM\SECURITY\Policy\PolPrDmS"))
 }
 
 fn activation(facts: &Facts<'_>) -> Answer {
@@ -303,18 +304,18 @@ fn hardware(facts: &Facts<'_>) -> Answer {
     let maker = facts.system(&key, "SystemManufacturer")?;
     let product = facts.system(&key, "SystemProductName")?.text()?.unwrap_or_default();
     let bios = facts.system(&key, "SystemBiosVersion")?.texts()?.join(" ");
-    let told = maker.text()?.unwrap_or_default();
-    let all = format!("{told} {product} {bios}").to_ascii_lowercase();
+    let in_report = maker.text()?.unwrap_or_default();
+    let all = format!("{in_report} {product} {bios}").to_ascii_lowercase();
     let virtual_maker = ["vmware", "vbox", "virtualbox", "innotek", "qemu", "bochs", "xen", "amazon", "kvm", "nutanix"];
-    let is_microsoft = told == "Microsoft Corporation" && product.contains("Virtual");
-    let judged = if is_microsoft || virtual_maker.iter().any(|name| all.contains(name)) {
-        pass(format!("{told} {product}").trim().to_owned())
-    } else if told.is_empty() {
+    let is_microsoft = in_report == "Microsoft Corporation" && product.contains("Virtual");
+    let outcome = if is_microsoft || virtual_maker.iter().any(|name| all.contains(name)) {
+        pass(format!("{in_report} {product}").trim().to_owned())
+    } else if in_report.is_empty() {
         unknown(format!("no maker is stored, and the BIOS says {bios:?}"))
     } else {
-        warn(format!("{told} {product}: a physical machine"))
+        warn(format!("{in_report} {product}: a physical machine"))
     };
-    Ok(judged.at(maker.at))
+    Ok(outcome.at(maker.at))
 }
 
 fn disks(facts: &Facts<'_>) -> Answer {

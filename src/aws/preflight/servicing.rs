@@ -1,7 +1,8 @@
-//! What Windows has begun and not finished: setup, updates, and files to be replaced at the next start.
+//! Checks of pending servicing: setup, updates, and files to be replaced at the next start.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Judgement, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
 use crate::windows::setting::SetupState;
 use coldforge_base::utf16;
 
@@ -50,9 +51,9 @@ fn setup(facts: &Facts<'_>) -> Answer {
             Some(rest) => utf16::decode(rest),
             None => String::from_utf8_lossy(&file).into_owned(),
         };
-        let told = text.lines().find_map(|line| line.trim().strip_prefix("ImageState="));
-        if told.is_some_and(|told| told.trim() != state) {
-            let found = format!("the registry says {state}, and the file {}", told.unwrap_or_default());
+        let in_report = text.lines().find_map(|line| line.trim().strip_prefix("ImageState="));
+        if in_report.is_some_and(|in_report| in_report.trim() != state) {
+            let found = format!("the registry says {state}, and the file {}", in_report.unwrap_or_default());
             return Ok(unknown(found).at(image.at).at(STATE_FILE));
         }
     }
@@ -72,7 +73,7 @@ fn setup(facts: &Facts<'_>) -> Answer {
 
 fn servicing(facts: &Facts<'_>) -> Answer {
     let root = format!(r"HKLM\SOFTWARE\{SERVICING}");
-    let mut parts: Vec<Judgement> = Vec::new();
+    let mut parts: Vec<Outcome> = Vec::new();
     let pending = facts.evidence.servicing()?.pending;
     if let Some(first) = pending.first() {
         parts.push(fail(format!("{} pending, the first: {first}", pending.len())).at(root.clone()));
@@ -133,9 +134,9 @@ fn renames(facts: &Facts<'_>) -> Answer {
     parts.sort_by_key(|part| part.verdict != super::Verdict::Fail);
     parts.truncate(most);
     parts.push(pass("nothing waits"));
-    let mut judged = worst(parts);
+    let mut outcome = worst(parts);
     if count > most {
-        judged.found.push_str(&format!(" ({count} in all)"));
+        outcome.found.push_str(&format!(" ({count} in all)"));
     }
-    Ok(judged)
+    Ok(outcome)
 }

@@ -1,8 +1,9 @@
-//! What is installed or forbidden: .NET, security software, tools of other hypervisors, policies against drivers and
-//! scripts.
+//! Checks of software: .NET, security software, tools of other hypervisors, and policies against drivers and scripts.
 
+use super::check::Check;
 use super::facts::Facts;
-use super::{Answer, Check, Route, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, fail, pass, unknown, warn, worst};
+use super::route::Route;
 use crate::windows::setting::Role;
 use coldforge_base::Refusal;
 

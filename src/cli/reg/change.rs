@@ -12,9 +12,9 @@ use crate::cli::options;
 use crate::cli::ui::{Ui, plain};
 use crate::cli::{Result, Verdict, boxed};
 use crate::edit::Output;
-use crate::edit::registry::{self, Step, Written};
+use crate::edit::registry::{self, EditResult, RegistryEdit};
 use crate::formats::reg_file;
-use crate::windows::Opening;
+use crate::windows::OpenOptions;
 use crate::windows::setting::ValueType;
 use coldforge_base::{Failure, fs, utf16};
 
@@ -64,7 +64,7 @@ pub(super) struct Set {
 pub(super) fn set(arguments: &Set, ui: &Ui) -> Result<Verdict> {
     let (kind, data) = content(&arguments.kind, &arguments.data).map_err(boxed)?;
     let name = unnamed(&arguments.name);
-    let step = Step::SetValue { key: arguments.key.clone(), name, kind: kind.0, data };
+    let step = RegistryEdit::SetValue { key: arguments.key.clone(), name, kind: kind.0, data };
     carry_out(&arguments.source, &arguments.destination, &[step], ui)
 }
 
@@ -93,8 +93,8 @@ pub(super) struct Delete {
 pub(super) fn delete(arguments: &Delete, ui: &Ui) -> Result<Verdict> {
     let key = arguments.key.clone();
     let step = match &arguments.name {
-        Some(name) => Step::DeleteValue { key, name: unnamed(name) },
-        None => Step::DeleteKey { key, recursive: arguments.recursive },
+        Some(name) => RegistryEdit::DeleteValue { key, name: unnamed(name) },
+        None => RegistryEdit::DeleteKey { key, recursive: arguments.recursive },
     };
     carry_out(&arguments.source, &arguments.destination, &[step], ui)
 }
@@ -171,13 +171,13 @@ pub(super) fn replay(arguments: &Replay, ui: &Ui) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-fn carry_out(source: &Source, destination: &Destination, steps: &[Step], ui: &Ui) -> Result<Verdict> {
+fn carry_out(source: &Source, destination: &Destination, steps: &[RegistryEdit], ui: &Ui) -> Result<Verdict> {
     let Source { target, reading } = source;
-    let opening = Opening { now: options::now()?.filetime(), accept: reading.accept(), ..Opening::default() };
+    let opening = OpenOptions { now: options::now()?.filetime(), accept: reading.accept(), ..OpenOptions::default() };
     options::check_outside(destination.output.as_deref())?;
     let output = destination.output();
     let written = registry::edit(target, reading.input_format, steps, &output, opening, ui).map_err(boxed)?;
-    let Written { changed, files, warnings } = written;
+    let EditResult { changed, files, warnings } = written;
     warn(ui, &warnings);
     if ui.json {
         let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();

@@ -1,13 +1,12 @@
 //! Changing a registry: all steps in memory, verified before and after, then written as a whole.
 
-use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 use super::target::{HiveFile, is_hive, logs_beside, resolve};
 use crate::edit::{Edited, order};
 use crate::edit::{Error, Output, Result};
 use crate::formats::reg_file::Section;
-use crate::windows::{Opening, Registry};
+use crate::windows::{OpenOptions, Registry};
 use coldforge_base::digest::Digest;
 use coldforge_base::progress::Progress;
 use coldforge_base::time::FileTime;
@@ -17,7 +16,7 @@ use coldforge_regf::{self as regf, Accept, Hive, LogReport, Replay, Severity};
 
 /// One change.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Step {
+pub enum RegistryEdit {
     /// Makes a key, and those above it.
     CreateKey {
         /// The key.
@@ -50,7 +49,7 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl RegistryEdit {
     fn key(&self) -> &str {
         match self {
             Self::CreateKey { key }
@@ -79,7 +78,7 @@ impl Step {
 ///
 /// # Errors
 /// [`Error::Prefix`] for a key that does not begin with it.
-pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<Step>> {
+pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<RegistryEdit>> {
     let prefix = prefix.trim_end_matches('\\');
     let mut steps = Vec::new();
     for Section { key, delete, values, line } in sections {
@@ -88,13 +87,13 @@ pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<Step>> {
         let rest = key.get(head.len()..).filter(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('\\'));
         let at = rest.ok_or_else(foreign)?.to_owned();
         if delete {
-            steps.push(Step::DeleteKey { key: at, recursive: true });
+            steps.push(RegistryEdit::DeleteKey { key: at, recursive: true });
             continue;
         }
-        steps.push(Step::CreateKey { key: at.clone() });
+        steps.push(RegistryEdit::CreateKey { key: at.clone() });
         steps.extend(values.into_iter().map(|(name, content)| match content {
-            Some((kind, data)) => Step::SetValue { key: at.clone(), name, kind, data },
-            None => Step::DeleteValue { key: at.clone(), name },
+            Some((kind, data)) => RegistryEdit::SetValue { key: at.clone(), name, kind, data },
+            None => RegistryEdit::DeleteValue { key: at.clone(), name },
         }));
     }
     Ok(steps)
@@ -102,27 +101,27 @@ pub fn steps(sections: Vec<Section>, prefix: &str) -> Result<Vec<Step>> {
 
 /// What an edit did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
-pub struct Written {
-    /// How many steps changed anything; the others found everything as they wanted it.
+pub struct EditResult {
+    /// How many steps changed anything; the others changed nothing.
     pub changed: usize,
     /// The files that were written.
     pub files: Vec<PathBuf>,
-    /// What was noticed, each with its code.
+    /// Warnings, each with its code.
     pub warnings: Vec<String>,
 }
 
-/// Does all steps on a hive file or an image, or none.
+/// Applies all steps to a hive file or an image, or none.
 ///
 /// # Errors
 /// What the registry refuses, with the step's key; nothing is written then. [`Error::Exists`] if the output does.
 pub fn edit(
     path: &Path,
     format: Option<Format>,
-    steps: &[Step],
+    steps: &[RegistryEdit],
     output: &Output,
-    opening: Opening,
+    opening: OpenOptions,
     progress: &dyn Progress,
-) -> Result<Written> {
+) -> Result<EditResult> {
     output.check()?;
     if format.is_none() && is_hive(path)? {
         return edit_hive(path, steps, output, opening, progress);
@@ -141,16 +140,16 @@ pub fn edit(
     let edited = Edited { partition: registry.partition(), volume: registry.volume_extent() };
     let warnings = registry.warnings().to_vec();
     let files = output.emit(&registry.into_device(), path, (edited, &order), progress)?;
-    Ok(Written { changed, files, warnings })
+    Ok(EditResult { changed, files, warnings })
 }
 
 fn edit_hive(
     path: &Path,
-    steps: &[Step],
+    steps: &[RegistryEdit],
     output: &Output,
-    opening: Opening,
+    opening: OpenOptions,
     progress: &dyn Progress,
-) -> Result<Written> {
+) -> Result<EditResult> {
     let mut file = HiveFile::load(path, opening.accept)?;
     check(path, &file.hive)?;
     let mut changed = 0;
@@ -161,20 +160,20 @@ fn edit_hive(
     }
     let warnings = file.warning().into_iter().collect();
     let files = write(file, output, progress)?;
-    Ok(Written { changed, files, warnings })
+    Ok(EditResult { changed, files, warnings })
 }
 
-/// Recovers a dirty hive file from its logs, those beside it if none are given, and writes the clean one.
+/// Recovers a dirty hive file from its logs (those next to it, if none are given), and writes the clean hive.
 ///
 /// # Errors
 /// As [`HiveFile::load`]; [`Error::HiveDamaged`] if what the logs make of it breaks the format's rules;
-/// [`Error::OtherLog`] if in place a log beside the hive would be left that is not among those named.
+/// [`Error::OtherLog`] if an edit in place would leave a log next to the hive that is not among those named.
 pub fn replay(
     path: &Path,
     logs: &[PathBuf],
     output: &Output,
     progress: &dyn Progress,
-) -> Result<(Option<Replay>, Vec<LogReport>, Written)> {
+) -> Result<(Option<Replay>, Vec<LogReport>, EditResult)> {
     output.check()?;
     if !logs.is_empty() && *output == Output::InPlace {
         let named: Vec<PathBuf> = logs.iter().filter_map(|log| log.canonicalize().ok()).collect();
@@ -194,10 +193,10 @@ pub fn replay(
     check(path, &file.hive)?;
     let (replay, reports) = (file.replay.clone(), file.reports.clone());
     let files = write(file, output, progress)?;
-    Ok((replay, reports, Written { changed: 0, files, warnings: Vec::new() }))
+    Ok((replay, reports, EditResult { changed: 0, files, warnings: Vec::new() }))
 }
 
-/// Seals, verifies and writes a hive file; in place, its logs are zeroed behind it.
+/// Seals, verifies and writes a hive file; in place, its logs are then zeroed.
 fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result<Vec<PathBuf>> {
     let failed = |source| Error::HiveFile { path: file.path.clone(), source };
     file.hive.seal().map_err(failed)?;
@@ -216,7 +215,7 @@ fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result
         Output::InPlace => {
             let logs: Vec<_> = file.logs.iter().filter(|(_, log)| log.iter().any(|byte| *byte != 0)).collect();
             for path in logs.iter().map(|(path, _)| path) {
-                OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
+                std::fs::OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
             }
             write_file(&file.path, file.before, file.hive.bytes(), &touched, progress)?;
             let mut files = vec![file.path.clone()];
@@ -231,7 +230,7 @@ fn write(mut file: HiveFile, output: &Output, progress: &dyn Progress) -> Result
     }
 }
 
-/// Writes the ranges of a file that changed since it was read, and the zeros behind its old end, under the protection
+/// Writes the ranges of a file that changed since it was read, and the zeros past its old end, under the protection
 /// of an undo journal. The file stays the same one: owner, descriptors and other names are not touched.
 fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], progress: &dyn Progress) -> Result<()> {
     let changed = || disk::Error::SourceChanged { path: path.to_owned() };
@@ -240,8 +239,8 @@ fn write_file(path: &Path, before: Digest, content: &[u8], touched: &[Extent], p
         return Err(changed().into());
     }
     if old.len() < content.len() {
-        // Nothing counts what lies behind the last bin, so that this may be left behind.
-        let longer = OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
+        // Bytes past the last bin are ignored, so they may remain.
+        let longer = std::fs::OpenOptions::new().write(true).open(path).map_err(fs::failed("write", path))?;
         let made = longer.set_len(content.len() as u64).and_then(|()| longer.sync_all());
         made.map_err(fs::failed("make longer", path))?;
         old.resize(content.len(), 0);

@@ -1,11 +1,11 @@
-//! What hands-on work is done on, opened for reading.
+//! The target of an edit, opened for reading: an image or a hive file.
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::edit::{Error, Result};
-use crate::windows::{self, Opening, Registry};
+use crate::windows::{self, OpenOptions, Registry};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_disk::{self as disk, Format, Image, Pending};
@@ -32,7 +32,7 @@ pub struct HiveFile {
     pub hive: Hive,
     /// The digest of the file as it was read.
     pub before: Digest,
-    /// The transaction logs beside it, with their content.
+    /// The transaction logs next to it, with their content.
     pub logs: Vec<(PathBuf, Vec<u8>)>,
     /// What a recovery did; `None` if the hive was clean.
     pub replay: Option<Replay>,
@@ -43,7 +43,7 @@ pub struct HiveFile {
 }
 
 impl HiveFile {
-    /// Loads a hive file, with the logs that lie beside it.
+    /// Loads a hive file, with the logs next to it.
     ///
     /// # Errors
     /// [`Error::HiveFile`] with what [`Hive::recover`] says.
@@ -81,7 +81,7 @@ impl HiveFile {
             let used: Vec<String> = self.reports.iter().map(ToString::to_string).collect();
             let path = self.path.display();
             match used.is_empty() {
-                true => format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty, and was taken as it lies there"),
+                true => format!("W-HIVE-DIRTY-ACCEPTED: {path} was dirty, and was used without recovery"),
                 false => format!("W-HIVE-RECOVERED: {path} was dirty: {}", used.join("; ")),
             }
         });
@@ -99,7 +99,7 @@ impl Target {
             return HiveFile::load(path, accept).map(|file| Self::Hive(Box::new(file)));
         }
         let image = Arc::new(Image::open(path, format)?);
-        let opening = Opening { accept, ..Opening::default() };
+        let opening = OpenOptions { accept, ..OpenOptions::default() };
         Ok(Self::Image(Box::new(Registry::open(image, opening)?)))
     }
 
@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// Tells whether a file begins as a hive, or has the transaction logs of one beside it: its first bytes may be what was
+/// Tells whether a file begins as a hive, or has transaction logs next to it: its first bytes may be what was
 /// lost.
 pub(super) fn is_hive(path: &Path) -> Result<bool> {
     let metadata = std::fs::metadata(path).map_err(fs::failed("open", path))?;
@@ -184,7 +184,7 @@ pub(super) fn resolve(hive: &dyn Lookup, key: &str) -> Result<String> {
     }
 }
 
-/// Reads the transaction logs that lie beside a hive file.
+/// Reads the transaction logs next to a hive file.
 pub(super) fn logs_beside(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
     // Beside the file itself, wherever the link to it lies.
     let path = &path.canonicalize().map_err(fs::failed("find", path))?;

@@ -1,4 +1,4 @@
-//! The user's own tests of an image that was built: one table `[[tests.assert]]` each.
+//! The user's own tests of a built image: one table `[[tests.assert]]` each.
 
 use serde::Deserialize;
 use toml::Value as Toml;
@@ -98,7 +98,7 @@ fn yes() -> bool {
 }
 
 /// Whether a test holds: why, or why not.
-pub(super) type Judgement = Result<String, String>;
+pub(super) type AssertionResult = Result<String, String>;
 
 impl Assertion {
     /// Checks what can be checked without an image; `Err` names a field, what it holds and what it takes.
@@ -127,7 +127,7 @@ impl Assertion {
             return Err(("file.version", odd.clone(), "one to four numbers with dots between them"));
         }
         if let Some(is) = file.filter(|is| !is.exists && (is.sha256.is_some() || is.versions().next().is_some())) {
-            return Err(("file.exists", is.path.clone(), "true where content or version are told"));
+            return Err(("file.exists", is.path.clone(), "true if content or version are given"));
         }
         if let Some(is) = &self.acl {
             if is.key.is_some() == is.path.is_some() {
@@ -150,19 +150,19 @@ impl Assertion {
     }
 
     /// Tests a machine. What cannot be read does not hold.
-    pub(super) fn judge(&self, machine: &dyn Readings, evidence: &Evidence<'_>) -> Judgement {
+    pub(super) fn evaluate(&self, machine: &dyn Readings, evidence: &Evidence<'_>) -> AssertionResult {
         let judgements = [
-            self.registry.as_ref().map(|is| is.judge(evidence)),
-            self.file.as_ref().map(|is| is.judge(evidence)),
-            self.service.as_ref().map(|is| is.judge(evidence)),
-            self.acl.as_ref().map(|is| is.judge(machine)),
-            self.account.as_ref().map(|is| is.judge(machine)),
-            self.certificate.as_ref().map(|is| is.judge(machine)),
+            self.registry.as_ref().map(|is| is.evaluate(evidence)),
+            self.file.as_ref().map(|is| is.evaluate(evidence)),
+            self.service.as_ref().map(|is| is.evaluate(evidence)),
+            self.acl.as_ref().map(|is| is.evaluate(machine)),
+            self.account.as_ref().map(|is| is.evaluate(machine)),
+            self.certificate.as_ref().map(|is| is.evaluate(machine)),
             self.free_bytes.map(|least| free(least, evidence)),
         ];
         let mut said = Vec::new();
-        for judgement in judgements.into_iter().flatten() {
-            said.push(judgement?);
+        for result in judgements.into_iter().flatten() {
+            said.push(result?);
         }
         match said.is_empty() {
             true => Err("it asserts nothing".to_owned()),
@@ -172,7 +172,7 @@ impl Assertion {
 }
 
 impl RegistryIs {
-    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+    fn evaluate(&self, evidence: &Evidence<'_>) -> AssertionResult {
         let Self { key, value, equals } = self;
         let found = evidence.value(key, value).map_err(|refusal| refusal.to_string())?;
         let shown = found.as_ref().map_or_else(|| "absent".to_owned(), ToString::to_string);
@@ -204,7 +204,7 @@ fn is(data: &Data, equals: &Toml) -> bool {
 }
 
 impl FileIs {
-    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+    fn evaluate(&self, evidence: &Evidence<'_>) -> AssertionResult {
         let path = &self.path;
         let is_there = evidence.is_there(path).map_err(|refusal| refusal.to_string())?;
         let said = format!("{path} {}", if is_there { "is there" } else { "is not there" });
@@ -216,7 +216,7 @@ impl FileIs {
         }
         let bytes = evidence.head(path, FILE_LIMIT_BYTES.saturating_add(1)).map_err(|refusal| refusal.to_string())?;
         let Some(bytes) = bytes.filter(|bytes| bytes.len() as u64 <= FILE_LIMIT_BYTES) else {
-            return Err(format!("{path} is no file of at most 256 MiB"));
+            return Err(format!("{path} is not a file of at most 256 MiB"));
         };
         let mut said = Vec::new();
         if let Some(wanted) = &self.sha256 {
@@ -245,7 +245,7 @@ impl FileIs {
 }
 
 impl ServiceIs {
-    fn judge(&self, evidence: &Evidence<'_>) -> Judgement {
+    fn evaluate(&self, evidence: &Evidence<'_>) -> AssertionResult {
         const WORDS: [&str; 5] = ["boot", "system", "automatic", "manual", "disabled"];
         let key = format!(r"HKLM\SYSTEM\CurrentControlSet\Services\{}", self.name);
         let found = evidence.value(&key, "Start").map_err(|refusal| refusal.to_string())?;
@@ -259,7 +259,7 @@ impl ServiceIs {
 }
 
 impl AclIs {
-    fn judge(&self, machine: &dyn Readings) -> Judgement {
+    fn evaluate(&self, machine: &dyn Readings) -> AssertionResult {
         let (kind, setting) = match (&self.key, &self.path) {
             (Some(key), None) => (access::Kind::Key, Setting::RegistryAcl { key: key.clone() }),
             (None, Some(path)) => (access::Kind::File, Setting::FileAcl { path: path.clone() }),
@@ -269,7 +269,7 @@ impl AclIs {
         let limit = Descriptor::parse(&limit).map_err(|error| error.to_string())?;
         let places = machine.places(&setting);
         if places.is_empty() {
-            return Err(format!("{setting}: there is no such place"));
+            return Err(format!("{setting}: the setting does not exist in this Windows"));
         }
         for place in &places {
             let found = machine.get(place).map_err(|error| error.to_string())?.value;
@@ -290,7 +290,7 @@ impl AclIs {
 }
 
 impl AccountIs {
-    fn judge(&self, machine: &dyn Readings) -> Judgement {
+    fn evaluate(&self, machine: &dyn Readings) -> AssertionResult {
         let wanted = [
             self.enabled.map(|enabled| (AccountProperty::Enabled, Value::Flag(enabled))),
             self.name.clone().map(|name| (AccountProperty::Name, Value::Text(name))),
@@ -313,7 +313,7 @@ impl AccountIs {
 }
 
 impl CertificateIs {
-    fn judge(&self, machine: &dyn Readings) -> Judgement {
+    fn evaluate(&self, machine: &dyn Readings) -> AssertionResult {
         let thumbprint = self.thumbprint.to_ascii_uppercase();
         let setting = Setting::Certificate { store: self.store.clone(), thumbprint };
         let is_there = machine.get(&setting).map_err(|error| error.to_string())?.value.is_some();
@@ -322,7 +322,7 @@ impl CertificateIs {
     }
 }
 
-fn free(least: u64, evidence: &Evidence<'_>) -> Judgement {
+fn free(least: u64, evidence: &Evidence<'_>) -> AssertionResult {
     let found = evidence.free_bytes().map_err(|refusal| refusal.to_string())?;
     let said = format!("{found} bytes are free");
     if found >= least { Ok(said) } else { Err(format!("{said}, not {least}")) }

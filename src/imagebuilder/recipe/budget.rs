@@ -1,11 +1,11 @@
-//! The memory that images at work may take together.
+//! The memory that images built in parallel may use together.
 
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use crate::windows::hive_bytes;
 use coldforge_base::ReadAt;
 
-/// What an image takes beside its hives.
+/// The memory that an image uses in addition to its hives.
 const BASE_BYTES: u64 = 64 << 20;
 /// How often a hive lies in memory: as it was, as it becomes, and as who reads it again has it.
 const COPIES: u64 = 3;
@@ -30,7 +30,7 @@ impl Budget {
 
     /// Waits until an image's share is free. One that is larger than all there is works alone.
     pub(super) fn take(&self, image: &dyn ReadAt) -> Share<'_> {
-        // What cannot be looked at is refused a moment later, with its reason.
+        // An image that cannot be opened is refused a moment later, with its reason.
         let hives = hive_bytes(image).unwrap_or(0);
         self.take_bytes(hives.saturating_mul(COPIES).saturating_add(BASE_BYTES))
     }

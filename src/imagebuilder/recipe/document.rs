@@ -1,6 +1,6 @@
 //! The document `recipe.toml`, schema `coldforge/recipe/1`: its tables and fields as they are written.
 //!
-//! What a field means is the matter of [`super::Recipe`]; here it has a name and a type.
+//! [`super::Recipe`] interprets the fields; here they have a name and a type.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -182,7 +182,7 @@ fn assign(table: &mut Table, key: &str, text: &str) -> Result<(), Fault> {
 fn unknown_field(text: &str, error: &toml::de::Error) -> Option<Fault> {
     let mut quoted = error.message().strip_prefix("unknown field `")?.split('`');
     let name = quoted.next()?.to_owned();
-    // Between two names in backticks stands a comma or an `or`.
+    // Two names in backticks are separated by a comma or an `or`.
     let known: Vec<&str> = quoted.skip(1).step_by(2).collect();
     let line = text.get(..error.span()?.start)?.matches('\n').count().saturating_add(1);
     let nearest = nearest(&name, known).map(str::to_owned);

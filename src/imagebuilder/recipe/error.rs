@@ -99,16 +99,16 @@ pub enum Fault {
         name: String,
     },
 
-    /// Something that no run of this recipe made stands where a bundle will.
-    #[error("`{}` stands where a bundle will, and the lock does not know it", path.display())]
-    #[failure(refused, "E-RECIPE-OUTPUT", hint = "raise the recipe's version, or remove what stands there")]
+    /// Something that no run of this recipe made has the name of a bundle.
+    #[error("`{}` has the name of a new bundle, and is not in the lock", path.display())]
+    #[failure(refused, "E-RECIPE-OUTPUT", hint = "raise the recipe's version, or remove it")]
     Taken {
         /// The place.
         path: PathBuf,
     },
 
     /// Somebody put a file into the bundle that a new one would take the place of.
-    #[error("`{}` would be replaced, and holds `{file}`, which is none of its files", path.display())]
+    #[error("`{}` would be replaced, but contains `{file}`, which is not part of the bundle", path.display())]
     #[failure(refused, "E-RECIPE-OUTPUT", hint = "move that file away, or raise the recipe's version")]
     Added {
         /// The bundle.
@@ -140,7 +140,7 @@ pub enum Fault {
     },
 }
 
-/// Returns what stands in a recipe as one line of a message, which nothing in it can end.
+/// Returns text of a recipe as a single line of a message.
 fn one_line(text: &str) -> String {
     const MOST_CHARS: usize = 200;
     let spelled = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };

@@ -1,9 +1,11 @@
-//! The images of a recipe: paths and patterns become files.
+//! The images of a recipe: expands paths and patterns to files.
 
 use std::path::{Path, PathBuf};
 
 use super::super::Result;
-use super::{Fault, document, unknown};
+use super::super::error::unknown;
+use super::document;
+use super::error::Fault;
 use crate::formats::pattern;
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
@@ -64,7 +66,7 @@ pub(super) fn find(home: &Path, sources: &[document::Source]) -> Result<Vec<Imag
     Ok(images)
 }
 
-/// Returns the files that a path or pattern means; `*` and `?` stand in its last part only.
+/// Returns the files that match a path or pattern; only the last part may contain `*` and `?`.
 fn matching(home: &Path, text: &str) -> Result<Vec<PathBuf>> {
     let path = home.join(text);
     let missing = || Fault::Missing { path: path.clone() };

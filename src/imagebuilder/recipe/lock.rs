@@ -1,7 +1,7 @@
-//! `recipe.lock` beside a recipe: what each bundle was made of, so that a later run knows what changed.
+//! `recipe.lock` next to a recipe: what each bundle was made of, so that a later run knows what changed.
 //!
-//! A bundle is entered before it gets its name. Where a run is killed in between, the entry names a bundle that is not
-//! there, and the image is built again; a bundle that stands is never unknown.
+//! A bundle is recorded before it gets its final name. If a run is killed in between, the entry names a bundle that does not
+//! exist, and the image is built again; a bundle that exists is always recorded.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -29,13 +29,13 @@ pub(super) struct Lock {
     pub(super) finished: bool,
     /// By the path of the source, as the recipe's folder shows it.
     #[serde(default)]
-    pub(super) image: BTreeMap<String, Entry>,
+    pub(super) image: BTreeMap<String, LockedBundle>,
 }
 
 /// A bundle and what it was made of.
 #[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(super) struct LockedBundle {
     /// Its name in the folder of the output.
     pub(super) bundle: String,
     /// The digest of its `SHA256SUMS`, which names that of every file.
@@ -81,14 +81,14 @@ impl Lock {
     }
 }
 
-impl Entry {
-    /// Tells whether its bundle stands whole in a folder: every file is read.
+impl LockedBundle {
+    /// Returns whether its bundle is complete in a folder: every file is read.
     pub(super) fn is_whole(&self, folder: &Path) -> bool {
         let place = folder.join(&self.bundle);
         sums_of(&place).as_ref() == Some(&self.sha256sums) && is_whole(&place)
     }
 
-    /// Tells whether what stands at the place of its bundle was made by this recipe.
+    /// Returns whether the existing bundle of that name was made by this recipe.
     pub(super) fn is_own(&self, sums: &str) -> bool {
         self.sha256sums == sums || self.replaces.as_deref() == Some(sums)
     }

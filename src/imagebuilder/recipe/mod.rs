@@ -1,253 +1,30 @@
-//! Recipes: which images are hardened how, what must hold of the result, and where it goes, in one file.
+//! Recipes: one file that says which images are hardened, how, which tests the result must pass, and where it goes.
 //!
-//! A recipe is read into the same request that `coldforge harden` makes ([`crate::harden::Harden`]); there is no second way to a
-//! bundle. What is built is tested under a temporary name, and gets its own when every test holds. [`run`] keeps a lock
-//! beside the recipe, by which a later run knows what changed and what is done already.
+//! A recipe is read into the same request that `coldforge harden` makes ([`crate::harden::Harden`]); there is no second way to
+//! make a bundle. A bundle is tested under a temporary name, and gets its final name when every test passes. [`run`] keeps
+//! a lock file next to the recipe, from which a later run knows what changed and what is already built.
 
 mod assertion;
 mod budget;
-mod checks;
+mod built_in_tests;
 mod document;
-mod draft;
 mod error;
 mod images;
+mod loaded;
 mod lock;
+mod parsed;
+mod report;
 mod run;
 mod show;
-mod told;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-
-use serde_json::{Value as Json, json};
-
-pub use draft::Heading;
 pub use error::Fault;
+pub use loaded::Recipe;
 pub(super) use lock::{added_to, sums_of};
-pub use run::{Built, Options, Summary, TestTold, run};
-pub use told::sentence;
+pub use parsed::Heading;
+pub use run::{Built, Options, Summary, TestReport, run};
 
-use super::Result;
-use super::notify::Notice;
-use super::schedule::Schedule;
-use crate::audit::Tool;
-use crate::aws;
-use crate::component::Component;
-use crate::harden::{Emission, Request};
-use crate::policy::{self, Severity, source};
-use crate::windows::certificates::input;
-use crate::windows::{self, BootMode};
-use coldforge_base::digest::Digest;
-use coldforge_base::fs;
-use coldforge_base::time::Moment;
-use document::Document;
-use draft::{Draft, unknown};
-use images::Image;
-
-/// A recipe is a page or two.
-const LIMIT_BYTES: u64 = 1 << 20;
-
-/// A recipe to begin with.
+/// The recipe that `coldforge recipe init` writes.
 pub const TEMPLATE: &str = include_str!("template.toml");
 
 /// The JSON Schema of a recipe.
 pub const SCHEMA: &str = include_str!("recipe.schema.json");
-
-/// A recipe that was read with everything that it names but its images' bytes.
-#[derive(Clone, Debug)]
-pub struct Recipe {
-    path: PathBuf,
-    document: Document,
-    images: Vec<Image>,
-    demand: Request,
-    emission: Emission,
-    boot_mode: Option<BootMode>,
-    aws: aws::Options,
-    must_pass_preflight: bool,
-    checks: Vec<checks::Ready>,
-    fail_on: Option<Severity>,
-    folder: PathBuf,
-    template: String,
-    /// The digest of everything that is the same for all images, by name.
-    inputs: BTreeMap<String, String>,
-    schedule: Option<Schedule>,
-    /// The files that a run writes beside its bundles.
-    written: Vec<PathBuf>,
-}
-
-impl Recipe {
-    /// Reads a recipe and what it names; `set` are values that stand in for its own, by dotted key.
-    ///
-    /// # Errors
-    /// [`Fault`], and what is wrong with a file that it names.
-    pub fn read(path: &Path, set: &[(String, String)]) -> Result<Self> {
-        let draft = Draft::read(path, set)?;
-        let document = &draft.document;
-        let home = path.parent().unwrap_or(Path::new("")).to_owned();
-        let mut inputs = BTreeMap::new();
-        let mut input = |name: String, bytes: &[u8]| inputs.insert(name, Digest::of(bytes).to_string());
-        input("recipe".to_owned(), draft.text.as_bytes());
-        input("tool".to_owned(), format!("{} {}", Tool::THIS.name, Tool::THIS.version).as_bytes());
-        let demand = {
-            let stig = &document.stig;
-            let mut read = |name: &str, path: &Option<PathBuf>, most| -> Result<Option<Vec<u8>>> {
-                let Some(path) = path else { return Ok(None) };
-                let bytes = fs::read(&home.join(path), most)?;
-                input(name.to_owned(), &bytes);
-                Ok(Some(bytes))
-            };
-            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            let benchmark = read("benchmark", &stig.benchmark, policy::xccdf::LIMIT_BYTES)?;
-            let values = read("values", &stig.values, LIMIT_BYTES)?.map(text);
-            let waivers = read("waivers", &stig.waivers, LIMIT_BYTES)?.map(text);
-            let mut policies = Vec::new();
-            for path in &stig.policy {
-                let source = source::Source::from_path(&home.join(path))?;
-                input(format!("policy {}", path.display()), format!("{source:?}").as_bytes());
-                policies.push(source);
-            }
-            let mut certificates = Vec::new();
-            if let Some(path) = &stig.certificates {
-                certificates = input::from_path(&home.join(path)).map_err(windows::Error::from)?;
-                let all: Vec<u8> = certificates.iter().flat_map(|one| one.der().to_vec()).collect();
-                input("certificates".to_owned(), &all);
-            }
-            let mut demand = Request {
-                stig: stig.release.clone().filter(|release| release != "auto"),
-                force_stig: stig.force,
-                benchmark,
-                with: stig.with.clone(),
-                policies,
-                level: draft.level,
-                role: draft.role,
-                only: stig.only.clone(),
-                skip: stig.skip.clone(),
-                values,
-                waivers,
-                hold_back: draft.hold_back,
-                certificates,
-                local_gpo: draft.local_gpo,
-                first_boot: draft.first_boot,
-                fixes: document.build.fix.clone(),
-                components: Vec::new(),
-                scripts: draft.scripts,
-                accept_dirty_hive: document.build.accept_dirty_hive,
-                accept_refcounts: document.build.accept_refcounts,
-                check: draft.check,
-            };
-            for component in &document.component {
-                let downloads = document.build.downloads.as_ref().map(|folder| home.join(folder));
-                let file = home.join(&component.file);
-                let component = Component::from_path(&file, &component.parameters, downloads.as_deref())?;
-                inputs.extend(
-                    component
-                        .digests()
-                        .into_iter()
-                        .map(|(name, sha256)| (format!("component {name}"), sha256.to_string())),
-                );
-                demand.add_component(component)?;
-            }
-            demand
-        };
-        Ok(Self {
-            images: images::find(&home, &document.source)?,
-            demand,
-            emission: Emission::New(draft.target),
-            boot_mode: draft.boot_mode,
-            must_pass_preflight: document.aws.route.is_some() && !document.aws.skip_preflight,
-            written: draft.written(path),
-            aws: draft.aws,
-            checks: draft.checks,
-            fail_on: draft.fail_on,
-            folder: draft.folder,
-            template: draft.template,
-            inputs,
-            schedule: draft.schedule,
-            path: path.to_owned(),
-            document: draft.document,
-        })
-    }
-
-    /// Returns the file that it was read from.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Returns its name.
-    pub fn name(&self) -> &str {
-        &self.document.name
-    }
-
-    /// Returns its version.
-    pub fn version(&self) -> &str {
-        &self.document.version
-    }
-
-    /// Returns where its bundles are put.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
-    /// Returns who is told of its runs.
-    pub fn notices(&self) -> &[Notice] {
-        &self.document.notify
-    }
-
-    /// Returns everything that a run will do, before it does it.
-    ///
-    /// # Errors
-    /// Where an image cannot be opened, or two become one bundle.
-    pub fn review(&self, now: Moment) -> Result<Json> {
-        let names = run::names(self, now)?;
-        let component = |component: &Component| {
-            let objections = component.objections(self.demand.scripts);
-            let those = |is_sound: bool| {
-                let those = objections.iter().filter(|fault| fault.flaw.is_sound() == is_sound);
-                those.map(ToString::to_string).collect::<Vec<_>>()
-            };
-            json!({
-                "name": component.name(),
-                "scripts": component.script_steps(self.demand.scripts),
-                "phases": component.phases().iter().map(|(phase, steps)| json!({"phase": phase, "steps": steps})).collect::<Vec<_>>(),
-                "needs_windows": those(true),
-                "faults": those(false),
-            })
-        };
-        let (document, demand) = (&self.document, &self.demand);
-        let home = self.path.parent().unwrap_or(Path::new(""));
-        Ok(json!({
-            "schema": "coldforge/recipe-review/1",
-            "name": document.name,
-            "version": document.version,
-            "description": document.description,
-            "images": self.images.iter().zip(&names).map(|(image, name)| json!({
-                "image": image.path.display().to_string(),
-                "sha256": image.sha256,
-                "bundle": self.folder.join(name).display().to_string(),
-            })).collect::<Vec<_>>(),
-            "stig": demand.stig.as_deref().unwrap_or("auto"),
-            "force_stig": demand.force_stig,
-            "benchmark_file": document.stig.benchmark,
-            "with": demand.with,
-            "policy": document.stig.policy,
-            "level": demand.level().to_string(),
-            "role": demand.role.to_string(),
-            "only": demand.only,
-            "skip": demand.skip,
-            "values": document.stig.values,
-            "waivers": document.stig.waivers,
-            "hold_back": demand.hold_back.to_string(),
-            "first_boot": demand.first_boot.to_string(),
-            "local_gpo": demand.local_gpo.to_string(),
-            "fix": demand.fixes,
-            "scripts": demand.scripts.to_string(),
-            "components": demand.components.iter().map(component).collect::<Vec<_>>(),
-            "tests": document.tests.run.iter().chain(document.tests.assert.iter().map(|one| &one.name)).collect::<Vec<_>>(),
-            "output_format": document.output.format.as_deref().unwrap_or("same"),
-            "aws": self.aws,
-            "schedule": self.schedule.as_ref().map(Schedule::describe),
-            "writes_beside_bundles": self.written.iter().map(|file| file.display().to_string()).collect::<Vec<_>>(),
-            "notify": document.notify.iter().map(|notice| notice.review(home)).collect::<Vec<_>>(),
-        }))
-    }
-}

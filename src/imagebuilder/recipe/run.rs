@@ -1,7 +1,7 @@
-//! Carries a recipe out: each image becomes a bundle, is tested under a temporary name, and then gets its own.
+//! Runs a recipe: each image becomes a bundle, is tested under a temporary name, and then gets its final name.
 //!
-//! Whatever moment a run is killed at, what stands under a bundle's name is whole; the next run removes what lies under
-//! temporary names and does what is not done.
+//! Whenever a run is killed, a bundle under its final name is complete. The next run removes temporary folders and builds
+//! what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -13,16 +13,16 @@ use serde::Serialize;
 
 use super::super::{Error, Result};
 use super::budget::Budget;
-use super::draft::bundle_name;
 use super::images::Image;
-use super::lock::{Entry, Lock, added_to, sums_of};
-use super::{Fault, Recipe, checks};
-use crate::component::{StepStatus, StepTold};
+use super::lock::{Lock, LockedBundle, added_to, sums_of};
+use super::parsed::bundle_name;
+use super::{Fault, Recipe, built_in_tests};
+use crate::component::{StepReport, StepStatus};
 use crate::harden::sums;
 use crate::harden::{Harden, Outcome, harden};
 use crate::policy::Summary as Totals;
 use crate::report;
-use crate::windows::{Evidence, Machine, Opening, VolumeCheck};
+use crate::windows::{Evidence, Machine, OpenOptions, VolumeCheck};
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 use coldforge_base::progress::{Progress, Silent};
@@ -67,7 +67,7 @@ pub struct Built {
     pub source: String,
     /// The inputs that changed since its last bundle, by name; none for the first.
     pub changed: Vec<String>,
-    /// Whether its bundle was made before, of the same inputs, and stands whole.
+    /// Whether its bundle was made before, of the same inputs, and is complete.
     pub is_kept: bool,
     /// The folder of its bundle; of one that failed a test where it was kept.
     pub bundle: Option<PathBuf>,
@@ -80,16 +80,16 @@ pub struct Built {
     /// What was noticed about the image, each with its code.
     pub warnings: Vec<String>,
     /// The steps of components that were not carried out, or not here.
-    pub left: Vec<StepTold>,
+    pub left: Vec<StepReport>,
     /// The tests in the recipe's order.
-    pub tests: Vec<TestTold>,
+    pub tests: Vec<TestReport>,
     /// Why there is no bundle.
     pub error: Option<Error>,
 }
 
 /// How a test went.
 #[derive(Clone, Debug, Serialize)]
-pub struct TestTold {
+pub struct TestReport {
     /// Its name.
     pub test: String,
     /// Whether it holds.
@@ -118,7 +118,7 @@ struct Shared<'a> {
 /// Carries a recipe out.
 ///
 /// # Errors
-/// What stands against the run as a whole; what stands against an image is told with the image.
+/// Fails for errors of the run as a whole; errors of one image are reported with that image.
 pub fn run(recipe: &Recipe, options: &Options, progress: &dyn Progress) -> Result<Summary> {
     let names = names(recipe, options.now)?;
     std::fs::create_dir_all(&recipe.folder).map_err(fs::failed("create", &recipe.folder))?;
@@ -242,7 +242,7 @@ impl Shared<'_> {
         built.totals = Some(outcome.after.totals);
         built.changes = outcome.applied.len();
         built.warnings.clone_from(&outcome.warnings);
-        let is_left = |told: &&StepTold| !matches!(told.status, StepStatus::Done | StepStatus::Skipped);
+        let is_left = |report: &&StepReport| !matches!(report.status, StepStatus::Done | StepStatus::Skipped);
         built.left = outcome.components.iter().filter(is_left).cloned().collect();
         built.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
         // The image may have been exchanged since it was digested.
@@ -263,7 +263,7 @@ impl Shared<'_> {
         let sha256sums = sums_of(&bundle).unwrap_or_default();
         {
             let mut lock = self.lock();
-            let entry = Entry { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
+            let entry = LockedBundle { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
             lock.image.insert(image.shown.clone(), entry);
             lock.write(&self.lock_path)?;
         }
@@ -316,18 +316,18 @@ impl Shared<'_> {
     }
 
     /// Tests what was built.
-    fn test(&self, image: &Image, outcome: &Outcome, folder: &Path) -> Result<Vec<TestTold>> {
+    fn test(&self, image: &Image, outcome: &Outcome, folder: &Path) -> Result<Vec<TestReport>> {
         let recipe = self.recipe;
-        let told = |test: &str, judgement: super::assertion::Judgement| {
-            let passed = judgement.is_ok();
-            let (Ok(found) | Err(found)) = judgement;
-            TestTold { test: test.to_owned(), passed, found }
+        let report = |test: &str, result: super::assertion::AssertionResult| {
+            let passed = result.is_ok();
+            let (Ok(found) | Err(found)) = result;
+            TestReport { test: test.to_owned(), passed, found }
         };
         let mut tests = Vec::new();
         let Some(bundle) = &outcome.bundle else { return Ok(tests) };
         let is_delta = bundle.holds == crate::audit::Holds::Delta;
         let written = disk::Image::open_as(&bundle.image, None, is_delta.then_some(&*image.path))?;
-        let work = checks::Work {
+        let work = built_in_tests::Work {
             outcome,
             folder,
             image: &written,
@@ -336,15 +336,15 @@ impl Shared<'_> {
             route: recipe.aws.route,
             fail_on: recipe.fail_on,
         };
-        for check in &recipe.checks {
-            tests.push(told(check.word(), check.judge(&work)?));
+        for check in &recipe.built_in_tests {
+            tests.push(report(check.word(), check.evaluate(&work)?));
         }
         if !recipe.document.tests.assert.is_empty() {
-            let opening = Opening { check: VolumeCheck::Skip, ..recipe.demand.opening(self.options.now) };
+            let opening = OpenOptions { check: VolumeCheck::Skip, ..recipe.demand.opening(self.options.now) };
             let machine = Machine::open(&written, opening)?;
             let evidence = Evidence::of(&written);
             for assertion in &recipe.document.tests.assert {
-                tests.push(told(&assertion.name, assertion.judge(&machine, &evidence)));
+                tests.push(report(&assertion.name, assertion.evaluate(&machine, &evidence)));
             }
         }
         Ok(tests)

@@ -1,27 +1,30 @@
-//! What there is of a recipe: its images, and the bundles that were made of them.
+//! Shows a recipe: its images, and the bundles that were made of them.
 
 use serde_json::{Value as Json, json};
 
 use super::super::Result;
-use super::lock::{Entry, Lock, sums_of};
-use super::{Recipe, Schedule};
+use super::super::schedule::Schedule;
+use super::images::Image;
+use super::loaded::Recipe;
+use super::lock::{Lock, LockedBundle, sums_of};
 
 impl Recipe {
-    /// Tells of each image whether its bundle stands, by the lock. No image is read: whether one changed since is told by a
+    /// Reports for each image whether its bundle exists, by the lock. No image is read: whether one changed since is told by a
     /// run.
     ///
     /// # Errors
     /// What is wrong with the lock.
     pub fn show(&self) -> Result<Json> {
         let lock = Lock::read(&self.path.with_extension("lock"))?;
-        let state = |entry: Option<&Entry>| match entry.map(|entry| (entry, sums_of(&self.folder.join(&entry.bundle))))
+        let state = |entry: Option<&LockedBundle>| match entry
+            .map(|entry| (entry, sums_of(&self.folder.join(&entry.bundle))))
         {
             None => "none",
             Some((_, None)) => "gone",
             Some((entry, Some(sums))) if sums == entry.sha256sums => "there",
             Some(_) => "changed",
         };
-        let image = |image: &super::Image| {
+        let image = |image: &Image| {
             let entry = lock.image.get(&image.shown);
             json!({
                 "image": image.shown,

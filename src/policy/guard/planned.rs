@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::policy::plan::step::{Step, folded};
-use crate::windows::setting::{Data, Entry, Found, Identity, PolicyScope, Readings, Setting, SettingError, Value};
+use crate::windows::setting::{
+    Data, FolderEntry, Found, Identity, PolicyScope, Readings, Setting, SettingError, Value,
+};
 
 /// A machine with the steps of a plan taken.
 pub(in crate::policy) struct Planned<'a> {
@@ -91,7 +93,7 @@ impl Readings for Planned<'_> {
         }
     }
 
-    fn list(&self, folder: &str) -> Result<Vec<Entry>, SettingError> {
+    fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, SettingError> {
         self.machine.list(folder)
     }
 

@@ -38,7 +38,7 @@ pub enum Malformed {
         /// Where in the blob.
         at: usize,
     },
-    /// The word behind a property's number is not 1.
+    /// The word after a property's number is not 1.
     #[error("the property at {at:#x} of the certificate's blob has the word {actual:#x} where 1 belongs")]
     #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     Reserved {

@@ -36,7 +36,7 @@ impl<'a> Elements<'a> {
 impl<'a> Iterator for Elements<'a> {
     type Item = Element<'a>;
 
-    /// Returns the next element; `None` at the end, and where no element stands.
+    /// Returns the next element; `None` at the end, and where there is no element.
     fn next(&mut self) -> Option<Element<'a>> {
         let (tag, rest) = self.0.split_first()?;
         if tag & 0x1f == 0x1f {

@@ -64,7 +64,7 @@ pub fn parse(bytes: &[u8]) -> Option<Vec<Certificate>> {
         let (body, after) = after.split_once(&format!("-----END {label}-----"))?;
         match label {
             "CERTIFICATE" | "X509 CERTIFICATE" | "PKCS7" | "CMS" => certificates.extend(block(&base64(body)?)?),
-            // A key beside certificates is a mistake that must not pass in silence.
+            // A private key among certificates is a mistake that must be reported.
             _ => return None,
         }
         rest = after;

@@ -94,7 +94,7 @@ pub enum Error {
         /// That of the certificate.
         actual: String,
     },
-    /// A file holds no certificates, or something beside them.
+    /// A file holds no certificates, or something else as well.
     #[error("`{}` does not hold certificates, and nothing else, in DER, PEM or PKCS #7", path.display())]
     #[failure(refused, "E-CERT-INPUT", hint = FORMS)]
     Input {

@@ -3,7 +3,7 @@
 use super::{Error, Result};
 use coldforge_base::read;
 
-/// Bytes of the boot sector that are looked at, whatever the size of a sector is.
+/// The bytes of the boot sector that are read, whatever the sector size.
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// The largest cluster that any Windows makes: 64 sectors of 4096 bytes.
@@ -71,7 +71,7 @@ impl std::fmt::Display for Width {
 /// Where the root directory lies.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Root {
-    /// In an area of its own, behind the table.
+    /// In an area of its own, after the table.
     Area {
         /// First byte on the volume.
         at: u64,

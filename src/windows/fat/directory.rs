@@ -11,7 +11,7 @@ pub(super) const ENTRY_BYTES: usize = 32;
 const END: u8 = 0;
 /// The first byte of a name in an entry that was deleted.
 const DELETED: u8 = 0xe5;
-/// What stands for [`DELETED`] where a name really begins with it.
+/// The escape for [`DELETED`] in a name that really begins with it.
 const DELETED_ESCAPED: u8 = 0x05;
 
 /// Attribute bits.
@@ -36,7 +36,7 @@ const MOST_PARTS: u8 = 20;
 
 /// A file or a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Entry {
+pub struct DirectoryEntry {
     /// Its name: the long one if it has one, else the short one.
     pub name: String,
     /// Its short name, such as `BOOTMG~1.EFI`.
@@ -49,7 +49,7 @@ pub struct Entry {
     pub(super) cluster: u32,
 }
 
-impl Entry {
+impl DirectoryEntry {
     /// Tells whether one of its names is this one, without regard to the case of ASCII letters.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name) || self.short_name.eq_ignore_ascii_case(name)
@@ -59,7 +59,7 @@ impl Entry {
 /// Reads the entries of a directory from its bytes.
 ///
 /// A long name that does not belong to its entry (another checksum, parts missing) is left out, as Windows does it.
-pub(super) fn parse(bytes: &[u8], width: Width) -> Result<Vec<Entry>> {
+pub(super) fn parse(bytes: &[u8], width: Width) -> Result<Vec<DirectoryEntry>> {
     let mut entries = Vec::new();
     let mut long = LongName::default();
     for raw in bytes.chunks_exact(ENTRY_BYTES) {
@@ -81,13 +81,13 @@ pub(super) fn parse(bytes: &[u8], width: Width) -> Result<Vec<Entry>> {
     Ok(entries)
 }
 
-fn entry(raw: &[u8], attributes: u8, long: &LongName, width: Width) -> Entry {
+fn entry(raw: &[u8], attributes: u8, long: &LongName, width: Width) -> DirectoryEntry {
     let word = |at| u32::from(read::u16_le(raw, at).unwrap_or_default());
     let is_directory = attributes & attribute::DIRECTORY != 0;
     // In FAT12 and FAT16 the upper half holds something else.
     let high = if width == Width::Fat32 { word(20) } else { 0 };
     let short_name = short_name(raw);
-    Entry {
+    DirectoryEntry {
         name: long.of(raw).unwrap_or_else(|| short_name.clone()),
         short_name,
         is_directory,
@@ -96,7 +96,7 @@ fn entry(raw: &[u8], attributes: u8, long: &LongName, width: Width) -> Entry {
     }
 }
 
-/// Returns a short name with its dot, in the case that Windows NT notes; bytes beyond ASCII are not told apart.
+/// Returns a short name with its dot, in the case that Windows NT notes; bytes beyond ASCII are not distinguished.
 fn short_name(raw: &[u8]) -> String {
     let case = read::u8(raw, 12).unwrap_or_default();
     let part = |at: usize, length: usize, is_lower: bool| -> String {

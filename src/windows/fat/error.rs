@@ -5,7 +5,7 @@ use coldforge_base::{Failure, device};
 /// A hint that several of these errors share.
 const REPAIR: &str = "repair the EFI system partition with `chkdsk /f` in Windows (`mountvol S: /S` shows it)";
 
-/// An error of this floor.
+/// Why a FAT volume cannot be read.
 #[derive(Debug, thiserror::Error, Failure)]
 pub enum Error {
     /// Two entries of a directory have the same name.
@@ -22,7 +22,7 @@ pub enum Error {
     BootSector {
         /// The field.
         field: &'static str,
-        /// What stands there.
+        /// The value found.
         value: u64,
     },
 
@@ -86,7 +86,7 @@ pub enum Error {
     },
 
     /// A chain leads to a cluster that is free, bad, reserved, or outside the volume.
-    #[error("a chain leads from cluster {from:#x} to {to:#x}, which is no cluster in use")]
+    #[error("a chain leads from cluster {from:#x} to {to:#x}, which is not an allocated cluster")]
     #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     Link {
         /// The cluster before; the same as `to` for the first of a chain.
@@ -96,8 +96,8 @@ pub enum Error {
     },
 
     /// A file is asked for its entries.
-    #[error("{name:?} is no directory")]
-    #[failure(usage, hint = "name the folder that it lies in")]
+    #[error("{name:?} is not a directory")]
+    #[failure(usage, hint = "name the folder that holds it")]
     NotADirectory {
         /// Its name.
         name: String,

@@ -25,13 +25,13 @@ mod table;
 mod tests;
 
 pub use boot::Width;
-pub use directory::Entry;
+pub use directory::DirectoryEntry;
 pub use error::Error;
 
 use boot::Geometry;
 use coldforge_base::ReadAt;
 
-/// The answer of every function of this floor.
+/// The result of reading a FAT volume.
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The format's bound: a directory has 65,536 entries of 32 bytes at most.
@@ -70,12 +70,12 @@ impl<D: ReadAt> Volume<D> {
     }
 
     /// Finds a file or directory by its path, such as `\EFI\Boot\bootx64.efi`; names are compared as ASCII text without
-    /// regard to case. `None` if it is not there, or a file stands where the path wants a directory.
+    /// regard to case. `None` if it is not there, or a file is where the path needs a directory.
     ///
     /// # Errors
     /// What is wrong with a directory on the way; [`Error::AmbiguousName`] if two entries have the name.
-    pub fn find(&self, path: &str) -> Result<Option<Entry>> {
-        let mut found: Option<Entry> = None;
+    pub fn find(&self, path: &str) -> Result<Option<DirectoryEntry>> {
+        let mut found: Option<DirectoryEntry> = None;
         for name in path.split('\\').filter(|name| !name.is_empty()) {
             let entries = match &found {
                 None => self.root()?,
@@ -96,7 +96,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// What is wrong with its chain.
-    pub fn root(&self) -> Result<Vec<Entry>> {
+    pub fn root(&self) -> Result<Vec<DirectoryEntry>> {
         match self.geometry.root {
             boot::Root::Area { at, bytes } => {
                 let mut content =
@@ -112,7 +112,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// What is wrong with its chain; [`Error::NotADirectory`] for a file.
-    pub fn list(&self, folder: &Entry) -> Result<Vec<Entry>> {
+    pub fn list(&self, folder: &DirectoryEntry) -> Result<Vec<DirectoryEntry>> {
         match folder.is_directory {
             true => self.directory(folder.cluster),
             false => Err(Error::NotADirectory { name: folder.name.clone() }),
@@ -123,7 +123,7 @@ impl<D: ReadAt> Volume<D> {
     ///
     /// # Errors
     /// [`Error::TooLarge`]; [`Error::IsDirectory`]; [`Error::SizeBeyondVolume`]; what is wrong with its chain.
-    pub fn read(&self, file: &Entry, limit: u64) -> Result<Vec<u8>> {
+    pub fn read(&self, file: &DirectoryEntry, limit: u64) -> Result<Vec<u8>> {
         if file.is_directory {
             return Err(Error::IsDirectory { name: file.name.clone() });
         }
@@ -147,7 +147,7 @@ impl<D: ReadAt> Volume<D> {
         Ok(bytes)
     }
 
-    fn directory(&self, first: u32) -> Result<Vec<Entry>> {
+    fn directory(&self, first: u32) -> Result<Vec<DirectoryEntry>> {
         let most = MOST_DIRECTORY_BYTES.div_ceil(self.geometry.cluster_bytes);
         let clusters = table::chain(&self.device, &self.geometry, first, most)?;
         directory::parse(&self.clusters(&clusters)?, self.geometry.width)

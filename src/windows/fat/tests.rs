@@ -104,14 +104,14 @@ fn a_file_that_is_larger_than_its_volume_contradicts_it_and_one_that_is_smaller_
         let file = volume.find(PATH).unwrap().unwrap();
         let room = (shape.clusters * shape.cluster_bytes()) as u32;
         for size in [room + 1, u32::MAX] {
-            let error = volume.read(&Entry { size, ..file.clone() }, u64::MAX).unwrap_err();
+            let error = volume.read(&DirectoryEntry { size, ..file.clone() }, u64::MAX).unwrap_err();
             assert!(matches!(error, Error::SizeBeyondVolume { .. }), "{error}");
             assert_eq!(error.code(), Some("E-FAT-CORRUPT"));
         }
         let error = volume.read(&file, 1).unwrap_err();
         assert_eq!(error.code(), Some("E-FAT-TOO-LARGE"), "the caller's limit says nothing of the volume");
         for (size, limit) in [(0, 0), (1, 1), (4 * shape.cluster_bytes() as u32, 4)] {
-            let error = volume.read(&Entry { size, ..file.clone() }, LIMIT).unwrap_err();
+            let error = volume.read(&DirectoryEntry { size, ..file.clone() }, LIMIT).unwrap_err();
             assert!(matches!(error, Error::ChainLong { limit: of, .. } if of == limit), "{error}");
             assert!(!error.to_string().contains("does not end"), "{error}");
         }

@@ -20,11 +20,11 @@ const WRITE_AGAIN: &str = "mend the line, or let the group policy editor of a bo
 #[non_exhaustive]
 pub enum Error {
     /// The bytes are no text of one byte a character.
-    #[error("the gpt.ini is no text of one byte a character")]
+    #[error("the gpt.ini is not text with one byte a character")]
     #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Encoding,
     /// A line is not understood, or says again what another one said.
-    #[error("line {line} of the gpt.ini is no {expected}")]
+    #[error("line {line} of the gpt.ini is not {expected}")]
     #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Line {
         /// The line, from 1.
@@ -37,7 +37,7 @@ pub enum Error {
 /// An extension of the group policy client, with the tool that edits its part.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Extension {
-    /// What works on the policy.
+    /// A client-side extension with its tools.
     pub extension: Guid,
     /// What edits it.
     pub tool: Guid,
@@ -105,7 +105,7 @@ impl GptIni {
         value.parse().map_err(|_| wrong)
     }
 
-    /// Counts a change to each half that is named. A count that is full begins again at 1: 0 stands for no policy.
+    /// Counts a change to each half that is named. A full counter wraps to 1: 0 means no policy.
     ///
     /// # Errors
     /// [`Error::Line`]; nothing is changed then.

@@ -31,7 +31,7 @@ pub enum PolicyFile {
     User,
     /// The audit policy.
     Audit,
-    /// The version, and the extensions that work on the policy.
+    /// The version, and the client-side extensions of the policy.
     GptIni,
 }
 
@@ -125,7 +125,7 @@ impl LocalPolicy {
     /// Takes the files, each asked for once; a file that is not there is empty.
     ///
     /// # Errors
-    /// [`Error`](enum@Error) by the file that is none of its kind; of a `Registry.pol`, what is broken further down is told when it
+    /// [`Error`](enum@Error) by the file that has another format; damage further down in a `Registry.pol` is reported when it
     /// is edited.
     pub fn open<E: From<Error>>(mut read: impl FnMut(PolicyFile) -> Result<Option<Vec<u8>>, E>) -> Result<Self, E> {
         let (machine, user) = (read(PolicyFile::Machine)?, read(PolicyFile::User)?);
@@ -223,7 +223,7 @@ impl LocalPolicy {
     }
 
     /// Returns the files that must be written, in that order, with their new content: those that were edited, and with
-    /// them `gpt.ini`, raised and with the extensions that work on them.
+    /// them `gpt.ini`, with a raised version and their client-side extensions.
     ///
     /// # Errors
     /// [`Error::GptIni`].

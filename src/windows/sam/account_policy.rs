@@ -10,10 +10,10 @@
 //!
 //! Source: MS-SAMR 2.2.3 (the fields), real hives of Windows 7 to 11 (their places).
 
+use super::super::hive_value::{self, SAM, ValueWrite};
 use super::super::setting::AccountPolicyField as Field;
-use super::super::stored::{self, SAM, Written};
-use super::super::unusable::Structure;
-use super::super::{Error, Result, Unusable};
+use super::super::unusable_value::Structure;
+use super::super::{Error, Result, UnusableValue};
 use super::ACCOUNT;
 use coldforge_base::time::FileTime;
 use coldforge_base::{CellOffset, read};
@@ -22,12 +22,12 @@ use coldforge_regf::{Hive, Lookup};
 /// 100 ns in a day and in a minute.
 const DAY: u64 = 864_000_000_000;
 const MINUTE: u64 = 600_000_000;
-/// What stands for an interval without an end.
+/// The stored value of an unlimited interval.
 const FOREVER: i64 = i64::MIN;
 
 /// Revisions of the value, each with its length: before Windows 10 1607, and since.
 const REVISIONS: [(u32, usize); 2] = [(0x0001_0002, 240), (0x0001_0003, 368)];
-/// Where the fields lie that are no intervals.
+/// The offsets of the fields that are not intervals.
 const PROPERTIES: usize = 0x4c;
 const FORCE_LOGOFF: usize = 0x28;
 const COMPLEX: u32 = 0x01;
@@ -35,18 +35,18 @@ const LOCKOUT_ADMINISTRATORS: u32 = 0x08;
 const CLEARTEXT: u32 = 0x10;
 
 /// How a field is stored.
-enum Place {
+enum FieldEncoding {
     /// A negative number of 100 ns, counted in this unit; 0 asks for no end where it can be had.
-    Interval { at: usize, unit: u64, end: End },
+    Interval { at: usize, unit: u64, zero: ZeroMeaning },
     /// A word.
     Word { at: usize },
     /// A bit of the properties.
     Bit(u32),
 }
 
-/// What the lengths zero and for ever mean for an interval.
+/// What zero and unlimited mean for an interval.
 #[derive(Clone, Copy, PartialEq)]
-enum End {
+enum ZeroMeaning {
     /// Windows shows 0 for an interval without an end, and takes a stored 0 for one (MS-SAMR 3.1.5.14.4).
     ZeroIsNever,
     /// Windows shows 0 for an interval without an end; a stored 0 is over at once.
@@ -66,18 +66,26 @@ pub struct Reading {
 }
 
 /// Returns where a field lies, and the least and the greatest number that Windows accepts for it.
-fn place(field: Field) -> (Place, u32, u32) {
+fn encoding(field: Field) -> (FieldEncoding, u32, u32) {
     match field {
-        Field::MaximumPasswordAge => (Place::Interval { at: 0x18, unit: DAY, end: End::ZeroIsNever }, 0, 999),
-        Field::MinimumPasswordAge => (Place::Interval { at: 0x20, unit: DAY, end: End::Counted }, 0, 998),
-        Field::LockoutDuration => (Place::Interval { at: 0x30, unit: MINUTE, end: End::NeverIsZero }, 0, 99_999),
-        Field::LockoutWindow => (Place::Interval { at: 0x38, unit: MINUTE, end: End::Counted }, 1, 99_999),
+        Field::MaximumPasswordAge => {
+            (FieldEncoding::Interval { at: 0x18, unit: DAY, zero: ZeroMeaning::ZeroIsNever }, 0, 999)
+        }
+        Field::MinimumPasswordAge => {
+            (FieldEncoding::Interval { at: 0x20, unit: DAY, zero: ZeroMeaning::Counted }, 0, 998)
+        }
+        Field::LockoutDuration => {
+            (FieldEncoding::Interval { at: 0x30, unit: MINUTE, zero: ZeroMeaning::NeverIsZero }, 0, 99_999)
+        }
+        Field::LockoutWindow => {
+            (FieldEncoding::Interval { at: 0x38, unit: MINUTE, zero: ZeroMeaning::Counted }, 1, 99_999)
+        }
         // More than 14 needs a switch in another hive, which whoever plans it looks at.
-        Field::MinimumPasswordLength => (Place::Word { at: 0x50 }, 0, 128),
-        Field::PasswordHistory => (Place::Word { at: 0x52 }, 0, 24),
-        Field::LockoutThreshold => (Place::Word { at: 0x54 }, 0, 999),
-        Field::PasswordComplexity => (Place::Bit(COMPLEX), 0, 1),
-        Field::ReversibleEncryption => (Place::Bit(CLEARTEXT), 0, 1),
+        Field::MinimumPasswordLength => (FieldEncoding::Word { at: 0x50 }, 0, 128),
+        Field::PasswordHistory => (FieldEncoding::Word { at: 0x52 }, 0, 24),
+        Field::LockoutThreshold => (FieldEncoding::Word { at: 0x54 }, 0, 999),
+        Field::PasswordComplexity => (FieldEncoding::Bit(COMPLEX), 0, 1),
+        Field::ReversibleEncryption => (FieldEncoding::Bit(CLEARTEXT), 0, 1),
     }
 }
 
@@ -91,8 +99,8 @@ impl AccountPolicy {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if its revision is unknown or not of this length.
-    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if its revision is unknown or not of this length.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::AccountPolicy.malformed(at, field, bytes.len());
         let revision = read::u32_le(bytes, 0).map_err(|_| malformed(0, "length"))?;
         let known = REVISIONS.iter().find(|(known, _)| *known == revision);
@@ -111,38 +119,40 @@ impl AccountPolicy {
     /// Returns a field as Windows shows it.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if an interval is positive, which none that Windows writes is.
-    pub fn get(&self, field: Field) -> std::result::Result<Reading, Unusable> {
+    /// [`UnusableValue::Malformed`] if an interval is positive, which none that Windows writes is.
+    pub fn get(&self, field: Field) -> std::result::Result<Reading, UnusableValue> {
         let exact = |number| Reading { number, ticks: None };
-        match place(field).0 {
-            Place::Interval { at, unit, end } => {
+        match encoding(field).0 {
+            FieldEncoding::Interval { at, unit, zero } => {
                 let ticks = self.ticks(at)?;
-                let number = shown(ticks, unit, end);
-                let is_exact = as_stored(number, unit, end) == ticks;
+                let number = shown(ticks, unit, zero);
+                let is_exact = as_stored(number, unit, zero) == ticks;
                 Ok(Reading { number, ticks: (!is_exact).then_some(ticks) })
             }
-            Place::Word { at } => {
+            FieldEncoding::Word { at } => {
                 read::u16_le(&self.bytes, at).map(|word| exact(u32::from(word))).map_err(|_| self.malformed(at))
             }
-            Place::Bit(bit) => Ok(exact(u32::from(self.properties()? & bit != 0))),
+            FieldEncoding::Bit(bit) => Ok(exact(u32::from(self.properties()? & bit != 0))),
         }
     }
 
     /// Sets a field, whatever the fields are that it is tied to: see [`AccountPolicy::contradiction`].
     ///
     /// # Errors
-    /// [`Unusable::Range`] if Windows would not accept the number.
-    pub fn set(&mut self, field: Field, to: u32) -> std::result::Result<(), Unusable> {
-        let (place, least, most) = place(field);
+    /// [`UnusableValue::Range`] if Windows would not accept the number.
+    pub fn set(&mut self, field: Field, to: u32) -> std::result::Result<(), UnusableValue> {
+        let (encoding, least, most) = encoding(field);
         if !(least..=most).contains(&to) {
-            return Err(Unusable::Range { least, most, actual: to });
+            return Err(UnusableValue::Range { least, most, actual: to });
         }
-        let (at, done) = match place {
-            Place::Interval { at, unit, end } => {
-                (at, read::put(&mut self.bytes, at, &as_stored(to, unit, end).to_le_bytes()))
+        let (at, done) = match encoding {
+            FieldEncoding::Interval { at, unit, zero } => {
+                (at, read::put(&mut self.bytes, at, &as_stored(to, unit, zero).to_le_bytes()))
             }
-            Place::Word { at } => (at, read::put_u16_le(&mut self.bytes, at, u16::try_from(to).unwrap_or(u16::MAX))),
-            Place::Bit(bit) => {
+            FieldEncoding::Word { at } => {
+                (at, read::put_u16_le(&mut self.bytes, at, u16::try_from(to).unwrap_or(u16::MAX)))
+            }
+            FieldEncoding::Bit(bit) => {
                 let others = self.properties()? & !bit;
                 let all = if to == 1 { others | bit } else { others };
                 (PROPERTIES, read::put_u32_le(&mut self.bytes, PROPERTIES, all))
@@ -155,15 +165,15 @@ impl AccountPolicy {
     ///
     /// # Errors
     /// As [`AccountPolicy::get`].
-    pub fn contradiction(&self, field: Field) -> std::result::Result<Option<Unusable>, Unusable> {
-        let tied = |shorter: Field, longer: Field| -> std::result::Result<_, Unusable> {
+    pub fn contradiction(&self, field: Field) -> std::result::Result<Option<UnusableValue>, UnusableValue> {
+        let tied = |shorter: Field, longer: Field| -> std::result::Result<_, UnusableValue> {
             let lengths = (self.length(shorter)?, self.length(longer)?);
             Ok((lengths, self.get(shorter)?.number, self.get(longer)?.number))
         };
         Ok(match field {
             Field::LockoutDuration | Field::LockoutWindow => {
                 let ((window, duration), actual, limit) = tied(Field::LockoutWindow, Field::LockoutDuration)?;
-                (window > duration).then_some(Unusable::Contradiction {
+                (window > duration).then_some(UnusableValue::Contradiction {
                     field: "the lockout window",
                     actual,
                     relation: "at most",
@@ -173,7 +183,7 @@ impl AccountPolicy {
             }
             Field::MaximumPasswordAge | Field::MinimumPasswordAge => {
                 let ((least, most), actual, limit) = tied(Field::MinimumPasswordAge, Field::MaximumPasswordAge)?;
-                (most != u64::MAX && least >= most).then_some(Unusable::Contradiction {
+                (most != u64::MAX && least >= most).then_some(UnusableValue::Contradiction {
                     field: "the minimum password age",
                     actual,
                     relation: "below",
@@ -189,15 +199,15 @@ impl AccountPolicy {
     ///
     /// # Errors
     /// None that a value that was read can meet.
-    pub fn locks_administrators(&self) -> std::result::Result<bool, Unusable> {
+    pub fn locks_administrators(&self) -> std::result::Result<bool, UnusableValue> {
         Ok(self.properties()? & LOCKOUT_ADMINISTRATORS != 0)
     }
 
     /// Tells whether users are logged off when their logon hours end.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is neither at once nor never.
-    pub fn forces_logoff(&self) -> std::result::Result<bool, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is neither at once nor never.
+    pub fn forces_logoff(&self) -> std::result::Result<bool, UnusableValue> {
         match read::u64_le(&self.bytes, FORCE_LOGOFF).map(u64::cast_signed) {
             Ok(FOREVER) => Ok(false),
             Ok(0) => Ok(true),
@@ -206,49 +216,49 @@ impl AccountPolicy {
     }
 
     /// Returns the length of an interval in 100 ns, `u64::MAX` for one without an end.
-    fn length(&self, field: Field) -> std::result::Result<u64, Unusable> {
-        match place(field).0 {
-            Place::Interval { at, end, .. } => Ok(match self.ticks(at)? {
+    fn length(&self, field: Field) -> std::result::Result<u64, UnusableValue> {
+        match encoding(field).0 {
+            FieldEncoding::Interval { at, zero, .. } => Ok(match self.ticks(at)? {
                 FOREVER => u64::MAX,
-                0 if end == End::ZeroIsNever => u64::MAX,
+                0 if zero == ZeroMeaning::ZeroIsNever => u64::MAX,
                 ticks => ticks.unsigned_abs(),
             }),
-            Place::Word { .. } | Place::Bit(_) => Err(self.malformed(0)),
+            FieldEncoding::Word { .. } | FieldEncoding::Bit(_) => Err(self.malformed(0)),
         }
     }
 
     /// Returns the stored count of an interval.
-    fn ticks(&self, at: usize) -> std::result::Result<i64, Unusable> {
+    fn ticks(&self, at: usize) -> std::result::Result<i64, UnusableValue> {
         let ticks = read::u64_le(&self.bytes, at).map(u64::cast_signed).ok();
         ticks.filter(|ticks| *ticks <= 0).ok_or_else(|| self.malformed(at))
     }
 
-    fn properties(&self) -> std::result::Result<u32, Unusable> {
+    fn properties(&self) -> std::result::Result<u32, UnusableValue> {
         read::u32_le(&self.bytes, PROPERTIES).map_err(|_| self.malformed(PROPERTIES))
     }
 
-    fn malformed(&self, at: usize) -> Unusable {
+    fn malformed(&self, at: usize) -> UnusableValue {
         Structure::AccountPolicy.malformed(at, "number", self.bytes.len())
     }
 }
 
 /// Returns the number that Windows shows for a stored interval, at most [`u32::MAX`].
-fn shown(ticks: i64, unit: u64, end: End) -> u32 {
-    match (ticks, end) {
-        (FOREVER, End::ZeroIsNever | End::NeverIsZero) | (0, End::ZeroIsNever) => 0,
-        (FOREVER, End::Counted) => u32::MAX,
+fn shown(ticks: i64, unit: u64, zero: ZeroMeaning) -> u32 {
+    match (ticks, zero) {
+        (FOREVER, ZeroMeaning::ZeroIsNever | ZeroMeaning::NeverIsZero) | (0, ZeroMeaning::ZeroIsNever) => 0,
+        (FOREVER, ZeroMeaning::Counted) => u32::MAX,
         _ => {
             let units = ticks.unsigned_abs().checked_div(unit).unwrap_or_default();
             let units = u32::try_from(units).unwrap_or(u32::MAX);
-            if end == End::Counted { units } else { units.max(1) }
+            if zero == ZeroMeaning::Counted { units } else { units.max(1) }
         }
     }
 }
 
 /// Returns the interval that Windows stores for a number.
-fn as_stored(number: u32, unit: u64, end: End) -> i64 {
-    match (number, end) {
-        (0, End::ZeroIsNever | End::NeverIsZero) => FOREVER,
+fn as_stored(number: u32, unit: u64, zero: ZeroMeaning) -> i64 {
+    match (number, zero) {
+        (0, ZeroMeaning::ZeroIsNever | ZeroMeaning::NeverIsZero) => FOREVER,
         _ => i64::try_from(u64::from(number).saturating_mul(unit)).unwrap_or(i64::MAX).saturating_neg(),
     }
 }
@@ -258,7 +268,7 @@ fn as_stored(number: u32, unit: u64, end: End) -> i64 {
 /// # Errors
 /// Those of [`AccountPolicy::decode`] and [`AccountPolicy::get`]; errors of the hive.
 pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<Reading>, Option<CellOffset>)> {
-    let Some(value) = stored::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(sam, SAM, ACCOUNT, "F")? else { return Ok((None, None)) };
     let reading = AccountPolicy::decode(&value.data).and_then(|policy| policy.get(field));
     Ok((Some(reading.map_err(stored_error())?), Some(value.cell)))
 }
@@ -266,8 +276,8 @@ pub fn get(sam: &dyn Lookup, field: Field) -> Result<(Option<Reading>, Option<Ce
 /// Sets a field of a SAM hive.
 ///
 /// # Errors
-/// [`Unusable::Missing`], [`Unusable::Range`], [`Unusable::Contradiction`]; as [`get`]. Nothing is changed then.
-pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<Reading>> {
+/// [`UnusableValue::Missing`], [`UnusableValue::Range`], [`UnusableValue::Contradiction`]; as [`get`]. Nothing is changed then.
+pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<ValueWrite<Reading>> {
     let refusal = policy(sam).ok().and_then(|(policy, _)| refusals(&policy, &[(field, to)]).pop().flatten());
     match refusal {
         Some(refusal) => Err(stored_error()(refusal)),
@@ -275,14 +285,14 @@ pub fn set(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Writt
     }
 }
 
-/// Sets fields of a SAM hive in the order given; answers in that order. Fields that are tied to each other are judged
+/// Sets fields of a SAM hive in the order given; answers in that order. Fields that depend on each other are checked
 /// when all are set, so that the order does not matter; those that would then contradict each other stay as they are.
-pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<Written<Reading>>> {
-    let refusals: Vec<Option<Unusable>> = match policy(sam) {
+pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Result<ValueWrite<Reading>>> {
+    let refusals: Vec<Option<UnusableValue>> = match policy(sam) {
         Ok((policy, _)) => refusals(&policy, fields),
         Err(_) => vec![None; fields.len()],
     };
-    let run = |((field, to), refusal): (&(Field, u32), Option<Unusable>)| match refusal {
+    let run = |((field, to), refusal): (&(Field, u32), Option<UnusableValue>)| match refusal {
         Some(refusal) => Err(stored_error()(refusal)),
         None => write(sam, *field, *to, now),
     };
@@ -290,31 +300,31 @@ pub fn set_all(sam: &mut Hive, fields: &[(Field, u32)], now: FileTime) -> Vec<Re
 }
 
 /// Returns why each field cannot be set together with the others.
-fn refusals(policy: &AccountPolicy, fields: &[(Field, u32)]) -> Vec<Option<Unusable>> {
+fn refusals(policy: &AccountPolicy, fields: &[(Field, u32)]) -> Vec<Option<UnusableValue>> {
     let mut whole = policy.clone();
-    let ranges: Vec<Option<Unusable>> = fields.iter().map(|(field, to)| whole.set(*field, *to).err()).collect();
+    let ranges: Vec<Option<UnusableValue>> = fields.iter().map(|(field, to)| whole.set(*field, *to).err()).collect();
     let tied = |field: &Field| whole.contradiction(*field).unwrap_or_else(Some);
     ranges.into_iter().zip(fields).map(|(range, (field, _))| range.or_else(|| tied(field))).collect()
 }
 
 /// Sets a field whatever it is tied to.
-fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<Written<Reading>> {
+fn write(sam: &mut Hive, field: Field, to: u32, now: FileTime) -> Result<ValueWrite<Reading>> {
     let failed = stored_error();
     let (mut policy, kind) = policy(sam)?;
     let before = policy.get(field).map_err(&failed)?;
     policy.set(field, to).map_err(failed)?;
-    let edit = stored::write(sam, SAM, (ACCOUNT, "F"), (kind, policy.encode()), now)?;
-    Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
+    let edit = hive_value::write(sam, SAM, (ACCOUNT, "F"), (kind, policy.encode()), now)?;
+    Ok(ValueWrite { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
-/// Returns how it is told that the policy cannot be used.
-fn stored_error() -> impl Fn(Unusable) -> Error {
-    stored::unusable(SAM, ACCOUNT)
+/// Converts the reason why the policy cannot be used.
+fn stored_error() -> impl Fn(UnusableValue) -> Error {
+    hive_value::unusable(SAM, ACCOUNT)
 }
 
 fn policy(sam: &Hive) -> Result<(AccountPolicy, u32)> {
     let failed = stored_error();
-    let value = stored::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let value = hive_value::read(sam, SAM, ACCOUNT, "F")?.ok_or_else(|| failed(UnusableValue::Missing))?;
     Ok((AccountPolicy::decode(&value.data).map_err(failed)?, value.kind))
 }
 
@@ -345,11 +355,11 @@ mod tests {
             let original = value(revision, length);
             let policy = AccountPolicy::decode(&original).unwrap();
             for &field in Field::ALL {
-                let (place, least, most) = place(field);
-                let (start, width) = match place {
-                    Place::Interval { at, .. } => (at, 8),
-                    Place::Word { at } => (at, 2),
-                    Place::Bit(_) => (PROPERTIES, 4),
+                let (encoding, least, most) = encoding(field);
+                let (start, width) = match encoding {
+                    FieldEncoding::Interval { at, .. } => (at, 8),
+                    FieldEncoding::Word { at } => (at, 2),
+                    FieldEncoding::Bit(_) => (PROPERTIES, 4),
                 };
                 let before = policy.get(field).unwrap().number;
                 let mut changed = policy.clone();

@@ -5,9 +5,9 @@
 //! identifier as its type and no data. Groups, rights and hashes know the identifier alone, so that a new name changes
 //! these two places and nothing else.
 
-use super::super::stored::{self, SAM, Stored, Touched, Written};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::hive_value::{self, SAM, StoredValue, TouchedRanges, ValueWrite};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue};
 use super::user_f::{Control, UserF};
 use super::user_v::UserV;
 use coldforge_base::CellOffset;
@@ -88,11 +88,11 @@ impl Account {
 /// Reads all accounts of a SAM hive, by ascending identifier.
 ///
 /// # Errors
-/// [`Unusable::Missing`] if the hive is none of accounts; [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Missing`] if the hive is not a SAM hive; [`UnusableValue::Malformed`]; errors of the hive.
 pub fn accounts(sam: &dyn Lookup) -> Result<Vec<Account>> {
     let keys = super::rid_keys(sam, USERS)?;
     if keys.is_empty() {
-        return Err(stored::unusable(SAM, USERS)(Unusable::Missing));
+        return Err(hive_value::unusable(SAM, USERS)(UnusableValue::Missing));
     }
     let mut accounts = keys.iter().map(|(rid, key)| read(*rid, key)).collect::<Result<Vec<_>>>()?;
     accounts.sort_by_key(|account| account.rid);
@@ -102,16 +102,16 @@ pub fn accounts(sam: &dyn Lookup) -> Result<Vec<Account>> {
 /// Reads an account; `None` if there is none.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn account(sam: &dyn Lookup, rid: u32) -> Result<Option<Account>> {
-    let key = sam.key(&path(rid)).map_err(stored::broken(SAM))?;
+    let key = sam.key(&path(rid)).map_err(hive_value::broken(SAM))?;
     key.map(|key| read(rid, &key)).transpose()
 }
 
 /// Reads a flag of an account, and the cell of the value it lies in; nothing if there is no such account.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn flag(sam: &dyn Lookup, rid: u32, flag: Flag) -> Result<(Option<bool>, Option<CellOffset>)> {
     match fixed(sam, rid)? {
         Some((user, value)) => Ok((Some(!user.is(flag.contrary())), Some(value.cell))),
@@ -122,22 +122,24 @@ pub fn flag(sam: &dyn Lookup, rid: u32, flag: Flag) -> Result<(Option<bool>, Opt
 /// Sets a flag of an account.
 ///
 /// # Errors
-/// [`Unusable::NoAccount`], [`Unusable::Malformed`]; errors of the hive. Nothing is changed then.
-pub fn set_flag(sam: &mut Hive, rid: u32, flag: Flag, to: bool, now: FileTime) -> Result<Written<bool>> {
+/// [`UnusableValue::NoAccount`], [`UnusableValue::Malformed`]; errors of the hive. Nothing is changed then.
+pub fn set_flag(sam: &mut Hive, rid: u32, flag: Flag, to: bool, now: FileTime) -> Result<ValueWrite<bool>> {
     let (mut user, value) = fixed(sam, rid)?.ok_or_else(|| no_account(rid))?;
     let before = !user.is(flag.contrary());
     user.set(flag.contrary(), !to);
-    let edit = stored::write(sam, SAM, (&path(rid), "F"), (value.kind, user.encode()), now)?;
-    Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
+    let edit = hive_value::write(sam, SAM, (&path(rid), "F"), (value.kind, user.encode()), now)?;
+    Ok(ValueWrite { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
 /// Reads the name of an account, and the cell of the value it lies in; nothing if there is no such account.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn name(sam: &dyn Lookup, rid: u32) -> Result<(Option<String>, Option<CellOffset>)> {
     match variable(sam, rid)? {
-        Some((user, value)) => Ok((Some(user.name().map_err(stored::unusable(SAM, &path(rid)))?), Some(value.cell))),
+        Some((user, value)) => {
+            Ok((Some(user.name().map_err(hive_value::unusable(SAM, &path(rid)))?), Some(value.cell)))
+        }
         None => Ok((None, None)),
     }
 }
@@ -146,7 +148,7 @@ pub fn name(sam: &dyn Lookup, rid: u32) -> Result<(Option<String>, Option<CellOf
 /// without; 0 if there is no such account.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn password_bytes(sam: &dyn Lookup, rid: u32) -> Result<usize> {
     Ok(variable(sam, rid)?.map_or(0, |(user, _)| user.password_bytes()))
 }
@@ -154,11 +156,11 @@ pub fn password_bytes(sam: &dyn Lookup, rid: u32) -> Result<usize> {
 /// Gives an account another name.
 ///
 /// # Errors
-/// [`Unusable::NoAccount`], [`Unusable::Name`], [`Unusable::NameTaken`]; [`Unusable::Malformed`] if the index of names
+/// [`UnusableValue::NoAccount`], [`UnusableValue::Name`], [`UnusableValue::NameTaken`]; [`UnusableValue::Malformed`] if the index of names
 /// and the account do not agree; errors of the hive. Nothing is changed then.
-pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Written<String>> {
+pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<ValueWrite<String>> {
     let path = path(rid);
-    let failed = stored::unusable(SAM, &path);
+    let failed = hive_value::unusable(SAM, &path);
     check_name(to).map_err(&failed)?;
     fixed(sam, rid)?.ok_or_else(|| no_account(rid))?;
     let (mut user, value) = variable(sam, rid)?.ok_or_else(|| no_account(rid))?;
@@ -168,36 +170,36 @@ pub fn rename(sam: &mut Hive, rid: u32, to: &str, now: FileTime) -> Result<Writt
         return Err(failed(Structure::NamesIndex.malformed(0, "name", indexed.len())));
     }
     if before == to {
-        return Ok(Written { before: Some(before), cell: Some(value.cell), touched: Vec::new() });
+        return Ok(ValueWrite { before: Some(before), cell: Some(value.cell), touched: Vec::new() });
     }
     for index in ALL_NAMES {
-        let broken = stored::broken(SAM);
+        let broken = hive_value::broken(SAM);
         let Some(names) = sam.key(index).map_err(&broken)? else { continue };
         let taken = names.subkey(to).map_err(broken)?;
         if taken.is_some_and(|key| index != NAMES || key.name().to_string() != before) {
-            return Err(failed(Unusable::NameTaken { name: to.to_owned() }));
+            return Err(failed(UnusableValue::NameTaken { name: to.to_owned() }));
         }
     }
     user.set_name(to);
     let content = user.encode().map_err(&failed)?;
-    let (cell, touched) = stored::as_one(sam, |hive| {
-        let mut touched = Touched::default();
-        let deleted = hive.delete_key(&format!(r"{NAMES}\{before}"), now).map_err(stored::broken(SAM))?;
+    let (cell, touched) = hive_value::as_one(sam, |hive| {
+        let mut touched = TouchedRanges::default();
+        let deleted = hive.delete_key(&format!(r"{NAMES}\{before}"), now).map_err(hive_value::broken(SAM))?;
         if deleted.is_none() {
             return Err(failed(Structure::NamesIndex.malformed(0, "name", before.len())));
         }
         touched.add(deleted);
-        touched.add(Some(stored::write(hive, SAM, (&format!(r"{NAMES}\{to}"), ""), (rid, &[]), now)?));
-        let edit = stored::write(hive, SAM, (&path, "V"), (value.kind, &content), now)?;
+        touched.add(Some(hive_value::write(hive, SAM, (&format!(r"{NAMES}\{to}"), ""), (rid, &[]), now)?));
+        let edit = hive_value::write(hive, SAM, (&path, "V"), (value.kind, &content), now)?;
         let cell = edit.cell;
         touched.add(Some(edit));
         Ok((cell, touched))
     })?;
-    Ok(Written { before: Some(before), cell: Some(cell), touched: touched.extents() })
+    Ok(ValueWrite { before: Some(before), cell: Some(cell), touched: touched.extents() })
 }
 
 /// Checks that an account can have a name.
-fn check_name(name: &str) -> std::result::Result<(), Unusable> {
+fn check_name(name: &str) -> std::result::Result<(), UnusableValue> {
     const FORBIDDEN: &str = "\"/\\[]:;|=,+*?<>@";
     let forbidden = |character: char| character.is_control() || FORBIDDEN.contains(character);
     let length = name.encode_utf16().count();
@@ -206,17 +208,17 @@ fn check_name(name: &str) -> std::result::Result<(), Unusable> {
     if fits && name.trim() == name && !name.ends_with('.') {
         return Ok(());
     }
-    Err(Unusable::Name { name: name.to_owned() })
+    Err(UnusableValue::Name { name: name.to_owned() })
 }
 
 /// Returns the one name that the index has for an account.
 fn indexed_name(sam: &Hive, rid: u32) -> Result<String> {
-    let broken = stored::broken(SAM);
-    let malformed = |field, length| stored::unusable(SAM, NAMES)(Structure::NamesIndex.malformed(0, field, length));
+    let broken = hive_value::broken(SAM);
+    let malformed = |field, length| hive_value::unusable(SAM, NAMES)(Structure::NamesIndex.malformed(0, field, length));
     let mut found = None;
-    for key in stored::subkeys(sam, SAM, NAMES)? {
+    for key in hive_value::subkeys(sam, SAM, NAMES)? {
         let alone = key.subkey_count() == 0 && key.values().map_err(&broken)?.count() == 1;
-        let value = stored::value_of(&key, SAM, "")?.filter(|value| alone && value.data.is_empty());
+        let value = hive_value::value_of(&key, SAM, "")?.filter(|value| alone && value.data.is_empty());
         let value = value.ok_or_else(|| malformed("entry", key.name().len()))?;
         if value.kind == rid && found.replace(key.name().to_string()).is_some() {
             return Err(malformed("second name", key.name().len()));
@@ -230,13 +232,13 @@ fn path(rid: u32) -> String {
 }
 
 fn no_account(rid: u32) -> super::super::Error {
-    stored::unusable(SAM, USERS)(Unusable::NoAccount { rid })
+    hive_value::unusable(SAM, USERS)(UnusableValue::NoAccount { rid })
 }
 
 fn read(rid: u32, key: &Key<'_>) -> Result<Account> {
     let path = path(rid);
-    let failed = stored::unusable(SAM, &path);
-    let needed = |name: &str| stored::value_of(key, SAM, name)?.ok_or_else(|| failed(Unusable::Missing));
+    let failed = hive_value::unusable(SAM, &path);
+    let needed = |name: &str| hive_value::value_of(key, SAM, name)?.ok_or_else(|| failed(UnusableValue::Missing));
     let fixed = checked(rid, &needed("F")?.data).map_err(&failed)?;
     let user = UserV::decode(&needed("V")?.data).map_err(&failed)?;
     let texts = (user.name(), user.full_name(), user.comment());
@@ -250,22 +252,22 @@ fn read(rid: u32, key: &Key<'_>) -> Result<Account> {
 }
 
 /// Reads `F`, which must be that of this account.
-fn checked(rid: u32, data: &[u8]) -> std::result::Result<UserF, Unusable> {
+fn checked(rid: u32, data: &[u8]) -> std::result::Result<UserF, UnusableValue> {
     let user = UserF::decode(data)?;
     if user.rid() == rid { Ok(user) } else { Err(Structure::UserF.malformed(0x30, "identifier", data.len())) }
 }
 
-fn fixed(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserF, Stored)>> {
+fn fixed(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserF, StoredValue)>> {
     let path = path(rid);
-    let Some(value) = stored::read(sam, SAM, &path, "F")? else { return Ok(None) };
-    let user = checked(rid, &value.data).map_err(stored::unusable(SAM, &path))?;
+    let Some(value) = hive_value::read(sam, SAM, &path, "F")? else { return Ok(None) };
+    let user = checked(rid, &value.data).map_err(hive_value::unusable(SAM, &path))?;
     Ok(Some((user, value)))
 }
 
-fn variable(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserV, Stored)>> {
+fn variable(sam: &dyn Lookup, rid: u32) -> Result<Option<(UserV, StoredValue)>> {
     let path = path(rid);
-    let Some(value) = stored::read(sam, SAM, &path, "V")? else { return Ok(None) };
-    let user = UserV::decode(&value.data).map_err(stored::unusable(SAM, &path))?;
+    let Some(value) = hive_value::read(sam, SAM, &path, "V")? else { return Ok(None) };
+    let user = UserV::decode(&value.data).map_err(hive_value::unusable(SAM, &path))?;
     Ok(Some((user, value)))
 }
 

@@ -7,9 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use super::super::stored::{self, SAM};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::hive_value::{self, SAM};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue};
 use coldforge_base::sid::Sid;
 use coldforge_base::{CellOffset, read};
 use coldforge_regf::Lookup;
@@ -58,8 +58,8 @@ impl Alias {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if a part leaves it, or its members are not as many as it counts.
-    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if a part leaves it, or its members are not as many as it counts.
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::Alias.malformed(at, field, bytes.len());
         let word = |at: usize| read::u32_le(bytes, at).map_err(|_| malformed(at, "table"));
         let parts = bytes.get(TABLE_BYTES..).ok_or_else(|| malformed(0, "length"))?;
@@ -91,13 +91,14 @@ impl Alias {
 /// Reads the local groups of a domain, by ascending identifier.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn aliases(sam: &dyn Lookup, domain: Domain) -> Result<Vec<Alias>> {
     let mut aliases = Vec::new();
     for (rid, key) in super::rid_keys(sam, domain.aliases())? {
         let path = path(domain, rid);
-        let value = stored::value_of(&key, SAM, "C")?.ok_or_else(|| stored::unusable(SAM, &path)(Unusable::Missing))?;
-        aliases.push(checked(rid, &value.data).map_err(stored::unusable(SAM, &path))?);
+        let value = hive_value::value_of(&key, SAM, "C")?
+            .ok_or_else(|| hive_value::unusable(SAM, &path)(UnusableValue::Missing))?;
+        aliases.push(checked(rid, &value.data).map_err(hive_value::unusable(SAM, &path))?);
     }
     aliases.sort_by_key(|alias| alias.rid);
     Ok(aliases)
@@ -106,13 +107,13 @@ pub fn aliases(sam: &dyn Lookup, domain: Domain) -> Result<Vec<Alias>> {
 /// Reads the members of a local group of either domain, and the cell of the value; nothing if there is no such group.
 ///
 /// # Errors
-/// [`Unusable::Malformed`], also if both domains have one; errors of the hive.
+/// [`UnusableValue::Malformed`], also if both domains have one; errors of the hive.
 pub fn members(sam: &dyn Lookup, rid: u32) -> Result<(Option<BTreeSet<Sid>>, Option<CellOffset>)> {
     let mut found = (None, None);
     for domain in Domain::ALL {
         let path = path(domain, rid);
-        let Some(value) = stored::read(sam, SAM, &path, "C")? else { continue };
-        let failed = stored::unusable(SAM, &path);
+        let Some(value) = hive_value::read(sam, SAM, &path, "C")? else { continue };
+        let failed = hive_value::unusable(SAM, &path);
         let alias = checked(rid, &value.data).map_err(&failed)?;
         if found.0.is_some() {
             return Err(failed(Structure::Alias.malformed(0, "second group of this identifier", value.data.len())));
@@ -125,7 +126,7 @@ pub fn members(sam: &dyn Lookup, rid: u32) -> Result<(Option<BTreeSet<Sid>>, Opt
 /// Returns the local groups that a user or group is a member of, as the index of members has them.
 ///
 /// # Errors
-/// [`Unusable::Malformed`] if an entry counts otherwise than it lists; errors of the hive.
+/// [`UnusableValue::Malformed`] if an entry counts otherwise than it lists; errors of the hive.
 pub fn memberships(sam: &dyn Lookup, member: &Sid) -> Result<BTreeSet<u32>> {
     let text = member.to_string();
     let Some((domain, rid)) = text.rsplit_once('-') else { return Ok(BTreeSet::new()) };
@@ -133,11 +134,11 @@ pub fn memberships(sam: &dyn Lookup, member: &Sid) -> Result<BTreeSet<u32>> {
     let mut groups = BTreeSet::new();
     for home in Domain::ALL {
         let path = format!(r"{}\Members\{domain}\{rid:08X}", home.aliases());
-        let Some(entry) = stored::read(sam, SAM, &path, "")? else { continue };
+        let Some(entry) = hive_value::read(sam, SAM, &path, "")? else { continue };
         let (rids, rest) = entry.data.as_chunks::<4>();
         if !rest.is_empty() || rids.len() != entry.kind as usize {
             let malformed = Structure::MembersIndex.malformed(0, "count", entry.data.len());
-            return Err(stored::unusable(SAM, &path)(malformed));
+            return Err(hive_value::unusable(SAM, &path)(malformed));
         }
         groups.extend(rids.iter().map(|rid| u32::from_le_bytes(*rid)));
     }
@@ -149,7 +150,7 @@ fn path(domain: Domain, rid: u32) -> String {
 }
 
 /// Reads `C`, which must be that of this group.
-fn checked(rid: u32, data: &[u8]) -> std::result::Result<Alias, Unusable> {
+fn checked(rid: u32, data: &[u8]) -> std::result::Result<Alias, UnusableValue> {
     let alias = Alias::decode(data)?;
     if alias.rid == rid { Ok(alias) } else { Err(Structure::Alias.malformed(0, "identifier", data.len())) }
 }

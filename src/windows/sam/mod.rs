@@ -12,9 +12,9 @@ pub mod user_v;
 
 use std::collections::BTreeSet;
 
-use super::stored::{self, SAM};
-use super::unusable::Structure;
-use super::{Result, Unusable};
+use super::hive_value::{self, SAM};
+use super::unusable_value::Structure;
+use super::{Result, UnusableValue};
 use coldforge_base::sid::Sid;
 use coldforge_regf::{Key, Lookup};
 
@@ -24,18 +24,18 @@ pub(super) const ACCOUNT: &str = r"SAM\Domains\Account";
 /// Returns the SID of the machine, which begins the SIDs of its accounts: the last 24 bytes of the domain's `V`.
 ///
 /// # Errors
-/// [`Unusable::Missing`] and [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Missing`] and [`UnusableValue::Malformed`]; errors of the hive.
 pub fn machine_sid(sam: &dyn Lookup) -> Result<Sid> {
-    let failed = stored::unusable(SAM, ACCOUNT);
-    let value = stored::read(sam, SAM, ACCOUNT, "V")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let failed = hive_value::unusable(SAM, ACCOUNT);
+    let value = hive_value::read(sam, SAM, ACCOUNT, "V")?.ok_or_else(|| failed(UnusableValue::Missing))?;
     domain_sid(&value.data).map_err(failed)
 }
 
 /// Reads the SID at the end of a domain's `V`.
 ///
 /// # Errors
-/// [`Unusable::Malformed`] if there is none of a machine's length.
-pub fn domain_sid(v: &[u8]) -> std::result::Result<Sid, Unusable> {
+/// [`UnusableValue::Malformed`] if it does not have the length of a machine SID.
+pub fn domain_sid(v: &[u8]) -> std::result::Result<Sid, UnusableValue> {
     // S-1-5-21 and three numbers.
     const LEN: usize = 24;
     let at = v.len().saturating_sub(LEN);
@@ -63,7 +63,7 @@ fn rid_keys<'h>(sam: &'h dyn Lookup, key: &str) -> Result<Vec<(u32, Key<'h>)>> {
         let is_rid = name.len() == 8 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         Some((u32::from_str_radix(&name, 16).ok().filter(|_| is_rid)?, key))
     };
-    Ok(stored::subkeys(sam, SAM, key)?.into_iter().filter_map(rid).collect())
+    Ok(hive_value::subkeys(sam, SAM, key)?.into_iter().filter_map(rid).collect())
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use super::super::Unusable;
-use super::super::unusable::Structure;
+use super::super::UnusableValue;
+use super::super::unusable_value::Structure;
 use coldforge_base::time::FileTime;
 
 const REVISIONS: [u32; 2] = [0x0001_0002, 0x0001_0003];
@@ -47,8 +47,8 @@ impl UserF {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is of another length or an unknown revision.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is of another length or an unknown revision.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnusableValue> {
         let malformed = |field| Structure::UserF.malformed(0, field, bytes.len());
         let user = Self::read_from_bytes(bytes).map_err(|_| malformed("length"))?;
         if !REVISIONS.contains(&user.revision.get()) {

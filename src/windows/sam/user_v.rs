@@ -6,8 +6,8 @@
 //!
 //! Source: real hives of Windows 7 to 11; MS-SAMR names the fields, not their places.
 
-use super::super::Unusable;
-use super::super::unusable::Structure;
+use super::super::UnusableValue;
+use super::super::unusable_value::Structure;
 use coldforge_base::{read, utf16};
 
 /// The number of slots.
@@ -41,8 +41,8 @@ impl UserV {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if its parts do not follow each other to its very end.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if its parts do not follow each other to its very end.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::UserV.malformed(at, field, bytes.len());
         let parts = bytes.get(TABLE_BYTES..).ok_or_else(|| malformed(0, "length"))?;
         let mut slots = Vec::with_capacity(SLOTS);
@@ -70,8 +70,8 @@ impl UserV {
     /// Returns the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if its parts are too long for its length fields.
-    pub fn encode(&self) -> Result<Vec<u8>, Unusable> {
+    /// [`UnusableValue::Malformed`] if its parts are too long for its length fields.
+    pub fn encode(&self) -> Result<Vec<u8>, UnusableValue> {
         let (mut table, mut parts) = (Vec::with_capacity(TABLE_BYTES), Vec::new());
         for slot in &self.slots {
             let too_long = Structure::UserV.malformed(table.len(), "length", slot.data.len());
@@ -87,24 +87,24 @@ impl UserV {
     /// Returns the account's name.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is no text.
-    pub fn name(&self) -> Result<String, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is no text.
+    pub fn name(&self) -> Result<String, UnusableValue> {
         self.text(NAME)
     }
 
     /// Returns the user's full name.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is no text.
-    pub fn full_name(&self) -> Result<String, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is no text.
+    pub fn full_name(&self) -> Result<String, UnusableValue> {
         self.text(FULL_NAME)
     }
 
     /// Returns the description.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is no text.
-    pub fn comment(&self) -> Result<String, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is no text.
+    pub fn comment(&self) -> Result<String, UnusableValue> {
         self.text(COMMENT)
     }
 
@@ -121,7 +121,7 @@ impl UserV {
         slot.padding.resize(missing, 0);
     }
 
-    fn text(&self, slot: usize) -> Result<String, Unusable> {
+    fn text(&self, slot: usize) -> Result<String, UnusableValue> {
         let data = self.slots.get(slot).map_or(&[][..], |slot| &slot.data);
         let (units, rest) = data.as_chunks::<2>();
         let units: Vec<u16> = units.iter().map(|unit| u16::from_le_bytes(*unit)).collect();

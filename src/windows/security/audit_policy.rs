@@ -9,10 +9,10 @@
 
 use std::fmt;
 
+use super::super::hive_value::{self, SECURITY, ValueWrite};
 use super::super::setting::AuditFlags;
-use super::super::stored::{self, SECURITY, Written};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue};
 use coldforge_base::guid::Guid;
 use coldforge_base::time::FileTime;
 use coldforge_base::{CellOffset, read};
@@ -109,7 +109,7 @@ impl fmt::Display for Layout {
 
 /// The bytes before the first word.
 const HEAD_BYTES: usize = 12;
-/// The bytes of the counts behind the spare word.
+/// The bytes of the counts after the spare word.
 const COUNTS_BYTES: usize = 18;
 /// What a word records, bit by bit.
 const SUCCESS: u16 = 1;
@@ -126,9 +126,9 @@ impl AuditPolicy {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::AuditLayout`] if its counts are not those of a known layout, [`Unusable::Malformed`] if its head
+    /// [`UnusableValue::AuditLayout`] if its counts are not those of a known layout, [`UnusableValue::Malformed`] if its head
     /// differs from that of every known machine or a word records what no word can.
-    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, Unusable> {
+    pub fn decode(bytes: &[u8]) -> std::result::Result<Self, UnusableValue> {
         let length = bytes.len();
         let counts = length.checked_sub(COUNTS_BYTES).and_then(|at| read::array::<COUNTS_BYTES>(bytes, at).ok());
         let counts: Vec<u16> = counts
@@ -136,13 +136,13 @@ impl AuditPolicy {
             .map(|raw| raw.as_chunks::<2>().0.iter().map(|word| u16::from_le_bytes(*word)).collect())
             .unwrap_or_default();
         let Some(layout) = Layout::ALL.into_iter().find(|known| known.counts()[..] == counts[..]) else {
-            return Err(Unusable::AuditLayout { length, counts });
+            return Err(UnusableValue::AuditLayout { length, counts });
         };
         let malformed = |at, field| Structure::AuditPolicy.malformed(at, field, length);
         let words = layout.subcategories().count();
         let trailer = words.saturating_mul(2).saturating_add(HEAD_BYTES).saturating_add(2);
         if length != trailer.saturating_add(COUNTS_BYTES) {
-            return Err(Unusable::AuditLayout { length, counts });
+            return Err(UnusableValue::AuditLayout { length, counts });
         }
         let field = |at| read::u32_le(bytes, at).map_err(|_| malformed(at, "head"));
         if field(0)? != 0x0100 {
@@ -182,8 +182,8 @@ impl AuditPolicy {
     /// Sets what a subcategory records.
     ///
     /// # Errors
-    /// [`Unusable::SubcategoryElsewhere`] if this Windows does not have it.
-    pub fn set(&mut self, subcategory: &Subcategory, flags: AuditFlags) -> std::result::Result<(), Unusable> {
+    /// [`UnusableValue::SubcategoryElsewhere`] if this Windows does not have it.
+    pub fn set(&mut self, subcategory: &Subcategory, flags: AuditFlags) -> std::result::Result<(), UnusableValue> {
         let missing = || self.lacks(subcategory);
         let at = self.layout.position(subcategory).ok_or_else(missing)?;
         let word = if flags.success { SUCCESS } else { 0 } | if flags.failure { FAILURE } else { 0 };
@@ -192,21 +192,21 @@ impl AuditPolicy {
     }
 
     /// Returns that this Windows does not have a subcategory.
-    fn lacks(&self, subcategory: &Subcategory) -> Unusable {
+    fn lacks(&self, subcategory: &Subcategory) -> UnusableValue {
         let count = self.layout.subcategories().count();
-        Unusable::SubcategoryElsewhere { name: subcategory.name.to_owned(), count }
+        UnusableValue::SubcategoryElsewhere { name: subcategory.name.to_owned(), count }
     }
 }
 
 /// Reads what a subcategory of a SECURITY hive records, and the cell of the policy; nothing if the hive has no audit policy.
 ///
 /// # Errors
-/// [`Unusable::SubcategoryElsewhere`] if this Windows does not have it: nothing could set it either.
-/// [`Unusable::NoSubcategory`] if no Windows has it, and those of [`AuditPolicy::decode`]; errors of the hive.
+/// [`UnusableValue::SubcategoryElsewhere`] if this Windows does not have it: nothing could set it either.
+/// [`UnusableValue::NoSubcategory`] if no Windows has it, and those of [`AuditPolicy::decode`]; errors of the hive.
 pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Option<CellOffset>)> {
-    let failed = stored::unusable(SECURITY, KEY);
+    let failed = hive_value::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
-    let Some(value) = stored::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(security, SECURITY, KEY, "")? else { return Ok((None, None)) };
     let policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
     match policy.get(subcategory) {
         Some(flags) => Ok((Some(flags), Some(value.cell))),
@@ -217,21 +217,21 @@ pub fn get(security: &dyn Lookup, name: &str) -> Result<(Option<AuditFlags>, Opt
 /// Sets what a subcategory of a SECURITY hive records.
 ///
 /// # Errors
-/// [`Unusable::SubcategoryElsewhere`], [`Unusable::NoSubcategory`], [`Unusable::Missing`], and those of [`AuditPolicy::decode`]; errors of the hive.
+/// [`UnusableValue::SubcategoryElsewhere`], [`UnusableValue::NoSubcategory`], [`UnusableValue::Missing`], and those of [`AuditPolicy::decode`]; errors of the hive.
 /// Nothing is changed then.
-pub fn set(security: &mut Hive, name: &str, to: AuditFlags, now: FileTime) -> Result<Written<AuditFlags>> {
-    let failed = stored::unusable(SECURITY, KEY);
+pub fn set(security: &mut Hive, name: &str, to: AuditFlags, now: FileTime) -> Result<ValueWrite<AuditFlags>> {
+    let failed = hive_value::unusable(SECURITY, KEY);
     let subcategory = known(name).map_err(&failed)?;
-    let value = stored::read(security, SECURITY, KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
+    let value = hive_value::read(security, SECURITY, KEY, "")?.ok_or_else(|| failed(UnusableValue::Missing))?;
     let mut policy = AuditPolicy::decode(&value.data).map_err(&failed)?;
     let before = policy.get(subcategory);
     policy.set(subcategory, to).map_err(failed)?;
-    let edit = stored::write(security, SECURITY, (KEY, ""), (value.kind, policy.encode()), now)?;
-    Ok(Written { before, cell: Some(edit.cell), touched: edit.touched })
+    let edit = hive_value::write(security, SECURITY, (KEY, ""), (value.kind, policy.encode()), now)?;
+    Ok(ValueWrite { before, cell: Some(edit.cell), touched: edit.touched })
 }
 
-fn known(name: &str) -> std::result::Result<&'static Subcategory, Unusable> {
-    Subcategory::named(name).ok_or_else(|| Unusable::NoSubcategory { name: name.to_owned() })
+fn known(name: &str) -> std::result::Result<&'static Subcategory, UnusableValue> {
+    Subcategory::named(name).ok_or_else(|| UnusableValue::NoSubcategory { name: name.to_owned() })
 }
 
 const fn of(category: &'static str, code: u8, name: &'static str) -> Subcategory {

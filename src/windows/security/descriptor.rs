@@ -7,8 +7,8 @@
 //!
 //! Source: MS-DTYP 2.4.4 to 2.4.6, MS-LSAD 2.2.1.1.2; real hives in both states.
 
-use super::super::Unusable;
-use super::super::unusable::Structure;
+use super::super::UnusableValue;
+use super::super::unusable_value::Structure;
 use coldforge_base::read;
 use coldforge_base::sid::Sid;
 
@@ -32,12 +32,12 @@ pub struct PolicyDescriptor {
     bytes: Vec<u8>,
     /// Where the access list lies.
     list: usize,
-    entries: Vec<Entry>,
+    entries: Vec<AccessEntry>,
 }
 
 /// An entry of the access list.
 #[derive(Clone, Debug, Eq, PartialEq)]
-struct Entry {
+struct AccessEntry {
     at: usize,
     length: usize,
     kind: u8,
@@ -46,7 +46,7 @@ struct Entry {
     plain: Option<(u32, Sid)>,
 }
 
-impl Entry {
+impl AccessEntry {
     /// Tells whether this entry decides whether ANONYMOUS LOGON may ask for names.
     fn decides(&self) -> bool {
         let anonymous = Sid::new(5, &[7]);
@@ -59,8 +59,8 @@ impl PolicyDescriptor {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it is not a self-relative descriptor with an access list, or its parts overlap.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if it is not a self-relative descriptor with an access list, or its parts overlap.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::PolicyDescriptor.malformed(at, field, bytes.len());
         let cut = |at| move |_| malformed(at, "end");
         let control = read::u16_le(bytes, 2).map_err(cut(2))?;
@@ -109,8 +109,8 @@ impl PolicyDescriptor {
     /// Tells whether ANONYMOUS LOGON may ask which name belongs to a SID.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if an entry of a kind that is not evaluated here could decide it.
-    pub fn allows_anonymous(&self) -> Result<bool, Unusable> {
+    /// [`UnusableValue::Malformed`] if an entry of a kind that is not evaluated here could decide it.
+    pub fn allows_anonymous(&self) -> Result<bool, UnusableValue> {
         for entry in &self.entries {
             if entry.decides() {
                 return Ok(entry.kind == ALLOWED);
@@ -127,9 +127,9 @@ impl PolicyDescriptor {
     /// entries away. Nothing changes if it is so already.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] as [`PolicyDescriptor::allows_anonymous`]; if the list is too long for another entry; if
+    /// [`UnusableValue::Malformed`] as [`PolicyDescriptor::allows_anonymous`]; if the list is too long for another entry; if
     /// no entry would be left that allows it, because how wide a right would be granted is not for this to choose.
-    pub fn allow_anonymous(&mut self, allow: bool) -> Result<(), Unusable> {
+    pub fn allow_anonymous(&mut self, allow: bool) -> Result<(), UnusableValue> {
         if self.allows_anonymous()? == allow {
             return Ok(());
         }
@@ -149,7 +149,7 @@ impl PolicyDescriptor {
     }
 
     /// Returns the descriptor with an entry before all others that denies.
-    fn with_denial(&self) -> Result<Self, Unusable> {
+    fn with_denial(&self) -> Result<Self, UnusableValue> {
         let sid = Sid::new(5, &[7]).to_bytes();
         let length = 20u16;
         let entry = [&[DENIED, 0][..], &length.to_le_bytes(), &LOOKUP_NAMES.to_le_bytes(), &sid].concat();
@@ -157,7 +157,7 @@ impl PolicyDescriptor {
     }
 
     /// Returns the descriptor with an entry that no longer denies: without it, or without the one right.
-    fn without(&self, entry: &Entry) -> Result<Self, Unusable> {
+    fn without(&self, entry: &AccessEntry) -> Result<Self, UnusableValue> {
         match entry.plain.as_ref().map(|(mask, _)| mask & !LOOKUP_NAMES) {
             Some(rest) if rest != 0 => self.replaced(entry.at.saturating_add(4), 4, &rest.to_le_bytes(), 0),
             _ => self.replaced(entry.at, entry.length, &[], -1),
@@ -165,8 +165,8 @@ impl PolicyDescriptor {
     }
 
     /// Returns the descriptor with other bytes at a place inside its access list, which then has `more` entries more:
-    /// whatever lies behind the list moves.
-    fn replaced(&self, at: usize, length: usize, new: &[u8], more: i16) -> Result<Self, Unusable> {
+    /// whatever follows the list moves.
+    fn replaced(&self, at: usize, length: usize, new: &[u8], more: i16) -> Result<Self, UnusableValue> {
         let failed = |field| Structure::PolicyDescriptor.malformed(self.list, field, self.bytes.len());
         let moved = |old: usize| {
             let new = old.checked_add(new.len()).and_then(|sum| sum.checked_sub(length));
@@ -195,7 +195,7 @@ impl PolicyDescriptor {
 }
 
 /// Reads the entries of the list at `at`.
-fn entries(bytes: &[u8], at: usize) -> Result<Vec<Entry>, Unusable> {
+fn entries(bytes: &[u8], at: usize) -> Result<Vec<AccessEntry>, UnusableValue> {
     let malformed = |at, field| Structure::PolicyDescriptor.malformed(at, field, bytes.len());
     let cut = |_| malformed(at, "end");
     let length = usize::from(read::u16_le(bytes, at.saturating_add(2)).map_err(cut)?);
@@ -223,7 +223,7 @@ fn entries(bytes: &[u8], at: usize) -> Result<Vec<Entry>, Unusable> {
             }
             _ => None,
         };
-        entries.push(Entry { at: next, length, kind, flags, plain });
+        entries.push(AccessEntry { at: next, length, kind, flags, plain });
         next = behind;
     }
     Ok(entries)
@@ -240,7 +240,7 @@ mod tests {
         [&[kind, flags][..], &(8 + sid.len() as u16).to_le_bytes(), &mask.to_le_bytes(), &sid].concat()
     }
 
-    /// Returns a descriptor with these entries, its owner and group behind the list, or before it.
+    /// Returns a descriptor with these entries, its owner and group after the list, or before it.
     fn built(entries: &[Vec<u8>], list_first: bool) -> Vec<u8> {
         let body = entries.concat();
         let length = (8 + body.len()) as u16;

@@ -2,9 +2,9 @@
 //!
 //! Every attribute is the unnamed value of a key below `Policy`.
 
-use super::super::stored::{self, SECURITY, Stored, Written};
-use super::super::unusable::Structure;
-use super::super::{Result, Unusable};
+use super::super::hive_value::{self, SECURITY, StoredValue, ValueWrite};
+use super::super::unusable_value::Structure;
+use super::super::{Result, UnusableValue};
 use super::descriptor::PolicyDescriptor;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::FileTime;
@@ -26,7 +26,7 @@ pub struct PrimaryDomain {
 /// Returns the SID of the machine's accounts, as the LSA has it (`PolAcDmS`); on a domain controller that of the domain.
 ///
 /// # Errors
-/// [`Unusable::Malformed`] if it is not a SID; errors of the hive.
+/// [`UnusableValue::Malformed`] if it is not a SID; errors of the hive.
 pub fn machine_sid(security: &dyn Lookup) -> Result<Option<Sid>> {
     attribute(security, r"Policy\PolAcDmS", sid).map(Option::flatten)
 }
@@ -34,7 +34,7 @@ pub fn machine_sid(security: &dyn Lookup) -> Result<Option<Sid>> {
 /// Returns the name of the machine (`PolAcDmN`).
 ///
 /// # Errors
-/// [`Unusable::Malformed`] if it is not a counted text; errors of the hive.
+/// [`UnusableValue::Malformed`] if it is not a counted text; errors of the hive.
 pub fn machine_name(security: &dyn Lookup) -> Result<Option<String>> {
     attribute(security, r"Policy\PolAcDmN", text).map(Option::flatten)
 }
@@ -42,7 +42,7 @@ pub fn machine_name(security: &dyn Lookup) -> Result<Option<String>> {
 /// Returns the domain that the machine belongs to (`PolPrDmN`, `PolPrDmS`): without a SID it is a workgroup.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn primary_domain(security: &dyn Lookup) -> Result<PrimaryDomain> {
     Ok(PrimaryDomain {
         name: attribute(security, r"Policy\PolPrDmN", text)?.flatten(),
@@ -53,39 +53,40 @@ pub fn primary_domain(security: &dyn Lookup) -> Result<PrimaryDomain> {
 /// Tells whether anybody may ask which name belongs to a SID, and the cell of the descriptor that says so.
 ///
 /// # Errors
-/// [`Unusable::Malformed`]; errors of the hive.
+/// [`UnusableValue::Malformed`]; errors of the hive.
 pub fn anonymous_names(security: &dyn Lookup) -> Result<(Option<bool>, Option<CellOffset>)> {
-    let Some(value) = stored::read(security, SECURITY, DESCRIPTOR_KEY, "")? else { return Ok((None, None)) };
+    let Some(value) = hive_value::read(security, SECURITY, DESCRIPTOR_KEY, "")? else { return Ok((None, None)) };
     let allows = PolicyDescriptor::decode(&value.data).and_then(|policy| policy.allows_anonymous());
-    let allows = allows.map_err(stored::unusable(SECURITY, DESCRIPTOR_KEY))?;
+    let allows = allows.map_err(hive_value::unusable(SECURITY, DESCRIPTOR_KEY))?;
     Ok((Some(allows), Some(value.cell)))
 }
 
 /// Lets anybody ask which name belongs to a SID, or forbids it.
 ///
 /// # Errors
-/// [`Unusable::Missing`] and [`Unusable::Malformed`]; errors of the hive. Nothing is changed then.
-pub fn set_anonymous_names(security: &mut Hive, allow: bool, now: FileTime) -> Result<Written<bool>> {
-    let failed = stored::unusable(SECURITY, DESCRIPTOR_KEY);
-    let value = stored::read(security, SECURITY, DESCRIPTOR_KEY, "")?.ok_or_else(|| failed(Unusable::Missing))?;
+/// [`UnusableValue::Missing`] and [`UnusableValue::Malformed`]; errors of the hive. Nothing is changed then.
+pub fn set_anonymous_names(security: &mut Hive, allow: bool, now: FileTime) -> Result<ValueWrite<bool>> {
+    let failed = hive_value::unusable(SECURITY, DESCRIPTOR_KEY);
+    let value =
+        hive_value::read(security, SECURITY, DESCRIPTOR_KEY, "")?.ok_or_else(|| failed(UnusableValue::Missing))?;
     let mut policy = PolicyDescriptor::decode(&value.data).map_err(&failed)?;
     let before = policy.allows_anonymous().map_err(&failed)?;
     policy.allow_anonymous(allow).map_err(failed)?;
-    let edit = stored::write(security, SECURITY, (DESCRIPTOR_KEY, ""), (value.kind, policy.encode()), now)?;
-    Ok(Written { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
+    let edit = hive_value::write(security, SECURITY, (DESCRIPTOR_KEY, ""), (value.kind, policy.encode()), now)?;
+    Ok(ValueWrite { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
 fn attribute<T>(
     security: &dyn Lookup,
     key: &str,
-    decode: impl FnOnce(&[u8]) -> std::result::Result<T, Unusable>,
+    decode: impl FnOnce(&[u8]) -> std::result::Result<T, UnusableValue>,
 ) -> Result<Option<T>> {
-    let value: Option<Stored> = stored::read(security, SECURITY, key, "")?;
-    value.map(|value| decode(&value.data)).transpose().map_err(stored::unusable(SECURITY, key))
+    let value: Option<StoredValue> = hive_value::read(security, SECURITY, key, "")?;
+    value.map(|value| decode(&value.data)).transpose().map_err(hive_value::unusable(SECURITY, key))
 }
 
 /// Reads a SID, or nothing where there is no byte.
-fn sid(bytes: &[u8]) -> std::result::Result<Option<Sid>, Unusable> {
+fn sid(bytes: &[u8]) -> std::result::Result<Option<Sid>, UnusableValue> {
     if bytes.is_empty() {
         return Ok(None);
     }
@@ -94,7 +95,7 @@ fn sid(bytes: &[u8]) -> std::result::Result<Option<Sid>, Unusable> {
 }
 
 /// Reads a counted text: its length, its room, where it begins (8; 0 in some), UTF-16.
-fn text(bytes: &[u8]) -> std::result::Result<Option<String>, Unusable> {
+fn text(bytes: &[u8]) -> std::result::Result<Option<String>, UnusableValue> {
     const HEAD_BYTES: usize = 8;
     if bytes.is_empty() {
         return Ok(None);

@@ -3,8 +3,8 @@
 //! A count, a control word, and for each privilege its number (LUID) of 64 bits and its attributes. Order is that of
 //! granting and means nothing. The control word, the attributes and numbers that no Windows of today knows are kept.
 
-use super::super::Unusable;
-use super::super::unusable::Structure;
+use super::super::UnusableValue;
+use super::super::unusable_value::Structure;
 use coldforge_base::read;
 
 /// The bytes before the first privilege.
@@ -24,8 +24,8 @@ impl PrivilegeSet {
     /// Reads the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if its length is not that of as many privileges as it counts.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Unusable> {
+    /// [`UnusableValue::Malformed`] if its length is not that of as many privileges as it counts.
+    pub fn decode(bytes: &[u8]) -> Result<Self, UnusableValue> {
         let malformed = |at, field| Structure::PrivilegeSet.malformed(at, field, bytes.len());
         let count = read::u32_le(bytes, 0).map_err(|_| malformed(0, "length"))?;
         let control = read::u32_le(bytes, 4).map_err(|_| malformed(4, "length"))?;
@@ -41,8 +41,8 @@ impl PrivilegeSet {
     /// Returns the value.
     ///
     /// # Errors
-    /// [`Unusable::Malformed`] if it holds more privileges than its field counts.
-    pub fn encode(&self) -> Result<Vec<u8>, Unusable> {
+    /// [`UnusableValue::Malformed`] if it holds more privileges than its field counts.
+    pub fn encode(&self) -> Result<Vec<u8>, UnusableValue> {
         let too_many = |_| Structure::PrivilegeSet.malformed(0, "count", self.entries.len());
         let count = u32::try_from(self.entries.len()).map_err(too_many)?;
         let mut bytes = [count.to_le_bytes(), self.control.to_le_bytes()].concat();
@@ -68,7 +68,7 @@ impl PrivilegeSet {
         self.luids().any(|known| known == luid)
     }
 
-    /// Puts a privilege behind the others, without attributes, unless it is there.
+    /// Appends a privilege without attributes, unless it is present.
     pub fn insert(&mut self, luid: u64) {
         if !self.contains(luid) {
             self.entries.push((luid, 0));

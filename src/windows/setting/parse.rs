@@ -21,7 +21,7 @@ struct Members {
 impl<'de> Deserialize<'de> for Value {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let members = Members::deserialize(deserializer)?;
-        members.value().ok_or_else(|| D::Error::custom(format_args!("this is no value of type {:?}", members.kind)))
+        members.value().ok_or_else(|| D::Error::custom(format_args!("this is not a value of type {:?}", members.kind)))
     }
 }
 
@@ -63,13 +63,13 @@ impl Members {
     }
 }
 
-/// Returns the type of this name, or of this number behind `0x`.
+/// Returns the type of this name, or of this number after `0x`.
 fn value_type(name: &str) -> Option<ValueType> {
     let number = |digits: &str| u32::from_str_radix(digits, 16).ok().map(ValueType);
     ValueType::from_name(name).or_else(|| name.strip_prefix("0x").and_then(number))
 }
 
-/// Returns the bytes that the data of a registry value stands for.
+/// Returns the bytes of the data of a registry value.
 fn encoded(kind: ValueType, data: &Json) -> Option<Vec<u8>> {
     Some(match kind {
         ValueType::DWORD => u32::try_from(data.as_u64()?).ok()?.to_le_bytes().to_vec(),

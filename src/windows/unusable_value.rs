@@ -1,4 +1,4 @@
-//! Why a value of the SAM or SECURITY hive cannot be used, or cannot be made what is asked for.
+//! Why a value of the SAM or SECURITY hive cannot be used, or cannot be set as requested.
 
 use thiserror::Error;
 
@@ -10,7 +10,7 @@ const GIVE_ANOTHER_VALUE: &str = "give another value for it with --values, as se
 /// What is wrong with a value of SAM or SECURITY, or with what it should become.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
 #[non_exhaustive]
-pub enum Unusable {
+pub enum UnusableValue {
     /// The value, or the key that would hold it, is not there.
     #[error("it is not in the hive")]
     #[failure(
@@ -44,12 +44,12 @@ pub enum Unusable {
     AuditLayout {
         /// The length of the value in bytes.
         length: usize,
-        /// The number of subcategories in each category; empty if even that cannot be told.
+        /// The number of subcategories in each category; empty if even that is unknown.
         counts: Vec<u16>,
     },
 
     /// The audit policy of this Windows does not have the subcategory, which others have.
-    #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is none of them")]
+    #[error("the audit policy of this Windows has {count} subcategories, and `{name}` is not one of them")]
     #[failure(
         unsupported,
         "E-AUDIT-SUBCATEGORY",
@@ -83,7 +83,7 @@ pub enum Unusable {
     },
 
     /// A number lies outside of what Windows accepts.
-    #[error("{actual} lies outside of {least} to {most}")]
+    #[error("{actual} is not between {least} and {most}")]
     #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Range {
         /// The least number that is accepted.
@@ -210,8 +210,8 @@ impl std::fmt::Display for Structure {
 
 impl Structure {
     /// Returns the error that a field of this structure is none that is known.
-    pub(super) fn malformed(self, at: usize, field: &'static str, length: usize) -> Unusable {
-        Unusable::Malformed { what: self, at, field, length }
+    pub(super) fn malformed(self, at: usize, field: &'static str, length: usize) -> UnusableValue {
+        UnusableValue::Malformed { what: self, at, field, length }
     }
 
     fn code(self) -> &'static str {

@@ -1,9 +1,9 @@
-//! The ready-made tests of an image that was built.
+//! The built-in tests of a built image.
 
 use std::path::Path;
 
 use super::super::Result;
-use super::assertion::Judgement;
+use super::assertion::AssertionResult;
 use crate::aws::preflight::{Container, Facts, Report, Route, Verdict};
 use crate::harden::{Given, Outcome, verify};
 use crate::policy::{Severity, Status};
@@ -15,15 +15,15 @@ use coldforge_disk as disk;
 /// The words.
 pub(super) const WORDS: &str = "stig-closed, boots-plausibly, import-ready, unchanged-elsewhere or services-kept";
 /// The checks of the preflight about what the first start reads: partitions, the volume, hives, boot files, boot store,
-/// drivers. That somebody can still log on is demanded of every run.
+/// drivers. Every run requires that somebody can still log on.
 const START: [&str; 11] = ["P05", "P07", "P08", "P10", "P12", "P20", "P21", "P38", "P39", "P40", "P41"];
 
 /// A ready-made test.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Ready {
+pub(super) enum BuiltInTest {
     /// No rule is open at or above `stig.fail_on` that is not waived.
     StigClosed,
-    /// What the first start reads is there and whole; what cannot be told is no pass.
+    /// The files that the first start reads exist and are intact; an unknown result does not pass.
     BootsPlausibly,
     /// No check of the preflight fails.
     Importable,
@@ -44,7 +44,7 @@ pub(super) struct Work<'a> {
     pub(super) fail_on: Option<Severity>,
 }
 
-impl Ready {
+impl BuiltInTest {
     pub(super) fn named(word: &str) -> Option<Self> {
         [Self::StigClosed, Self::BootsPlausibly, Self::Importable, Self::UnchangedElsewhere, Self::ServicesKept]
             .into_iter()
@@ -65,7 +65,7 @@ impl Ready {
     ///
     /// # Errors
     /// What the operating system answers.
-    pub(super) fn judge(self, work: &Work<'_>) -> Result<Judgement> {
+    pub(super) fn evaluate(self, work: &Work<'_>) -> Result<AssertionResult> {
         Ok(match self {
             Self::StigClosed => closed(work),
             Self::BootsPlausibly => {
@@ -99,7 +99,7 @@ impl Ready {
     }
 }
 
-fn holds(wrong: &[String], said: String) -> Judgement {
+fn holds(wrong: &[String], said: String) -> AssertionResult {
     if wrong.is_empty() { Ok(said) } else { Err(wrong.join("; ")) }
 }
 
@@ -108,7 +108,7 @@ fn report(work: &Work<'_>) -> Report {
     Report::of(&Facts::new(Container::of(work.image), &evidence, work.route, true))
 }
 
-fn closed(work: &Work<'_>) -> Judgement {
+fn closed(work: &Work<'_>) -> AssertionResult {
     let counts = |severity: Severity| match work.fail_on {
         None => false,
         Some(Severity::High) => severity == Severity::High,
@@ -127,7 +127,7 @@ fn closed(work: &Work<'_>) -> Judgement {
 }
 
 /// The log names every change of the image, so that it also tells what became of the services.
-fn kept(work: &Work<'_>) -> Judgement {
+fn kept(work: &Work<'_>) -> AssertionResult {
     const AUTOMATIC: u32 = 2;
     const DISABLED: u32 = 4;
     let mut changed = 0_usize;

@@ -1,20 +1,18 @@
-//! The pipelines of a folder: `FOLDER/*.toml` and `FOLDER/NAME/recipe.toml`, each read by the one reader of recipes.
+//! The pipelines of a folder: `FOLDER/*.toml` and `FOLDER/NAME/recipe.toml`, each parsed by the one parser of recipes.
 //!
-//! A recipe that cannot be used is named with its file and stands in nobody's way. Links are not followed: what a link
-//! stands for is no recipe of this folder.
+//! A recipe that cannot be used is reported with its file and does not stop the others. Links are not followed: the target
+//! of a link is not in this folder.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use thiserror::Error;
-
-use super::Result;
+use super::error::{PipelineFault, Result};
 use super::recipe::Heading;
 use coldforge_base::{Failure, fs};
 
-/// A folder of pipelines has no more recipes: each is read at once.
+/// The most recipes of a folder: each is read at once.
 const MOST_RECIPES: usize = 1000;
-/// Nor is a folder read further that holds more entries of any kind.
+/// The most entries of any kind in a folder.
 const MOST_ENTRIES: usize = 100_000;
 
 /// The pipelines of a folder.
@@ -22,16 +20,16 @@ const MOST_ENTRIES: usize = 100_000;
 pub struct Pipelines {
     /// The folder, as it was named.
     pub folder: PathBuf,
-    /// Those that can be used, by name.
+    /// The usable recipes, by name.
     pub headings: Vec<Heading>,
-    /// Those that cannot, by file.
-    pub broken: Vec<Broken>,
+    /// The unusable recipes, by file.
+    pub unusable: Vec<UnusableRecipe>,
 }
 
 /// A recipe of a folder that cannot be used.
 #[derive(Debug, Failure)]
 #[failure(transparent, otherwise = "run `coldforge recipe lint` on the file to see what is wrong")]
-pub struct Broken {
+pub struct UnusableRecipe {
     /// The recipe.
     pub path: PathBuf,
     /// Its name, if that could be read.
@@ -40,85 +38,29 @@ pub struct Broken {
     pub source: Box<dyn Failure>,
 }
 
-impl fmt::Display for Broken {
+impl fmt::Display for UnusableRecipe {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "`{}` cannot be used", self.path.display())
     }
 }
 
-impl std::error::Error for Broken {
+impl std::error::Error for UnusableRecipe {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
     }
 }
 
-/// What is wrong with a recipe as one of a folder.
-#[derive(Debug, Error, Failure)]
-#[non_exhaustive]
-pub enum PipelineFault {
-    /// It is a link, or lies behind one.
-    #[error("it is a link, and links are not followed")]
-    #[failure(
-        refused,
-        "E-PIPELINE",
-        hint = "put the recipe itself into the folder, or name the folder that it lies in"
-    )]
-    Link,
-
-    /// Another recipe has the same name, or one that differs in case only.
-    #[error("`{}` is called `{name}` as well", other.display())]
-    #[failure(refused, "E-PIPELINE", hint = "give one of the recipes another name")]
-    Twice {
-        /// The name.
-        name: String,
-        /// The other recipe.
-        other: PathBuf,
-    },
-
-    /// There are too many.
-    #[error("`{}` holds more than {most} {what}", folder.display())]
-    #[failure(refused, "E-PIPELINE", hint = "spread the recipes over several folders")]
-    TooMany {
-        /// The folder.
-        folder: PathBuf,
-        /// How many are read.
-        most: usize,
-        /// Of what.
-        what: &'static str,
-    },
-
-    /// What is to be generated has no form for its schedule, its path or its name.
-    #[error("{what}")]
-    #[failure(refused, "E-PIPELINE", hint = *hint)]
-    Unfit {
-        /// Why, as a sentence.
-        what: String,
-        /// What to do.
-        hint: &'static str,
-    },
-
-    /// There is no pipeline of this name.
-    #[error("there is no pipeline `{name}` in `{}`", folder.display())]
-    #[failure(usage, hint = "run `coldforge pipeline list` for those that there are")]
-    Unknown {
-        /// The name.
-        name: String,
-        /// The folder.
-        folder: PathBuf,
-    },
-}
-
-impl Broken {
+impl UnusableRecipe {
     fn new(path: &Path, source: impl Failure) -> Self {
         Self { path: path.to_owned(), name: None, source: Box::new(source) }
     }
 
-    /// Names what is wrong with a recipe whose own text is sound.
+    /// Returns the fault of a recipe whose own text is valid.
     pub fn of(heading: &Heading, fault: PipelineFault) -> Self {
         Self { path: heading.path.clone(), name: Some(heading.name.clone()), source: Box::new(fault) }
     }
 
-    /// Tells whether a name of a pipeline means this recipe: its own name, or that of its file or folder.
+    /// Returns whether a pipeline name refers to this recipe: its own name, or that of its file or folder.
     pub fn is_named(&self, name: &str) -> bool {
         let home = self.path.parent().filter(|_| self.path.ends_with("recipe.toml"));
         self.name.as_deref() == Some(name)
@@ -153,18 +95,18 @@ impl Pipelines {
             }
         }
         paths.sort();
-        let mut found = Self { folder: folder.to_owned(), headings: Vec::new(), broken: Vec::new() };
+        let mut found = Self { folder: folder.to_owned(), headings: Vec::new(), unusable: Vec::new() };
         for (is_link, path) in paths {
             match (is_link, Heading::read(&path)) {
                 (_, Ok(None)) => {}
-                (true, _) => found.broken.push(Broken::new(&path, PipelineFault::Link)),
+                (true, _) => found.unusable.push(UnusableRecipe::new(&path, PipelineFault::Link)),
                 (false, Ok(Some(heading))) => found.headings.push(heading),
-                (false, Err(error)) => found.broken.push(Broken::new(&path, error)),
+                (false, Err(error)) => found.unusable.push(UnusableRecipe::new(&path, error)),
             }
         }
         found.part();
         found.headings.sort_by(|one, other| one.name.cmp(&other.name));
-        found.broken.sort_by(|one, other| one.path.cmp(&other.path));
+        found.unusable.sort_by(|one, other| one.path.cmp(&other.path));
         Ok(found)
     }
 
@@ -178,7 +120,7 @@ impl Pipelines {
                 None => self.headings.push(heading.clone()),
                 Some((_, other)) => {
                     let fault = PipelineFault::Twice { name: other.name.clone(), other: other.path.clone() };
-                    self.broken.push(Broken::of(heading, fault));
+                    self.unusable.push(UnusableRecipe::of(heading, fault));
                 }
             }
         }

@@ -1,13 +1,14 @@
-//! Files for those who start pipelines: systemd timers, and the workflows of CI systems.
+//! Generates the files that start pipelines: systemd timers, and workflows of CI systems.
 //!
-//! Names of recipes are mapped one to one to names of jobs, or refused; what a recipe is called or where it lies never
-//! becomes a line, an option or an expression of its own.
+//! Names of recipes are mapped one to one to names of jobs, or refused. The name or path of a recipe can never inject a
+//! line, an option or an expression.
 
 use std::fmt;
 use std::path::Path;
 use std::str::FromStr;
 
-use super::folder::{Broken, PipelineFault};
+use super::error::PipelineFault;
+use super::pipelines::UnusableRecipe;
 use super::recipe::Heading;
 use crate::formats::json::is_obeyed;
 
@@ -77,15 +78,15 @@ pub fn units(heading: &Heading, program: &Path, folder: &Path) -> Result<[(Strin
 
 fn unscheduled(name: &str, why: &str) -> PipelineFault {
     let what = format!("`{name}` cannot be scheduled: {why}");
-    PipelineFault::Unfit { what, hint: "write another `schedule` into the recipe" }
+    PipelineFault::NotExpressible { what, hint: "write another `schedule` into the recipe" }
 }
 
-/// Returns a path as it stands in a generated file.
+/// Returns a path as it is written to a generated file.
 fn written(path: &Path) -> Result<&str, PipelineFault> {
     let is_odd = |c: char| is_obeyed(c) || matches!(c, '\u{2028}' | '\u{2029}');
     match path.to_str().filter(|text| !text.chars().any(is_odd) && !text.contains("${{")) {
         Some(text) => Ok(text),
-        None => Err(PipelineFault::Unfit {
+        None => Err(PipelineFault::NotExpressible {
             what: format!("its path {:?} cannot stand in a generated file", path.display().to_string()),
             hint: "rename the file or the folder: letters, digits, dots, hyphens and underscores are always taken",
         }),
@@ -114,8 +115,11 @@ struct Job<'a> {
 ///
 /// # Errors
 /// [`PipelineFault`] if there is no pipeline left.
-pub fn workflow(ci: Ci, headings: &[Heading]) -> Result<(String, Vec<Broken>), (PipelineFault, Vec<Broken>)> {
-    let (mut jobs, mut broken) = (Vec::new(), Vec::new());
+pub fn workflow(
+    ci: Ci,
+    headings: &[Heading],
+) -> Result<(String, Vec<UnusableRecipe>), (PipelineFault, Vec<UnusableRecipe>)> {
+    let (mut jobs, mut unusable) = (Vec::new(), Vec::new());
     for heading in headings {
         let job = || -> Result<Job<'_>, PipelineFault> {
             let crontab = heading.schedule.as_ref().map(super::Schedule::crontab).transpose();
@@ -124,14 +128,14 @@ pub fn workflow(ci: Ci, headings: &[Heading]) -> Result<(String, Vec<Broken>), (
         };
         match job() {
             Ok(job) => jobs.push(job),
-            Err(fault) => broken.push(Broken::of(heading, fault)),
+            Err(fault) => unusable.push(UnusableRecipe::of(heading, fault)),
         }
     }
     if jobs.is_empty() {
         let what = format!("no pipeline is left for {ci}, which takes no workflow without a job");
         return Err((
-            PipelineFault::Unfit { what, hint: "put a recipe into the folder, or mend those that are named" },
-            broken,
+            PipelineFault::NotExpressible { what, hint: "put a recipe into the folder, or fix those that are named" },
+            unusable,
         ));
     }
     let text = match ci {
@@ -139,7 +143,7 @@ pub fn workflow(ci: Ci, headings: &[Heading]) -> Result<(String, Vec<Broken>), (
         Ci::Gitlab => gitlab(&jobs),
         Ci::Jenkins => jenkins(&jobs),
     };
-    Ok((text, broken))
+    Ok((text, unusable))
 }
 
 /// Where a run's document is put, in the folder that a CI system works in.
@@ -252,14 +256,14 @@ const RESERVED: [&str; 34] = [
     "jobs",
     "constructor",
 ];
-/// What begins the names that stand for others.
+/// The prefix of encoded names.
 const ESCAPED: &str = "pipeline_";
 
-/// Returns the name of a pipeline's job: its own name where every system takes it, and otherwise one that stands for it
+/// Returns the name of a pipeline's job: its own name where every system takes it, and otherwise an encoded one
 /// alone, in which each character but letters and digits is written as `_` and two hex digits.
 ///
 /// # Errors
-/// [`PipelineFault::Unfit`] for one that is too long.
+/// [`PipelineFault::NotExpressible`] for one that is too long.
 fn job_id(ci: Ci, name: &str) -> Result<String, PipelineFault> {
     let lower = name.to_ascii_lowercase();
     let is_plain = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -280,7 +284,7 @@ fn job_id(ci: Ci, name: &str) -> Result<String, PipelineFault> {
     let most = if ci == Ci::Github { 99 } else { 230 };
     match id.len() <= most {
         true => Ok(id),
-        false => Err(PipelineFault::Unfit {
+        false => Err(PipelineFault::NotExpressible {
             what: format!("its name becomes a job name of {} characters, and {ci} takes {most}", id.len()),
             hint: "give the recipe a shorter name",
         }),
@@ -357,13 +361,13 @@ mod tests {
     #[test]
     fn one_that_cannot_be_written_is_named_and_stops_nobody_else() {
         for odd in ["a\nb.toml", "a${{ secrets.X }}.toml", "a\u{2028}.toml", "a\u{202e}.toml"] {
-            let (text, broken) = workflow(Ci::Github, &[heading("good", "good.toml"), heading("odd", odd)]).unwrap();
+            let (text, unusable) = workflow(Ci::Github, &[heading("good", "good.toml"), heading("odd", odd)]).unwrap();
             assert!(text.contains("\n  good:\n") && !text.contains("odd"), "{text}");
-            assert_eq!(broken[0].path, Path::new(odd));
+            assert_eq!(unusable[0].path, Path::new(odd));
             assert!(units(&heading("odd", odd), Path::new("/bin/coldforge"), Path::new(odd)).is_err());
         }
-        let (_, broken) = workflow(Ci::Gitlab, &[heading("odd", "a\nb.toml")]).unwrap_err();
-        assert_eq!(broken.len(), 1);
+        let (_, unusable) = workflow(Ci::Gitlab, &[heading("odd", "a\nb.toml")]).unwrap_err();
+        assert_eq!(unusable.len(), 1);
     }
 
     #[test]

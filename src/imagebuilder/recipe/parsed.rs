@@ -1,15 +1,17 @@
-//! A recipe's own text, judged as far as that is possible without the files that it names.
+//! Parses a recipe and checks everything that needs none of the files that it names.
 //!
-//! This is the one reader of recipes: `recipe lint`, `run` and every command that works on a folder of pipelines begin with
-//! it, so that none of them takes what another refuses.
+//! `recipe lint`, `run` and every command that works on a folder of pipelines use this parser, so all of them accept and
+//! reject the same recipes.
 
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
+use super::super::error::unknown;
 use super::super::schedule::Schedule;
 use super::super::{Result, notify};
 use super::document::{Document, SCHEMA};
-use super::{Fault, LIMIT_BYTES, checks, images};
+use super::error::Fault;
+use super::{built_in_tests, images};
 use crate::aws::{self, preflight};
 use crate::component::Scripts;
 use crate::policy::{FirstBoot, HoldBackChoice, Level, LocalGpo, RoleChoice, Severity};
@@ -17,14 +19,17 @@ use crate::windows::{BootMode, VolumeCheck};
 use coldforge_base::fs;
 use coldforge_disk::{Format, Target};
 
-/// What a name of a recipe or a bundle is made of.
+/// The largest recipe that is read.
+pub(super) const LIMIT_BYTES: u64 = 1 << 20;
+
+/// The characters that a name of a recipe or a bundle may have.
 const PLAIN: &str = "letters, digits, dots, hyphens and underscores, a letter, a digit or an underscore first";
 
-/// A recipe of which no other file was looked at.
+/// A parsed recipe, before the files that it names are read.
 #[derive(Clone, Debug)]
-pub(super) struct Draft {
+pub(super) struct ParsedRecipe {
     pub(super) document: Document,
-    /// The text with what the command line assigns.
+    /// The text, with the values set on the command line.
     pub(super) text: String,
     pub(super) level: Option<Level>,
     pub(super) role: RoleChoice,
@@ -37,14 +42,14 @@ pub(super) struct Draft {
     pub(super) boot_mode: Option<BootMode>,
     pub(super) target: Target,
     pub(super) aws: aws::Options,
-    pub(super) checks: Vec<checks::Ready>,
+    pub(super) built_in_tests: Vec<built_in_tests::BuiltInTest>,
     pub(super) template: String,
     pub(super) schedule: Option<Schedule>,
     /// Where the bundles are put.
     pub(super) folder: PathBuf,
 }
 
-/// What stands at the head of a recipe.
+/// The header of a recipe.
 #[derive(Clone, Debug)]
 pub struct Heading {
     /// The recipe.
@@ -71,7 +76,7 @@ impl Heading {
         let is_ours = |schema: &str| schema.starts_with("coldforge/recipe/");
         let is_recipe = match text.parse::<toml::Table>() {
             Ok(table) => table.get("schema").and_then(toml::Value::as_str).is_some_and(is_ours),
-            // What cannot be read may be meant as one all the same.
+            // A file with a syntax error may still be meant as a recipe.
             Err(_) => {
                 text.lines().any(|line| line.trim_start().starts_with("schema") && line.contains("coldforge/recipe/"))
             }
@@ -79,14 +84,14 @@ impl Heading {
         if !is_recipe {
             return Ok(None);
         }
-        let Draft { document, schedule, folder, .. } = Draft::of(path, &text, &[])?;
+        let ParsedRecipe { document, schedule, folder, .. } = ParsedRecipe::of(path, &text, &[])?;
         let Document { name, version, description, .. } = document;
         Ok(Some(Self { path: path.to_owned(), name, version, description, schedule, output: folder }))
     }
 }
 
-impl Draft {
-    /// Reads a recipe's text; `set` are values that stand in for its own, by dotted key.
+impl ParsedRecipe {
+    /// Reads a recipe's text; `set` are values that replace its own, by dotted key.
     ///
     /// # Errors
     /// [`Fault`]; what is wrong with the file.
@@ -130,7 +135,9 @@ impl Draft {
                 return Err(unknown(field, &found, expected));
             }
         }
-        let ready = |word: &String| checks::Ready::named(word).ok_or_else(|| unknown("tests.run", word, checks::WORDS));
+        let ready = |word: &String| {
+            built_in_tests::BuiltInTest::named(word).ok_or_else(|| unknown("tests.run", word, built_in_tests::WORDS))
+        };
         let template = document.output.name.clone().unwrap_or_else(|| "{name}-{version}-{source.name}".to_owned());
         let filled = ["{name}", "{version}", "{date}", "{source.name}", "{source.build}"]
             .iter()
@@ -148,7 +155,7 @@ impl Draft {
             boot_mode,
             target: target(document.output.format.as_deref())?,
             aws: options(&document)?,
-            checks: document.tests.run.iter().map(ready).collect::<Result<_>>()?,
+            built_in_tests: document.tests.run.iter().map(ready).collect::<Result<_>>()?,
             template,
             schedule: schedule(&document)?,
             folder: home.join(output),
@@ -157,7 +164,7 @@ impl Draft {
         })
     }
 
-    /// Returns the files that a run writes beside its bundles.
+    /// Returns the files that a run writes in addition to its bundles.
     pub(super) fn written(&self, path: &Path) -> Vec<PathBuf> {
         let home = path.parent().unwrap_or(Path::new(""));
         let messages = self.document.notify.iter().filter_map(notify::Notice::file).map(|file| home.join(file));
@@ -211,23 +218,19 @@ fn options(document: &Document) -> Result<aws::Options> {
     }
 }
 
-pub(super) fn unknown(field: &'static str, found: &str, expected: &'static str) -> super::super::Error {
-    Fault::Word { field, found: found.to_owned(), expected }.into()
-}
-
 /// Reads a word where there is one.
 fn word<T: FromStr + Default>(field: &'static str, text: &Option<String>, expected: &'static str) -> Result<T> {
     let read = |text: &String| text.parse().map_err(|_| unknown(field, text, expected));
     text.as_ref().map_or_else(|| Ok(T::default()), read)
 }
 
-/// Demands that what an `output.name` becomes can be the name of a bundle.
+/// Checks that the expanded `output.name` can be the name of a bundle.
 pub(super) fn bundle_name(template: &str, name: &str) -> Result<()> {
     const EXPECTED: &str = "a file name of {name}, {version}, {date}, {source.name}, {source.build} and text";
     plain("output.name", name, EXPECTED).map_err(|_| unknown("output.name", template, EXPECTED))
 }
 
-/// Demands a name that can be a part of a file's, and that no program takes for one of its options.
+/// Checks that a name can be part of a file name, and that no program takes it for an option.
 fn plain(field: &'static str, text: &str, expected: &'static str) -> Result<()> {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
     match !text.is_empty() && text.len() <= 200 && !text.starts_with(['.', '-']) && text.chars().all(is_plain) {

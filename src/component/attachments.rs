@@ -1,6 +1,6 @@
-//! Files that lie beside a document, and that its steps put into an image.
+//! Attachments: files next to a component document that its steps copy into an image.
 //!
-//! They are read with the document: what a run did is then told by what was read, whatever becomes of the files behind it.
+//! They are read with the document, so that the evidence describes what was used even if the files change later.
 
 use std::collections::BTreeMap;
 use std::path::{Component as Part, Path};
@@ -10,34 +10,40 @@ use super::fault::{Fault, Flaw, Position};
 use crate::windows::setting::Content;
 use coldforge_base::fs;
 
-/// No document brings more files.
+/// The most files of one document.
 const MOST_FILES: usize = 4096;
-/// No file is larger: one that is written to a volume lies in memory.
+/// The largest file: a file that is written to a volume is held in memory.
 pub(crate) const FILE_LIMIT_BYTES: u64 = 64 << 20;
-/// Nor are all of them together.
+/// The most bytes of all files together.
 const MOST_BYTES: u64 = 512 << 20;
 
-/// What lies beside a document, by the path from its folder with slashes.
-pub(super) type Beside = BTreeMap<String, Content>;
+/// The attachments by their path relative to the document's folder, with slashes.
+pub(super) type Attachments = BTreeMap<String, Content>;
 
 /// Reads the files that a document's steps name, and those in folders that they name.
 ///
 /// # Errors
 /// A source that is not there, leads out of the folder of the document, or is too large.
-pub(super) fn read(document: &Document, home: &Path) -> Result<Beside, Fault> {
-    let mut beside = Beside::new();
+pub(super) fn read(document: &Document, home: &Path) -> Result<Attachments, Fault> {
+    let mut attachments = Attachments::new();
     for (at, source) in sources(document) {
         let path = relative(source).map_err(|why| Fault::new(at, Flaw::Path, format!("{source:?} {why}")))?;
-        gather(home, &path, "", at, &mut beside)?;
+        gather(home, &path, "", at, &mut attachments)?;
     }
-    Ok(beside)
+    Ok(attachments)
 }
 
-/// Reads a file, or all files of a folder, and keeps each under its path behind a head.
+/// Reads a file, or all files of a folder, and keeps each under its path with the prefix `head`.
 ///
 /// # Errors
 /// What is not there, leads out of the folder, or is too large.
-pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside: &mut Beside) -> Result<(), Fault> {
+pub(super) fn gather(
+    home: &Path,
+    source: &str,
+    head: &str,
+    at: Position,
+    attachments: &mut Attachments,
+) -> Result<(), Fault> {
     let wrong = |what: String| Fault::new(at, Flaw::Path, what);
     let shown = home.display();
     let inside = |file: &Path| -> Result<(), Fault> {
@@ -46,10 +52,10 @@ pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside
         match (file, is_inside) {
             (Ok(_), true) => Ok(()),
             (Ok(_), false) => Err(wrong(format!("{source:?} leads out of `{shown}`"))),
-            (Err(_), _) => Err(wrong(format!("there is no {source:?} in `{shown}`"))),
+            (Err(_), _) => Err(wrong(format!("{source:?} does not exist in `{shown}`"))),
         }
     };
-    // Folders that are still to be looked at.
+    // Paths still to be read.
     let mut open = vec![source.to_owned()];
     while let Some(path) = open.pop() {
         let file = home.join(&path);
@@ -67,36 +73,36 @@ pub(super) fn gather(home: &Path, source: &str, head: &str, at: Position, beside
             }
         } else {
             let content = fs::read(&file, FILE_LIMIT_BYTES).map_err(|error| wrong(error.to_string()))?;
-            beside.insert(format!("{head}{path}"), Content::of(content));
+            attachments.insert(format!("{head}{path}"), Content::of(content));
         }
-        let bytes = beside.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-        if beside.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
+        let bytes = attachments.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
+        if attachments.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
             return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
         }
     }
     Ok(())
 }
 
-/// Returns what a source means: its files, each with the path below it; one file has none below itself.
-pub(super) fn below<'b>(beside: &'b Beside, source: &str) -> Vec<(&'b str, &'b Content)> {
+/// Returns the files of a source, each with its path below the source; empty for a source that is one file.
+pub(super) fn below<'b>(attachments: &'b Attachments, source: &str) -> Vec<(&'b str, &'b Content)> {
     let Ok(path) = relative(source) else { return Vec::new() };
     let rest = |name: &'b str| match name.strip_prefix(&path)? {
         "" => Some(""),
         rest => rest.strip_prefix('/'),
     };
-    beside.iter().filter_map(|(name, content)| Some((rest(name)?, content))).collect()
+    attachments.iter().filter_map(|(name, content)| Some((rest(name)?, content))).collect()
 }
 
-/// Returns where a source lies, from the folder of the document.
+/// Returns the path of a source relative to the document's folder.
 ///
 /// # Errors
 /// What is wrong with it.
 pub(super) fn relative(source: &str) -> Result<String, &'static str> {
     if source.contains("{{") {
-        return Err("is written out: what it names is read with the document");
+        return Err("must not contain an expression: the file is read with the document");
     }
     if source.contains('\\') {
-        return Err("is a path of this machine: its parts are separated by slashes");
+        return Err("must be separated by slashes, not backslashes");
     }
     let mut names = Vec::new();
     for part in Path::new(source).components() {
@@ -112,7 +118,7 @@ pub(super) fn relative(source: &str) -> Result<String, &'static str> {
     }
 }
 
-/// Returns the sources of a document's steps that are read as files.
+/// Returns the sources in a document's steps that name files.
 fn sources(document: &Document) -> impl Iterator<Item = (Position, &str)> {
     let steps = document.phases.iter().flat_map(|phase| &phase.steps);
     let steps = steps.filter(|step| matches!(step.action.as_str(), "InstallFiles" | "InstallCertificate"));
@@ -133,7 +139,7 @@ mod tests {
             ("a/../../b", "out"),
             (".", "no file"),
             (r"a\b", "slashes"),
-            ("{{ a }}", "written out"),
+            ("{{ a }}", "an expression"),
         ] {
             assert!(relative(source).unwrap_err().contains(why), "{source}");
         }
@@ -142,8 +148,9 @@ mod tests {
     #[test]
     fn a_folder_means_everything_below_it_and_a_file_itself() {
         let all = ["files/a", "files/b/c", "files2/d"];
-        let beside: Beside = all.iter().map(|name| ((*name).to_owned(), Content::of(name.as_bytes()))).collect();
-        let names = |source: &str| below(&beside, source).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let attachments: Attachments =
+            all.iter().map(|name| ((*name).to_owned(), Content::of(name.as_bytes()))).collect();
+        let names = |source: &str| below(&attachments, source).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
         assert_eq!(names("files"), ["a", "b/c"]);
         assert_eq!(names("./files/a"), [""]);
         assert!(names("file").is_empty());

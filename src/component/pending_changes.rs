@@ -1,4 +1,5 @@
-//! What a component leaves of a machine, before anything is written: values and files as they will be.
+//! The changes that components make to a machine, kept in memory: values and files as they will be. Reads go through these
+//! changes first, so that a later step sees what an earlier one did.
 
 use std::collections::BTreeMap;
 
@@ -8,53 +9,55 @@ use super::powershell::Scripts;
 use super::staged::{self, Script};
 use crate::formats::pattern;
 use crate::policy::{Step, autostart};
-use crate::windows::setting::{Content, Data, Entry, EntryKind, Readings, Setting, SettingError, SetupState, Value};
+use crate::windows::setting::{
+    Content, Data, FolderEntry, FolderEntryKind, Readings, Setting, SettingError, SetupState, Value,
+};
 use coldforge_base::descriptor::Descriptor;
 use coldforge_base::sid::Sid;
 use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
 
-/// A longer text is told by its digest.
+/// The largest file that is kept as text; a larger one is kept as binary content with its digest.
 const MOST_TEXT_BYTES: usize = 1 << 20;
-/// No folder that is worked on as a whole holds more.
+/// The most entries of a folder that is copied, moved or deleted as a whole.
 const MOST_ENTRIES: usize = 4096;
 
-/// Texts and files of all components together are no larger: they lie in memory, and a loop makes many of few.
+/// The most bytes of texts and files of all components together: they are held in memory, and a loop can multiply them.
 const MOST_BYTES: usize = 512 << 20;
 
-/// A machine with what will be done to it.
-pub(crate) struct Desk<'a> {
+/// A machine with the changes that will be made to it.
+pub(crate) struct PendingChanges<'a> {
     machine: &'a dyn Readings,
     /// The moment of the run.
     pub(super) now: Moment,
     /// The letter of the Windows volume.
     drive: char,
-    /// Whether something may be done to it.
+    /// Whether changes are allowed; tests only read.
     may_write: bool,
-    /// What becomes of scripts, and of what Windows runs by itself.
+    /// The policy for scripts and for what Windows runs by itself.
     choice: Scripts,
-    /// What the step at work writes where Windows runs it by itself: the place, and why it is run.
+    /// What the current step writes to autostart locations: the location, and why Windows runs it.
     autostarts: Vec<String>,
-    /// The step at work, as the log names it, and where it stands.
-    who: (String, Position),
+    /// The current step: its name in the log, and its position in the document.
+    step_name: (String, Position),
     values: Vec<(Setting, Option<Value>, Vec<String>)>,
     /// Files and folders, by their path in upper case.
-    files: BTreeMap<String, Planned>,
-    /// What is left to the first start, in its order.
+    files: BTreeMap<String, PlannedFile>,
+    /// The scripts that run at the first start, in order.
     scripts: Vec<Script>,
-    /// How many bytes texts and files have so far.
-    spent: usize,
+    /// The bytes of texts and files so far.
+    reserved_bytes: usize,
 }
 
 /// A file or folder as it will be.
-struct Planned {
+struct PlannedFile {
     path: String,
-    state: State,
-    who: Vec<String>,
+    state: FileState,
+    step_name: Vec<String>,
 }
 
 #[derive(Clone, PartialEq)]
-enum State {
+enum FileState {
     Text(String),
     Data(Content),
     Gone,
@@ -62,7 +65,7 @@ enum State {
     NoFolder,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> PendingChanges<'a> {
     pub(super) fn new(machine: &'a dyn Readings, now: Moment) -> Self {
         let root = Setting::Registry {
             key: r"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion".into(),
@@ -70,7 +73,7 @@ impl<'a> Desk<'a> {
         };
         let root = machine.get(&root).ok().and_then(|found| found.value?.as_text());
         let drive = root.filter(|root| root.get(1..2) == Some(":")).and_then(|root| root.chars().next()).unwrap_or('C');
-        let who = (String::new(), Position::default());
+        let step_name = (String::new(), Position::default());
         Self {
             machine,
             now,
@@ -78,23 +81,23 @@ impl<'a> Desk<'a> {
             may_write: true,
             choice: Scripts::default(),
             autostarts: Vec::new(),
-            who,
+            step_name,
             values: Vec::new(),
             files: BTreeMap::new(),
             scripts: Vec::new(),
-            spent: 0,
+            reserved_bytes: 0,
         }
     }
 
-    /// Returns one that nothing may be done to.
-    pub(super) fn to_look_at(machine: &'a dyn Readings, now: Moment) -> Self {
+    /// Returns one that refuses changes.
+    pub(super) fn read_only(machine: &'a dyn Readings, now: Moment) -> Self {
         Self { may_write: false, ..Self::new(machine, now) }
     }
 
-    /// Counts bytes that will lie in memory.
-    pub(super) fn spend(&mut self, bytes: usize) -> Result<(), Fault> {
-        self.spent = self.spent.saturating_add(bytes);
-        match self.spent > MOST_BYTES {
+    /// Counts bytes that will be held in memory.
+    pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.reserved_bytes = self.reserved_bytes.saturating_add(bytes);
+        match self.reserved_bytes > MOST_BYTES {
             true => {
                 let what = format!("the components make more than {} MiB of texts and files", MOST_BYTES >> 20);
                 Err(self.fault(Flaw::Size, what))
@@ -103,28 +106,28 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Says which step is at work, and what becomes of scripts.
-    pub(super) fn begin(&mut self, who: String, at: Position, scripts: Scripts) {
-        self.who = (who, at);
+    /// Starts a step, with the policy for its scripts.
+    pub(super) fn start_step(&mut self, step_name: String, at: Position, scripts: Scripts) {
+        self.step_name = (step_name, at);
         self.choice = scripts;
         self.autostarts.clear();
     }
 
-    /// Returns what the step at work writes, or would, where Windows runs it by itself.
+    /// Takes what the current step writes, or would write, to autostart locations.
     pub(super) fn autostarts(&mut self) -> Vec<String> {
         std::mem::take(&mut self.autostarts)
     }
 
-    /// Returns how much the step at work has left out so far.
-    pub(super) fn left_out(&self) -> usize {
+    /// Returns how many writes the current step has skipped so far.
+    pub(super) fn skipped_writes(&self) -> usize {
         if self.choice == Scripts::Skip { self.autostarts.len() } else { 0 }
     }
 
-    /// Judges what is written to a place: what Windows runs by itself is a script. Tells whether it is written; with
-    /// [`Scripts::Skip`] it is left out, as other scripts are.
-    fn may_start(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
+    /// Applies the script policy to a write: what Windows runs by itself counts as a script. Returns whether it is written;
+    /// with [`Scripts::Skip`] it is left out, as other scripts are.
+    fn allows_autostart(&mut self, place: &Setting, to: &Value) -> Result<bool, Fault> {
         let Some(why) = autostart(place, Some(to)) else { return Ok(true) };
-        // What stands there already is nothing new. What cannot be read is.
+        // An unchanged value adds no autostart; one that cannot be read may.
         if self.read(place).is_ok_and(|found| found.as_ref().is_some_and(|found| is_same(found, to))) {
             return Ok(true);
         }
@@ -138,17 +141,17 @@ impl<'a> Desk<'a> {
         Ok(self.choice != Scripts::Skip)
     }
 
-    /// Returns what must be done.
+    /// Returns the steps of the plan that make these changes.
     pub(crate) fn into_steps(self) -> Vec<Step> {
         let values = self.values.into_iter().map(|(setting, to, rules)| Step { rules, setting, to });
         let mut steps: Vec<Step> = values.collect();
-        for Planned { path, state, who: rules } in self.files.into_values() {
+        for PlannedFile { path, state, step_name: rules } in self.files.into_values() {
             let (setting, to) = match state {
-                State::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
-                State::Data(content) => (Setting::FileData { path }, Value::Content(content)),
-                State::Gone => (Setting::File { path }, Value::Flag(false)),
-                State::Folder => (Setting::Folder { path }, Value::Flag(true)),
-                State::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
+                FileState::Text(text) => (Setting::FileContent { path }, Value::Text(text)),
+                FileState::Data(content) => (Setting::FileData { path }, Value::Content(content)),
+                FileState::Gone => (Setting::File { path }, Value::Flag(false)),
+                FileState::Folder => (Setting::Folder { path }, Value::Flag(true)),
+                FileState::NoFolder => (Setting::Folder { path }, Value::Flag(false)),
             };
             steps.push(Step { rules, setting, to: Some(to) });
         }
@@ -170,26 +173,26 @@ impl<'a> Desk<'a> {
     pub(super) fn set(&mut self, setting: &Setting, to: Option<Value>) -> Result<(), Fault> {
         self.write()?;
         for place in self.machine.places(setting) {
-            // What cannot be read cannot be written either, and is better told with the step's name.
+            // A setting that cannot be read cannot be written either; reported here, the error names the step.
             self.read(&place)?;
             if let Some(to) = &to
-                && !self.may_start(&place, to)?
+                && !self.allows_autostart(&place, to)?
             {
                 continue;
             }
-            let who = self.who.0.clone();
+            let step_name = self.step_name.0.clone();
             match self.values.iter_mut().find(|(known, ..)| same(known, &place)) {
                 Some((_, known, rules)) => {
                     *known = to.clone();
-                    join(rules, who);
+                    join(rules, step_name);
                 }
-                None => self.values.push((place, to.clone(), vec![who])),
+                None => self.values.push((place, to.clone(), vec![step_name])),
             }
         }
         Ok(())
     }
 
-    /// Tells whether a key is there, or will be; a value takes the keys above it along.
+    /// Returns whether a key exists or will exist; writing a value creates the keys above it.
     pub(super) fn has_key(&self, key: &str) -> bool {
         let setting = Setting::RegistryAcl { key: key.to_owned() };
         let is_in = |known: &Setting, key: &str| match known {
@@ -213,17 +216,17 @@ impl<'a> Desk<'a> {
             || self.machine.get(&setting).is_ok_and(|found| found.value.is_some())
     }
 
-    /// Returns a path of a component as one of the volume.
+    /// Converts a path of a component to a path on the volume.
     pub(super) fn path(&self, text: &str) -> Result<String, Fault> {
         path::on_volume(text, self.drive).map_err(|why| self.fault(Flaw::Path, format!("{text:?} {why}")))
     }
 
-    /// Returns what a text file holds, or will; `None` if it is not there.
+    /// Returns the current or pending text of a file; `None` if it does not exist.
     pub(super) fn text(&self, path: &str) -> Result<Option<String>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(State::Text(text)) => Ok(Some(text.clone())),
-            Some(State::Data(_)) => {
-                Err(self.fault(Flaw::Failed, format!("`{path}` is no text in UTF-8 of at most 1 MiB")))
+            Some(FileState::Text(text)) => Ok(Some(text.clone())),
+            Some(FileState::Data(_)) => {
+                Err(self.fault(Flaw::Failed, format!("`{path}` is not UTF-8 text of at most 1 MiB")))
             }
             Some(_) => Ok(None),
             None if !self.is_file(path)? => Ok(None),
@@ -234,11 +237,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Returns what a file of any kind holds, or will; `None` if it is not there.
+    /// Returns the current or pending content of a file of any kind; `None` if it does not exist.
     pub(super) fn content(&self, path: &str) -> Result<Option<Content>, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(State::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
-            Some(State::Data(content)) => Ok(Some(content.clone())),
+            Some(FileState::Text(text)) => Ok(Some(Content::of(text.as_bytes()))),
+            Some(FileState::Data(content)) => Ok(Some(content.clone())),
             Some(_) => Ok(None),
             None if !self.is_file(path)? => Ok(None),
             None => match self.read(&Setting::FileData { path: path.to_owned() })? {
@@ -248,33 +251,34 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Tells whether a file is there, or will be.
+    /// Returns whether a file exists or will exist.
     pub(super) fn is_file(&self, path: &str) -> Result<bool, Fault> {
         match self.files.get(&folded(path)).map(|planned| &planned.state) {
-            Some(state) => Ok(matches!(state, State::Text(_) | State::Data(_))),
+            Some(state) => Ok(matches!(state, FileState::Text(_) | FileState::Data(_))),
             None => Ok(self.is_there(&Setting::File { path: path.to_owned() })? && !self.is_folder(path)?),
         }
     }
 
-    /// Tells whether a folder is there, or will be.
+    /// Returns whether a folder exists or will exist.
     pub(super) fn is_folder(&self, path: &str) -> Result<bool, Fault> {
         let key = folded(path);
         match self.files.get(&key).map(|planned| &planned.state) {
-            Some(state) => Ok(*state == State::Folder),
+            Some(state) => Ok(*state == FileState::Folder),
             None => {
-                // What is made takes the folders above it along.
+                // A pending file or folder implies the folders above it.
                 let head = format!(r"{key}\");
-                let is_held = |(known, planned): (&String, &Planned)| {
-                    known.starts_with(&head) && matches!(planned.state, State::Text(_) | State::Data(_) | State::Folder)
+                let is_held = |(known, planned): (&String, &PlannedFile)| {
+                    known.starts_with(&head)
+                        && matches!(planned.state, FileState::Text(_) | FileState::Data(_) | FileState::Folder)
                 };
                 Ok(self.files.iter().any(is_held) || self.is_there(&Setting::Folder { path: path.to_owned() })?)
             }
         }
     }
 
-    /// Returns what a folder holds, or will, in the order of the names.
-    pub(super) fn list(&self, folder: &str) -> Result<Vec<Entry>, Fault> {
-        let mut entries: BTreeMap<String, Entry> = BTreeMap::new();
+    /// Returns the current and pending entries of a folder, by name.
+    pub(super) fn list(&self, folder: &str) -> Result<Vec<FolderEntry>, Fault> {
+        let mut entries: BTreeMap<String, FolderEntry> = BTreeMap::new();
         if self.is_there(&Setting::Folder { path: folder.to_owned() })? {
             let said = |error: SettingError| self.fault(Flaw::Failed, format!("{error}: {}", error.source));
             let found = self.machine.list(folder).map_err(said)?;
@@ -286,35 +290,34 @@ impl<'a> Desk<'a> {
             let depth = head.matches('\\').count();
             let Some(name) = planned.path.split('\\').nth(depth) else { continue };
             let kind = match (&planned.state, rest.contains('\\')) {
-                (State::Gone | State::NoFolder, true) => continue,
-                (State::Gone | State::NoFolder, false) => {
+                (FileState::Gone | FileState::NoFolder, true) => continue,
+                (FileState::Gone | FileState::NoFolder, false) => {
                     entries.remove(rest);
                     continue;
                 }
-                (State::Text(_) | State::Data(_), false) => EntryKind::File,
-                (State::Folder, _) | (_, true) => EntryKind::Folder,
+                (FileState::Text(_) | FileState::Data(_), false) => FolderEntryKind::File,
+                (FileState::Folder, _) | (_, true) => FolderEntryKind::Folder,
             };
-            entries.entry(folded(name)).or_insert(Entry { name: name.to_owned(), kind });
+            entries.entry(folded(name)).or_insert(FolderEntry { name: name.to_owned(), kind });
         }
         Ok(entries.into_values().collect())
     }
 
-    /// Returns what lies below a folder, each folder before what is in it: the path from there, and whether it is a
-    /// folder.
+    /// Returns everything below a folder, each folder before its contents: the relative path, and whether it is a folder.
     pub(super) fn walk(&self, folder: &str) -> Result<Vec<(String, bool)>, Fault> {
         let mut found = Vec::new();
         let mut open = vec![String::new()];
         while let Some(below) = open.pop() {
-            for Entry { name, kind } in self.list(&format!("{folder}{below}"))? {
+            for FolderEntry { name, kind } in self.list(&format!("{folder}{below}"))? {
                 let path = format!(r"{below}\{name}");
-                if kind == EntryKind::Link {
-                    let what = format!("`{folder}{path}` is a link: what it stands for may lie anywhere");
+                if kind == FolderEntryKind::Link {
+                    let what = format!("`{folder}{path}` is a link, whose target may be anywhere");
                     return Err(self.fault(Flaw::Failed, what));
                 }
-                if kind == EntryKind::Folder {
+                if kind == FolderEntryKind::Folder {
                     open.push(path.clone());
                 }
-                found.push((path, kind == EntryKind::Folder));
+                found.push((path, kind == FolderEntryKind::Folder));
             }
             if found.len() > MOST_ENTRIES {
                 return Err(self.fault(Flaw::Failed, format!("`{folder}` holds more than {MOST_ENTRIES} entries")));
@@ -323,7 +326,8 @@ impl<'a> Desk<'a> {
         Ok(found)
     }
 
-    /// Returns the files that a path means whose last name may be a pattern; a path without one may name nothing.
+    /// Returns the files that match a path whose last part may be a pattern; a path without a pattern is returned as it is,
+    /// whether or not the file exists.
     pub(super) fn matching(&self, text: &str) -> Result<Vec<String>, Fault> {
         let cut = text.rfind(['\\', '/']).map_or(0, |at| at.saturating_add(1));
         let (folder, wanted) = text.split_at_checked(cut).unwrap_or(("", text));
@@ -333,54 +337,55 @@ impl<'a> Desk<'a> {
         let folder = self.path(folder)?;
         let wanted = folded(wanted);
         let entries = self.list(&folder)?.into_iter();
-        let fit = entries.filter(|entry| entry.kind == EntryKind::File && pattern::fits(&folded(&entry.name), &wanted));
+        let fit =
+            entries.filter(|entry| entry.kind == FolderEntryKind::File && pattern::fits(&folded(&entry.name), &wanted));
         Ok(fit.map(|entry| format!(r"{folder}\{}", entry.name)).collect())
     }
 
-    /// Gives a file this text.
+    /// Writes a text file.
     pub(super) fn put(&mut self, path: String, text: String) -> Result<(), Fault> {
         self.room(&path)?;
-        self.spend(text.len())?;
-        // What is no text now is not told as one either.
+        self.reserve(text.len())?;
+        // A file that is not text now is not recorded as text either.
         let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
-        self.plan(path, if is_text { State::Text(text) } else { State::Data(Content::of(text.as_bytes())) })
+        self.plan(path, if is_text { FileState::Text(text) } else { FileState::Data(Content::of(text.as_bytes())) })
     }
 
-    /// Gives a file this content.
+    /// Writes a file with this content.
     pub(super) fn put_content(&mut self, path: String, content: Content) -> Result<(), Fault> {
         let text = content.data.as_ref().filter(|data| data.len() <= MOST_TEXT_BYTES);
         match text.and_then(|data| std::str::from_utf8(data).ok()) {
             Some(text) => self.put(path, text.to_owned()),
             None => {
                 self.room(&path)?;
-                self.spend(content.data.as_ref().map_or(0, |data| data.len()))?;
-                self.plan(path, State::Data(content))
+                self.reserve(content.data.as_ref().map_or(0, |data| data.len()))?;
+                self.plan(path, FileState::Data(content))
             }
         }
     }
 
-    /// Gives a file that belongs to this program a text.
-    pub(super) fn put_own(&mut self, path: String, text: String, who: &str) {
-        let planned = Planned { path: path.clone(), state: State::Gone, who: Vec::new() };
+    /// Writes a text file that belongs to coldforge itself.
+    pub(super) fn put_own(&mut self, path: String, text: String, step_name: &str) {
+        let planned = PlannedFile { path: path.clone(), state: FileState::Gone, step_name: Vec::new() };
         let planned = self.files.entry(folded(&path)).or_insert(planned);
-        planned.state = State::Text(text);
-        join(&mut planned.who, who.to_owned());
+        planned.state = FileState::Text(text);
+        join(&mut planned.step_name, step_name.to_owned());
     }
 
-    /// Leaves a script to the first start.
-    pub(super) fn leave(&mut self, script: Script) -> Result<(), Fault> {
+    /// Stages a script for the first start.
+    pub(super) fn stage_script(&mut self, script: Script) -> Result<(), Fault> {
         self.write()?;
         if self.machine.identity().setup == SetupState::Installed {
-            let what = "this Windows has finished its setup, so that nothing runs what is left to the first start";
+            let what = "this Windows has finished its setup, so nothing would run scripts staged for the first start";
             return Err(self.fault(Flaw::NeedsWindows, what));
         }
         self.scripts.push(script);
         Ok(())
     }
 
-    /// Plans what runs the scripts that were left to the first start. `others` is what the run itself makes of the file
-    /// that Windows calls; what comes back is that file's text with the call in it, if there are scripts.
-    pub(crate) fn stage(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
+    /// Plans the files that run the staged scripts. `others` is the text that the run itself gives to `SetupComplete.cmd`;
+    /// returns that text with the call added, if there are scripts.
+    pub(crate) fn stage_all(&mut self, others: Option<String>) -> Result<Option<String>, Fault> {
         let scripts = std::mem::take(&mut self.scripts);
         let Some(first) = scripts.first() else { return Ok(None) };
         let path = staged::CALLED_BY;
@@ -395,7 +400,7 @@ impl<'a> Desk<'a> {
         Ok(Some(text))
     }
 
-    /// Refuses a path where no file can be.
+    /// Checks that a file can be created at a path.
     fn room(&self, path: &str) -> Result<(), Fault> {
         if self.is_folder(path)? {
             return Err(self.fault(Flaw::Failed, format!("`{path}` is a folder")));
@@ -403,12 +408,12 @@ impl<'a> Desk<'a> {
         self.above(path)
     }
 
-    /// Takes a file away.
+    /// Deletes a file.
     pub(super) fn remove(&mut self, path: String) -> Result<(), Fault> {
-        self.plan(path, State::Gone)
+        self.plan(path, FileState::Gone)
     }
 
-    /// Makes a folder.
+    /// Creates a folder.
     pub(super) fn make_folder(&mut self, path: String) -> Result<(), Fault> {
         if self.is_file(&path)? {
             return Err(self.fault(Flaw::Failed, format!("`{path}` is a file")));
@@ -416,11 +421,11 @@ impl<'a> Desk<'a> {
         self.above(&path)?;
         match self.is_folder(&path)? {
             true => self.write(),
-            false => self.plan(path, State::Folder),
+            false => self.plan(path, FileState::Folder),
         }
     }
 
-    /// Takes a folder away, which must be empty unless what is in it goes along.
+    /// Deletes a folder, which must be empty unless `with_all` deletes its contents too.
     pub(super) fn remove_folder(&mut self, path: String, with_all: bool) -> Result<(), Fault> {
         let below = self.walk(&path)?;
         if !below.is_empty() && !with_all {
@@ -428,44 +433,44 @@ impl<'a> Desk<'a> {
         }
         for (below, is_folder) in below.into_iter().rev() {
             let below = format!("{path}{below}");
-            self.plan(below, if is_folder { State::NoFolder } else { State::Gone })?;
+            self.plan(below, if is_folder { FileState::NoFolder } else { FileState::Gone })?;
         }
-        self.plan(path, State::NoFolder)
+        self.plan(path, FileState::NoFolder)
     }
 
-    /// Returns a fault of the step at work.
+    /// Returns a fault of the current step.
     pub(super) fn fault(&self, flaw: Flaw, what: impl Into<String>) -> Fault {
-        Fault::new(self.who.1, flaw, what)
+        Fault::new(self.step_name.1, flaw, what)
     }
 
-    /// Refuses a path that leads through a file.
+    /// Checks that no parent of a path is a file or a deleted folder.
     fn above(&self, path: &str) -> Result<(), Fault> {
         let mut above = path;
         while let Some((next, _)) = above.rsplit_once('\\') {
             if self.is_file(next)? {
                 return Err(self.fault(Flaw::Failed, format!("`{next}` is a file")));
             }
-            if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(State::NoFolder)) {
-                return Err(self.fault(Flaw::Failed, format!("`{next}` is taken away by an earlier step")));
+            if matches!(self.files.get(&folded(next)).map(|planned| &planned.state), Some(FileState::NoFolder)) {
+                return Err(self.fault(Flaw::Failed, format!("`{next}` is deleted by an earlier step")));
             }
             above = next;
         }
         Ok(())
     }
 
-    fn plan(&mut self, path: String, state: State) -> Result<(), Fault> {
+    fn plan(&mut self, path: String, state: FileState) -> Result<(), Fault> {
         self.write()?;
         if !path::is_open(&path) {
             return Err(self.fault(Flaw::Path, format!("`{path}` belongs to Windows itself")));
         }
         let is_written = match &state {
-            State::Text(text) => {
-                self.may_start(&Setting::FileContent { path: path.clone() }, &Value::Text(text.clone()))?
+            FileState::Text(text) => {
+                self.allows_autostart(&Setting::FileContent { path: path.clone() }, &Value::Text(text.clone()))?
             }
-            State::Data(content) => {
-                self.may_start(&Setting::FileData { path: path.clone() }, &Value::Content(content.clone()))?
+            FileState::Data(content) => {
+                self.allows_autostart(&Setting::FileData { path: path.clone() }, &Value::Content(content.clone()))?
             }
-            State::Gone | State::Folder | State::NoFolder => true,
+            FileState::Gone | FileState::Folder | FileState::NoFolder => true,
         };
         if !is_written {
             return Ok(());
@@ -473,27 +478,34 @@ impl<'a> Desk<'a> {
         if !self.files.contains_key(&folded(&path)) {
             self.may(&path, &state)?;
         }
-        let who = self.who.0.clone();
-        let planned = self.files.entry(folded(&path)).or_insert(Planned { path, state: State::Gone, who: Vec::new() });
+        let step_name = self.step_name.0.clone();
+        let planned = self.files.entry(folded(&path)).or_insert(PlannedFile {
+            path,
+            state: FileState::Gone,
+            step_name: Vec::new(),
+        });
         planned.state = state;
-        join(&mut planned.who, who);
+        join(&mut planned.step_name, step_name);
         Ok(())
     }
 
-    /// Refuses what Windows would refuse to SYSTEM, as whom components run: most of its own files belong to its installer.
-    fn may(&self, path: &str, state: &State) -> Result<(), Fault> {
+    /// Checks that SYSTEM, the account that components run as, may make a change: most files of Windows belong to
+    /// TrustedInstaller.
+    fn may(&self, path: &str, state: &FileState) -> Result<(), Fault> {
         const WRITE: u32 = 0x0000_0006;
         const DELETE: u32 = 0x0001_0000;
         const DELETE_BELOW: u32 = 0x0000_0040;
         const ADD_FILE: u32 = 0x0000_0002;
         const ADD_FOLDER: u32 = 0x0000_0004;
         let is_there = match state {
-            State::Folder | State::NoFolder => self.is_there(&Setting::Folder { path: path.to_owned() })?,
-            State::Text(_) | State::Data(_) | State::Gone => self.is_there(&Setting::File { path: path.to_owned() })?,
+            FileState::Folder | FileState::NoFolder => self.is_there(&Setting::Folder { path: path.to_owned() })?,
+            FileState::Text(_) | FileState::Data(_) | FileState::Gone => {
+                self.is_there(&Setting::File { path: path.to_owned() })?
+            }
         };
         let may = match state {
-            State::Gone | State::NoFolder if !is_there => true,
-            State::Text(_) | State::Data(_) | State::Folder if !is_there => {
+            FileState::Gone | FileState::NoFolder if !is_there => true,
+            FileState::Text(_) | FileState::Data(_) | FileState::Folder if !is_there => {
                 let above = || std::iter::successors(path.rsplit_once('\\'), |(above, _)| above.rsplit_once('\\'));
                 let mut holder = None;
                 for (above, _) in above() {
@@ -503,22 +515,22 @@ impl<'a> Desk<'a> {
                     }
                 }
                 let is_right_below = holder == path.rsplit_once('\\').map(|(above, _)| above);
-                let is_file = *state != State::Folder;
+                let is_file = *state != FileState::Folder;
                 let right = if is_file && is_right_below { ADD_FILE } else { ADD_FOLDER };
-                // In the root everybody who administers may.
+                // Administrators may write to the root.
                 holder.map_or(Ok(true), |holder| self.grants(holder, right))?
             }
-            State::Folder => true,
-            State::Text(text) => {
+            FileState::Folder => true,
+            FileState::Text(text) => {
                 let stands = self.read(&Setting::FileContent { path: path.to_owned() })?;
                 stands == Some(Value::Text(text.clone())) || self.grants(path, WRITE)?
             }
-            State::Data(content) => {
+            FileState::Data(content) => {
                 let stands = self.read(&Setting::FileData { path: path.to_owned() })?;
                 matches!(stands, Some(Value::Content(stands)) if stands.sha256 == content.sha256)
                     || self.grants(path, WRITE)?
             }
-            State::Gone | State::NoFolder => {
+            FileState::Gone | FileState::NoFolder => {
                 let above = path.rsplit_once('\\').map(|(above, _)| above);
                 self.grants(path, DELETE)? || above.map_or(Ok(false), |above| self.grants(above, DELETE_BELOW))?
             }
@@ -529,11 +541,11 @@ impl<'a> Desk<'a> {
         }
     }
 
-    /// Tells whether SYSTEM has a right to a file or folder that is there.
+    /// Returns whether SYSTEM has a right to an existing file or folder.
     fn grants(&self, path: &str, mask: u32) -> Result<bool, Fault> {
         let system = ["S-1-5-18", "S-1-5-32-544", "S-1-5-11", "S-1-1-0"];
         let holder: Vec<Sid> = system.iter().filter_map(|sid| sid.parse().ok()).collect();
-        let unknown = || self.fault(Flaw::Failed, format!("whether SYSTEM may change `{path}` cannot be told"));
+        let unknown = || self.fault(Flaw::Failed, format!("cannot determine whether SYSTEM may change `{path}`"));
         let Some(Value::Sddl(text)) = self.read(&Setting::FileAcl { path: path.to_owned() })? else {
             return Err(unknown());
         };
@@ -545,7 +557,7 @@ impl<'a> Desk<'a> {
     fn write(&self) -> Result<(), Fault> {
         match self.may_write {
             true => Ok(()),
-            false => Err(self.fault(Flaw::Failed, "a test looks, and changes nothing")),
+            false => Err(self.fault(Flaw::Failed, "a test must not change anything")),
         }
     }
 
@@ -558,7 +570,7 @@ impl<'a> Desk<'a> {
         self.machine.get(setting).map(|found| found.value).map_err(said)
     }
 
-    /// Returns the text of a registry value as it will be.
+    /// Returns the current or pending text of a registry value.
     pub(super) fn registry_text(&self, key: &str, name: &str) -> Option<String> {
         let setting = Setting::Registry { key: key.to_owned(), name: name.to_owned() };
         self.get(&setting).ok()??.as_data().and_then(Data::as_text)
@@ -570,7 +582,7 @@ impl<'a> Desk<'a> {
     }
 }
 
-/// Tells whether two values are the same; of files the digests tell.
+/// Returns whether two values are equal; files are compared by digest.
 fn is_same(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Content(one), Value::Content(other)) => one.sha256 == other.sha256,
@@ -578,9 +590,9 @@ fn is_same(one: &Value, other: &Value) -> bool {
     }
 }
 
-fn join(rules: &mut Vec<String>, who: String) {
-    if !rules.contains(&who) {
-        rules.push(who);
+fn join(rules: &mut Vec<String>, step_name: String) {
+    if !rules.contains(&step_name) {
+        rules.push(step_name);
     }
 }
 

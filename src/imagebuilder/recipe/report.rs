@@ -1,8 +1,9 @@
-//! What a run says of itself, as one document: for `--json`, for the history, and for those who are notified.
+//! The report of a run as one document: for `--json`, for the history, and for notifications.
 
 use serde_json::{Value as Json, json};
 
-use super::{Built, Summary};
+use super::super::sentence::sentence;
+use super::run::{Built, Summary};
 use coldforge_base::Failure as _;
 
 impl Built {
@@ -63,18 +64,4 @@ fn image(image: &Built) -> Json {
             "hint": error.advice(),
         })),
     })
-}
-
-/// Returns an error's sentence with those of its causes.
-pub fn sentence(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        let more = source.to_string();
-        if !text.ends_with(&more) {
-            text = format!("{text}: {more}");
-        }
-        cause = source.source();
-    }
-    text
 }

@@ -1,6 +1,6 @@
-//! Values of SAM and SECURITY where they lie: read with their cell, written with what was touched, several as one.
+//! Reads values of SAM and SECURITY with their cell, and writes them with the ranges that each write touched.
 
-use super::{Error, Result, Unusable};
+use super::{Error, Result, UnusableValue};
 use coldforge_base::time::FileTime;
 use coldforge_base::{CellOffset, Extent, offset};
 use coldforge_regf::{self as regf, Edit, Hive, Key, Lookup};
@@ -10,8 +10,8 @@ pub(super) const SAM: &str = r"\Windows\System32\config\SAM";
 /// The hive of the local security authority, as a path on the volume.
 pub(super) const SECURITY: &str = r"\Windows\System32\config\SECURITY";
 
-/// A value as it lies in a hive.
-pub(super) struct Stored {
+/// A value as it is stored in a hive.
+pub(super) struct StoredValue {
     /// Its cell.
     pub(super) cell: CellOffset,
     /// Its type's number.
@@ -22,7 +22,7 @@ pub(super) struct Stored {
 
 /// What a write did.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Written<T> {
+pub struct ValueWrite<T> {
     /// What was there before, or `None` if nothing was.
     pub before: Option<T>,
     /// The cell of the value, if it is one value.
@@ -33,9 +33,9 @@ pub struct Written<T> {
 
 /// What several edits touched.
 #[derive(Debug, Default)]
-pub(super) struct Touched(Vec<Extent>);
+pub(super) struct TouchedRanges(Vec<Extent>);
 
-impl Touched {
+impl TouchedRanges {
     /// Adds what an edit touched.
     pub(super) fn add(&mut self, edit: Option<Edit>) {
         self.0.extend(edit.into_iter().flat_map(|edit| edit.touched));
@@ -47,18 +47,18 @@ impl Touched {
     }
 }
 
-/// Returns how an error of a hive is told.
+/// Converts an error of a hive.
 pub(super) fn broken(file: &str) -> impl Fn(regf::Error) -> Error {
     move |source| Error::Hive { path: file.to_owned(), source }
 }
 
-/// Returns how it is told that something at a key of a hive cannot be used.
-pub(super) fn unusable(file: &str, key: &str) -> impl Fn(Unusable) -> Error {
-    move |source| Error::Unusable { path: file.to_owned(), key: key.to_owned(), source }
+/// Converts the reason why something at a key of a hive cannot be used.
+pub(super) fn unusable(file: &str, key: &str) -> impl Fn(UnusableValue) -> Error {
+    move |source| Error::UnusableValue { path: file.to_owned(), key: key.to_owned(), source }
 }
 
 /// Reads a value of a hive; `None` if there is no such key or value.
-pub(super) fn read(hive: &dyn Lookup, file: &str, key: &str, name: &str) -> Result<Option<Stored>> {
+pub(super) fn read(hive: &dyn Lookup, file: &str, key: &str, name: &str) -> Result<Option<StoredValue>> {
     match hive.key(key).map_err(broken(file))? {
         Some(key) => value_of(&key, file, name),
         None => Ok(None),
@@ -66,10 +66,10 @@ pub(super) fn read(hive: &dyn Lookup, file: &str, key: &str, name: &str) -> Resu
 }
 
 /// Reads a value of a key.
-pub(super) fn value_of(key: &Key<'_>, file: &str, name: &str) -> Result<Option<Stored>> {
+pub(super) fn value_of(key: &Key<'_>, file: &str, name: &str) -> Result<Option<StoredValue>> {
     let Some(value) = key.value(name).map_err(broken(file))? else { return Ok(None) };
     let data = value.data().map_err(broken(file))?.into_owned();
-    Ok(Some(Stored { cell: value.cell(), kind: value.kind(), data }))
+    Ok(Some(StoredValue { cell: value.cell(), kind: value.kind(), data }))
 }
 
 /// Returns the subkeys of a key of a hive; none if there is no such key.

@@ -1,30 +1,30 @@
-//! What stands against a component before any image is looked at: `component lint`, `recipe lint`, `recipe review` and the
-//! run itself all ask here.
+//! Static checks of a component, before any image is read. `component lint`, `recipe lint`, `recipe review` and the run
+//! itself all use them.
 //!
-//! Steps are gone through as a run would, with the parameters and constants that are known. What an expression takes from a
-//! machine or from the output of another step is not known here, and is judged when the step is done.
+//! The checks walk the steps as a run does, with the known parameters and constants. What an expression takes from a machine
+//! or from the output of another step is unknown here, and is checked when the step runs.
 
 use std::collections::BTreeMap;
 
 use super::actions::{Action, Offline};
 use super::condition::{Branch, Condition, compare};
+use super::destination::{encoding_fault, ends_open};
 use super::document::{OnFailure, Phase, Step, Values};
-use super::expression::{self, Done, Scope};
+use super::expression::{self, Scope, StepResults};
 use super::fault::{Fault, Flaw};
-use super::perform::ends_open;
-use super::powershell::{self, Deed, Scripts};
+use super::powershell::{self, Operation, Scripts};
 use super::staged::Script;
 use super::yaml::Node;
-use super::{Component, beside, download, path, registry};
+use super::{Component, attachments, download, path, registry};
 use crate::policy::{Catalog, Remedy, autostart};
 use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{Content, Setting, Value};
 
-/// No more faults are told of one component: a loop has the same one many times.
+/// The most faults reported for one component: a loop repeats the same fault many times.
 const MOST_FAULTS: usize = 200;
-/// Inputs that are gone through, each turn of a loop counted; what lies behind is judged when it is done.
+/// The most inputs that are checked, counting each iteration of a loop; later ones are checked when they run.
 const MOST_TURNS: usize = 20_000;
-/// Bytes of inputs that are looked at, for the same reason.
+/// The most bytes of inputs that are checked, for the same reason.
 const MOST_WORK_BYTES: usize = 32 << 20;
 /// Bytes of inputs that are kept for the expressions of later steps.
 const MOST_BYTES: usize = 16 << 20;
@@ -46,10 +46,10 @@ const WRITERS: [&str; 13] = [
     "WebDownload",
 ];
 
-/// What is known of a component before any image is looked at.
+/// What is known of a component before any image is read.
 #[derive(Debug, Default)]
-pub(super) struct Judged {
-    /// What stands against it.
+pub(super) struct Objections {
+    /// The faults that refuse it.
     pub faults: Vec<Fault>,
     /// What the run refuses as well, when it is there: it may find something first that is nearer to the cause.
     pub later: Vec<Fault>,
@@ -58,17 +58,17 @@ pub(super) struct Judged {
 }
 
 /// Judges a component under a policy for scripts.
-pub(super) fn judge(component: &Component, scripts: Scripts) -> Judged {
+pub(super) fn check(component: &Component, scripts: Scripts) -> Objections {
     let faults = component.document.beyond(scripts, component.has_downloads);
     let mut reader = Reader {
         component,
         scripts,
         names: BTreeMap::new(),
-        done: BTreeMap::new(),
+        results: BTreeMap::new(),
         turns: 0,
         worked: 0,
         bytes: 0,
-        judged: Judged { faults, ..Judged::default() },
+        judged: Objections { faults, ..Objections::default() },
     };
     for (name, value) in &component.document.constants {
         reader.names.insert(name.clone(), value.clone());
@@ -102,22 +102,22 @@ struct Reader<'a> {
     scripts: Scripts,
     names: BTreeMap<String, String>,
     /// What earlier steps that are certainly done are given.
-    done: BTreeMap<String, Done>,
+    results: BTreeMap<String, StepResults>,
     turns: usize,
     worked: usize,
     bytes: usize,
-    judged: Judged,
+    judged: Objections,
 }
 
 /// The turn of a loop: its name, the index, the value.
-type Turn<'t> = Option<(&'t str, usize, &'t str)>;
+type Iteration<'t> = Option<(&'t str, usize, &'t str)>;
 
 impl Reader<'_> {
     fn step(&mut self, phase: &Phase, step: &Step) {
         let branch = step.condition.as_ref().map(|(condition, then, otherwise)| {
             self.holds(condition).map(|holds| if holds { *then } else { *otherwise })
         });
-        // What depends on the condition is judged only where it is known that the step is done.
+        // What depends on the condition is checked only if the step is known to run.
         let is_certain = match branch {
             None | Some(Some(Branch::Execute)) => true,
             Some(None) => false,
@@ -138,12 +138,12 @@ impl Reader<'_> {
         if step.action == "ApplyPolicy" {
             return self.policies(phase, step);
         }
-        let mut done = Done::default();
+        let mut results = StepResults::default();
         let values = self.values(step);
         let mut is_known = is_certain && values.is_some();
         for (index, value) in values.into_iter().flatten().enumerate() {
             let name = step.repeat.as_ref().map_or("", |repeat| repeat.name.as_str());
-            let turn = value.as_deref().map(|value| (name, index, value));
+            let iteration = value.as_deref().map(|value| (name, index, value));
             for input in &step.inputs {
                 self.turns = self.turns.saturating_add(1);
                 self.worked = self.worked.saturating_add(length(input));
@@ -152,8 +152,8 @@ impl Reader<'_> {
                 }
                 // A value that nobody knows yet, or that would not be used, is nobody's fault.
                 let before = (self.judged.faults.len(), self.judged.later.len());
-                let resolved = self.resolve(input, turn);
-                self.input(phase, step, input, turn, is_late);
+                let resolved = self.resolve(input, iteration);
+                self.input(phase, step, input, iteration, is_late);
                 if !is_certain && input_is_open(input) {
                     self.judged.faults.truncate(before.0);
                     self.judged.later.truncate(before.1);
@@ -166,12 +166,12 @@ impl Reader<'_> {
                 self.bytes = self.bytes.saturating_add(given.values().map(String::len).sum());
                 is_known &= resolved.is_some() && self.bytes <= MOST_BYTES;
                 if is_known {
-                    done.inputs.push(given);
+                    results.inputs.push(given);
                 }
             }
         }
         if is_known {
-            self.done.insert(format!("{}.{}", phase.name, step.name), done);
+            self.results.insert(format!("{}.{}", phase.name, step.name), results);
         }
     }
 
@@ -195,14 +195,14 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&self, text: &str, turn: Turn<'_>) -> Option<String> {
-        let scope = Scope { names: &self.names, done: &self.done, turn, outside: &|_| None };
+    fn text(&self, text: &str, iteration: Iteration<'_>) -> Option<String> {
+        let scope = Scope { names: &self.names, results: &self.results, iteration, environment_value: &|_| None };
         expression::resolve(text, super::Position::default(), &scope).ok()
     }
 
     /// Returns a node with its expressions resolved, if all of them are known.
-    fn resolve(&self, node: &Node, turn: Turn<'_>) -> Option<Node> {
-        let scope = Scope { names: &self.names, done: &self.done, turn, outside: &|_| None };
+    fn resolve(&self, node: &Node, iteration: Iteration<'_>) -> Option<Node> {
+        let scope = Scope { names: &self.names, results: &self.results, iteration, environment_value: &|_| None };
         expression::resolve_node(node, &scope).ok()
     }
 
@@ -218,24 +218,24 @@ impl Reader<'_> {
     }
 
     /// Judges one input of a step.
-    fn input(&mut self, phase: &Phase, step: &Step, input: &Node, turn: Turn<'_>, is_late: bool) {
+    fn input(&mut self, phase: &Phase, step: &Step, input: &Node, iteration: Iteration<'_>, is_late: bool) {
         let action = step.action.as_str();
         if action == "Assert" {
             let condition = Condition::parse(input).ok();
-            if turn.is_none() && condition.is_some_and(|condition| self.holds(&condition) == Some(false)) {
+            if iteration.is_none() && condition.is_some_and(|condition| self.holds(&condition) == Some(false)) {
                 self.fault(step, Fault::new(input.at, Flaw::Failed, "the assertion does not hold"));
             }
             return;
         }
-        let resolved = self.resolve(input, turn);
+        let resolved = self.resolve(input, iteration);
         if is_late {
             if let Some(Err(fault)) = resolved.map(|input| Script::of(step, "", &input)) {
                 self.fault(step, fault);
             }
             return;
         }
-        // Each member that is known is judged, whatever the others are.
-        let member = |name: &str| input.get(name).and_then(|node| self.resolve(node, turn));
+        // Each known member is checked, even if others are unknown.
+        let member = |name: &str| input.get(name).and_then(|node| self.resolve(node, iteration));
         let text = |name: &str| member(name).and_then(|node| Some((node.at, node.text()?.to_owned())));
         let mut faults = Vec::new();
         let mut later = Vec::new();
@@ -272,11 +272,11 @@ impl Reader<'_> {
                     faults.extend(registry::service(&name).err().map(|what| Fault::new(at, Flaw::RegistryKey, what)));
                 }
             }
-            "ExecutePowerShell" => later.extend(self.script(input, turn, &mut faults, &mut writes)),
+            "ExecutePowerShell" => later.extend(self.script(input, iteration, &mut faults, &mut writes)),
             "InstallCertificate" => {
                 let source = text("source").map(|(_, source)| source).unwrap_or_default();
                 let read = |content: &Content| certificates::parse(content.data.as_deref()?);
-                let files = beside::below(&self.component.beside, &source);
+                let files = attachments::below(&self.component.attachments, &source);
                 if files.iter().any(|(_, content)| content.data.is_some() && read(content).is_none()) {
                     let what = format!("{source:?} holds something else than certificates");
                     faults.push(Fault::new(input.at, Flaw::Failed, what));
@@ -284,11 +284,13 @@ impl Reader<'_> {
             }
             "S3Download" | "WebDownload" => {
                 if let Some(input) = &resolved {
-                    faults.extend(download::judge(input, &self.component.beside, self.component.has_downloads).err());
+                    faults.extend(
+                        download::check(input, &self.component.attachments, self.component.has_downloads).err(),
+                    );
                 }
-                later = self.files(action, input, turn, &mut faults, &mut writes);
+                later = self.files(action, input, iteration, &mut faults, &mut writes);
             }
-            _ => later = self.files(action, input, turn, &mut faults, &mut writes),
+            _ => later = self.files(action, input, iteration, &mut faults, &mut writes),
         }
         if step.on_failure != OnFailure::Ignore && self.judged.later.len() < MOST_FAULTS {
             // Those that come up when the step is done name the step.
@@ -313,17 +315,17 @@ impl Reader<'_> {
         }
     }
 
-    /// Judges the paths of an action that works on files, and gathers what it writes; returns what is refused later.
+    /// Checks the paths of an action that works on files, and collects what it writes; returns what is refused later.
     fn files(
         &self,
         action: &str,
         input: &Node,
-        turn: Turn<'_>,
+        iteration: Iteration<'_>,
         faults: &mut Vec<Fault>,
         writes: &mut Vec<(Setting, Option<Value>)>,
     ) -> Vec<Fault> {
         let text = |name: &str| {
-            let node = input.get(name).and_then(|node| self.resolve(node, turn))?;
+            let node = input.get(name).and_then(|node| self.resolve(node, iteration))?;
             Some((node.at, node.text()?.to_owned()))
         };
         let mut place = |name: &str, is_pattern: bool| -> Option<String> {
@@ -343,7 +345,7 @@ impl Reader<'_> {
         match action {
             "CreateFile" | "AppendFile" => {
                 let content = text("content").map(|(_, content)| Value::Text(content));
-                // What stands before what is appended is not known.
+                // The text before the appended part is not known.
                 let content = content.filter(|_| action == "CreateFile" || input.get("content").is_none());
                 written.extend(place("path", false).map(|path| (path, content)));
             }
@@ -355,17 +357,23 @@ impl Reader<'_> {
                 let source = place("source", action.ends_with("File"));
                 let destination = place("destination", false);
                 let is_open = text("destination").is_some_and(|(_, text)| ends_open(&text));
-                if let Some(landing) = landing(destination, source.as_deref(), is_open, '\\') {
-                    written.push((landing, None));
+                if let Some(destination_path) = destination_path(destination, source.as_deref(), is_open, '\\') {
+                    written.push((destination_path, None));
                 }
             }
             "InstallFiles" => {
                 let source = text("source").map(|(_, source)| source).unwrap_or_default();
                 let is_open = text("destination").is_some_and(|(_, text)| ends_open(&text));
                 let destination = place("destination", false);
-                if let Some(landing) = landing(destination, Some(source.trim_end_matches('/')), is_open, '/') {
-                    for (below, content) in beside::below(&self.component.beside, &source) {
-                        let path = if below.is_empty() { landing.clone() } else { format!(r"{landing}\{below}") };
+                if let Some(destination_path) =
+                    destination_path(destination, Some(source.trim_end_matches('/')), is_open, '/')
+                {
+                    for (below, content) in attachments::below(&self.component.attachments, &source) {
+                        let path = if below.is_empty() {
+                            destination_path.clone()
+                        } else {
+                            format!(r"{destination_path}\{below}")
+                        };
                         match path::on_some_volume(&path) {
                             Ok(path) => written.push((path, Some(Value::Content(content.clone())))),
                             Err(why) => faults.push(Fault::new(input.at, Flaw::Path, format!("{path:?} {why}"))),
@@ -381,7 +389,8 @@ impl Reader<'_> {
                     match source.strip_suffix("/*") {
                         Some(_) => written.push((format!(r"{destination}\*"), None)),
                         None => written.extend(
-                            landing(Some(destination), Some(&source), is_open, '/').map(|landing| (landing, None)),
+                            destination_path(Some(destination), Some(&source), is_open, '/')
+                                .map(|destination_path| (destination_path, None)),
                         ),
                     }
                 }
@@ -394,7 +403,7 @@ impl Reader<'_> {
             if !path::is_open(&path) && !is_folder {
                 later.push(Fault::new(input.at, Flaw::Path, format!("`{path}` belongs to Windows itself")));
             }
-            // Of a folder it is told that something lands in it.
+            // For a folder, the check records that something is written into it.
             let path = if is_folder { format!(r"{path}\*") } else { path };
             writes.push((Setting::FileContent { path }, content));
         }
@@ -405,7 +414,7 @@ impl Reader<'_> {
     fn script(
         &self,
         input: &Node,
-        turn: Turn<'_>,
+        iteration: Iteration<'_>,
         faults: &mut Vec<Fault>,
         writes: &mut Vec<(Setting, Option<Value>)>,
     ) -> Option<Fault> {
@@ -416,12 +425,12 @@ impl Reader<'_> {
         let mut set: Vec<String> = Vec::new();
         let mut is_whole = true;
         for command in input.get("commands").and_then(Node::list).unwrap_or_default() {
-            let Some(text) = self.text(command.text().unwrap_or_default(), turn) else {
+            let Some(text) = self.text(command.text().unwrap_or_default(), iteration) else {
                 is_whole = false;
                 continue;
             };
-            let deeds = match powershell::translate(&text) {
-                Ok(deeds) => deeds,
+            let operations = match powershell::translate(&text) {
+                Ok(operations) => operations,
                 Err(what) => {
                     is_whole = false;
                     faults.push(Fault::new(command.at, Flaw::Script, what));
@@ -435,9 +444,9 @@ impl Reader<'_> {
             let key = |key: &str, name: &str| {
                 registry::parse(key, name).map_err(|what| Fault::new(command.at, Flaw::RegistryKey, what))
             };
-            for deed in deeds {
-                let judged = match deed {
-                    Deed::SetValue { key: path, name, kind, data, .. } => {
+            for operation in operations {
+                let judged = match operation {
+                    Operation::SetValue { key: path, name, kind, data, .. } => {
                         set.push(path.to_uppercase());
                         let scalar = |text: String| Node::scalar(command.at, text);
                         let input = Node::of(command.at, [("type", scalar(kind)), ("value", scalar(data))]);
@@ -446,28 +455,28 @@ impl Reader<'_> {
                             Ok(())
                         })
                     }
-                    Deed::RemoveValue { key: path, name, .. } => key(&path, &name).map(drop),
-                    Deed::MakeKey { key: path, .. } => {
+                    Operation::RemoveValue { key: path, name, .. } => key(&path, &name).map(drop),
+                    Operation::MakeKey { key: path, .. } => {
                         made.push(path.clone());
                         key(&path, "").map(drop)
                     }
-                    Deed::MakeFile { path: file, text, .. } => path(&file).map(|path| {
+                    Operation::MakeFile { path: file, text, .. } => path(&file).map(|path| {
                         writes.push((Setting::FileContent { path }, Some(Value::Text(text))));
                     }),
-                    Deed::CopyFile { source, destination } => path(&source).and_then(|source| {
+                    Operation::CopyFile { source, destination } => path(&source).and_then(|source| {
                         let destination = path(&destination)?;
                         let name = source.rsplit('\\').next().unwrap_or_default();
-                        // Whether the destination is a folder is not known: either is told.
+                        // It is not known whether the destination is a folder, so both paths are recorded.
                         let inner = format!(r"{destination}\{name}");
                         writes.push((Setting::FileContent { path: inner }, None));
                         writes.push((Setting::FileContent { path: destination }, None));
                         Ok(())
                     }),
-                    Deed::MakeFolder { path: folder, .. } => path(&folder).map(drop),
-                    Deed::Service { name, .. } => registry::service(&name)
+                    Operation::MakeFolder { path: folder, .. } => path(&folder).map(drop),
+                    Operation::Service { name, .. } => registry::service(&name)
                         .map(drop)
                         .map_err(|what| Fault::new(command.at, Flaw::RegistryKey, what)),
-                    Deed::Account { .. } | Deed::Audit { .. } => Ok(()),
+                    Operation::Account { .. } | Operation::Audit { .. } => Ok(()),
                 };
                 faults.extend(judged.err());
             }
@@ -483,7 +492,7 @@ impl Reader<'_> {
     /// Notes what the policies of a step set where Windows runs it by itself.
     fn policies(&mut self, phase: &Phase, step: &Step) {
         for policy in &self.component.policies {
-            // What is wrong with a policy is told when it is used.
+            // Faults of a policy are reported when it is used.
             let Ok(catalog) = Catalog::of_policy(policy) else { continue };
             for check in catalog.rules.iter().flat_map(|rule| &rule.checks) {
                 let value = match &check.remedy {
@@ -498,20 +507,18 @@ impl Reader<'_> {
 }
 
 /// Returns where something lands, if that is known.
-fn landing(destination: Option<String>, source: Option<&str>, is_open: bool, separator: char) -> Option<String> {
+fn destination_path(
+    destination: Option<String>,
+    source: Option<&str>,
+    is_open: bool,
+    separator: char,
+) -> Option<String> {
     let destination = destination?;
     match is_open {
         false => Some(destination),
         // Of files that a pattern finds the names are not known.
         true => Some(format!(r"{destination}\{}", source.unwrap_or("*").rsplit(separator).next()?)),
     }
-}
-
-/// Returns what is wrong with an encoding: files are written in UTF-8.
-pub(super) fn encoding_fault(encoding: &Node) -> Option<Fault> {
-    let word = encoding.text().unwrap_or_default().to_ascii_lowercase();
-    let what = || format!("the encoding `{word}`: files are written in utf-8");
-    (!matches!(word.as_str(), "utf8" | "utf-8")).then(|| Fault::new(encoding.at, Flaw::Word, what()))
 }
 
 /// Returns the bytes of an input's texts.
@@ -523,7 +530,7 @@ fn length(node: &Node) -> usize {
     }
 }
 
-/// Tells whether an expression stands anywhere in an input.
+/// Returns whether an input contains an expression.
 fn input_is_open(node: &Node) -> bool {
     match &node.value {
         super::yaml::Value::Scalar(text, _) => text.contains("{{"),
