@@ -5,7 +5,7 @@
 
 use super::fault::{Fault, Flaw, Position};
 use super::yaml::Node;
-use coldforge_base::digest;
+use coldforge_base::hex;
 
 /// Logical operators in each other.
 const MOST_DEPTH: usize = 4;
@@ -61,10 +61,10 @@ impl Hash {
     pub fn of(self, bytes: &[u8]) -> String {
         use sha2::Digest as _;
         match self {
-            Self::Md5 => digest::hex(&md5::Md5::digest(bytes)),
-            Self::Sha1 => digest::hex(&sha1::Sha1::digest(bytes)),
-            Self::Sha256 => digest::hex(&sha2::Sha256::digest(bytes)),
-            Self::Sha512 => digest::hex(&sha2::Sha512::digest(bytes)),
+            Self::Md5 => hex::encode(&md5::Md5::digest(bytes)),
+            Self::Sha1 => hex::encode(&sha1::Sha1::digest(bytes)),
+            Self::Sha256 => hex::encode(&sha2::Sha256::digest(bytes)),
+            Self::Sha512 => hex::encode(&sha2::Sha512::digest(bytes)),
         }
     }
 }

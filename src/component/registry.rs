@@ -4,7 +4,7 @@ use super::fault::{Fault, Flaw};
 use super::pending_changes::PendingChanges;
 use super::yaml::{Node, Value as Yaml};
 use crate::windows::setting::{Setting, Value, ValueType};
-use coldforge_base::utf16;
+use coldforge_base::{hex, utf16};
 
 type Result<T> = std::result::Result<T, Fault>;
 
@@ -116,7 +116,7 @@ pub(super) fn value(input: &Node) -> Result<Value> {
                 Yaml::List(_) => {
                     texts()?.into_iter().map(|text| number(text).and_then(|n| u8::try_from(n).ok())).collect()
                 }
-                _ => hex(scalar()?),
+                _ => bytes(scalar()?),
             };
             Value::data(ValueType::BINARY, bytes.ok_or_else(|| misfit("it is neither a list of bytes nor hex digits"))?)
         }
@@ -129,8 +129,7 @@ pub(super) fn value(input: &Node) -> Result<Value> {
 
 fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) if digits.bytes().all(|byte| byte.is_ascii_hexdigit()) => u64::from_str_radix(digits, 16).ok(),
-        Some(_) => None,
+        Some(digits) => hex::number(digits),
         // A zero in front makes a number octal for some readers of YAML, and for others not.
         None if text.len() > 1 && text.starts_with('0') => None,
         None => Some(text).filter(|text| text.bytes().all(|byte| byte.is_ascii_digit()))?.parse().ok(),
@@ -138,9 +137,7 @@ fn number(text: &str) -> Option<u64> {
 }
 
 /// Returns the bytes of hex digits, which may be separated by blanks and commas.
-fn hex(text: &str) -> Option<Vec<u8>> {
+fn bytes(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix("hex:").unwrap_or(text);
-    let digits: Vec<u8> = text.bytes().filter(|byte| !matches!(byte, b' ' | b',')).collect();
-    let digits = Some(digits).filter(|digits| digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit))?;
-    digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
+    hex::decode(&text.replace([' ', ','], ""))
 }

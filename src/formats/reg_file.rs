@@ -9,8 +9,8 @@ use std::fmt::Write as _;
 
 use thiserror::Error;
 
-use coldforge_base::Failure;
 use coldforge_base::utf16;
+use coldforge_base::{Failure, hex};
 
 const HEADER: &str = "Windows Registry Editor Version 5.00";
 /// The header of version 4, whose hex digits of strings are bytes of the code page, not UTF-16.
@@ -372,7 +372,9 @@ impl<'t> Cursor<'t> {
             return Ok(Some((DWORD, number.to_le_bytes().to_vec())));
         }
         if let Some((kind, text)) = strip_word(self.rest, "str(").and_then(|rest| rest.split_once("):")) {
-            let kind = u32::from_str_radix(kind, 16).ok().filter(|kind| matches!(*kind, SZ | EXPAND_SZ | MULTI_SZ));
+            let kind = hex::number(kind)
+                .and_then(|kind| u32::try_from(kind).ok())
+                .filter(|kind| matches!(*kind, SZ | EXPAND_SZ | MULTI_SZ));
             let kind = kind.ok_or(self.wrong("the type of a string: 1, 2 or 7"))?;
             self.rest = text;
             return Ok(Some((kind, utf16::encode_with_nul(&self.quoted()?))));
@@ -380,8 +382,9 @@ impl<'t> Cursor<'t> {
         let rest = strip_word(self.rest, "hex").ok_or(self.wrong("a string, dword:, hex: or -"))?;
         let (kind, rest) = match rest.strip_prefix('(').map(|rest| rest.split_once("):")) {
             None => (BINARY, rest.strip_prefix(':').ok_or(self.wrong("`:` after hex"))?),
-            Some(Some((digits, rest))) if !digits.is_empty() && !digits.starts_with('+') => {
-                (u32::from_str_radix(digits, 16).map_err(|_| self.wrong("a type in hex digits"))?, rest)
+            Some(Some((digits, rest))) => {
+                let kind = hex::number(digits).and_then(|kind| u32::try_from(kind).ok());
+                (kind.ok_or(self.wrong("a type in hex digits"))?, rest)
             }
             Some(_) => return Err(self.wrong("a type in hex digits, and `):`")),
         };

@@ -6,9 +6,9 @@
 
 use thiserror::Error;
 
-use coldforge_base::Failure;
 use coldforge_base::sid::Sid;
 use coldforge_base::utf16;
+use coldforge_base::{Failure, hex};
 
 /// A hint that several of these errors share.
 const EXPORT_AGAIN: &str = "mend the line, or export the template anew with `secedit /export` on a booted Windows";
@@ -287,8 +287,8 @@ fn registry_value(line: &Line) -> Result<RegistryValue, Error> {
         }
         3 => {
             let bytes = text.split(',').filter(|byte| !byte.trim().is_empty());
-            let bytes = bytes.map(|byte| u8::from_str_radix(byte.trim(), 16)).collect::<Result<Vec<u8>, _>>();
-            bytes.map_err(|_| wrong("bytes of hex digits"))?
+            let bytes = bytes.map(|byte| u8::try_from(hex::number(byte.trim())?).ok()).collect::<Option<Vec<u8>>>();
+            bytes.ok_or(wrong("bytes of hex digits"))?
         }
         4 => text.parse::<u32>().map_err(|_| wrong("a decimal number of 32 bits"))?.to_le_bytes().to_vec(),
         7 => strings(text).ok_or(wrong("strings without quotation marks inside"))?,

@@ -3,7 +3,7 @@
 pub(super) mod requirements;
 pub(super) mod step;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::requirements::Requirements;
 use self::step::{Held, HoldBack, Plan, Step, folded};
@@ -32,14 +32,15 @@ pub fn plan(assessment: &Assessment, hold_back: &HoldBack) -> Result<Plan, Error
         .filter(|finding| finding.status == Status::Open)
         .map(|finding| (finding, reason_to_hold_back(finding, hold_back)))
         .partition(|(_, reason)| reason.is_some());
+    let held_rules: BTreeSet<&str> = held.iter().map(|(finding, _)| finding.stig_id.as_str()).collect();
     let mut kept = KeptSettings::default();
-    for (finding, reason) in held {
-        let reason = reason.unwrap_or_default();
+    for (finding, reason) in &held {
+        let reason = reason.clone().unwrap_or_default();
         kept.keep_settings_of(finding, &reason);
         plan.held_back.push(Held { rule: finding.stig_id.clone(), reason });
     }
     let mut at = BTreeMap::new();
-    for (finding, _) in open {
+    for (finding, _) in open.iter().filter(|(finding, _)| !held_rules.contains(finding.stig_id.as_str())) {
         for check in open_checks(finding) {
             match kept.reason(&check.setting) {
                 Some(reason) => plan.held_back.push(Held { rule: finding.stig_id.clone(), reason: reason.clone() }),
@@ -179,8 +180,6 @@ mod tests {
     use super::super::rule::RuleKind;
     use super::super::selection::Selection;
     use super::super::values::Values;
-    use std::collections::BTreeSet;
-
     use super::*;
     use crate::windows::setting::{AccountProperty, AuditFlags};
     use coldforge_base::Failure as _;

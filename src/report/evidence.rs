@@ -8,7 +8,7 @@ use crate::formats::json;
 use crate::policy::{Benchmark, Catalog, Official, Severity};
 pub use crate::policy::{Finding, Status};
 use crate::windows::setting::{Data, Role, Value};
-use coldforge_base::digest;
+use coldforge_base::hex;
 
 /// Everything that a report tells.
 #[derive(Clone, Debug)]
@@ -331,12 +331,12 @@ pub(super) fn shown(value: Option<&Value>) -> String {
         None => "absent".to_owned(),
         Some(Value::Data(data)) => shown_data(data),
         Some(Value::Number(number)) => number.to_string(),
-        Some(Value::Interval { number, ticks }) => format!("{number} (bytes {})", digest::hex(&ticks.to_le_bytes())),
+        Some(Value::Interval { number, ticks }) => format!("{number} (bytes {})", hex::encode(&ticks.to_le_bytes())),
         Some(Value::Flag(flag)) => if *flag { "yes" } else { "no" }.to_owned(),
         Some(Value::Text(text) | Value::Sddl(text)) => text.clone(),
         Some(Value::Sids(sids)) => list(sids.iter().map(ToString::to_string).collect(), "nobody"),
         Some(Value::Audit(flags)) => list(flags.words().map(str::to_owned).collect(), "No Auditing"),
-        Some(Value::Certificate(der)) => digest::hex(der),
+        Some(Value::Certificate(der)) => hex::encode(der),
         Some(Value::Content(content)) => json::line(content),
         Some(Value::Deletion) => "deleted".to_owned(),
     }
@@ -349,9 +349,9 @@ fn shown_data(data: &Data) -> String {
         let texts = data.as_texts()?;
         Some(if texts.is_empty() { "an empty list".to_owned() } else { texts.join(", ") })
     };
-    let said = number.or_else(|| data.as_text()).or_else(texts).unwrap_or_else(|| digest::hex(&data.data));
+    let said = number.or_else(|| data.as_text()).or_else(texts).unwrap_or_else(|| hex::encode(&data.data));
     // Two values of other bytes can read alike.
-    let said = if data.is_exact() { said } else { format!("{said} (bytes {})", digest::hex(&data.data)) };
+    let said = if data.is_exact() { said } else { format!("{said} (bytes {})", hex::encode(&data.data)) };
     match data.kind.to_string() {
         kind if kind.starts_with("REG_") => format!("{kind} {said}"),
         _ => said,

@@ -3,7 +3,7 @@
 use sha1::{Digest as _, Sha1};
 
 use crate::formats::json::is_obeyed;
-use coldforge_base::digest;
+use coldforge_base::hex;
 
 /// The longest text of an image that a report shows, in characters; the audit log holds it whole.
 const LONGEST_CHARS: usize = 4000;
@@ -42,7 +42,7 @@ const NAME_SPACE: [u8; 16] = *b"coldforge/report";
 /// Returns an identifier that is made of these parts and of nothing else: a UUID of version 5 (RFC 9562, section 5.5).
 pub(super) fn uuid(parts: &[&str]) -> String {
     let digest = Sha1::new().chain_update(NAME_SPACE).chain_update(parts.join("\0")).finalize();
-    let group = |range: std::ops::Range<usize>| digest::hex(&digest[range]);
+    let group = |range: std::ops::Range<usize>| hex::encode(&digest[range]);
     let (version, variant) = (digest[6] & 0x0f | 0x50, digest[8] & 0x3f | 0x80);
     format!(
         "{}-{}-{version:02x}{}-{variant:02x}{}-{}",

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::windows::security::right::Right;
 use coldforge_base::digest::Digest;
 use coldforge_base::sid::Sid;
-use coldforge_base::{CellOffset, Extent, Failure, digest};
+use coldforge_base::{CellOffset, Extent, Failure, hex};
 
 pub use data::{Data, ValueType};
 
@@ -461,13 +461,13 @@ impl Serialize for Value {
             Self::Number(number) => value.serialize_field("data", number)?,
             Self::Interval { number, ticks } => {
                 value.serialize_field("data", number)?;
-                value.serialize_field("hex", &digest::hex(&ticks.to_le_bytes()))?;
+                value.serialize_field("hex", &hex::encode(&ticks.to_le_bytes()))?;
             }
             Self::Flag(flag) => value.serialize_field("data", flag)?,
             Self::Text(text) | Self::Sddl(text) => value.serialize_field("data", text)?,
             Self::Sids(sids) => value.serialize_field("data", sids)?,
             Self::Audit(flags) => value.serialize_field("data", &flags.words().collect::<Vec<_>>())?,
-            Self::Certificate(der) => value.serialize_field("data", &digest::hex(der))?,
+            Self::Certificate(der) => value.serialize_field("data", &hex::encode(der))?,
             Self::Content(content) => value.serialize_field("data", content)?,
             Self::Deletion => value.serialize_field("data", &())?,
         }

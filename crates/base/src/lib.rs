@@ -21,6 +21,7 @@ pub mod digest;
 pub mod failure;
 pub mod fs;
 pub mod guid;
+pub mod hex;
 pub mod inherit;
 pub mod interrupt;
 pub mod offset;

@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use super::guid::Guid;
 use super::sid::Sid;
-use crate::Failure;
+use crate::{Failure, hex};
 
 /// Why a text is no security descriptor.
 #[derive(Clone, Debug, Eq, Error, PartialEq, Failure)]
@@ -218,7 +218,7 @@ fn entry(text: &str) -> Result<Vec<u8>, Error> {
         return Err(wrong("six fields"));
     };
     let known = KINDS.iter().find(|(letters, _)| letters == kind).map(|(_, number)| *number);
-    let hex = |text: &str| u32::from_str_radix(text.strip_prefix("0x")?, 16).ok();
+    let hex = |text: &str| u32::try_from(hex::number(text.strip_prefix("0x")?)?).ok();
     let kind = known.or_else(|| u8::try_from(hex(kind)?).ok()).ok_or(wrong("a type of entry"))?;
     let mut entry = vec![kind, letters(flags, &FLAGS).ok_or(wrong("flags"))?, 0, 0];
     let mask = match hex(mask).or_else(|| mask.parse().ok()) {

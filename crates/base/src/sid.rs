@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use thiserror::Error;
 
 use super::read::{self, OutOfBounds};
+use crate::hex;
 
 /// A security identifier.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -125,7 +126,7 @@ impl FromStr for Sid {
         let mut words = text.strip_prefix("S-1-").ok_or(NotASid)?.split('-');
         let authority = words.next().ok_or(NotASid)?;
         let authority = match authority.strip_prefix("0x") {
-            Some(digits) => u64::from_str_radix(digits, 16).map_err(|_| NotASid)?,
+            Some(digits) => hex::number(digits).ok_or(NotASid)?,
             None => u32::from_str(authority).map_err(|_| NotASid)?.into(),
         };
         let parts: Vec<u32> = words.map(u32::from_str).collect::<Result<_, _>>().map_err(|_| NotASid)?;

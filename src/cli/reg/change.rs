@@ -16,7 +16,7 @@ use crate::edit::registry::{self, EditResult, RegistryEdit};
 use crate::formats::reg_file;
 use crate::windows::OpenOptions;
 use crate::windows::setting::ValueType;
-use coldforge_base::{Failure, fs, utf16};
+use coldforge_base::{Failure, fs, hex, utf16};
 
 /// The text of a whole SOFTWARE hive has 200 MB.
 const TEXT_LIMIT_BYTES: u64 = 1 << 30;
@@ -236,16 +236,7 @@ fn content(kind: &str, words: &[String]) -> std::result::Result<(ValueType, Vec<
             number.ok_or(misfit("a number below 2^32"))?.to_le_bytes().to_vec()
         }
         ValueType::QWORD => number(one()?).ok_or(misfit("a number below 2^64"))?.to_le_bytes().to_vec(),
-        _ => {
-            let digits: String = words.concat().chars().filter(|c| !matches!(c, ' ' | ',')).collect();
-            let pairs = digits.as_bytes().chunks(2).map(|pair| match pair {
-                [_, _] if pair.iter().all(u8::is_ascii_hexdigit) => {
-                    std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok())
-                }
-                _ => None,
-            });
-            pairs.collect::<Option<Vec<u8>>>().ok_or(misfit("pairs of hex digits"))?
-        }
+        _ => hex::decode(&words.concat().replace([' ', ','], "")).ok_or(misfit("pairs of hex digits"))?,
     };
     Ok((kind, data))
 }
@@ -253,7 +244,7 @@ fn content(kind: &str, words: &[String]) -> std::result::Result<(ValueType, Vec<
 /// Reads a number, decimal or hex after `0x`.
 fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) => u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+')),
+        Some(digits) => hex::number(digits),
         None => text.parse().ok().filter(|_| !text.starts_with('+')),
     }
 }

@@ -15,7 +15,7 @@ use crate::formats::reg_file::{self, Writer};
 use crate::windows;
 use crate::windows::setting::{Data, ValueType};
 use coldforge_base::time::FileTime;
-use coldforge_base::{Failure as _, digest, fs, utf16};
+use coldforge_base::{Failure as _, fs, hex, utf16};
 use coldforge_regf::{Key, Severity};
 
 /// Show a key with its values and subkeys, or one value
@@ -77,7 +77,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
                 "key": key,
                 "name": name,
                 "value": value,
-                "hex": value.as_ref().map(|value| digest::hex(&value.data)),
+                "hex": value.as_ref().map(|value| hex::encode(&value.data)),
             }));
         } else if let Some(value) = &value {
             ui.data(&format!("{}\n", alone(value, "\n")));
@@ -104,7 +104,7 @@ pub(super) fn get(arguments: &Get, ui: &Ui) -> Result<Verdict> {
             "found": true,
             "last_written": shown.written.to_string(),
             "class": shown.class,
-            "values": shown.values.iter().map(|(name, value)| json!({"name": name, "value": value, "hex": digest::hex(&value.data)})).collect::<Vec<_>>(),
+            "values": shown.values.iter().map(|(name, value)| json!({"name": name, "value": value, "hex": hex::encode(&value.data)})).collect::<Vec<_>>(),
             "subkeys": shown.subkeys,
         }));
         return Ok(Verdict::Done);
@@ -144,7 +144,7 @@ fn alone(value: &Data, between: &str) -> String {
         return texts.iter().map(|text| plain(text)).collect::<Vec<_>>().join(between);
     }
     let number = value.as_dword().map(u64::from).or_else(|| value.as_qword());
-    number.map_or_else(|| digest::hex(&value.data), |number| number.to_string())
+    number.map_or_else(|| hex::encode(&value.data), |number| number.to_string())
 }
 
 /// How `.reg` text is written.

@@ -14,8 +14,8 @@ use crate::policy::principal::Principal;
 use crate::policy::require::{Freedom, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, Gate, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
 use crate::windows::setting::{AccountProperty, AuditFlags, Data, Form, Setting, Value, ValueType};
-use coldforge_base::digest::{self, Digest};
-use coldforge_base::{access, sddl, utf16};
+use coldforge_base::digest::Digest;
+use coldforge_base::{access, hex, sddl, utf16};
 
 const SCHEMA: &str = "coldforge/catalog/1";
 const DOCUMENT: &str = "rule catalog";
@@ -498,7 +498,7 @@ const STARTS: [(&str, u32); 3] = [("automatic", 2), ("manual", 3), ("disabled", 
 fn data(value: &toml::Value, kind: ValueType) -> Option<Data> {
     let data = match (value, kind) {
         (toml::Value::String(text), ValueType::EXPAND_SZ) => utf16::encode_with_nul(text),
-        (toml::Value::String(digits), ValueType::BINARY) => digest::from_hex(digits)?,
+        (toml::Value::String(digits), ValueType::BINARY) => hex::decode(digits)?,
         (toml::Value::Integer(number), ValueType::QWORD) => u64::try_from(*number).ok()?.to_le_bytes().to_vec(),
         (toml::Value::Array(texts), ValueType::MULTI_SZ) => {
             let texts: Vec<&str> = texts.iter().map(toml::Value::as_str).collect::<Option<_>>()?;

@@ -86,7 +86,7 @@ impl Certificate {
 
 /// Returns the SHA-1 of bytes in upper-case hex digits.
 pub(super) fn thumbprint(bytes: &[u8]) -> String {
-    coldforge_base::digest::hex(&Sha1::digest(bytes)).to_uppercase()
+    coldforge_base::hex::encode(&Sha1::digest(bytes)).to_uppercase()
 }
 
 fn parts(der: &[u8]) -> Option<Parts> {

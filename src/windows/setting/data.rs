@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use coldforge_base::{digest, read, utf16};
+use coldforge_base::{hex, read, utf16};
 
 /// The type of a registry value, by its number: types outside the named ones are legal and kept.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -131,7 +131,7 @@ impl fmt::Display for Data {
             write!(f, "{texts:?}")?;
             self.write_inexact(f)
         } else {
-            write!(f, "{} {}", self.kind, digest::hex(&self.data))
+            write!(f, "{} {}", self.kind, hex::encode(&self.data))
         }
     }
 }
@@ -147,7 +147,7 @@ impl Data {
             Some(shown) if self.data.len() > SHOWN_BYTES => (shown, "..."),
             _ => (self.data.as_slice(), ""),
         };
-        write!(f, " ({} bytes: {}{more})", self.data.len(), digest::hex(shown))
+        write!(f, " ({} bytes: {}{more})", self.data.len(), hex::encode(shown))
     }
 }
 
@@ -166,10 +166,10 @@ impl Serialize for Data {
         } else if let Some(texts) = self.as_texts() {
             value.serialize_field("data", &texts)?;
         } else {
-            value.serialize_field("data", &digest::hex(&self.data))?;
+            value.serialize_field("data", &hex::encode(&self.data))?;
         }
         if !is_exact {
-            value.serialize_field("hex", &digest::hex(&self.data))?;
+            value.serialize_field("hex", &hex::encode(&self.data))?;
         }
         value.end()
     }
@@ -227,7 +227,7 @@ mod tests {
             let value = Data { kind, data: data.clone() };
             let document = serde_json::to_value(&value).unwrap();
             let hex = document.get("hex").cloned();
-            assert_eq!(hex, (!is_exact).then(|| json!(digest::hex(&data))), "{kind} {data:x?}");
+            assert_eq!(hex, (!is_exact).then(|| json!(hex::encode(&data))), "{kind} {data:x?}");
             let shown = value.to_string();
             let is_text = value.as_text().is_some() || value.as_texts().is_some();
             assert_eq!(shown.contains("bytes: "), is_text && !is_exact, "{shown}");

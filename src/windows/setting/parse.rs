@@ -6,7 +6,7 @@ use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::Value as Json;
 
 use super::{AuditFlags, Content, Data, Value, ValueType};
-use coldforge_base::{digest, utf16};
+use coldforge_base::{hex, utf16};
 
 /// The members of a serialized value.
 #[derive(serde::Deserialize)]
@@ -29,13 +29,13 @@ impl Members {
     fn value(&self) -> Option<Value> {
         if let Some(kind) = value_type(&self.kind) {
             let data = match &self.hex {
-                Some(hex) => digest::from_hex(hex)?,
+                Some(hex) => hex::decode(hex)?,
                 None => encoded(kind, &self.data)?,
             };
             return Some(Value::Data(Data { kind, data }));
         }
         if let Some(hex) = &self.hex {
-            let ticks = i64::from_le_bytes(digest::from_hex(hex)?.try_into().ok()?);
+            let ticks = i64::from_le_bytes(hex::decode(hex)?.try_into().ok()?);
             let number = self.data.as_u64().filter(|_| self.kind == "number")?;
             return Some(Value::Interval { number: u32::try_from(number).ok()?, ticks });
         }
@@ -55,7 +55,7 @@ impl Members {
                 let is_known = words.iter().all(|word| ["success", "failure"].contains(word));
                 Value::Audit(Some(flags).filter(|_| is_known)?)
             }
-            "certificate" => Value::Certificate(digest::from_hex(self.data.as_str()?)?),
+            "certificate" => Value::Certificate(hex::decode(self.data.as_str()?)?),
             "content" => Value::Content(serde_json::from_value::<Content>(self.data.clone()).ok()?),
             "deletion" => Some(Value::Deletion).filter(|_| self.data.is_null())?,
             _ => return None,
@@ -65,7 +65,7 @@ impl Members {
 
 /// Returns the type of this name, or of this number after `0x`.
 fn value_type(name: &str) -> Option<ValueType> {
-    let number = |digits: &str| u32::from_str_radix(digits, 16).ok().map(ValueType);
+    let number = |digits: &str| u32::try_from(hex::number(digits)?).ok().map(ValueType);
     ValueType::from_name(name).or_else(|| name.strip_prefix("0x").and_then(number))
 }
 
@@ -79,7 +79,7 @@ fn encoded(kind: ValueType, data: &Json) -> Option<Vec<u8>> {
             let texts = data.as_array()?.iter().map(|text| text.as_str().map(str::to_owned));
             utf16::encode_list(&texts.collect::<Option<Vec<_>>>()?)
         }
-        _ => digest::from_hex(data.as_str()?)?,
+        _ => hex::decode(data.as_str()?)?,
     })
 }
 
@@ -122,6 +122,7 @@ mod tests {
             r#"{"type":"number","data":1,"hex":"01"}"#,
             r#"{"type":"audit","data":["success","other"]}"#,
             r#"{"type":"deletion","data":1}"#,
+            r#"{"type":"0x+5","data":"00"}"#,
             r#"{"data":1}"#,
         ] {
             assert!(serde_json::from_str::<Value>(text).is_err(), "{text}");
