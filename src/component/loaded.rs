@@ -249,7 +249,7 @@ impl Component {
     }
 }
 
-/// Tells whether a name in a plan is a component's.
+/// Returns whether a name in a plan is a component's.
 pub(crate) fn is_label(rule: &str) -> bool {
     rule.starts_with(LABEL)
 }

@@ -58,7 +58,7 @@ pub(super) fn on_some_volume(path: &str) -> Result<String, &'static str> {
     on_volume(path, letter)
 }
 
-/// Tells whether a path of the volume may be written.
+/// Returns whether a path of the volume may be written.
 pub(super) fn is_open(path: &str) -> bool {
     let path = path.to_uppercase();
     let is_below =

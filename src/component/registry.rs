@@ -144,3 +144,15 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     let digits = Some(digits).filter(|digits| digits.len() % 2 == 0 && digits.iter().all(u8::is_ascii_hexdigit))?;
     digits.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect()
 }
+
+/// Sets the start type of an existing service.
+pub(super) fn set_service(name: &str, start: &str, pending: &mut PendingChanges<'_>) -> Result<()> {
+    let number = start_of(start).map_err(|what| pending.fault(Flaw::Word, what))?;
+    let setting = service(name).map_err(|what| pending.fault(Flaw::RegistryKey, what))?;
+    match pending.get(&setting)?.and_then(|value| value.as_dword()) {
+        // These words do not apply to a driver that starts with the kernel.
+        Some(0 | 1) => Err(pending.fault(Flaw::Failed, format!("`{name}` is a driver that Windows starts with"))),
+        Some(_) => pending.set(&setting, Some(Value::dword(number))),
+        None => Err(pending.fault(Flaw::Failed, format!("there is no service `{name}`"))),
+    }
+}

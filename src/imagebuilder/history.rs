@@ -398,7 +398,7 @@ pub(super) struct StoredBundle {
     pub(super) source: String,
 }
 
-/// Tells whether a recipe lies in a folder of pipelines: in it, or as `NAME/recipe.toml`. Both are absolute.
+/// Returns whether a recipe lies in a folder of pipelines: in it, or as `NAME/recipe.toml`. Both are absolute.
 pub(super) fn is_below(folder: &Path, recipe: &Path) -> bool {
     let home = recipe.parent();
     let is_named = recipe.file_name().is_some_and(|name| name == "recipe.toml");

@@ -183,7 +183,7 @@ pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) ->
     wrong
 }
 
-/// Tells whether a message may be written to a file: it stays below the recipe's folder, takes the name of nothing that is
+/// Returns whether a message may be written to a file: it stays below the recipe's folder, takes the name of nothing that is
 /// kept there, and does not lie where bundles are made.
 fn may_be_written(file: &Path, output: &Path) -> bool {
     let Some(parts) = confined::parts(file) else { return false };
@@ -259,7 +259,7 @@ fn subject(name: &str, status: &str) -> String {
     format!("coldforge {name}: {status}").chars().take(SUBJECT_CHARS).collect()
 }
 
-/// Tells whether a file is a message to this topic that an earlier run of the recipe wrote.
+/// Returns whether a file is a message to this topic that an earlier run of the recipe wrote.
 fn is_own(bytes: &[u8], topic: &str, name: &str) -> bool {
     let Ok(Json::Object(found)) = serde_json::from_slice(bytes) else { return false };
     let text = |member: &str| found.get(member).and_then(Json::as_str);

@@ -267,7 +267,7 @@ impl<'d> Evidence<'d> {
         Ok(Some(bytes))
     }
 
-    /// Tells whether a file or folder is there.
+    /// Returns whether a file or folder is there.
     ///
     /// # Errors
     /// What is wrong with the folders above it.

@@ -21,7 +21,7 @@ const ESP: Guid = Guid::new(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0
 /// The type of an EFI system partition in a master boot record.
 const MBR_ESP: u8 = 0xef;
 
-/// Tells whether a partition is an EFI system partition by its type.
+/// Returns whether a partition is an EFI system partition by its type.
 pub(super) fn is_esp(partition: &Partition) -> bool {
     matches!(partition.kind, Kind::Gpt(ESP) | Kind::Mbr(MBR_ESP))
 }

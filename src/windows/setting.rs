@@ -263,7 +263,7 @@ impl AuditFlags {
         Self { success: self.success || other.success, failure: self.failure || other.failure }
     }
 
-    /// Tells whether everything that `other` records is recorded.
+    /// Returns whether everything that `other` records is recorded.
     pub fn covers(self, other: Self) -> bool {
         self.union(other) == self
     }

@@ -130,7 +130,7 @@ impl<'e> Facts<'e> {
         Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.unwrap_or_default())
     }
 
-    /// Tells whether there is a key below the control set of the next boot.
+    /// Returns whether there is a key below the control set of the next boot.
     pub(super) fn has_current(&self, key: &str) -> Result<bool, Refusal> {
         Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.is_some())
     }

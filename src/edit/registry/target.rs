@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// Tells whether a file begins as a hive, or has transaction logs next to it: its first bytes may be what was
+/// Returns whether a file begins as a hive, or has transaction logs next to it: its first bytes may be what was
 /// lost.
 pub(super) fn is_hive(path: &Path) -> Result<bool> {
     let metadata = std::fs::metadata(path).map_err(fs::failed("open", path))?;

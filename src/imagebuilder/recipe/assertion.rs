@@ -190,7 +190,7 @@ impl RegistryIs {
     }
 }
 
-/// Tells whether registry data is what TOML writes: numbers for DWORD and QWORD, a text, a list of texts.
+/// Returns whether registry data is what TOML writes: numbers for DWORD and QWORD, a text, a list of texts.
 fn is(data: &Data, equals: &Toml) -> bool {
     let number = || data.as_dword().map(u64::from).or(data.as_qword());
     match equals {

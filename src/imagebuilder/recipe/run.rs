@@ -99,7 +99,7 @@ pub struct TestReport {
 }
 
 impl Built {
-    /// Tells whether every test holds.
+    /// Returns whether every test holds.
     pub fn is_good(&self) -> bool {
         self.error.is_none() && self.tests.iter().all(|test| test.passed)
     }

@@ -195,7 +195,7 @@ impl AccountPolicy {
         })
     }
 
-    /// Tells whether built-in administrators are locked out as well.
+    /// Returns whether built-in administrators are locked out as well.
     ///
     /// # Errors
     /// None that a value that was read can meet.
@@ -203,7 +203,7 @@ impl AccountPolicy {
         Ok(self.properties()? & LOCKOUT_ADMINISTRATORS != 0)
     }
 
-    /// Tells whether users are logged off when their logon hours end.
+    /// Returns whether users are logged off when their logon hours end.
     ///
     /// # Errors
     /// [`UnusableValue::Malformed`] if it is neither at once nor never.

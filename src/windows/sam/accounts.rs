@@ -68,7 +68,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Tells whether a flag holds.
+    /// Returns whether a flag holds.
     pub fn is(&self, flag: Flag) -> bool {
         !self.fixed.is(flag.contrary())
     }

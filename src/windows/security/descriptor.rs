@@ -47,7 +47,7 @@ struct AccessEntry {
 }
 
 impl AccessEntry {
-    /// Tells whether this entry decides whether ANONYMOUS LOGON may ask for names.
+    /// Returns whether this entry decides whether ANONYMOUS LOGON may ask for names.
     fn decides(&self) -> bool {
         let anonymous = Sid::new(5, &[7]);
         let plain = self.plain.as_ref();
@@ -106,7 +106,7 @@ impl PolicyDescriptor {
         &self.bytes
     }
 
-    /// Tells whether ANONYMOUS LOGON may ask which name belongs to a SID.
+    /// Returns whether ANONYMOUS LOGON may ask which name belongs to a SID.
     ///
     /// # Errors
     /// [`UnusableValue::Malformed`] if an entry of a kind that is not evaluated here could decide it.
