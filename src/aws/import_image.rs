@@ -34,7 +34,7 @@ pub struct Import<'a> {
     pub blocks: &'a [(u64, Digest)],
     /// The LINEAR digest over them, in base64: it tells this disk from others.
     pub linear: &'a str,
-    /// The ranges of the disk that lie in free clusters, sorted and apart: zeros elsewhere mean something.
+    /// The ranges of the disk that are in free clusters, sorted and apart: zeros elsewhere mean something.
     pub free: &'a [Extent],
     /// The machine in it.
     pub identity: &'a Identity,

@@ -190,7 +190,7 @@ impl Options {
         format!("{}{image}", self.prefix)
     }
 
-    /// Returns the partition of AWS that the region lies in, as ARNs name it.
+    /// Returns the partition of AWS that the region is in, as ARNs name it.
     pub(super) fn partition(&self) -> &'static str {
         match self.region.as_deref() {
             Some(region) if region.starts_with("us-gov-") => "aws-us-gov",

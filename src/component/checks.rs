@@ -150,7 +150,7 @@ impl Reader<'_> {
                 if self.turns > MAX_TURNS || self.worked > MAX_WORK_BYTES {
                     return;
                 }
-                // A value that nobody knows yet, or that would not be used, is nobody's fault.
+                // A value that is not known yet, or not used, is not a fault.
                 let before = (self.judged.faults.len(), self.judged.later.len());
                 let resolved = self.resolve(input, iteration);
                 self.input(phase, step, input, iteration, is_late);

@@ -16,7 +16,7 @@ const CLOSED: [&str; 7] = [
     r"WINDOWS\SETUP\SCRIPTS\COLDFORGE",
 ];
 
-/// Files that are not written wherever they lie, by the beginnings of their names.
+/// Files that are not written in any folder, by the beginnings of their names.
 const CLOSED_NAMES: [&str; 6] =
     ["NTUSER.DAT", "USRCLASS.DAT", "BOOTMGR", "PAGEFILE.SYS", "HIBERFIL.SYS", "SWAPFILE.SYS"];
 

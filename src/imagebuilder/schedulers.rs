@@ -105,12 +105,12 @@ struct Job<'a> {
     name: &'a str,
     /// The name of the job.
     id: String,
-    /// The recipe, as it lies in the repository.
+    /// The recipe, as it is in the repository.
     path: &'a str,
     crontab: Option<String>,
 }
 
-/// Returns a workflow that runs pipelines, and those that it could not take; recipes are named as they lie in the
+/// Returns a workflow that runs pipelines, and those that it could not take; recipes are named as they are in the
 /// repository.
 ///
 /// # Errors

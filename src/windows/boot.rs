@@ -69,7 +69,7 @@ pub struct Loader {
 /// What a boot configuration store says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BootStore {
-    /// The object that is loaded when nobody chooses.
+    /// The object that is loaded by default.
     pub default: Option<String>,
     /// The objects in the menu.
     pub display_order: Vec<String>,
@@ -112,7 +112,7 @@ impl BootStore {
         Ok(store)
     }
 
-    /// Returns the loader that starts when nobody chooses.
+    /// Returns the loader that starts by default.
     pub fn default_loader(&self) -> Option<&Loader> {
         let default = self.default.as_deref()?;
         self.loaders.iter().find(|loader| loader.id.eq_ignore_ascii_case(default))

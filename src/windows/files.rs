@@ -82,13 +82,13 @@ impl<D: ReadAt> Files for Volume<D> {
 pub(super) struct Staged {
     /// Local group policy, or why it cannot be used: that matters only when it is asked for.
     policy: std::result::Result<LocalPolicy, local_policy::Error>,
-    /// The descriptors that files and folders shall have, by path.
+    /// The descriptors that files and folders will have, by path.
     descriptors: BTreeMap<String, Vec<u8>>,
-    /// What files shall hold, by path.
+    /// What files will hold, by path.
     contents: BTreeMap<String, Arc<[u8]>>,
-    /// The files that shall go.
+    /// The files that will be deleted.
     removed: BTreeSet<String>,
-    /// The folders that shall be there, and those that shall go.
+    /// The folders that will exist, and those that will be deleted.
     folders: BTreeMap<String, bool>,
 }
 
@@ -298,7 +298,7 @@ impl Staged {
         Ok(written)
     }
 
-    /// Returns what a file holds, or shall hold; `None` if it is not there.
+    /// Returns what a file holds, or will hold; `None` if it is not there.
     fn content(&self, files: &dyn Files, path: &str) -> Result<Option<Arc<[u8]>>> {
         match self.contents.get(path) {
             Some(staged) => Ok(Some(Arc::clone(staged))),

@@ -51,7 +51,7 @@ pub struct VolumeReport {
     pub cluster_bytes: u64,
     /// Whether a Windows is installed on it.
     pub windows: bool,
-    /// Whether the boot manager of BIOS machines (`\bootmgr`) lies in its root.
+    /// Whether the boot manager of BIOS machines (`\bootmgr`) is in its root.
     pub bootmgr: bool,
     /// What forbids writing to it.
     pub refusals: Vec<Refusal>,

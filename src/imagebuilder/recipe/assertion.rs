@@ -11,7 +11,7 @@ use coldforge_base::descriptor::Descriptor;
 use coldforge_base::digest::Digest;
 use coldforge_base::sddl;
 
-/// A larger file is not digested: it would have to lie in memory.
+/// A larger file is not digested: it would have to be in memory.
 const FILE_LIMIT_BYTES: u64 = 256 << 20;
 
 /// A test of one thing.

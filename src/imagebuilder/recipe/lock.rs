@@ -109,7 +109,7 @@ fn is_name(text: &str) -> bool {
 fn is_whole(folder: &Path) -> bool {
     let is_proven = |bundle: Bundle| match bundle.holds {
         Holds::Image => verify(folder, Given::default(), &Silent).is_ok_and(|proof| proof.problems.is_empty()),
-        // The image lies elsewhere, or is read together with its parent; what is here is compared all the same.
+        // The image is elsewhere, or is read together with its parent; what is here is compared all the same.
         Holds::Delta | Holds::Nothing => bundle.check(&|_| ()).is_ok_and(|damages| damages.is_empty()),
     };
     Bundle::open(folder).is_ok_and(is_proven)

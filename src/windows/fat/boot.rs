@@ -68,7 +68,7 @@ impl std::fmt::Display for Width {
     }
 }
 
-/// Where the root directory lies.
+/// Where the root directory is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Root {
     /// In an area of its own, after the table.
@@ -85,7 +85,7 @@ pub(super) enum Root {
     },
 }
 
-/// Sizes and places of a volume; every place was checked to lie on the device.
+/// Sizes and places of a volume; every place was checked to be on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
     pub width: Width,

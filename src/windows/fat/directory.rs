@@ -71,7 +71,7 @@ pub(super) fn parse(bytes: &[u8], width: Width) -> Result<Vec<DirectoryEntry>> {
             _ if attributes & attribute::MASK == attribute::LONG_NAME => long.add(raw),
             _ => {
                 let long = std::mem::take(&mut long);
-                // A label is no file, and `.` and `..` lead back.
+                // A label is not a file, and `.` and `..` lead back.
                 if attributes & attribute::LABEL == 0 && byte(0) != b'.' {
                     entries.push(entry(raw, attributes, &long, width));
                 }
