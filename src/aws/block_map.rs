@@ -3,11 +3,11 @@
 //! A block is 512 KiB, the last one padded with zeros. A block that was never sent reads as zeros only on a volume without
 //! encryption: on an encrypted one it reads as whatever the zeros of the store decrypt to, and encryption may come later
 //! and uninvited (by the account's default, a copy, a launch). So a block of zeros is left out only where every byte of
-//! it lies in free clusters of an NTFS volume, which nobody reads before they are written. All others are sent, zeros too:
+//! it is in free clusters of an NTFS volume, which nobody reads before they are written. All others are sent, zeros too:
 //! metadata, zeros in files, other file systems, gaps between partitions, the last block of the disk.
 //!
 //! Each block goes with its SHA-256 in base64, the whole with the LINEAR checksum over the digests of what is sent in
-//! ascending order. One block stands in one line.
+//! ascending order. Each block is on one line.
 
 use std::fmt::Write as _;
 

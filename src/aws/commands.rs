@@ -1,4 +1,4 @@
-//! `commands.sh`: the commands that bring the image to AWS, for a person to read and run. Each step is remembered beside
+//! `commands.sh`: the commands that bring the image to AWS, for a person to read and run. Each step is remembered next to
 //! the bundle, so that a run that was cut off goes on where it was. What would fail late is asked before anything is sent.
 
 use super::block_map::{Blocks, volume_gib};

@@ -34,7 +34,7 @@ pub struct Import<'a> {
     pub blocks: &'a [(u64, Digest)],
     /// The LINEAR digest over them, in base64: it tells this disk from others.
     pub linear: &'a str,
-    /// The ranges of the disk that lie in free clusters, sorted and apart: zeros elsewhere mean something.
+    /// The ranges of the disk that are in free clusters, sorted and apart: zeros elsewhere mean something.
     pub free: &'a [Extent],
     /// The machine in it.
     pub identity: &'a Identity,
@@ -49,9 +49,9 @@ pub struct Import<'a> {
 }
 
 /// A description, and the value of a tag, have 255 characters at most.
-const MOST_CHARS: usize = 255;
+const MAX_CHARS: usize = 255;
 /// So many of them are the name of the Windows.
-const MOST_PRODUCT_CHARS: usize = 120;
+const MAX_PRODUCT_CHARS: usize = 120;
 
 /// The image says what it is called, a benchmark file what it is, and a shell and a console show both.
 fn shown(text: &str) -> impl Iterator<Item = char> + '_ {
@@ -62,15 +62,15 @@ impl Import<'_> {
     /// Returns the tags of whatever becomes of the image.
     pub(super) fn tags(&self) -> Vec<Value> {
         let digest = self.sha256.map(|digest| json!({"Key": "coldforge:image-sha256", "Value": digest}));
-        let benchmark: String = shown(self.benchmark).take(MOST_CHARS).collect();
+        let benchmark: String = shown(self.benchmark).take(MAX_CHARS).collect();
         let benchmark = json!({"Key": "coldforge:benchmark", "Value": benchmark});
         let own = self.options.tags.iter().map(|(key, value)| json!({"Key": key, "Value": value}));
         digest.into_iter().chain([benchmark]).chain(own).collect()
     }
 
     pub(super) fn description(&self) -> String {
-        let product: String = shown(&self.identity.product).take(MOST_PRODUCT_CHARS).collect();
-        shown(&format!("{product} hardened by {}", self.benchmark)).take(MOST_CHARS).collect()
+        let product: String = shown(&self.identity.product).take(MAX_PRODUCT_CHARS).collect();
+        shown(&format!("{product} hardened by {}", self.benchmark)).take(MAX_CHARS).collect()
     }
 
     /// Returns the name of the new machine image: of the characters that AWS takes, and unique for the image.

@@ -140,7 +140,7 @@ impl Options {
     /// Checks the tags by the narrowest of the models that they are sent to: EBS direct takes 127 characters and 255, EC2
     /// one more in values; a resource has fifty, of which two are this program's.
     fn check_tags(&self) -> Result<(), BadOption> {
-        const MOST_OWN_TAGS: usize = 48;
+        const MAX_OWN_TAGS: usize = 48;
         let bad = |what, value, hint| Err(BadOption { what, value, hint: Some(hint) });
         // Services count characters or the units of UTF-16, of which there are never fewer.
         let fits = |text: &str, most: usize| text.encode_utf16().count() <= most && !text.chars().any(char::is_control);
@@ -162,7 +162,7 @@ impl Options {
             }
         }
         match self.tags.len() {
-            0..=MOST_OWN_TAGS => Ok(()),
+            0..=MAX_OWN_TAGS => Ok(()),
             count => bad("number of tags that AWS takes", count.to_string(), "give at most 48: two of fifty are taken"),
         }
     }
@@ -190,7 +190,7 @@ impl Options {
         format!("{}{image}", self.prefix)
     }
 
-    /// Returns the partition of AWS that the region lies in, as ARNs name it.
+    /// Returns the partition of AWS that the region is in, as ARNs name it.
     pub(super) fn partition(&self) -> &'static str {
         match self.region.as_deref() {
             Some(region) if region.starts_with("us-gov-") => "aws-us-gov",
@@ -292,7 +292,7 @@ impl<'a> Key<'a> {
         }
     }
 
-    /// Tells whether it is the key that EBS has by itself.
+    /// Returns whether it is the key that EBS has by itself.
     fn is_default(self) -> bool {
         match self {
             Self::Alias(alias) => alias == DEFAULT_ALIAS,

@@ -18,7 +18,7 @@ pub fn trust_policy() -> Value {
     })
 }
 
-/// Returns what the role may do: read what lies below the prefix in the bucket, and make a snapshot and an image; use the
+/// Returns what the role may do: read what is below the prefix in the bucket, and make a snapshot and an image; use the
 /// key and the licence configuration only where they were named.
 pub fn role_policy(import: &Import<'_>) -> Value {
     json!({"Version": "2012-10-17", "Statement": statements(import.options)})

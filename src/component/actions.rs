@@ -31,7 +31,7 @@ pub(super) enum Offline {
     Run,
     /// It downloads something, which a mirror folder can replace; the text says why it needs one.
     Download(&'static str),
-    /// It is no action of Windows.
+    /// It is not an action of Windows.
     OtherSystem,
     /// It cannot be done: why.
     Never(&'static str),

@@ -11,11 +11,11 @@ use crate::windows::setting::Content;
 use coldforge_base::fs;
 
 /// The most files of one document.
-const MOST_FILES: usize = 4096;
+const MAX_FILES: usize = 4096;
 /// The largest file: a file that is written to a volume is held in memory.
 pub(crate) const FILE_LIMIT_BYTES: u64 = 64 << 20;
 /// The most bytes of all files together.
-const MOST_BYTES: u64 = 512 << 20;
+const MAX_BYTES: u64 = 512 << 20;
 
 /// The attachments by their path relative to the document's folder, with slashes.
 pub(super) type Attachments = BTreeMap<String, Content>;
@@ -76,8 +76,8 @@ pub(super) fn gather(
             attachments.insert(format!("{head}{path}"), Content::of(content));
         }
         let bytes = attachments.values().fold(0_u64, |sum, one| sum.saturating_add(one.bytes));
-        if attachments.len().saturating_add(open.len()) > MOST_FILES || bytes > MOST_BYTES {
-            return Err(wrong(format!("{source:?} is more than {MOST_FILES} files or {} MiB", MOST_BYTES >> 20)));
+        if attachments.len().saturating_add(open.len()) > MAX_FILES || bytes > MAX_BYTES {
+            return Err(wrong(format!("{source:?} is more than {MAX_FILES} files or {} MiB", MAX_BYTES >> 20)));
         }
     }
     Ok(())

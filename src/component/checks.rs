@@ -21,13 +21,13 @@ use crate::windows::certificates::input as certificates;
 use crate::windows::setting::{Content, Setting, Value};
 
 /// The most faults reported for one component: a loop repeats the same fault many times.
-const MOST_FAULTS: usize = 200;
+const MAX_FAULTS: usize = 200;
 /// The most inputs that are checked, counting each iteration of a loop; later ones are checked when they run.
-const MOST_TURNS: usize = 20_000;
+const MAX_TURNS: usize = 20_000;
 /// The most bytes of inputs that are checked, for the same reason.
-const MOST_WORK_BYTES: usize = 32 << 20;
+const MAX_WORK_BYTES: usize = 32 << 20;
 /// Bytes of inputs that are kept for the expressions of later steps.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// Actions that write whatever they find, which no test does.
 const WRITERS: [&str; 13] = [
@@ -90,10 +90,10 @@ pub(super) fn check(component: &Component, scripts: Scripts) -> Objections {
     let mut judged = reader.judged;
     judged.faults.sort_by_key(|fault| fault.at);
     judged.faults.dedup();
-    judged.faults.truncate(MOST_FAULTS);
-    judged.later.truncate(MOST_FAULTS);
+    judged.faults.truncate(MAX_FAULTS);
+    judged.later.truncate(MAX_FAULTS);
     judged.autostarts.dedup();
-    judged.autostarts.truncate(MOST_FAULTS);
+    judged.autostarts.truncate(MAX_FAULTS);
     judged
 }
 
@@ -127,7 +127,7 @@ impl Reader<'_> {
             }
         };
         if is_certain && phase.name == "test" && WRITERS.contains(&step.action.as_str()) {
-            self.fault(step, Fault::new(step.at, Flaw::Failed, "a test looks, and changes nothing"));
+            self.fault(step, Fault::new(step.at, Flaw::Failed, "a test must not change anything"));
         }
         let offline = Action::named(&step.action).map(|action| action.offline);
         let is_late =
@@ -147,10 +147,10 @@ impl Reader<'_> {
             for input in &step.inputs {
                 self.turns = self.turns.saturating_add(1);
                 self.worked = self.worked.saturating_add(length(input));
-                if self.turns > MOST_TURNS || self.worked > MOST_WORK_BYTES {
+                if self.turns > MAX_TURNS || self.worked > MAX_WORK_BYTES {
                     return;
                 }
-                // A value that nobody knows yet, or that would not be used, is nobody's fault.
+                // A value that is not known yet, or not used, is not a fault.
                 let before = (self.judged.faults.len(), self.judged.later.len());
                 let resolved = self.resolve(input, iteration);
                 self.input(phase, step, input, iteration, is_late);
@@ -164,7 +164,7 @@ impl Reader<'_> {
                 // What expressions make of a short text counts as well.
                 self.worked = self.worked.saturating_add(given.values().map(String::len).sum());
                 self.bytes = self.bytes.saturating_add(given.values().map(String::len).sum());
-                is_known &= resolved.is_some() && self.bytes <= MOST_BYTES;
+                is_known &= resolved.is_some() && self.bytes <= MAX_BYTES;
                 if is_known {
                     results.inputs.push(given);
                 }
@@ -190,7 +190,7 @@ impl Reader<'_> {
 
     /// Adds a fault, unless the run goes on in spite of it.
     fn fault(&mut self, step: &Step, fault: Fault) {
-        if step.on_failure != OnFailure::Ignore && self.judged.faults.len() < MOST_FAULTS.saturating_mul(2) {
+        if step.on_failure != OnFailure::Ignore && self.judged.faults.len() < MAX_FAULTS.saturating_mul(2) {
             self.judged.faults.push(fault);
         }
     }
@@ -206,7 +206,7 @@ impl Reader<'_> {
         expression::resolve_node(node, &scope).ok()
     }
 
-    /// Tells whether a condition holds, if that is known.
+    /// Returns whether a condition holds, if that is known.
     fn holds(&self, condition: &Condition) -> Option<bool> {
         let unknown = || Fault::new(super::Position::default(), Flaw::Condition, "not known yet");
         let judged = condition.holds(&mut |_, operator, operand, value| {
@@ -292,7 +292,7 @@ impl Reader<'_> {
             }
             _ => later = self.files(action, input, iteration, &mut faults, &mut writes),
         }
-        if step.on_failure != OnFailure::Ignore && self.judged.later.len() < MOST_FAULTS {
+        if step.on_failure != OnFailure::Ignore && self.judged.later.len() < MAX_FAULTS {
             // Those that come up when the step is done name the step.
             self.judged.later.extend(later.into_iter().map(|fault| Fault { at: step.at, ..fault }));
         }
@@ -309,7 +309,7 @@ impl Reader<'_> {
         if let Some(why) = autostart(setting, value) {
             let fault = Fault::new(input.at, Flaw::Autostart, format!("{setting}: {why}"));
             let label = format!("{}.{} ({})", phase.name, step.name, step.action);
-            if self.judged.autostarts.len() < MOST_FAULTS.saturating_mul(2) {
+            if self.judged.autostarts.len() < MAX_FAULTS.saturating_mul(2) {
                 self.judged.autostarts.push((label, fault));
             }
         }

@@ -8,9 +8,9 @@ use super::yaml::Node;
 use coldforge_base::hex;
 
 /// Logical operators in each other.
-const MOST_DEPTH: usize = 4;
+const MAX_DEPTH: usize = 4;
 /// No pattern takes more memory.
-const MOST_PATTERN_BYTES: usize = 1 << 20;
+const MAX_PATTERN_BYTES: usize = 1 << 20;
 
 /// A condition.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -194,7 +194,7 @@ pub(super) fn compare(operator: Operator, operand: &str, value: Option<&str>) ->
 
 /// Returns a pattern; it takes large and small letters for the same, as the format does.
 fn pattern(text: &str) -> Option<regex::Regex> {
-    regex::RegexBuilder::new(text).case_insensitive(true).size_limit(MOST_PATTERN_BYTES).build().ok()
+    regex::RegexBuilder::new(text).case_insensitive(true).size_limit(MAX_PATTERN_BYTES).build().ok()
 }
 
 /// Parses a number: a sign, digits, and digits after a point.
@@ -207,7 +207,7 @@ fn number(text: &str) -> Option<f64> {
 
 fn read(node: &Node, attachments: &[&str], depth: usize) -> Result<Condition, Fault> {
     let fault = |what: &str| Err(Fault::new(node.at, Flaw::Condition, what));
-    if depth > MOST_DEPTH {
+    if depth > MAX_DEPTH {
         return fault("logical operators are nested deeper than four");
     }
     let Some(members) = node.map() else { return fault("it is no map") };

@@ -7,7 +7,7 @@ use crate::windows::setting::Content;
 
 type Result<T> = std::result::Result<T, Fault>;
 
-/// Tells whether a destination is a folder that what comes keeps its name in.
+/// Returns whether a destination is a folder that what comes keeps its name in.
 pub(super) fn ends_open(destination: &str) -> bool {
     destination.ends_with(['\\', '/'])
 }

@@ -23,9 +23,9 @@ const ACTIONS: [&str; 2] = ["S3Download", "WebDownload"];
 struct Address {
     /// `s3`, `https` or `http`.
     scheme: String,
-    /// Where it lies, from the folder of the mirror.
+    /// Where it is, from the folder of the mirror.
     path: String,
-    /// Whether everything below is meant.
+    /// Whether it refers to everything below.
     is_prefix: bool,
 }
 

@@ -22,11 +22,11 @@ const MADE: [(&str, &str, &str); 13] = [
     ("processor_architecture", MACHINE, "PROCESSOR_ARCHITECTURE"),
 ];
 /// One value names another, which names a third: no chain of Windows is longer.
-const MOST_TURNS: u32 = 4;
+const MAX_TURNS: u32 = 4;
 
 /// Returns the value of a variable with nested variables expanded; `None` if it is unknown.
 pub(super) fn variable(name: &str, pending: &PendingChanges<'_>) -> Option<String> {
-    found(name, pending, MOST_TURNS)
+    found(name, pending, MAX_TURNS)
 }
 
 fn found(name: &str, pending: &PendingChanges<'_>, turns: u32) -> Option<String> {

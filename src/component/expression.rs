@@ -10,7 +10,7 @@ use super::fault::{Fault, Flaw, Position};
 use super::yaml::{Node, Value};
 
 /// No text that expressions make is longer: each step could double that of the one before.
-const MOST_BYTES: usize = 16 << 20;
+const MAX_BYTES: usize = 16 << 20;
 
 /// What an expression can name.
 pub(super) struct Scope<'a> {
@@ -45,8 +45,8 @@ pub(super) fn resolve(text: &str, at: Position, scope: &Scope<'_>) -> Result<Str
             None if is_turn(name) && scope.iteration.is_none() => resolved.push_str(&format!("{{{{ {name} }}}}")),
             None => return Err(Fault::new(at, Flaw::Expression, format!("`{{{{ {name} }}}}`"))),
         }
-        if resolved.len() > MOST_BYTES {
-            let what = format!("`{{{{ {name} }}}}` makes a text of more than {} MiB", MOST_BYTES >> 20);
+        if resolved.len() > MAX_BYTES {
+            let what = format!("`{{{{ {name} }}}}` makes a text of more than {} MiB", MAX_BYTES >> 20);
             return Err(Fault::new(at, Flaw::Expression, what));
         }
         rest = after;

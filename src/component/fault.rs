@@ -127,12 +127,12 @@ flaws! {
 }
 
 impl Flaw {
-    /// Tells whether the document is sound: what it asks for can be done, if not here or not under this policy for scripts.
+    /// Returns whether the document is sound: what it asks for can be done, if not here or not under this policy for scripts.
     pub fn is_sound(self) -> bool {
         self.is_offline() || self == Self::Autostart
     }
 
-    /// Tells whether it is found by reading the document, which ends at the first one: `component lint` tells all of them.
+    /// Returns whether it is found by reading the document, which ends at the first one: `component lint` tells all of them.
     pub fn is_of_reading(self) -> bool {
         matches!(self, Self::Yaml | Self::Duplicate | Self::Form | Self::UnknownField | Self::Missing)
     }
@@ -177,7 +177,7 @@ impl Flaw {
         }
     }
 
-    /// Tells whether the document is sound, and only cannot be carried out on a powered-off machine.
+    /// Returns whether the document is sound, and only cannot be carried out on a powered-off machine.
     pub fn is_offline(self) -> bool {
         matches!(self, Self::NeedsWindows | Self::Script)
     }

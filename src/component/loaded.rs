@@ -15,7 +15,7 @@ use crate::windows::setting::Content;
 use coldforge_base::digest::Digest;
 use coldforge_base::fs;
 
-/// A document is no larger.
+/// The largest document.
 const LIMIT_BYTES: u64 = 1 << 20;
 
 /// How the label of a step ends that applies a policy.
@@ -249,7 +249,7 @@ impl Component {
     }
 }
 
-/// Tells whether a name in a plan is a component's.
+/// Returns whether a name in a plan is a component's.
 pub(crate) fn is_label(rule: &str) -> bool {
     rule.starts_with(LABEL)
 }

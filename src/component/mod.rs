@@ -5,6 +5,7 @@
 //! verifiers treat both alike. The phase `test` runs after the edit and only reads. The files that a document names are
 //! read with it and kept in the bundle.
 
+mod act;
 mod actions;
 mod attachments;
 mod checks;
@@ -25,6 +26,7 @@ mod powershell;
 mod registry;
 mod report;
 mod run;
+mod script;
 mod staged;
 mod yaml;
 

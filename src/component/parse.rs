@@ -20,7 +20,7 @@ const PHASES: [&str; 3] = ["build", "validate", "test"];
 const NAME_CHARS: std::ops::RangeInclusive<usize> = 3..=128;
 
 /// The most iterations of a loop of numbers.
-const MOST_ITERATIONS: usize = 10_000;
+const MAX_ITERATIONS: usize = 10_000;
 
 impl Document {
     /// Reads a document; `Err` is everything that is wrong with it.
@@ -391,7 +391,7 @@ fn counting(start: i64, end: i64, by: i64) -> Option<Vec<String>> {
     let mut numbers = Vec::new();
     let mut at = start;
     while if by > 0 { at <= end } else { at >= end } {
-        if numbers.len() >= MOST_ITERATIONS {
+        if numbers.len() >= MAX_ITERATIONS {
             return None;
         }
         numbers.push(at.to_string());

@@ -16,7 +16,7 @@ const CLOSED: [&str; 7] = [
     r"WINDOWS\SETUP\SCRIPTS\COLDFORGE",
 ];
 
-/// Files that are not written wherever they lie, by the beginnings of their names.
+/// Files that are not written in any folder, by the beginnings of their names.
 const CLOSED_NAMES: [&str; 6] =
     ["NTUSER.DAT", "USRCLASS.DAT", "BOOTMGR", "PAGEFILE.SYS", "HIBERFIL.SYS", "SWAPFILE.SYS"];
 
@@ -58,7 +58,7 @@ pub(super) fn on_some_volume(path: &str) -> Result<String, &'static str> {
     on_volume(path, letter)
 }
 
-/// Tells whether a path of the volume may be written.
+/// Returns whether a path of the volume may be written.
 pub(super) fn is_open(path: &str) -> bool {
     let path = path.to_uppercase();
     let is_below =

@@ -18,12 +18,12 @@ use coldforge_base::time::Moment;
 use coldforge_base::{access, sddl};
 
 /// The largest file that is kept as text; a larger one is kept as binary content with its digest.
-const MOST_TEXT_BYTES: usize = 1 << 20;
+const MAX_TEXT_BYTES: usize = 1 << 20;
 /// The most entries of a folder that is copied, moved or deleted as a whole.
-const MOST_ENTRIES: usize = 4096;
+const MAX_ENTRIES: usize = 4096;
 
 /// The most bytes of texts and files of all components together: they are held in memory, and a loop can multiply them.
-const MOST_BYTES: usize = 512 << 20;
+const MAX_BYTES: usize = 512 << 20;
 
 /// A machine with the changes that will be made to it.
 pub(crate) struct PendingChanges<'a> {
@@ -97,9 +97,9 @@ impl<'a> PendingChanges<'a> {
     /// Counts bytes that will be held in memory.
     pub(super) fn reserve(&mut self, bytes: usize) -> Result<(), Fault> {
         self.reserved_bytes = self.reserved_bytes.saturating_add(bytes);
-        match self.reserved_bytes > MOST_BYTES {
+        match self.reserved_bytes > MAX_BYTES {
             true => {
-                let what = format!("the components make more than {} MiB of texts and files", MOST_BYTES >> 20);
+                let what = format!("the components make more than {} MiB of texts and files", MAX_BYTES >> 20);
                 Err(self.fault(Flaw::Size, what))
             }
             false => Ok(()),
@@ -319,8 +319,8 @@ impl<'a> PendingChanges<'a> {
                 }
                 found.push((path, kind == FolderEntryKind::Folder));
             }
-            if found.len() > MOST_ENTRIES {
-                return Err(self.fault(Flaw::Failed, format!("`{folder}` holds more than {MOST_ENTRIES} entries")));
+            if found.len() > MAX_ENTRIES {
+                return Err(self.fault(Flaw::Failed, format!("`{folder}` holds more than {MAX_ENTRIES} entries")));
             }
         }
         Ok(found)
@@ -347,13 +347,13 @@ impl<'a> PendingChanges<'a> {
         self.room(&path)?;
         self.reserve(text.len())?;
         // A file that is not text now is not recorded as text either.
-        let is_text = text.len() <= MOST_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
+        let is_text = text.len() <= MAX_TEXT_BYTES && self.read(&Setting::FileContent { path: path.clone() }).is_ok();
         self.plan(path, if is_text { FileState::Text(text) } else { FileState::Data(Content::of(text.as_bytes())) })
     }
 
     /// Writes a file with this content.
     pub(super) fn put_content(&mut self, path: String, content: Content) -> Result<(), Fault> {
-        let text = content.data.as_ref().filter(|data| data.len() <= MOST_TEXT_BYTES);
+        let text = content.data.as_ref().filter(|data| data.len() <= MAX_TEXT_BYTES);
         match text.and_then(|data| std::str::from_utf8(data).ok()) {
             Some(text) => self.put(path, text.to_owned()),
             None => {

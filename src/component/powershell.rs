@@ -59,9 +59,9 @@ pub(super) enum Operation {
     MakeKey { key: String, makes_above: bool },
     /// Makes a folder, which may be there already.
     MakeFolder { path: String, may_exist: bool },
-    /// Makes a file; with force over one that is there, and in a folder that is made.
+    /// Makes a file; `is_forced` overwrites an existing file and creates the folder.
     MakeFile { path: String, text: String, is_forced: bool },
-    /// Copies a file to another name, or into a folder that is there.
+    /// Copies a file to another name, or into an existing folder.
     CopyFile { source: String, destination: String },
     /// Sets how a service starts.
     Service { name: String, start: &'static str },

@@ -141,3 +141,15 @@ fn bytes(text: &str) -> Option<Vec<u8>> {
     let text = text.strip_prefix("hex:").unwrap_or(text);
     hex::decode(&text.replace([' ', ','], ""))
 }
+
+/// Sets the start type of an existing service.
+pub(super) fn set_service(name: &str, start: &str, pending: &mut PendingChanges<'_>) -> Result<()> {
+    let number = start_of(start).map_err(|what| pending.fault(Flaw::Word, what))?;
+    let setting = service(name).map_err(|what| pending.fault(Flaw::RegistryKey, what))?;
+    match pending.get(&setting)?.and_then(|value| value.as_dword()) {
+        // These words do not apply to a driver that starts with the kernel.
+        Some(0 | 1) => Err(pending.fault(Flaw::Failed, format!("`{name}` is a driver that Windows starts with"))),
+        Some(_) => pending.set(&setting, Some(Value::dword(number))),
+        None => Err(pending.fault(Flaw::Failed, format!("there is no service `{name}`"))),
+    }
+}

@@ -18,7 +18,7 @@ const CALL: &str = "@call \"%~dp0coldforge\\steps.cmd\"";
 /// Properties of installers that are not given: those that start the machine anew, and those that install again.
 const RESERVED: [&str; 2] = ["REBOOT", "REINSTALL"];
 /// The number of a script has three digits.
-const MOST_SCRIPTS: usize = 999;
+const MAX_SCRIPTS: usize = 999;
 
 /// A script that is left to the first start.
 #[derive(Clone, Debug)]
@@ -75,7 +75,7 @@ pub(super) fn plan(
     scripts: &[Script],
     stands: Option<String>,
 ) -> Result<String, Fault> {
-    if scripts.len() > MOST_SCRIPTS {
+    if scripts.len() > MAX_SCRIPTS {
         return Err(pending.fault(Flaw::Script, format!("{} scripts are left to the first start", scripts.len())));
     }
     for (number, script) in (1_usize..).zip(scripts) {

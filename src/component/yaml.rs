@@ -10,11 +10,11 @@ use granit_parser::{Event, Parser, ScalarStyle, Span};
 use super::fault::{Fault, Flaw, Position};
 
 /// A component of Image Builder has at most 64 KiB; this leaves room for comments.
-const MOST_BYTES: usize = 1 << 20;
+const MAX_BYTES: usize = 1 << 20;
 /// Nodes, those of aliases counted each time.
-const MOST_NODES: usize = 50_000;
+const MAX_NODES: usize = 50_000;
 /// Nodes in nodes. A condition may be nested four deep, inside six levels of document.
-const MOST_DEPTH: usize = 48;
+const MAX_DEPTH: usize = 48;
 
 /// A node.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -108,7 +108,7 @@ impl Node {
 /// Reads the one document of a text.
 pub(super) fn parse(text: &str) -> Result<Node, Fault> {
     let start = Position { line: 1, column: 1 };
-    if text.len() > MOST_BYTES {
+    if text.len() > MAX_BYTES {
         return Err(Fault::new(start, Flaw::Size, "a document of more than 1 MiB"));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
@@ -149,7 +149,7 @@ impl<'t> Reader<'t> {
     /// Reads a node whose first event was taken.
     fn node(&mut self, event: Event<'t>, span: &Span, depth: usize) -> Result<Node, Fault> {
         let at = position(span);
-        if depth > MOST_DEPTH {
+        if depth > MAX_DEPTH {
             return Err(Fault::new(at, Flaw::Size, "nodes that are nested too deep"));
         }
         self.count(1, at)?;
@@ -159,7 +159,7 @@ impl<'t> Reader<'t> {
                     return Err(Fault::new(at, Flaw::Yaml, "an alias of what is not finished"));
                 };
                 self.count(node.nodes, at)?;
-                if depth.saturating_add(node.depth) > MOST_DEPTH {
+                if depth.saturating_add(node.depth) > MAX_DEPTH {
                     return Err(Fault::new(at, Flaw::Size, "nodes that are nested too deep"));
                 }
                 return Ok(node);
@@ -228,7 +228,7 @@ impl<'t> Reader<'t> {
 
     fn count(&mut self, more: usize, at: Position) -> Result<(), Fault> {
         self.nodes = self.nodes.saturating_add(more);
-        match self.nodes > MOST_NODES {
+        match self.nodes > MAX_NODES {
             true => Err(Fault::new(at, Flaw::Size, "more nodes than a component can need")),
             false => Ok(()),
         }

@@ -52,7 +52,7 @@ pub enum Error {
     },
 
     /// A hive file breaks rules that every hive of Windows keeps.
-    #[error("the hive `{}` is damaged: {findings} findings, the first: {first}", path.display())]
+    #[error("the hive `{}` is damaged: {}, the first: {first}", path.display(), windows::plural(*findings))]
     #[failure(
         refused,
         "E-HIVE-CORRUPT",

@@ -42,7 +42,7 @@ pub enum FileEdit {
 /// What an edit of a volume did.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct FileEditResult {
-    /// The files that were written; none if everything was so already.
+    /// The files that were written; none if nothing changed.
     pub files: Vec<PathBuf>,
     /// Warnings, each with its code.
     pub warnings: Vec<String>,
@@ -173,7 +173,7 @@ fn remove<D: WriteAt>(
     Ok(())
 }
 
-/// Returns the directory that a path lies in, and its last name.
+/// Returns the directory that a path is in, and its last name.
 fn parent_of<'p, D: ReadAt>(volume: &Volume<D>, path: &'p str) -> Result<(File, &'p str)> {
     let (above, name) = path.rsplit_once('\\').unwrap_or(("", path));
     let above = if above.is_empty() { r"\" } else { above };

@@ -51,7 +51,7 @@ pub enum HistoryError {
         path: PathBuf,
     },
 
-    /// It is no history, is damaged, or cannot be read or written.
+    /// It is not a history, is damaged, or cannot be read or written.
     #[error("the history `{}` cannot be used", path.display())]
     #[failure(
         refused,
@@ -277,7 +277,7 @@ impl History {
         rows.collect()
     }
 
-    /// Finds runs that never ended and that nobody is at any more.
+    /// Finds runs without an end that no process works on any more.
     fn settle(&self) -> Result<(), HistoryError> {
         let settle = || -> rusqlite::Result<()> {
             let mut statement = self.connection.prepare("SELECT id, folder FROM run WHERE status = 'running'")?;
@@ -398,7 +398,7 @@ pub(super) struct StoredBundle {
     pub(super) source: String,
 }
 
-/// Tells whether a recipe lies in a folder of pipelines: in it, or as `NAME/recipe.toml`. Both are absolute.
+/// Returns whether a recipe is in a folder of pipelines: in it, or as `NAME/recipe.toml`. Both are absolute.
 pub(super) fn is_below(folder: &Path, recipe: &Path) -> bool {
     let home = recipe.parent();
     let is_named = recipe.file_name().is_some_and(|name| name == "recipe.toml");

@@ -183,15 +183,15 @@ pub fn notify(notices: &[Notice], home: &Path, status: &str, document: &Json) ->
     wrong
 }
 
-/// Tells whether a message may be written to a file: it stays below the recipe's folder, takes the name of nothing that is
-/// kept there, and does not lie where bundles are made.
+/// Returns whether a message may be written to a file: it stays below the recipe's folder, takes the name of nothing that is
+/// kept there, and is not where bundles are made.
 fn may_be_written(file: &Path, output: &Path) -> bool {
     let Some(parts) = confined::parts(file) else { return false };
     let name = parts.last().copied().unwrap_or_default();
     let suffix = Path::new(name).extension().and_then(OsStr::to_str).unwrap_or_default();
     let is_reserved = RESERVED.iter().any(|reserved| suffix.eq_ignore_ascii_case(reserved));
     let is_listed = BUNDLE.iter().any(|reserved| name.eq_ignore_ascii_case(reserved));
-    // What lies right in the output's folder is no part of a bundle; what lies deeper is.
+    // What is right in the output's folder is not a part of a bundle; what is deeper is.
     let is_deep = confined::parts(output)
         .is_some_and(|output| parts.starts_with(&output) && parts.len() > output.len().saturating_add(1));
     !is_reserved && !is_listed && !is_deep && !name.as_encoded_bytes().starts_with(b".")
@@ -249,7 +249,7 @@ fn call(program: &str, arguments: &[String], home: &Path, document: &Json, limit
             }
         }
     };
-    // A pipe that somebody else holds is not waited for.
+    // A pipe that another process holds is not waited for.
     drop(writer);
     answer
 }
@@ -259,7 +259,7 @@ fn subject(name: &str, status: &str) -> String {
     format!("coldforge {name}: {status}").chars().take(SUBJECT_CHARS).collect()
 }
 
-/// Tells whether a file is a message to this topic that an earlier run of the recipe wrote.
+/// Returns whether a file is a message to this topic that an earlier run of the recipe wrote.
 fn is_own(bytes: &[u8], topic: &str, name: &str) -> bool {
     let Ok(Json::Object(found)) = serde_json::from_slice(bytes) else { return false };
     let text = |member: &str| found.get(member).and_then(Json::as_str);
@@ -281,7 +281,7 @@ fn write(sns: &Sns, home: &Path, status: &str, document: &Json) -> Result<(), St
     place(sns, home, name, &text::file(&request)).map_err(|error| sentence(&error))
 }
 
-/// Writes a message below the folder of the recipe, where no bundle lies and nothing else is overwritten.
+/// Writes a message below the folder of the recipe, where no bundle is and nothing else is overwritten.
 fn place(sns: &Sns, home: &Path, name: &str, bytes: &[u8]) -> Result<(), confined::Error> {
     let outside = || confined::Error::Outside { path: sns.file.clone() };
     let parts = confined::parts(&sns.file).ok_or_else(outside)?;

@@ -11,9 +11,9 @@ use super::recipe::Heading;
 use coldforge_base::{Failure, fs};
 
 /// The most recipes of a folder: each is read at once.
-const MOST_RECIPES: usize = 1000;
+const MAX_RECIPES: usize = 1000;
 /// The most entries of any kind in a folder.
-const MOST_ENTRIES: usize = 100_000;
+const MAX_ENTRIES: usize = 100_000;
 
 /// The pipelines of a folder.
 #[derive(Debug)]
@@ -78,8 +78,8 @@ impl Pipelines {
         let mut paths = Vec::new();
         let entries = std::fs::read_dir(folder).map_err(fs::failed("list", folder))?;
         for (number, entry) in entries.enumerate() {
-            if number >= MOST_ENTRIES {
-                return Err(too_many(MOST_ENTRIES, "entries").into());
+            if number >= MAX_ENTRIES {
+                return Err(too_many(MAX_ENTRIES, "entries").into());
             }
             let path = entry.map_err(fs::failed("list", folder))?.path();
             let inner = path.join("recipe.toml");
@@ -90,8 +90,8 @@ impl Pipelines {
             } else if path.extension().is_some_and(|suffix| suffix == "toml") && (path.is_symlink() || path.is_file()) {
                 paths.push((path.is_symlink(), path));
             }
-            if paths.len() > MOST_RECIPES {
-                return Err(too_many(MOST_RECIPES, "recipes").into());
+            if paths.len() > MAX_RECIPES {
+                return Err(too_many(MAX_RECIPES, "recipes").into());
             }
         }
         paths.sort();

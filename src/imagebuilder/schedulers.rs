@@ -47,7 +47,7 @@ const MARK: &str = "# Written by `coldforge pipeline schedule`, which overwrites
 /// What units began with before they had the mark.
 const FORMER_MARK: &str = "[Unit]\nDescription=coldforge pipeline ";
 
-/// Tells whether a unit file was written here.
+/// Returns whether a unit file was written here.
 pub fn is_own_unit(bytes: &[u8]) -> bool {
     bytes.starts_with(MARK.as_bytes()) || bytes.starts_with(FORMER_MARK.as_bytes())
 }
@@ -105,12 +105,12 @@ struct Job<'a> {
     name: &'a str,
     /// The name of the job.
     id: String,
-    /// The recipe, as it lies in the repository.
+    /// The recipe, as it is in the repository.
     path: &'a str,
     crontab: Option<String>,
 }
 
-/// Returns a workflow that runs pipelines, and those that it could not take; recipes are named as they lie in the
+/// Returns a workflow that runs pipelines, and those that it could not take; recipes are named as they are in the
 /// repository.
 ///
 /// # Errors

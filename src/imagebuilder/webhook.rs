@@ -7,7 +7,7 @@ use std::time::Duration;
 #[cfg(feature = "notify")]
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Tells why a text is no place to post to; `None` if it is one, and this build can.
+/// Returns why a text is no place to post to; `None` if it is one, and this build can.
 pub(super) fn objection(url: &str) -> Option<&'static str> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
     let is_place = rest.is_some_and(|rest| !rest.is_empty() && !rest.starts_with('/'));

@@ -12,7 +12,7 @@ const MANAGER: &str = "{9dea862c-5cdd-4e70-acc1-f32b344d4795}";
 /// The type of an object that loads an operating system.
 const LOADER: u32 = 0x1020_0003;
 /// The deepest chain of inheritance that is followed: real ones have three links.
-const MOST_LINKS: usize = 8;
+const MAX_LINKS: usize = 8;
 
 /// Numbers of elements (BcdElementType).
 mod element {
@@ -69,7 +69,7 @@ pub struct Loader {
 /// What a boot configuration store says.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct BootStore {
-    /// The object that is loaded when nobody chooses.
+    /// The object that is loaded by default.
     pub default: Option<String>,
     /// The objects in the menu.
     pub display_order: Vec<String>,
@@ -112,7 +112,7 @@ impl BootStore {
         Ok(store)
     }
 
-    /// Returns the loader that starts when nobody chooses.
+    /// Returns the loader that starts by default.
     pub fn default_loader(&self) -> Option<&Loader> {
         let default = self.default.as_deref()?;
         self.loaders.iter().find(|loader| loader.id.eq_ignore_ascii_case(default))
@@ -159,7 +159,7 @@ fn flag(bcd: &dyn Lookup, id: &str, element: u32) -> regf::Result<bool> {
 /// Returns an element of an object, or of the first one that it inherits it from.
 fn inherited(bcd: &dyn Lookup, id: &str, element: u32) -> regf::Result<Option<Vec<u8>>> {
     let (mut level, mut seen) = (vec![id.to_owned()], Vec::new());
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let mut next = Vec::new();
         for id in level {
             if seen.contains(&id) {

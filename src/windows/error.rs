@@ -90,7 +90,7 @@ pub enum Error {
     },
 
     /// A hive breaks rules that every hive of Windows keeps.
-    #[error("the hive `{path}` is damaged: {findings} findings, the first at cell {at}: {first}")]
+    #[error("the hive `{path}` is damaged: {}, the first at cell {at}: {first}", plural(*findings))]
     #[failure(refused, "E-HIVE-CORRUPT", hint = corrupt_hive(first))]
     HiveCorrupt {
         /// The path on the volume.
@@ -104,7 +104,7 @@ pub enum Error {
     },
 
     /// A volume breaks rules that tie its structures together.
-    #[error("the volume in partition {partition} is damaged: {findings} findings, the first: {first}")]
+    #[error("the volume in partition {partition} is damaged: {}, the first: {first}", plural(*findings))]
     #[failure(
         refused,
         "E-VOLUME-CORRUPT",
@@ -169,7 +169,7 @@ pub enum Error {
         partitions: Vec<u32>,
     },
 
-    /// A setting's key lies in no hive that this version opens.
+    /// A setting's key is in no hive that this version opens.
     #[error("no hive that is handled holds `{key}`")]
     #[failure(unsupported, "E-SETTING-UNSUPPORTED", hint = SKIP_RULE)]
     UnknownHive {
@@ -296,5 +296,13 @@ fn corrupt_hive(first: &str) -> &'static str {
          and sets them right"
     } else {
         "run `coldforge reg check` to see why; boot the machine once to let Windows repair its registry"
+    }
+}
+
+/// Writes a number of findings with the right plural.
+pub(crate) fn plural(findings: usize) -> String {
+    match findings {
+        1 => "1 finding".to_owned(),
+        findings => format!("{findings} findings"),
     }
 }

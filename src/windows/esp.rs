@@ -182,7 +182,7 @@ fn fault(bytes: &[u8], wanted: Option<Processor>) -> Option<String> {
     (subsystem != Some(EFI_APPLICATION)).then(|| "is not an EFI application".to_owned())
 }
 
-/// Returns where the second header of a program lies; firmware loads nothing without it (UEFI 2.1.1).
+/// Returns where the second header of a program is; firmware loads nothing without it (UEFI 2.1.1).
 fn second_header(bytes: &[u8]) -> Option<usize> {
     let header = usize::try_from(read::u32_le(bytes, 0x3c).ok()?).ok()?;
     let is_there = read::slice(bytes, header, 4).is_ok_and(|mark| mark == b"PE\0\0");

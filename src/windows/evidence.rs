@@ -36,7 +36,7 @@ const HIVES: [(&str, &str); 4] =
 const KERNEL: &str = r"\Windows\System32\ntoskrnl.exe";
 /// Bytes of the head of a program that tell for which processor it is.
 const PROGRAM_HEAD_BYTES: u64 = 4096;
-/// Where the boot configuration store of a BIOS machine lies on its active partition.
+/// Where the boot configuration store of a BIOS machine is on its active partition.
 const BOOT_STORE: &str = r"\Boot\BCD";
 
 /// A local account, as far as it matters who can log on.
@@ -191,7 +191,7 @@ impl<'d> Evidence<'d> {
         Ok(holders.map_err(|error| locate::as_refusal(&error))?.into_iter().collect())
     }
 
-    /// Returns the key as it lies on the disk: with the number of the control set.
+    /// Returns the key as it is on the disk: with the number of the control set.
     pub fn place(&self, key: &str) -> String {
         match (self.windows().and_then(|windows| windows.sets.clone()), hives::below(key, identity::CURRENT)) {
             (Ok(sets), Some(rest)) => format!(r"HKLM\SYSTEM\{}\{rest}", sets.key(sets.default)),
@@ -267,7 +267,7 @@ impl<'d> Evidence<'d> {
         Ok(Some(bytes))
     }
 
-    /// Tells whether a file or folder is there.
+    /// Returns whether a file or folder is there.
     ///
     /// # Errors
     /// What is wrong with the folders above it.
@@ -313,11 +313,11 @@ impl<'d> Evidence<'d> {
         self.processor_of_kernel().ok().flatten().or_else(registry)
     }
 
-    /// Returns the boot configuration store that the firmware's loader reads, and where it lies: partition and path;
+    /// Returns the boot configuration store that the firmware's loader reads, and where it is: partition and path;
     /// `None` if there is none.
     ///
     /// # Errors
-    /// If the table does not tell where it lies, or the partition or the store cannot be read.
+    /// If the table does not show where it is, or the partition or the store cannot be read.
     pub fn boot_store(&self) -> Answer<Option<(String, BootStore)>> {
         let survey = self.survey()?;
         match survey.boot_mode() {
@@ -378,7 +378,7 @@ impl<'d> Evidence<'d> {
         }
     }
 
-    /// Returns the hive that a key lies in, and its path there.
+    /// Returns the hive that a key is in, and its path there.
     fn locate(&self, key: &str) -> Answer<(&HiveFile, String)> {
         let place = self.place(key);
         let found = HIVES.iter().find_map(|(root, name)| Some((*name, hives::below(&place, root)?)));

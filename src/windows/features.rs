@@ -122,7 +122,7 @@ pub(super) fn read(name: &str, query: &FeatureQuery<'_>, files: &dyn Files) -> R
     Ok(Found { value, file: r"\Windows\System32\config\SOFTWARE".to_owned(), cell: None })
 }
 
-/// Tells whether there is a list of components in use, and whether one with such a part in its name is in it.
+/// Returns whether there is a list of components in use, and whether one with such a part in its name is in it.
 fn components(software: &dyn Lookup, parts: &[&str]) -> regf::Result<(bool, bool)> {
     let Some(winners) = software.key(WINNERS)? else { return Ok((false, false)) };
     let mut has_some = false;
@@ -146,7 +146,7 @@ pub struct Package {
 }
 
 impl Package {
-    /// Tells whether Windows has work left to do with it.
+    /// Returns whether Windows has work left to do with it.
     pub fn is_pending(&self) -> bool {
         matches!(self.state, 0x05 | 0x10 | 0x30 | 0x60 | 0x65)
     }

@@ -19,18 +19,18 @@ use coldforge_disk::Window;
 use coldforge_ntfs::{self as ntfs, Changes, File, Security, Volume};
 
 /// No file of local group policy, and no registry of one, is longer.
-const MOST_POLICY_BYTES: u64 = 64 << 20;
+const MAX_POLICY_BYTES: u64 = 64 << 20;
 
 /// No text file that is written or kept as a whole is longer.
-const MOST_TEXT_BYTES: usize = 1 << 20;
+const MAX_TEXT_BYTES: usize = 1 << 20;
 
 /// What can be asked of the files of a volume.
 pub(super) trait Files: Send + Sync {
     /// Returns a file's content; `None` if it is not there.
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>>;
-    /// Tells whether a file or folder is there.
+    /// Returns whether a file or folder is there.
     fn is_there(&self, path: &str) -> Result<bool>;
-    /// Tells whether a folder is there.
+    /// Returns whether a folder is there.
     fn is_folder(&self, path: &str) -> Result<bool>;
     /// Returns what a folder holds; `None` if it is not there.
     fn entries(&self, path: &str) -> Result<Option<Vec<FolderEntry>>>;
@@ -42,7 +42,7 @@ impl<D: ReadAt> Files for Volume<D> {
     fn content(&self, path: &str) -> Result<Option<Vec<u8>>> {
         let failed = |source| Error::File { path: path.to_owned(), source };
         let Some(file) = self.find(path).map_err(failed)? else { return Ok(None) };
-        self.read(&file, MOST_POLICY_BYTES).map(Some).map_err(failed)
+        self.read(&file, MAX_POLICY_BYTES).map(Some).map_err(failed)
     }
 
     fn is_there(&self, path: &str) -> Result<bool> {
@@ -82,13 +82,13 @@ impl<D: ReadAt> Files for Volume<D> {
 pub(super) struct Staged {
     /// Local group policy, or why it cannot be used: that matters only when it is asked for.
     policy: std::result::Result<LocalPolicy, local_policy::Error>,
-    /// The descriptors that files and folders shall have, by path.
+    /// The descriptors that files and folders will have, by path.
     descriptors: BTreeMap<String, Vec<u8>>,
-    /// What files shall hold, by path.
+    /// What files will hold, by path.
     contents: BTreeMap<String, Arc<[u8]>>,
-    /// The files that shall go.
+    /// The files that will be deleted.
     removed: BTreeSet<String>,
-    /// The folders that shall be there, and those that shall go.
+    /// The folders that will exist, and those that will be deleted.
     folders: BTreeMap<String, bool>,
 }
 
@@ -298,7 +298,7 @@ impl Staged {
         Ok(written)
     }
 
-    /// Returns what a file holds, or shall hold; `None` if it is not there.
+    /// Returns what a file holds, or will hold; `None` if it is not there.
     fn content(&self, files: &dyn Files, path: &str) -> Result<Option<Arc<[u8]>>> {
         match self.contents.get(path) {
             Some(staged) => Ok(Some(Arc::clone(staged))),
@@ -328,7 +328,7 @@ pub(super) fn entries(files: &dyn Files, folder: &str) -> std::result::Result<Ve
 
 /// Returns what a file holds as text.
 fn text(path: &str, content: &[u8]) -> Result<String> {
-    let text = Some(content).filter(|content| content.len() <= MOST_TEXT_BYTES);
+    let text = Some(content).filter(|content| content.len() <= MAX_TEXT_BYTES);
     let text = text.and_then(|content| std::str::from_utf8(content).ok());
     text.map(str::to_owned).ok_or_else(|| Error::NoText { path: path.to_owned() })
 }
@@ -338,7 +338,7 @@ fn put<D: WriteAt>(volume: &mut Volume<Window<D>>, path: &str, content: &[u8], n
     let failed = |source| Error::File { path: path.to_owned(), source };
     let after = (content.len() as u64, Digest::of(content));
     if let Some(file) = volume.find(path).map_err(failed)? {
-        let before = volume.read(&file, MOST_POLICY_BYTES).map_err(failed)?;
+        let before = volume.read(&file, MAX_POLICY_BYTES).map_err(failed)?;
         let changes = volume.replace_stream(&file, content, now).map_err(failed)?;
         return Ok(told(volume, path, (before.len() as u64, Digest::of(&before)), after, &changes));
     }

@@ -27,7 +27,7 @@ pub struct ValueWrite<T> {
     pub before: Option<T>,
     /// The cell of the value, if it is one value.
     pub cell: Option<CellOffset>,
-    /// The ranges of the hive file whose bytes changed; empty if everything was so already.
+    /// The ranges of the hive file whose bytes changed; empty if nothing changed.
     pub touched: Vec<Extent>,
 }
 

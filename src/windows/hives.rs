@@ -19,7 +19,7 @@ use coldforge_regf::Accept;
 /// No real hive is larger; the registry's own limit for a hive of the system is 2 GiB, and SOFTWARE stays below 300 MB.
 pub(super) const HIVE_LIMIT_BYTES: u64 = 1 << 30;
 
-/// Where the machine's hives lie.
+/// Where the machine's hives are.
 pub(super) const CONFIG: &str = r"\Windows\System32\config";
 
 /// The hive that holds a setting.
@@ -291,7 +291,7 @@ fn text(name: regf::Name<'_>) -> String {
     String::from_utf16_lossy(&name.units().collect::<Vec<_>>())
 }
 
-/// Returns the path of a key below another one, which may be itself; `None` if it does not lie there.
+/// Returns the path of a key below another one, which may be itself; `None` if it is not there.
 pub(super) fn below<'k>(key: &'k str, root: &str) -> Option<&'k str> {
     let head = key.get(..root.len())?;
     let rest = key.get(root.len()..)?;

@@ -152,7 +152,7 @@ pub(super) fn read(
     })
 }
 
-/// Tells whether `Policy\PolPrDmS` holds the SID of a primary domain: it is there and empty on a standalone machine.
+/// Returns whether `Policy\PolPrDmS` holds the SID of a primary domain: it is there and empty on a standalone machine.
 fn domain_joined(security: &dyn Lookup) -> Option<bool> {
     value(security, r"Policy\PolPrDmS", "").map(|sid| !sid.data.is_empty())
 }

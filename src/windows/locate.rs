@@ -21,7 +21,7 @@ const ESP: Guid = Guid::new(0xc12a_7328, 0xf81f, 0x11d2, [0xba, 0x4b, 0x00, 0xa0
 /// The type of an EFI system partition in a master boot record.
 const MBR_ESP: u8 = 0xef;
 
-/// Tells whether a partition is an EFI system partition by its type.
+/// Returns whether a partition is an EFI system partition by its type.
 pub(super) fn is_esp(partition: &Partition) -> bool {
     matches!(partition.kind, Kind::Gpt(ESP) | Kind::Mbr(MBR_ESP))
 }
@@ -51,7 +51,7 @@ pub struct VolumeReport {
     pub cluster_bytes: u64,
     /// Whether a Windows is installed on it.
     pub windows: bool,
-    /// Whether the boot manager of BIOS machines (`\bootmgr`) lies in its root.
+    /// Whether the boot manager of BIOS machines (`\bootmgr`) is in its root.
     pub bootmgr: bool,
     /// What forbids writing to it.
     pub refusals: Vec<Refusal>,

@@ -66,7 +66,7 @@ impl<D: ReadAt> Machine<D> {
     ///
     /// # Errors
     /// Every refusal that applies to the disk, the volume or a hive; nothing was written. One that applies to SAM, to
-    /// SECURITY or to the hive of a user becomes the error of the settings that lie there.
+    /// SECURITY or to the hive of a user becomes the error of the settings that are there.
     pub fn open(device: D, opening: OpenOptions) -> Result<Self> {
         let WindowsVolume { volume, partition, boot_mode, mut warnings } = locate::open_windows_volume(device)?;
         let accept = opening.accept;
@@ -167,7 +167,7 @@ impl<D: ReadAt> Machine<D> {
         Accept { dirty: any(|one| one.dirty), refcounts: any(|one| one.refcounts) }
     }
 
-    /// Returns where the Windows volume lies on the disk, and its length.
+    /// Returns where the Windows volume is on the disk, and its length.
     pub fn volume_extent(&self) -> Extent {
         let window = self.volume.device();
         Extent::new(window.start().0, window.len())
@@ -389,7 +389,7 @@ fn set(file: &mut HiveFile, setting: &Setting, to: Option<&Value>, now: FileTime
     }))
 }
 
-/// Returns what a write of a setting changed; `None` if it was so already.
+/// Returns what a write of a setting changed; `None` if nothing changes.
 fn change(file: &HiveFile, setting: &Setting, to: Option<&Value>, written: ValueWrite<Value>) -> Option<Change> {
     let ValueWrite { before, cell, touched } = written;
     let (setting, file, after) = (setting.clone(), file.path.clone(), to.cloned());

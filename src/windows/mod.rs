@@ -35,6 +35,7 @@ pub mod setup_state;
 mod unusable_value;
 
 pub use commit::{FileChange, UnknownCheck, VolumeCheck};
+pub(crate) use error::plural;
 pub use error::{Error, Result};
 pub use esp::{BOOT_MANAGER, BootFile, Processor, STORE, SystemPartition};
 pub use evidence::{Answer, Evidence, LocalAccount, hive_bytes};

@@ -15,12 +15,12 @@ use coldforge_regf::{self as regf, Lookup};
 
 const LIST: &str = r"Microsoft\Windows NT\CurrentVersion\ProfileList";
 const VERSION: &str = r"Microsoft\Windows NT\CurrentVersion";
-/// The keys of whoever is logged on, and those of every user.
+/// The keys of the current user, and those of every user.
 const CURRENT: &str = "HKCU";
 const USERS: &str = "HKU";
 /// The root of the keys of the system's own user.
 const OF_SYSTEM: &str = r"HKU\.DEFAULT";
-/// The drive that Windows lies on where it does not tell.
+/// The default for the drive of Windows.
 const USUAL_DRIVE: &str = "C:";
 
 /// A part of the registry that belongs to a user.
@@ -101,7 +101,7 @@ pub(super) fn places<'u>(users: impl Iterator<Item = &'u UserHive>, setting: &Se
     roots.into_iter().map(place).collect()
 }
 
-/// Splits a key below `HKU\<user>` into that root and the path below it; `None` if it lies elsewhere.
+/// Splits a key below `HKU\<user>` into that root and the path below it; `None` if it is elsewhere.
 pub(super) fn split(key: &str) -> Option<(&str, &str)> {
     let user = hives::below(key, USERS)?.split('\\').next().filter(|user| !user.is_empty())?;
     let root = key.get(..USERS.len().checked_add(1)?.checked_add(user.len())?)?;

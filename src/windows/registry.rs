@@ -11,7 +11,7 @@ use coldforge_ntfs::Volume;
 use coldforge_ntfs::verify::Report;
 use coldforge_regf::Hive;
 
-/// The parts of the registry that lie in files of the configuration folder.
+/// The parts of the registry that are in files of the configuration folder.
 const ROOTS: [(&str, &str); 5] = [
     (r"HKLM\SOFTWARE", "SOFTWARE"),
     (r"HKLM\SYSTEM", "SYSTEM"),
@@ -60,7 +60,7 @@ impl<D: ReadAt> Registry<D> {
         Some(format!("{long}{}", root.strip_prefix(short)?))
     }
 
-    /// Opens the hive that a key lies in, recovered from its logs if it is dirty; returns the hive's number and the
+    /// Opens the hive that a key is in, recovered from its logs if it is dirty; returns the hive's number and the
     /// key's path inside it. `CurrentControlSet` is the set that the next boot loads.
     ///
     /// The hive is not verified: [`Hive::verify`] is the caller's to ask before an edit.
@@ -141,7 +141,7 @@ impl<D: ReadAt> Registry<D> {
         self.partition
     }
 
-    /// Returns where the Windows volume lies on the disk, and its length.
+    /// Returns where the Windows volume is on the disk, and its length.
     pub fn volume_extent(&self) -> Extent {
         let window = self.volume.device();
         Extent::new(window.start().0, window.len())

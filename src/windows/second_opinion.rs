@@ -41,7 +41,7 @@ pub fn ask(device: &dyn ReadAt, volume: Extent, expected: &[(&str, &Setting, Opt
             opinion.cannot_read.push(format!("{setting}: is in no hive that is handled"));
             continue;
         };
-        // Other people's readers are known to panic on damage; a panic is no opinion.
+        // These crates are known to panic on damage; a panic counts as "cannot read".
         let bytes = files.entry(path).or_insert_with(|| {
             catch_unwind(AssertUnwindSafe(|| read_file(device, volume, path))).unwrap_or(Err("it panicked".into()))
         });

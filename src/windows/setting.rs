@@ -263,7 +263,7 @@ impl AuditFlags {
         Self { success: self.success || other.success, failure: self.failure || other.failure }
     }
 
-    /// Tells whether everything that `other` records is recorded.
+    /// Returns whether everything that `other` records is recorded.
     pub fn covers(self, other: Self) -> bool {
         self.union(other) == self
     }
@@ -646,7 +646,7 @@ pub trait Readings {
     /// Reads a concrete setting.
     ///
     /// # Errors
-    /// [`SettingError`] if it cannot be read; a setting that is not there is no error.
+    /// [`SettingError`] if it cannot be read; a missing setting is not an error.
     fn get(&self, setting: &Setting) -> Result<Found, SettingError>;
 
     /// Returns what a folder of the Windows volume holds, in its order.
@@ -670,7 +670,7 @@ pub trait Readings {
 
 /// A machine whose settings can be read and changed.
 pub trait Settings: Readings {
-    /// Sets a concrete setting, or removes it with `None`; returns `None` if it was so already.
+    /// Sets a concrete setting, or removes it with `None`; returns `None` if nothing changes.
     ///
     /// # Errors
     /// [`SettingError`] if it cannot be changed; it is then as it was before.

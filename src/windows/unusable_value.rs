@@ -26,7 +26,7 @@ pub enum UnusableValue {
     Malformed {
         /// Which structure.
         what: Structure,
-        /// Where in the value the field lies.
+        /// Where in the value the field is.
         at: usize,
         /// The field.
         field: &'static str,
@@ -82,7 +82,7 @@ pub enum UnusableValue {
         name: String,
     },
 
-    /// A number lies outside of what Windows accepts.
+    /// A number is outside of what Windows accepts.
     #[error("{actual} is not between {least} and {most}")]
     #[failure(refused, "E-POLICY-RANGE", hint = GIVE_ANOTHER_VALUE)]
     Range {
@@ -157,7 +157,7 @@ pub enum UnusableValue {
     Removal,
 }
 
-/// A structure that lies in a value of SAM or SECURITY.
+/// A structure that is in a value of SAM or SECURITY.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Structure {

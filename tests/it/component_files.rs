@@ -226,7 +226,7 @@ fn what_leads_out_of_the_documents_folder_is_not_brought() {
         ("link.txt", "leads out"),
         ("real", "symbolic link"),
         ("none.txt", "does not exist"),
-        ("'{{ A }}'", "written out"),
+        ("'{{ A }}'", "an expression"),
     ] {
         let steps =
             format!(r"- {{name: A, action: InstallFiles, inputs: [{{source: {source}, destination: 'C:\a'}}]}}");

@@ -12,9 +12,9 @@ use crate::windows::sam::accounts::Flag;
 use crate::windows::setting::Role;
 use coldforge_base::Refusal;
 
-/// Where the rules and profiles of the local firewall lie.
+/// Where the rules and profiles of the local firewall are.
 pub(super) const FIREWALL: &str = r"Services\SharedAccess\Parameters\FirewallPolicy";
-/// Where those of group policy lie.
+/// Where those of group policy are.
 pub(super) const FIREWALL_POLICY: &str = r"Policies\Microsoft\WindowsFirewall";
 pub(super) const TERMINAL_POLICY: &str = r"Policies\Microsoft\Windows NT\Terminal Services";
 pub(super) const INTERFACES: &str = r"Services\Tcpip\Parameters\Interfaces";
@@ -174,25 +174,11 @@ fn firewall(facts: &Facts<'_>) -> Answer {
                 continue;
             }
             let place = format!("{key}!{name}");
-            match (rule.is_allow, rule.fits, rule.is_limited) {
-                (false, false, _) => {}
-                (false, true, _) if rule.is_conditional => {
-                    doubtful.push(warn("an active rule blocks it under some conditions").at(place));
-                }
-                (false, true, true) if !rule.is_broad => {
-                    doubtful.push(warn("an active rule keeps some addresses out").at(place));
-                }
-                (false, true, _) => blocked.push(fail("an active rule blocks the port").at(place)),
-                (true, false, _) => doubtful.push(unknown("an active rule names another program").at(place)),
-                (true, true, _) if rule.is_secured => {
-                    doubtful.push(warn("an active rule lets only secured connections in").at(place));
-                }
-                (true, true, _) if rule.is_loopback => {}
-                (true, true, _) if rule.is_conditional => {
-                    doubtful.push(warn("an active rule lets it in under some conditions").at(place));
-                }
-                (true, true, true) => doubtful.push(warn("an active rule lets only some addresses in").at(place)),
-                (true, true, false) => allowed.push(pass("an active rule lets it in").at(place)),
+            match effect(&rule) {
+                Some(outcome) if outcome.verdict == Verdict::Pass => allowed.push(outcome.at(place)),
+                Some(outcome) if outcome.verdict == Verdict::Fail => blocked.push(outcome.at(place)),
+                Some(outcome) => doubtful.push(outcome.at(place)),
+                None => {}
             }
         }
     }
@@ -212,6 +198,23 @@ fn firewall(facts: &Facts<'_>) -> Answer {
         (_, false) => fail("there are no rules at all"),
     }
     .at(sources.last().map(|(key, _)| key.clone()).unwrap_or_default()))
+}
+
+/// Returns what an active rule does to the port of Remote Desktop: pass if it allows everybody, fail if it blocks it, warn
+/// or unknown if that depends; `None` if the rule does not matter.
+fn effect(rule: &FirewallRule) -> Option<Outcome> {
+    Some(match (rule.is_allow, rule.fits, rule.is_limited) {
+        (false, false, _) => return None,
+        (false, true, _) if rule.is_conditional => warn("an active rule blocks it under some conditions"),
+        (false, true, true) if !rule.is_broad => warn("an active rule keeps some addresses out"),
+        (false, true, _) => fail("an active rule blocks the port"),
+        (true, false, _) => unknown("an active rule names another program"),
+        (true, true, _) if rule.is_secured => warn("an active rule lets only secured connections in"),
+        (true, true, _) if rule.is_loopback => return None,
+        (true, true, _) if rule.is_conditional => warn("an active rule lets it in under some conditions"),
+        (true, true, true) => warn("an active rule lets only some addresses in"),
+        (true, true, false) => pass("an active rule lets it in"),
+    })
 }
 
 /// Returns the SIDs that an account has in its token when it logs on from far away, as far as the image tells.
@@ -307,7 +310,7 @@ fn adapters(facts: &Facts<'_>) -> Answer {
     const PHYSICAL: u32 = 4;
     let mut names = Vec::new();
     for number in facts.current_keys(NETWORK_CLASS)? {
-        // Beside the adapters the class has a key of another name, which nobody but the system may read.
+        // In addition to the adapters the class has a key that only SYSTEM may read.
         if number.len() != 4 || number.parse::<u32>().is_err() {
             continue;
         }

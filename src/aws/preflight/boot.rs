@@ -43,7 +43,7 @@ pub(super) const CHECKS: &[Check] = &[
     },
 ];
 
-/// Returns the boot store and where it lies, or what it means that there is none where firmware or the boot manager looks
+/// Returns the boot store and where it is, or what it means that there is none where firmware or the boot manager looks
 /// for it.
 fn store(facts: &Facts<'_>) -> Result<Result<(String, BootStore), Outcome>, Refusal> {
     match facts.evidence.boot_store() {

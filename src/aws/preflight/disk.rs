@@ -285,7 +285,7 @@ fn mirror(facts: &Facts<'_>) -> Answer {
     .at(format!("partition {number}")))
 }
 
-/// Tells how firmware starts the disk, and whether what it starts is there.
+/// Returns how firmware starts the disk, and whether what it starts is there.
 pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
     let survey = facts.evidence.survey()?;
     let kinds = survey.table.partitions.iter().map(|partition| partition.kind);
@@ -308,7 +308,7 @@ pub(super) fn boot_mode(facts: &Facts<'_>) -> Answer {
     })
 }
 
-/// Judges what lies on the EFI system partition; of several, firmware takes the one that it can start from.
+/// Checks what is on the EFI system partition; of several, firmware takes the one that it can start from.
 fn system_partition(facts: &Facts<'_>) -> Answer {
     let outcome = facts.evidence.system_partitions()?.into_iter().map(|partition| match partition {
         Ok(partition) => starts(&partition),

@@ -130,7 +130,7 @@ impl<'e> Facts<'e> {
         Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.unwrap_or_default())
     }
 
-    /// Tells whether there is a key below the control set of the next boot.
+    /// Returns whether there is a key below the control set of the next boot.
     pub(super) fn has_current(&self, key: &str) -> Result<bool, Refusal> {
         Ok(self.evidence.subkeys(&format!(r"{CURRENT}\{key}"))?.is_some())
     }
@@ -150,7 +150,7 @@ impl<'e> Facts<'e> {
         self.values(&format!(r"{SOFTWARE}\{key}"))
     }
 
-    /// Returns a key below the control set of the next boot as it lies on the disk.
+    /// Returns a key below the control set of the next boot as it is on the disk.
     pub(super) fn place(&self, key: &str) -> String {
         self.evidence.place(&format!(r"{CURRENT}\{key}"))
     }
@@ -169,7 +169,7 @@ impl<'e> Facts<'e> {
 /// A value that was looked for.
 #[derive(Clone, Debug)]
 pub(super) struct Found {
-    /// Where it lies, or would lie.
+    /// Where it is, or would be.
     pub(super) at: String,
     /// The value, or `None` if it is not there.
     pub(super) value: Option<Data>,

@@ -75,7 +75,7 @@ pub fn fixes(facts: &Facts<'_>, words: &[String]) -> Result<Vec<Fix>, UnknownFix
     Ok(made)
 }
 
-/// Tells whether a check that does not pass would pass if its fix were made.
+/// Returns whether a check that does not pass would pass if its fix were made.
 pub(super) fn sets_right(facts: &Facts<'_>, check: &Check) -> bool {
     let fix = FIXES.iter().find(|(id, _)| *id == check.id);
     fix.is_some_and(|(id, make)| {

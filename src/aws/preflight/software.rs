@@ -114,7 +114,7 @@ fn programs(facts: &Facts<'_>) -> Result<Vec<(String, String)>, Refusal> {
     for root in UNINSTALL {
         for name in facts.software_keys(root)?.unwrap_or_default() {
             let key = format!(r"{root}\{name}");
-            // A name of an odd type is shown by nobody.
+            // A name of another type is shown nowhere.
             let text = |value: &str| -> Result<Option<String>, Refusal> {
                 Ok(facts.software(&key, value)?.value.and_then(|data| data.as_text()))
             };

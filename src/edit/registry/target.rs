@@ -103,7 +103,7 @@ impl Target {
         Ok(Self::Image(Box::new(Registry::open(image, opening)?)))
     }
 
-    /// Returns the hive that a key lies in, and the key's path inside it.
+    /// Returns the hive that a key is in, and the key's path inside it.
     ///
     /// # Errors
     /// [`Error::NotRelative`] for a root such as `HKLM` in a hive file, otherwise as [`Registry::locate`].
@@ -156,7 +156,7 @@ impl Target {
     }
 }
 
-/// Tells whether a file begins as a hive, or has transaction logs next to it: its first bytes may be what was
+/// Returns whether a file begins as a hive, or has transaction logs next to it: its first bytes may be what was
 /// lost.
 pub(super) fn is_hive(path: &Path) -> Result<bool> {
     let metadata = std::fs::metadata(path).map_err(fs::failed("open", path))?;
@@ -168,7 +168,7 @@ pub(super) fn is_hive(path: &Path) -> Result<bool> {
     Ok(length == 4 && &head == b"regf" || logs_beside(path)?.iter().any(|(_, log)| log.starts_with(b"regf")))
 }
 
-/// Returns a key's path inside a hive file. `CurrentControlSet` of a SYSTEM hive, a link that lies on no disk, is the
+/// Returns a key's path inside a hive file. `CurrentControlSet` of a SYSTEM hive, a link that is on no disk, is the
 /// set that the next boot loads.
 pub(super) fn resolve(hive: &dyn Lookup, key: &str) -> Result<String> {
     let root = key.split('\\').find(|name| !name.is_empty()).unwrap_or_default();
@@ -186,7 +186,7 @@ pub(super) fn resolve(hive: &dyn Lookup, key: &str) -> Result<String> {
 
 /// Reads the transaction logs next to a hive file.
 pub(super) fn logs_beside(path: &Path) -> Result<Vec<(PathBuf, Vec<u8>)>> {
-    // Beside the file itself, wherever the link to it lies.
+    // Beside the file itself, wherever the link to it is.
     let path = &path.canonicalize().map_err(fs::failed("find", path))?;
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let own = name_of(path);

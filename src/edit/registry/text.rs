@@ -25,7 +25,7 @@ pub enum Unprintable {
     Escape,
 }
 
-/// Returns a key with all below it as `.reg` text; `prefix` is the key's path as the text shall name it.
+/// Returns a key with all below it as `.reg` text; `prefix` is the key's path as the text will name it.
 ///
 /// In [`Style::Hivex`] keys and values are in the order of that tool: by code points. In [`Style::Regedit`] they are in
 /// the order of the hive.

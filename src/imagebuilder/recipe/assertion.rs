@@ -11,7 +11,7 @@ use coldforge_base::descriptor::Descriptor;
 use coldforge_base::digest::Digest;
 use coldforge_base::sddl;
 
-/// A larger file is not digested: it would have to lie in memory.
+/// A larger file is not digested: it would have to be in memory.
 const FILE_LIMIT_BYTES: u64 = 256 << 20;
 
 /// A test of one thing.
@@ -190,7 +190,7 @@ impl RegistryIs {
     }
 }
 
-/// Tells whether registry data is what TOML writes: numbers for DWORD and QWORD, a text, a list of texts.
+/// Returns whether registry data is what TOML writes: numbers for DWORD and QWORD, a text, a list of texts.
 fn is(data: &Data, equals: &Toml) -> bool {
     let number = || data.as_dword().map(u64::from).or(data.as_qword());
     match equals {

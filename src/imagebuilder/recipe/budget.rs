@@ -7,7 +7,7 @@ use coldforge_base::ReadAt;
 
 /// The memory that an image uses in addition to its hives.
 const BASE_BYTES: u64 = 64 << 20;
-/// How often a hive lies in memory: as it was, as it becomes, and as who reads it again has it.
+/// The copies of a hive in memory: before the edit, after it, and as it is read again.
 const COPIES: u64 = 3;
 
 /// An account of bytes.

@@ -157,7 +157,7 @@ impl Document {
 /// Sets a value by its dotted key; tables on the way are made, elements of lists are named by their number.
 fn assign(table: &mut Table, key: &str, text: &str) -> Result<(), Fault> {
     let no_place = || Fault::Key { key: key.to_owned() };
-    // What is no value of TOML is a text.
+    // What is not a value of TOML is a text.
     let value = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
     let value = value.unwrap_or_else(|| Value::String(text.to_owned()));
     let (folders, last) = key.rsplit_once('.').unwrap_or(("", key));

@@ -142,10 +142,10 @@ pub enum Fault {
 
 /// Returns text of a recipe as a single line of a message.
 fn one_line(text: &str) -> String {
-    const MOST_CHARS: usize = 200;
+    const MAX_CHARS: usize = 200;
     let spelled = |c: char| if c.is_control() { c.escape_default().collect::<String>() } else { c.to_string() };
-    let mut line: String = text.chars().take(MOST_CHARS).map(spelled).collect();
-    if text.chars().nth(MOST_CHARS).is_some() {
+    let mut line: String = text.chars().take(MAX_CHARS).map(spelled).collect();
+    if text.chars().nth(MAX_CHARS).is_some() {
         line.push_str("...");
     }
     line

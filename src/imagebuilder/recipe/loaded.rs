@@ -55,70 +55,10 @@ impl Recipe {
         let document = &parsed.document;
         let home = path.parent().unwrap_or(Path::new("")).to_owned();
         let mut inputs = BTreeMap::new();
-        let mut input = |name: String, bytes: &[u8]| inputs.insert(name, Digest::of(bytes).to_string());
-        input("recipe".to_owned(), parsed.text.as_bytes());
-        input("tool".to_owned(), format!("{} {}", Tool::THIS.name, Tool::THIS.version).as_bytes());
-        let demand = {
-            let stig = &document.stig;
-            let mut read = |name: &str, path: &Option<PathBuf>, most| -> Result<Option<Vec<u8>>> {
-                let Some(path) = path else { return Ok(None) };
-                let bytes = fs::read(&home.join(path), most)?;
-                input(name.to_owned(), &bytes);
-                Ok(Some(bytes))
-            };
-            let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-            let benchmark = read("benchmark", &stig.benchmark, policy::xccdf::LIMIT_BYTES)?;
-            let values = read("values", &stig.values, LIMIT_BYTES)?.map(text);
-            let waivers = read("waivers", &stig.waivers, LIMIT_BYTES)?.map(text);
-            let mut policies = Vec::new();
-            for path in &stig.policy {
-                let source = source::Source::from_path(&home.join(path))?;
-                input(format!("policy {}", path.display()), format!("{source:?}").as_bytes());
-                policies.push(source);
-            }
-            let mut certificates = Vec::new();
-            if let Some(path) = &stig.certificates {
-                certificates = input::from_path(&home.join(path)).map_err(windows::Error::from)?;
-                let all: Vec<u8> = certificates.iter().flat_map(|one| one.der().to_vec()).collect();
-                input("certificates".to_owned(), &all);
-            }
-            let mut demand = Request {
-                stig: stig.release.clone().filter(|release| release != "auto"),
-                force_stig: stig.force,
-                benchmark,
-                with: stig.with.clone(),
-                policies,
-                level: parsed.level,
-                role: parsed.role,
-                only: stig.only.clone(),
-                skip: stig.skip.clone(),
-                values,
-                waivers,
-                hold_back: parsed.hold_back,
-                certificates,
-                local_gpo: parsed.local_gpo,
-                first_boot: parsed.first_boot,
-                fixes: document.build.fix.clone(),
-                components: Vec::new(),
-                scripts: parsed.scripts,
-                accept_dirty_hive: document.build.accept_dirty_hive,
-                accept_refcounts: document.build.accept_refcounts,
-                check: parsed.check,
-            };
-            for component in &document.component {
-                let downloads = document.build.downloads.as_ref().map(|folder| home.join(folder));
-                let file = home.join(&component.file);
-                let component = Component::from_path(&file, &component.parameters, downloads.as_deref())?;
-                inputs.extend(
-                    component
-                        .digests()
-                        .into_iter()
-                        .map(|(name, sha256)| (format!("component {name}"), sha256.to_string())),
-                );
-                demand.add_component(component)?;
-            }
-            demand
-        };
+        let tool = format!("{} {}", Tool::THIS.name, Tool::THIS.version);
+        inputs.insert("recipe".to_owned(), Digest::of(parsed.text.as_bytes()).to_string());
+        inputs.insert("tool".to_owned(), Digest::of(tool.as_bytes()).to_string());
+        let demand = request(&parsed, &home, &mut inputs)?;
         Ok(Self {
             images: images::find(&home, &document.source)?,
             demand,
@@ -220,4 +160,66 @@ impl Recipe {
             "notify": document.notify.iter().map(|notice| notice.review(home)).collect::<Vec<_>>(),
         }))
     }
+}
+
+/// Reads the files that a recipe names, adds their digests to `inputs`, and returns the request to harden with them.
+fn request(parsed: &ParsedRecipe, home: &Path, inputs: &mut BTreeMap<String, String>) -> Result<Request> {
+    let document = &parsed.document;
+    let mut input = |name: String, bytes: &[u8]| inputs.insert(name, Digest::of(bytes).to_string());
+    let stig = &document.stig;
+    let mut read = |name: &str, path: &Option<PathBuf>, most| -> Result<Option<Vec<u8>>> {
+        let Some(path) = path else { return Ok(None) };
+        let bytes = fs::read(&home.join(path), most)?;
+        input(name.to_owned(), &bytes);
+        Ok(Some(bytes))
+    };
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    let benchmark = read("benchmark", &stig.benchmark, policy::xccdf::LIMIT_BYTES)?;
+    let values = read("values", &stig.values, LIMIT_BYTES)?.map(text);
+    let waivers = read("waivers", &stig.waivers, LIMIT_BYTES)?.map(text);
+    let mut policies = Vec::new();
+    for path in &stig.policy {
+        let source = source::Source::from_path(&home.join(path))?;
+        input(format!("policy {}", path.display()), format!("{source:?}").as_bytes());
+        policies.push(source);
+    }
+    let mut certificates = Vec::new();
+    if let Some(path) = &stig.certificates {
+        certificates = input::from_path(&home.join(path)).map_err(windows::Error::from)?;
+        let all: Vec<u8> = certificates.iter().flat_map(|one| one.der().to_vec()).collect();
+        input("certificates".to_owned(), &all);
+    }
+    let mut demand = Request {
+        stig: stig.release.clone().filter(|release| release != "auto"),
+        force_stig: stig.force,
+        benchmark,
+        with: stig.with.clone(),
+        policies,
+        level: parsed.level,
+        role: parsed.role,
+        only: stig.only.clone(),
+        skip: stig.skip.clone(),
+        values,
+        waivers,
+        hold_back: parsed.hold_back,
+        certificates,
+        local_gpo: parsed.local_gpo,
+        first_boot: parsed.first_boot,
+        fixes: document.build.fix.clone(),
+        components: Vec::new(),
+        scripts: parsed.scripts,
+        accept_dirty_hive: document.build.accept_dirty_hive,
+        accept_refcounts: document.build.accept_refcounts,
+        check: parsed.check,
+    };
+    for component in &document.component {
+        let downloads = document.build.downloads.as_ref().map(|folder| home.join(folder));
+        let file = home.join(&component.file);
+        let component = Component::from_path(&file, &component.parameters, downloads.as_deref())?;
+        inputs.extend(
+            component.digests().into_iter().map(|(name, sha256)| (format!("component {name}"), sha256.to_string())),
+        );
+        demand.add_component(component)?;
+    }
+    Ok(demand)
 }

@@ -100,16 +100,16 @@ impl LockedBundle {
     }
 }
 
-/// Tells whether a text is the name of something right in a folder.
+/// Returns whether a text is the name of something right in a folder.
 fn is_name(text: &str) -> bool {
     !text.contains('/') && confined::parts(Path::new(text)).is_some()
 }
 
-/// Tells whether a bundle is as `coldforge verify` wants it: each file is read, and none is there that is not listed.
+/// Returns whether a bundle is as `coldforge verify` wants it: each file is read, and none is there that is not listed.
 fn is_whole(folder: &Path) -> bool {
     let is_proven = |bundle: Bundle| match bundle.holds {
         Holds::Image => verify(folder, Given::default(), &Silent).is_ok_and(|proof| proof.problems.is_empty()),
-        // The image lies elsewhere, or is read together with its parent; what is here is compared all the same.
+        // The image is elsewhere, or is read together with its parent; what is here is compared all the same.
         Holds::Delta | Holds::Nothing => bundle.check(&|_| ()).is_ok_and(|damages| damages.is_empty()),
     };
     Bundle::open(folder).is_ok_and(is_proven)

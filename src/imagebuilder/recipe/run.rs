@@ -99,7 +99,7 @@ pub struct TestReport {
 }
 
 impl Built {
-    /// Tells whether every test holds.
+    /// Returns whether every test holds.
     pub fn is_good(&self) -> bool {
         self.error.is_none() && self.tests.iter().all(|test| test.passed)
     }
@@ -205,15 +205,7 @@ impl Shared<'_> {
         }
         let target = recipe.folder.join(name);
         let failed = recipe.folder.join(format!("{name}.failed"));
-        let there = sums_of(&target);
-        let is_own = |sums: &String| entry.as_ref().is_some_and(|entry| entry.is_own(sums));
-        if target.symlink_metadata().is_ok() && !there.as_ref().is_some_and(is_own) {
-            return Err(Fault::Taken { path: target }.into());
-        }
-        // What replaces a bundle takes it away as a whole.
-        if let Some(file) = there.as_ref().and_then(|_| added_to(&target)) {
-            return Err(Fault::Added { path: target, file }.into());
-        }
+        let replaces = replaceable(&target, entry.as_ref())?;
         if options.keep_failed && failed.symlink_metadata().is_ok() {
             return Err(Fault::Taken { path: failed }.into());
         }
@@ -223,28 +215,8 @@ impl Shared<'_> {
             let opened = disk::Image::open_as(&image.path, image.format, image.parent.as_deref())?;
             self.budget.take(&opened)
         };
-        let job = Harden {
-            sarif: report::Results::Open,
-            source: image.path.clone(),
-            format: image.format,
-            parent: image.parent.clone(),
-            emission: recipe.emission,
-            output: Some(bundle.clone()),
-            request: recipe.demand.clone(),
-            now: options.now,
-            boot_mode: recipe.boot_mode,
-            aws: recipe.aws.clone(),
-            must_pass_preflight: recipe.must_pass_preflight,
-            signer: None,
-            elapsed: options.elapsed,
-        };
-        let outcome = harden(&job, progress)?;
-        built.totals = Some(outcome.after.totals);
-        built.changes = outcome.applied.len();
-        built.warnings.clone_from(&outcome.warnings);
-        let is_left = |report: &&StepReport| !matches!(report.status, StepStatus::Done | StepStatus::Skipped);
-        built.left = outcome.components.iter().filter(is_left).cloned().collect();
-        built.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
+        let outcome = harden(&self.job(image, &bundle), progress)?;
+        built.report(&outcome);
         // The image may have been exchanged since it was digested.
         let read = outcome.source.as_ref().and_then(|source| source.sha256).map(|sha256| sha256.to_string());
         if let (Some(expected), Some(found)) = (inputs.get("source"), read)
@@ -260,23 +232,56 @@ impl Shared<'_> {
             }
             return Ok(());
         }
-        let sha256sums = sums_of(&bundle).unwrap_or_default();
+        self.publish(&bundle, &target, &image.shown, replaces, inputs)?;
+        built.bundle = Some(target);
+        clear(work)
+    }
+
+    /// Returns the hardening job that builds a bundle from an image.
+    fn job(&self, image: &Image, bundle: &Path) -> Harden {
+        Harden {
+            sarif: report::Results::Open,
+            source: image.path.clone(),
+            format: image.format,
+            parent: image.parent.clone(),
+            emission: self.recipe.emission,
+            output: Some(bundle.to_owned()),
+            request: self.recipe.demand.clone(),
+            now: self.options.now,
+            boot_mode: self.recipe.boot_mode,
+            aws: self.recipe.aws.clone(),
+            must_pass_preflight: self.recipe.must_pass_preflight,
+            signer: None,
+            elapsed: self.options.elapsed,
+        }
+    }
+
+    /// Records a bundle in the lock, then gives it its final name, in exchange for the bundle that it replaces.
+    fn publish(
+        &self,
+        bundle: &Path,
+        target: &Path,
+        image: &str,
+        replaces: Option<String>,
+        inputs: BTreeMap<String, String>,
+    ) -> Result<()> {
+        let is_replacement = replaces.is_some();
+        let name = target.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let sha256sums = sums_of(bundle).unwrap_or_default();
         {
             let mut lock = self.lock();
-            let entry = LockedBundle { bundle: name.to_owned(), sha256sums, replaces: there.clone(), inputs };
-            lock.image.insert(image.shown.clone(), entry);
+            let entry = LockedBundle { bundle: name, sha256sums, replaces, inputs };
+            lock.image.insert(image.to_owned(), entry);
             lock.write(&self.lock_path)?;
         }
-        let flags = match there.is_some() {
+        let flags = match is_replacement {
             true => rustix::fs::RenameFlags::EXCHANGE,
             false => rustix::fs::RenameFlags::NOREPLACE,
         };
         let cwd = rustix::fs::CWD;
-        rustix::fs::renameat_with(cwd, &bundle, cwd, &target, flags)
-            .map_err(|error| fs::failed("rename", &bundle)(error.into()))?;
-        fs::sync_folder(&recipe.folder)?;
-        built.bundle = Some(target);
-        clear(work)
+        rustix::fs::renameat_with(cwd, bundle, cwd, target, flags)
+            .map_err(|error| fs::failed("rename", bundle)(error.into()))?;
+        Ok(fs::sync_folder(&self.recipe.folder)?)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Lock> {
@@ -390,5 +395,34 @@ fn clear(folder: &Path) -> Result<()> {
     match std::fs::remove_dir_all(folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(fs::failed("remove", folder)(error).into()),
         _ => Ok(()),
+    }
+}
+
+/// Returns the digest of the `SHA256SUMS` of the bundle that a new one replaces; `None` if there is none.
+///
+/// # Errors
+/// [`Fault::Taken`] if this recipe did not make what has the name; [`Fault::Added`] if the bundle has foreign files, which
+/// the exchange would remove with it.
+fn replaceable(target: &Path, entry: Option<&LockedBundle>) -> Result<Option<String>> {
+    let sums = sums_of(target);
+    let is_own = |sums: &String| entry.is_some_and(|entry| entry.is_own(sums));
+    if target.symlink_metadata().is_ok() && !sums.as_ref().is_some_and(is_own) {
+        return Err(Fault::Taken { path: target.to_owned() }.into());
+    }
+    match sums.as_ref().and_then(|_| added_to(target)) {
+        Some(file) => Err(Fault::Added { path: target.to_owned(), file }.into()),
+        None => Ok(sums),
+    }
+}
+
+impl Built {
+    /// Takes over what the report says of a hardening run.
+    fn report(&mut self, outcome: &Outcome) {
+        self.totals = Some(outcome.after.totals);
+        self.changes = outcome.applied.len();
+        self.warnings.clone_from(&outcome.warnings);
+        let is_left = |report: &&StepReport| !matches!(report.status, StepStatus::Done | StepStatus::Skipped);
+        self.left = outcome.components.iter().filter(is_left).cloned().collect();
+        self.sha256 = outcome.output.as_ref().and_then(|output| output.sha256);
     }
 }

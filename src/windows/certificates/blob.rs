@@ -47,7 +47,7 @@ pub enum Malformed {
         /// The word.
         actual: u32,
     },
-    /// The last property is no certificate, or another one is too.
+    /// The last property is not a certificate, or another one is too.
     #[error("the blob does not end with its one certificate")]
     #[failure(refused, "E-CERT-BLOB", hint = INSTALL_AGAIN)]
     NoCertificate,

@@ -9,7 +9,7 @@ use coldforge_base::digest::from_base64;
 use coldforge_base::fs;
 
 /// The bundles that the DoD publishes hold some 70 certificates in 130 KB.
-const MOST_FILE_BYTES: u64 = 16 << 20;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 /// The names of files in a folder that are looked into.
 const SUFFIXES: [&str; 7] = ["cer", "crt", "der", "p7b", "p7c", "pem", "pkcs7"];
 /// 1.2.840.113549.1.7.2, signedData.
@@ -42,7 +42,7 @@ pub fn from_path(path: &Path) -> Result<Vec<Certificate>, Error> {
     }
     let mut certificates = Vec::new();
     for file in files {
-        let found = parse(&fs::read(&file, MOST_FILE_BYTES)?);
+        let found = parse(&fs::read(&file, MAX_FILE_BYTES)?);
         certificates.extend(found.ok_or(Error::Input { path: file })?);
     }
     certificates.sort_by_cached_key(Certificate::thumbprint);

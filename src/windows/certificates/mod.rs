@@ -21,7 +21,7 @@ use coldforge_base::time::FileTime;
 use coldforge_base::{CellOffset, Extent, Failure, fs};
 use coldforge_regf::{self as regf, Edit, Hive, Lookup};
 
-/// Where the stores lie in SOFTWARE: the machine's own, and those of group policy.
+/// Where the stores are in SOFTWARE: the machine's own, and those of group policy.
 const STORES: [&str; 2] = [r"Microsoft\SystemCertificates", r"Policies\Microsoft\SystemCertificates"];
 const BLOB: &str = "Blob";
 const BINARY: u32 = 3;
@@ -131,7 +131,7 @@ pub struct Installed {
 /// Finds a certificate of a store of the machine by its thumbprint.
 ///
 /// # Errors
-/// [`Error::Blob`], [`Error::NoBlob`], [`Error::Thumbprint`] if what lies there is damaged; [`Error::Hive`].
+/// [`Error::Blob`], [`Error::NoBlob`], [`Error::Thumbprint`] if what is there is damaged; [`Error::Hive`].
 pub fn find(software: &dyn Lookup, store: &str, thumbprint: &str) -> Result<Option<Installed>> {
     for (root, by_policy) in STORES.into_iter().zip([false, true]) {
         let path = path(root, store, thumbprint);
@@ -177,7 +177,7 @@ pub fn install(software: &mut Hive, store: &str, certificate: &Certificate, now:
     Ok(software.growing(|hive| hive.set_value(&path, BLOB, BINARY, &blob, now))?)
 }
 
-/// Removes a certificate from a store of the machine, wherever it lies; `None` if it is not there.
+/// Removes a certificate from a store of the machine, wherever it is; `None` if it is not there.
 ///
 /// # Errors
 /// [`Error::Store`], [`Error::Hive`].

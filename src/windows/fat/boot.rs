@@ -7,13 +7,13 @@ use coldforge_base::read;
 pub(super) const SECTOR_BYTES: usize = 512;
 
 /// The largest cluster that any Windows makes: 64 sectors of 4096 bytes.
-const MOST_CLUSTER_BYTES: u64 = 256 << 10;
+const MAX_CLUSTER_BYTES: u64 = 256 << 10;
 /// A FAT12 volume has fewer clusters.
 const LEAST_FAT16: u64 = 4085;
 /// A FAT16 volume has fewer clusters.
 const LEAST_FAT32: u64 = 65_525;
 /// A FAT32 volume has fewer clusters: the numbers from 0x0ffffff7 on mean something else.
-const MOST_FAT32: u64 = 0x0fff_fff5;
+const MAX_FAT32: u64 = 0x0fff_fff5;
 /// The first cluster that holds data.
 pub(super) const FIRST_CLUSTER: u32 = 2;
 
@@ -68,7 +68,7 @@ impl std::fmt::Display for Width {
     }
 }
 
-/// Where the root directory lies.
+/// Where the root directory is.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Root {
     /// In an area of its own, after the table.
@@ -85,7 +85,7 @@ pub(super) enum Root {
     },
 }
 
-/// Sizes and places of a volume; every place was checked to lie on the device.
+/// Sizes and places of a volume; every place was checked to be on the device.
 #[derive(Clone, Debug)]
 pub(super) struct Geometry {
     pub width: Width,
@@ -124,7 +124,7 @@ impl Geometry {
         let cluster_sectors = byte(at::CLUSTER_SECTORS);
         sane(cluster_sectors.is_power_of_two(), "the number of sectors in a cluster", cluster_sectors)?;
         let cluster_bytes = sector_bytes.saturating_mul(cluster_sectors);
-        sane(cluster_bytes <= MOST_CLUSTER_BYTES, "the size of a cluster", cluster_bytes)?;
+        sane(cluster_bytes <= MAX_CLUSTER_BYTES, "the size of a cluster", cluster_bytes)?;
         let reserved = word(at::RESERVED_SECTORS);
         sane(reserved > 0, "the number of reserved sectors", reserved)?;
         let copies = byte(at::COPIES);
@@ -155,7 +155,7 @@ impl Geometry {
             (false, ..LEAST_FAT16) => Width::Fat12,
             (false, _) => Width::Fat16,
         };
-        let most = if is_fat32 { MOST_FAT32 } else { LEAST_FAT32 };
+        let most = if is_fat32 { MAX_FAT32 } else { LEAST_FAT32 };
         sane(held > 0 && held < most, "the number of clusters", held)?;
         // Clusters that the table does not reach do not exist.
         let told = table_bytes.saturating_mul(8).checked_div(width.bits()).unwrap_or(0).saturating_sub(2);
@@ -180,7 +180,7 @@ impl Geometry {
         Ok(Self { width, cluster_bytes, clusters, table, mirrors, root, data })
     }
 
-    /// Tells whether a number is that of a cluster of the volume.
+    /// Returns whether a number is that of a cluster of the volume.
     pub fn is_cluster(&self, cluster: u32) -> bool {
         cluster >= FIRST_CLUSTER && u64::from(cluster) < self.clusters.saturating_add(u64::from(FIRST_CLUSTER))
     }

@@ -32,7 +32,7 @@ mod lower {
 /// Marks the last part of a long name, which comes first.
 const LAST_PART: u8 = 0x40;
 /// A long name has 255 units in at most 20 parts of 13.
-const MOST_PARTS: u8 = 20;
+const MAX_PARTS: u8 = 20;
 
 /// A file or a directory.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -50,7 +50,7 @@ pub struct DirectoryEntry {
 }
 
 impl DirectoryEntry {
-    /// Tells whether one of its names is this one, without regard to the case of ASCII letters.
+    /// Returns whether one of its names is this one, without regard to the case of ASCII letters.
     pub(super) fn is_named(&self, name: &str) -> bool {
         self.name.eq_ignore_ascii_case(name) || self.short_name.eq_ignore_ascii_case(name)
     }
@@ -71,7 +71,7 @@ pub(super) fn parse(bytes: &[u8], width: Width) -> Result<Vec<DirectoryEntry>> {
             _ if attributes & attribute::MASK == attribute::LONG_NAME => long.add(raw),
             _ => {
                 let long = std::mem::take(&mut long);
-                // A label is no file, and `.` and `..` lead back.
+                // A label is not a file, and `.` and `..` lead back.
                 if attributes & attribute::LABEL == 0 && byte(0) != b'.' {
                     entries.push(entry(raw, attributes, &long, width));
                 }
@@ -138,7 +138,7 @@ impl LongName {
         if byte(0) & LAST_PART != 0 {
             *self = Self { units: Vec::new(), checksum, missing: number };
         }
-        if number == 0 || number > MOST_PARTS || number != self.missing || checksum != self.checksum {
+        if number == 0 || number > MAX_PARTS || number != self.missing || checksum != self.checksum {
             return *self = Self::default();
         }
         self.missing = number.saturating_sub(1);

@@ -112,7 +112,7 @@ pub enum Error {
     )]
     NotFat,
 
-    /// A file is larger than the volume that it lies on.
+    /// A file is larger than the volume that it is on.
     #[error("a file has {size:#x} bytes, and the volume has room for {volume:#x}")]
     #[failure(corrupt, "E-FAT-CORRUPT", hint = REPAIR)]
     SizeBeyondVolume {

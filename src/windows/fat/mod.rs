@@ -35,7 +35,7 @@ use coldforge_base::ReadAt;
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// The format's bound: a directory has 65,536 entries of 32 bytes at most.
-const MOST_DIRECTORY_BYTES: u64 = 65_536 * directory::ENTRY_BYTES as u64;
+const MAX_DIRECTORY_BYTES: u64 = 65_536 * directory::ENTRY_BYTES as u64;
 
 /// A FAT volume on a device, which is usually a window on a disk.
 #[derive(Debug)]
@@ -148,7 +148,7 @@ impl<D: ReadAt> Volume<D> {
     }
 
     fn directory(&self, first: u32) -> Result<Vec<DirectoryEntry>> {
-        let most = MOST_DIRECTORY_BYTES.div_ceil(self.geometry.cluster_bytes);
+        let most = MAX_DIRECTORY_BYTES.div_ceil(self.geometry.cluster_bytes);
         let clusters = table::chain(&self.device, &self.geometry, first, most)?;
         directory::parse(&self.clusters(&clusters)?, self.geometry.width)
     }

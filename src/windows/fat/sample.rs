@@ -128,7 +128,7 @@ impl Maker {
         first
     }
 
-    /// Puts a directory's entries where the root lies.
+    /// Puts a directory's entries where the root is.
     pub fn set_root(&mut self, entries: &[u8]) {
         let at = if self.root == 0 { self.shape.root() } else { self.shape.place(self.root) };
         self.bytes[at..at + entries.len()].copy_from_slice(entries);
@@ -168,7 +168,7 @@ pub(super) fn entry(short: &[u8; 11], long: &str, attributes: u8, cluster: u32, 
     parts.concat()
 }
 
-/// Returns a volume with `\EFI\Microsoft\Boot\bootmgfw.efi` of these bytes, and what the path's last parts lie in.
+/// Returns a volume with `\EFI\Microsoft\Boot\bootmgfw.efi` of these bytes, and what the path's last parts are in.
 pub(super) fn esp(shape: Shape, content: &[u8]) -> (Maker, u32) {
     let mut made = Maker::new(shape);
     let file = made.store(content);

@@ -24,7 +24,7 @@ pub enum Error {
     #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Encoding,
     /// A line is not understood, or says again what another one said.
-    #[error("line {line} of the gpt.ini is not {expected}")]
+    #[error("line {line} of the gpt.ini is not a {expected}")]
     #[failure(refused, "E-GPT-INI", hint = WRITE_AGAIN)]
     Line {
         /// The line, from 1.

@@ -160,7 +160,7 @@ impl LocalPolicy {
         }
     }
 
-    /// Tells whether the policy deletes a registry value; what [`LocalPolicy::value`] refuses is asked there.
+    /// Returns whether the policy deletes a registry value; what [`LocalPolicy::value`] refuses is asked there.
     pub fn deletes(&self, scope: PolicyScope, key: &str, name: &str) -> bool {
         matches!(self.pol(scope).content.effect(key, name), Effect::Deletes(_))
     }
@@ -188,7 +188,7 @@ impl LocalPolicy {
         Ok(is_changed)
     }
 
-    /// Tells whether the policy turns a registry value back that is as wanted; `None` is wanted to be absent. The key has
+    /// Returns whether the policy turns a registry value back that is as wanted; `None` is wanted to be absent. The key has
     /// no hive: a scope has one of its own.
     pub fn turns_back(&self, scope: PolicyScope, key: &str, name: &str, wanted: Option<(u32, &[u8])>) -> Verdict {
         let pol = &self.pol(scope).content;
@@ -253,7 +253,7 @@ impl LocalPolicy {
         Ok(files)
     }
 
-    /// Tells whether a file was there when the policy was opened.
+    /// Returns whether a file was there when the policy was opened.
     pub fn had(&self, file: PolicyFile) -> bool {
         match file {
             PolicyFile::Machine => self.machine.is_there,

@@ -2,8 +2,8 @@
 //!
 //! Fields are read and set in the units in which Windows shows them. An interval is a count of 100 ns and need not be a
 //! whole number of days or minutes (42 d 22:47:42 is an old default): it reads as Windows shows it, rounded down, with its
-//! exact length beside it. Everything else in the value (times, counters, the next relative identifier, the wrapped keys
-//! behind the fields) is kept. The pairs of fields that Windows ties together are held so: failed logons are forgotten no
+//! exact length next to it. Everything else in the value (times, counters, the next relative identifier, the wrapped keys
+//! after the fields) is kept. The pairs of fields that Windows ties together are held so: failed logons are forgotten no
 //! later than a lockout ends, and a password may be changed before it must.
 //!
 //! Not here: the policy of the built-in domain, which applies to no account, and password filters.
@@ -65,7 +65,7 @@ pub struct Reading {
     pub ticks: Option<i64>,
 }
 
-/// Returns where a field lies, and the least and the greatest number that Windows accepts for it.
+/// Returns where a field is, and the least and the greatest number that Windows accepts for it.
 fn encoding(field: Field) -> (FieldEncoding, u32, u32) {
     match field {
         Field::MaximumPasswordAge => {
@@ -80,7 +80,7 @@ fn encoding(field: Field) -> (FieldEncoding, u32, u32) {
         Field::LockoutWindow => {
             (FieldEncoding::Interval { at: 0x38, unit: MINUTE, zero: ZeroMeaning::Counted }, 1, 99_999)
         }
-        // More than 14 needs a switch in another hive, which whoever plans it looks at.
+        // More than 14 needs a switch in another hive, which the planner checks.
         Field::MinimumPasswordLength => (FieldEncoding::Word { at: 0x50 }, 0, 128),
         Field::PasswordHistory => (FieldEncoding::Word { at: 0x52 }, 0, 24),
         Field::LockoutThreshold => (FieldEncoding::Word { at: 0x54 }, 0, 999),
@@ -195,7 +195,7 @@ impl AccountPolicy {
         })
     }
 
-    /// Tells whether built-in administrators are locked out as well.
+    /// Returns whether built-in administrators are locked out as well.
     ///
     /// # Errors
     /// None that a value that was read can meet.
@@ -203,7 +203,7 @@ impl AccountPolicy {
         Ok(self.properties()? & LOCKOUT_ADMINISTRATORS != 0)
     }
 
-    /// Tells whether users are logged off when their logon hours end.
+    /// Returns whether users are logged off when their logon hours end.
     ///
     /// # Errors
     /// [`UnusableValue::Malformed`] if it is neither at once nor never.

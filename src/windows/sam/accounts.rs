@@ -68,7 +68,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Tells whether a flag holds.
+    /// Returns whether a flag holds.
     pub fn is(&self, flag: Flag) -> bool {
         !self.fixed.is(flag.contrary())
     }
@@ -108,7 +108,7 @@ pub fn account(sam: &dyn Lookup, rid: u32) -> Result<Option<Account>> {
     key.map(|key| read(rid, &key)).transpose()
 }
 
-/// Reads a flag of an account, and the cell of the value it lies in; nothing if there is no such account.
+/// Reads a flag of an account, and the cell of the value it is in; nothing if there is no such account.
 ///
 /// # Errors
 /// [`UnusableValue::Malformed`]; errors of the hive.
@@ -131,7 +131,7 @@ pub fn set_flag(sam: &mut Hive, rid: u32, flag: Flag, to: bool, now: FileTime) -
     Ok(ValueWrite { before: Some(before), cell: Some(edit.cell), touched: edit.touched })
 }
 
-/// Reads the name of an account, and the cell of the value it lies in; nothing if there is no such account.
+/// Reads the name of an account, and the cell of the value it is in; nothing if there is no such account.
 ///
 /// # Errors
 /// [`UnusableValue::Malformed`]; errors of the hive.

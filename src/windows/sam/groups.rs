@@ -1,7 +1,7 @@
 //! Local groups (aliases): the keys below `Aliases` of the built-in domain and of the machine's own.
 //!
 //! A group's value `C` is a table of four slots (descriptor, name, description, members) and what they hold; members are
-//! SIDs, one behind the other. A second index leads from each member to its groups. Groups are only read here.
+//! SIDs, one after the other. A second index leads from each member to its groups. Groups are only read here.
 //!
 //! Source: real hives of Windows 7 to 10.
 

@@ -72,7 +72,7 @@ impl UserF {
         self.control.get()
     }
 
-    /// Tells whether a bit of the control word is set.
+    /// Returns whether a bit of the control word is set.
     pub fn is(&self, bit: Control) -> bool {
         self.control() & bit as u32 != 0
     }

@@ -1,6 +1,6 @@
 //! The variable part of an account: its value `V`, a table of 17 slots and what they hold.
 //!
-//! Each slot tells where its part begins behind the table, its length, and a number that means something else in each.
+//! Each slot tells where its part begins after the table, its length, and a number that means something else in each.
 //! Parts follow each other without a gap, padded to four bytes by whatever was there. So a part of another length moves
 //! all that follow, and only their places change.
 //!
@@ -87,7 +87,7 @@ impl UserV {
     /// Returns the account's name.
     ///
     /// # Errors
-    /// [`UnusableValue::Malformed`] if it is no text.
+    /// [`UnusableValue::Malformed`] if it is not text.
     pub fn name(&self) -> Result<String, UnusableValue> {
         self.text(NAME)
     }
@@ -95,7 +95,7 @@ impl UserV {
     /// Returns the user's full name.
     ///
     /// # Errors
-    /// [`UnusableValue::Malformed`] if it is no text.
+    /// [`UnusableValue::Malformed`] if it is not text.
     pub fn full_name(&self) -> Result<String, UnusableValue> {
         self.text(FULL_NAME)
     }
@@ -103,7 +103,7 @@ impl UserV {
     /// Returns the description.
     ///
     /// # Errors
-    /// [`UnusableValue::Malformed`] if it is no text.
+    /// [`UnusableValue::Malformed`] if it is not text.
     pub fn comment(&self) -> Result<String, UnusableValue> {
         self.text(COMMENT)
     }

@@ -5,7 +5,7 @@
 //! of five known vectors, four have an order that is known too. Every other one is refused: in it a word would be
 //! another subcategory's.
 //!
-//! Source: the values of Windows 8.1 to 11 as they lie on disk; the counts and the order as other readers found them.
+//! Source: the values of Windows 8.1 to 11 as they are on disk; the counts and the order as other readers found them.
 
 use std::fmt;
 
@@ -94,7 +94,7 @@ impl Layout {
         SUBCATEGORIES.iter().filter(move |known| known.since <= self)
     }
 
-    /// Returns where the word of a subcategory lies.
+    /// Returns where the word of a subcategory is.
     fn position(self, subcategory: &Subcategory) -> Option<usize> {
         let index = self.subcategories().position(|known| known == subcategory)?;
         index.checked_mul(2)?.checked_add(HEAD_BYTES)

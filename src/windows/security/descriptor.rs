@@ -2,7 +2,7 @@
 //!
 //! The security option *Allow anonymous SID/Name translation* is nothing but the access check of ANONYMOUS LOGON
 //! (S-1-5-7) for POLICY_LOOKUP_NAMES: an entry that allows it is in the list in both states, and one that denies it
-//! stands before it where the option is off. Entries of other kinds are kept byte by byte; one that could decide the
+//! precedes it if the option is off. Entries of other kinds are kept byte by byte; one that could decide the
 //! question in a way that is not known here is refused.
 //!
 //! Source: MS-DTYP 2.4.4 to 2.4.6, MS-LSAD 2.2.1.1.2; real hives in both states.
@@ -14,7 +14,7 @@ use coldforge_base::sid::Sid;
 
 /// POLICY_LOOKUP_NAMES.
 const LOOKUP_NAMES: u32 = 0x0800;
-/// The bytes of the descriptor's head, before which no part lies.
+/// The bytes of the descriptor's header; every part comes after it.
 const HEAD_BYTES: usize = 20;
 /// The bytes of the list's head.
 const LIST_HEAD_BYTES: usize = 8;
@@ -30,7 +30,7 @@ const DENIED: u8 = 1;
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct PolicyDescriptor {
     bytes: Vec<u8>,
-    /// Where the access list lies.
+    /// Where the access list is.
     list: usize,
     entries: Vec<AccessEntry>,
 }
@@ -47,7 +47,7 @@ struct AccessEntry {
 }
 
 impl AccessEntry {
-    /// Tells whether this entry decides whether ANONYMOUS LOGON may ask for names.
+    /// Returns whether this entry decides whether ANONYMOUS LOGON may ask for names.
     fn decides(&self) -> bool {
         let anonymous = Sid::new(5, &[7]);
         let plain = self.plain.as_ref();
@@ -106,7 +106,7 @@ impl PolicyDescriptor {
         &self.bytes
     }
 
-    /// Tells whether ANONYMOUS LOGON may ask which name belongs to a SID.
+    /// Returns whether ANONYMOUS LOGON may ask which name belongs to a SID.
     ///
     /// # Errors
     /// [`UnusableValue::Malformed`] if an entry of a kind that is not evaluated here could decide it.
@@ -124,7 +124,7 @@ impl PolicyDescriptor {
     }
 
     /// Lets ANONYMOUS LOGON ask for names, or forbids it: puts an entry that denies before all others, or takes such
-    /// entries away. Nothing changes if it is so already.
+    /// entries away. Nothing changes if it already holds.
     ///
     /// # Errors
     /// [`UnusableValue::Malformed`] as [`PolicyDescriptor::allows_anonymous`]; if the list is too long for another entry; if

@@ -50,7 +50,7 @@ pub fn primary_domain(security: &dyn Lookup) -> Result<PrimaryDomain> {
     })
 }
 
-/// Tells whether anybody may ask which name belongs to a SID, and the cell of the descriptor that says so.
+/// Returns whether anybody may ask which name belongs to a SID, and the cell of the descriptor that says so.
 ///
 /// # Errors
 /// [`UnusableValue::Malformed`]; errors of the hive.

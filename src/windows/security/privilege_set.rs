@@ -53,7 +53,7 @@ impl PrivilegeSet {
         Ok(bytes)
     }
 
-    /// Tells whether nothing is in the set.
+    /// Returns whether nothing is in the set.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -63,7 +63,7 @@ impl PrivilegeSet {
         self.entries.iter().map(|(luid, _)| *luid)
     }
 
-    /// Tells whether a privilege is in the set.
+    /// Returns whether a privilege is in the set.
     pub fn contains(&self, luid: u64) -> bool {
         self.luids().any(|known| known == luid)
     }

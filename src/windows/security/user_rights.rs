@@ -41,7 +41,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Tells whether it holds a right.
+    /// Returns whether it holds a right.
     pub fn holds(&self, right: Right) -> bool {
         match right.encoding {
             RightEncoding::Privilege(luid) => self.privileges.contains(luid.into()),

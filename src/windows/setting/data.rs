@@ -105,7 +105,7 @@ impl Data {
         })
     }
 
-    /// Tells whether the number, the text or the list of texts that the type promises encodes back to the stored bytes.
+    /// Returns whether the number, the text or the list of texts that the type promises encodes back to the stored bytes.
     /// Types that promise none are shown as bytes, which is always exact.
     pub fn is_exact(&self) -> bool {
         match self.kind {
