@@ -285,7 +285,7 @@ mod tests {
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).unwrap() {
                 let path = entry.unwrap().path();
-                let is_test = ["tests", "tests.rs", "paper.rs", "target", "crates/derive"]
+                let is_test = ["tests", "tests.rs", "fake_machine.rs", "target", "crates/derive"]
                     .iter()
                     .any(|name| path.ends_with(name));
                 if path.is_dir() && !is_test {

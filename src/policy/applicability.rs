@@ -76,14 +76,14 @@ impl Applicability {
 #[cfg(test)]
 mod tests {
     use super::super::catalog::Catalog;
-    use super::super::paper;
+    use super::super::fake_machine;
     use super::*;
 
     #[test]
     fn a_condition_that_fails_decides_over_one_that_cannot_be_told() {
         let rule = Catalog::ws2022().find_rule("WN22-CC-000110").unwrap();
         let identity =
-            Identity { domain_joined: Some(false), installation_type: String::new(), ..paper::member_server() };
+            Identity { domain_joined: Some(false), installation_type: String::new(), ..fake_machine::member_server() };
         let role = identity.role;
         for applies in [
             vec![Condition::NotOnServerCore, Condition::DomainJoined],

@@ -39,8 +39,8 @@ mod tests {
 
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
+    use super::super::fake_machine::{self, FakeMachine};
     use super::super::finding::{Assessment, Status, Totals};
-    use super::super::paper::{self, Paper};
     use super::super::plan::{plan, step::HoldBack};
     use super::super::require::Requirement;
     use super::super::rule::{Check, Remedy, Rule, RuleKind, RuleScope};
@@ -57,24 +57,24 @@ mod tests {
         catalog
     });
 
-    fn assessed(machine: &Paper) -> Assessment {
+    fn assessed(machine: &FakeMachine) -> Assessment {
         assess(&REGISTRY, &Selection::default(), &Values::default(), machine)
     }
 
-    fn planned(machine: &Paper) -> Plan {
+    fn planned(machine: &FakeMachine) -> Plan {
         plan(&assessed(machine), &HoldBack::Nothing).unwrap()
     }
 
-    fn open(machine: &Paper) -> Vec<String> {
+    fn open(machine: &FakeMachine) -> Vec<String> {
         let findings = assessed(machine).findings;
         findings.into_iter().filter(|finding| finding.status == Status::Open).map(|finding| finding.stig_id).collect()
     }
 
     /// Returns a machine to which the rule applies and which meets every rule.
-    fn hardened(rule: &Rule) -> Paper {
-        let mut machine = Paper::new(match rule.role {
-            RuleScope::DomainController => paper::domain_controller(),
-            _ => paper::member_server(),
+    fn hardened(rule: &Rule) -> FakeMachine {
+        let mut machine = FakeMachine::new(match rule.role {
+            RuleScope::DomainController => fake_machine::domain_controller(),
+            _ => fake_machine::member_server(),
         });
         machine.control_sets = vec![1, 2];
         for check in REGISTRY.rules.iter().flat_map(|rule| &rule.checks) {
@@ -156,8 +156,8 @@ mod tests {
 
     #[test]
     fn a_bare_machine_is_hardened_and_then_left_alone() {
-        for (identity, pass) in [(paper::member_server(), 102), (paper::domain_controller(), 99)] {
-            let mut machine = Paper::new(identity);
+        for (identity, pass) in [(fake_machine::member_server(), 102), (fake_machine::domain_controller(), 99)] {
+            let mut machine = FakeMachine::new(identity);
             machine.control_sets = vec![1, 3];
             let before = assessed(&machine).totals.all;
             let first = planned(&machine);
@@ -172,18 +172,18 @@ mod tests {
 
     #[test]
     fn a_failed_step_is_an_error_that_names_its_rules() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let plan = planned(&machine);
         machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET001\\CONTROL\\SESSION MANAGER".into());
         let error = apply(&plan, &mut machine).unwrap_err();
         assert_eq!(error.to_string(), "the step for WN22-SO-000370 failed");
-        assert_eq!((error.code(), error.kind()), (Some("E-PAPER"), coldforge_base::Kind::Corrupt));
+        assert_eq!((error.code(), error.kind()), (Some("E-FAKE"), coldforge_base::Kind::Corrupt));
         let cause = std::error::Error::source(&error).unwrap().to_string();
         assert!(cause.starts_with("cannot change HKLM\\SYSTEM\\ControlSet001\\Control\\Session Manager!"), "{cause}");
     }
 
     /// A machine that forgets to answer.
-    struct Silent(Paper);
+    struct Silent(FakeMachine);
 
     impl Readings for Silent {
         fn identity(&self) -> &Identity {
@@ -219,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_machine_must_answer_every_step() {
-        let machine = Paper::new(paper::member_server());
+        let machine = FakeMachine::new(fake_machine::member_server());
         let plan = planned(&machine);
         let error = apply(&plan, &mut Silent(machine)).unwrap_err();
         assert_eq!(error.to_string(), "the machine answered 0 of 97 steps");

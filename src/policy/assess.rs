@@ -8,13 +8,13 @@ use std::error::Error as _;
 
 use super::applicability::Applicability;
 use super::catalog::{Benchmark, Catalog, Component};
-use super::finding::{Amend, Assessment, CheckResult, Finding, Part, Place, Status, Summary};
+use super::finding::{Assessment, CheckResult, Finding, Part, Place, Remediation, Status, Summary};
 use super::local_policy;
 use super::principal::Principal;
 use super::require::{Requirement, Shortfall};
 use super::rule::{Check, Gate, Remedy, Rule};
 use super::selection::Selection;
-use super::values::{Demand, Values};
+use super::values::{TailoredRequirement, Values};
 use crate::windows::setting::{Identity, Readings, Role, Setting, SettingError, Value};
 use coldforge_base::sid::Sid;
 
@@ -153,7 +153,7 @@ fn blank(rule: &Rule, values: &Values) -> Finding {
 }
 
 /// Looks at every place of a check; the answer is never empty.
-fn look(check: &Check, demand: &Demand, machine: &dyn Readings) -> Vec<CheckResult> {
+fn look(check: &Check, demand: &TailoredRequirement, machine: &dyn Readings) -> Vec<CheckResult> {
     let mut results: Vec<CheckResult> =
         machine.places(&check.setting).into_iter().map(|setting| look_at(setting, check, demand, machine)).collect();
     if results.is_empty() {
@@ -181,7 +181,7 @@ enum Entry {
 }
 
 /// Looks whether local group policy turns a setting back.
-fn look_back(entry: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> Entry {
+fn look_back(entry: Setting, check: &Check, demand: &TailoredRequirement, machine: &dyn Readings) -> Entry {
     let found = match machine.get(&entry) {
         Ok(found) => found,
         Err(error) => return Entry::TurnsBack(Box::new(untold(entry, demand, chain(&error)))),
@@ -208,21 +208,21 @@ fn look_back(entry: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
 }
 
 /// Returns the answer of a check that could not be made.
-fn untold(setting: Setting, demand: &Demand, reason: String) -> CheckResult {
+fn untold(setting: Setting, demand: &TailoredRequirement, reason: String) -> CheckResult {
     CheckResult {
         setting,
         status: Status::NotReviewed,
         found: None,
         required: demand.require.to_string(),
         at: None,
-        to: Amend::Beyond(reason.clone()),
+        to: Remediation::Beyond(reason.clone()),
         reason: Some(reason),
         demand: None,
         twin: None,
     }
 }
 
-fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readings) -> CheckResult {
+fn look_at(setting: Setting, check: &Check, demand: &TailoredRequirement, machine: &dyn Readings) -> CheckResult {
     let found = match machine.get(&setting) {
         Ok(found) => found,
         Err(error) => return untold(setting, demand, chain(&error)),
@@ -265,29 +265,31 @@ fn look_at(setting: Setting, check: &Check, demand: &Demand, machine: &dyn Readi
 }
 
 /// Returns what a remedy is on this machine, where this was found.
-fn amend(remedy: &Remedy, require: &Requirement, found: Option<&Value>, identity: &Identity) -> Amend {
-    let known = |these: &BTreeSet<Principal>| -> Result<BTreeSet<Sid>, Amend> {
+fn amend(remedy: &Remedy, require: &Requirement, found: Option<&Value>, identity: &Identity) -> Remediation {
+    let known = |these: &BTreeSet<Principal>| -> Result<BTreeSet<Sid>, Remediation> {
         let sid = |one: &Principal| match one.resolved(identity) {
             Ok(Principal::Sid(sid)) => Ok(sid),
-            _ => Err(Amend::Beyond(format!("no hive of this machine tells the SID of {one}"))),
+            _ => Err(Remediation::Beyond(format!("no hive of this machine tells the SID of {one}"))),
         };
         these.iter().map(sid).collect()
     };
     match remedy {
-        Remedy::Set(value) => Amend::Write(value.clone()),
-        Remedy::Record(flags) => Amend::Include(Value::Audit(*flags)),
-        Remedy::Grant(these) => known(these).map_or_else(|beyond| beyond, |these| Amend::Include(Value::Sids(these))),
+        Remedy::Set(value) => Remediation::Write(value.clone()),
+        Remedy::Record(flags) => Remediation::Include(Value::Audit(*flags)),
+        Remedy::Grant(these) => {
+            known(these).map_or_else(|beyond| beyond, |these| Remediation::Include(Value::Sids(these)))
+        }
         Remedy::Assign(these) => match known(these) {
             Err(beyond) => beyond,
             Ok(mut these) => {
                 if let (Requirement::Only(allowed), Some(Value::Sids(found))) = (require, found) {
                     these.extend(found.iter().filter(|sid| allowed.contains(&Principal::Sid((*sid).clone()))).cloned());
                 }
-                Amend::Write(Value::Sids(these))
+                Remediation::Write(Value::Sids(these))
             }
         },
-        Remedy::Remove => Amend::Remove,
-        Remedy::Beyond(reason) => Amend::Beyond(reason.clone()),
+        Remedy::Remove => Remediation::Remove,
+        Remedy::Beyond(reason) => Remediation::Beyond(reason.clone()),
     }
 }
 
@@ -304,8 +306,8 @@ fn chain(error: &SettingError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::fake_machine::{self, FakeMachine, setting};
     use super::super::finding::Totals;
-    use super::super::paper::{self, Paper, setting};
     use super::super::rule::{RuleScope, Severity};
     use super::super::selection::{Level, RoleChoice};
     use super::*;
@@ -316,11 +318,11 @@ mod tests {
     const FTP: [&str; 2] = ["WN22-00-000420", "WN22-00-000430"];
     const LSA: &str = "HKLM\\SYSTEM\\CurrentControlSet\\Control\\Lsa";
 
-    fn assessed(machine: &Paper) -> Assessment {
+    fn assessed(machine: &FakeMachine) -> Assessment {
         assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine)
     }
 
-    fn finding(machine: &Paper, name: &str) -> Finding {
+    fn finding(machine: &FakeMachine, name: &str) -> Finding {
         let stig_id = &Catalog::ws2022().find_rule(name).unwrap().stig_id;
         assessed(machine).findings.into_iter().find(|finding| finding.stig_id == *stig_id).unwrap()
     }
@@ -328,9 +330,9 @@ mod tests {
     /// Returns what comes of a rule whose every check finds this value.
     fn status(name: &str, value: impl Into<Option<Value>>) -> Status {
         let rule = Catalog::ws2022().find_rule(name).unwrap();
-        let mut machine = Paper::new(match rule.role {
-            RuleScope::DomainController => paper::domain_controller(),
-            _ => paper::member_server(),
+        let mut machine = FakeMachine::new(match rule.role {
+            RuleScope::DomainController => fake_machine::domain_controller(),
+            _ => fake_machine::member_server(),
         });
         let value = value.into();
         for check in &rule.checks {
@@ -343,13 +345,13 @@ mod tests {
         numbers.into_iter().filter(|number| status(name, Value::dword(*number)) == Status::Pass).collect()
     }
 
-    fn reason(machine: &Paper, name: &str) -> String {
+    fn reason(machine: &FakeMachine, name: &str) -> String {
         finding(machine, name).reason.unwrap()
     }
 
     #[test]
     fn a_machine_without_any_value_passes_only_where_absence_passes() {
-        let assessment = assessed(&Paper::new(paper::member_server()));
+        let assessment = assessed(&FakeMachine::new(fake_machine::member_server()));
         let of = |status| assessment.findings.iter().filter(move |finding| finding.status == status);
         let passed: Vec<&str> = of(Status::Pass).map(|finding| finding.stig_id.as_str()).collect();
         assert_eq!(
@@ -378,8 +380,8 @@ mod tests {
 
     #[test]
     fn the_totals_are_the_sums_of_the_findings() {
-        for identity in [paper::member_server(), paper::domain_controller()] {
-            let Assessment { totals, findings, .. } = assessed(&Paper::new(identity));
+        for identity in [fake_machine::member_server(), fake_machine::domain_controller()] {
+            let Assessment { totals, findings, .. } = assessed(&FakeMachine::new(identity));
             let count = |severity: Option<Severity>, status| {
                 let of = |finding: &&Finding| severity.is_none_or(|severity| severity == finding.severity);
                 findings.iter().filter(of).filter(|finding| finding.status == status).count()
@@ -401,14 +403,14 @@ mod tests {
 
     #[test]
     fn every_finding_that_does_not_pass_says_why() {
-        for finding in assessed(&Paper::new(paper::member_server())).findings {
+        for finding in assessed(&FakeMachine::new(fake_machine::member_server())).findings {
             assert!(finding.reason.is_some_and(|reason| !reason.is_empty()), "{}", finding.stig_id);
         }
     }
 
     #[test]
     fn an_unreadable_setting_is_not_reviewed_with_the_error_as_its_reason() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.damaged.insert("HKLM\\SYSTEM\\CONTROLSET001\\CONTROL\\LSA".into());
         let finding = finding(&machine, "WN22-SO-000310");
         assert_eq!(finding.status, Status::NotReviewed);
@@ -433,7 +435,7 @@ mod tests {
             ("D:(A;CI;KR;;;BU)", Status::Open),
             ("D:(XA;;FX;;;WD;(0x61727478))", Status::NotReviewed),
         ] {
-            let mut machine = Paper::new(paper::member_server());
+            let mut machine = FakeMachine::new(fake_machine::member_server());
             machine.put(&acl, Some(Value::Sddl(found.into())));
             let findings = assess(&catalog, &Selection::default(), &Values::default(), &machine).findings;
             assert_eq!((findings[0].status, findings[0].at.is_some()), (status, true), "{found}");
@@ -444,7 +446,7 @@ mod tests {
     fn permissions_of_what_is_not_there_are_not_reviewed_and_defaults_pass() {
         const LOGS: &str = "\\Windows\\System32\\winevt\\Logs\\";
         let event_log = "S-1-5-80-880578595-1860270145-482643319-2788375705-1540778122";
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let said = finding(&machine, "WN22-AU-000040");
         assert_eq!(said.status, Status::NotReviewed);
         assert!(said.reason.unwrap().contains("nothing there whose permissions"));
@@ -460,7 +462,7 @@ mod tests {
 
     #[test]
     fn a_gate_that_is_shut_makes_a_rule_not_applicable_and_one_that_cannot_be_told_not_reviewed() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let server = setting("HKLM\\SYSTEM\\CurrentControlSet\\Services\\LanmanServer\\Parameters", "SMB1");
         let client = setting("HKLM\\SYSTEM\\CurrentControlSet\\Services\\mrxsmb10", "Start");
         machine.put(&Setting::Feature { name: "FS-SMB1".into() }, Some(Value::Text("installed".into())));
@@ -479,7 +481,7 @@ mod tests {
 
     #[test]
     fn a_setting_without_a_place_is_not_reviewed() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.control_sets.clear();
         let finding = finding(&machine, "WN22-SO-000310");
         assert_eq!((finding.status, finding.checks.len()), (Status::NotReviewed, 1));
@@ -488,7 +490,7 @@ mod tests {
 
     #[test]
     fn an_open_place_decides_over_an_unreadable_one_and_that_over_a_pass() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.control_sets = vec![1, 2];
         let level = setting(LSA, "LmCompatibilityLevel");
         machine.put(&level, Some(Value::dword(5)));
@@ -506,7 +508,7 @@ mod tests {
 
     #[test]
     fn every_control_set_that_matters_must_hold() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.control_sets = vec![1, 2];
         let second = setting("HKLM\\SYSTEM\\ControlSet002\\Control\\Lsa", "NoLMHash");
         machine.put(&setting(LSA, "NoLMHash"), Some(Value::dword(1)));
@@ -518,8 +520,8 @@ mod tests {
 
     #[test]
     fn rules_for_domain_controllers_are_not_applicable_elsewhere() {
-        let server = assessed(&Paper::new(paper::member_server()));
-        let controller = assessed(&Paper::new(paper::domain_controller()));
+        let server = assessed(&FakeMachine::new(fake_machine::member_server()));
+        let controller = assessed(&FakeMachine::new(fake_machine::domain_controller()));
         for (finding, on_controller) in server.findings.iter().zip(&controller.findings) {
             let without_ftp = FTP.contains(&finding.stig_id.as_str());
             let dc = finding.stig_id.contains("-DC-") || without_ftp;
@@ -535,17 +537,17 @@ mod tests {
     #[test]
     fn a_chosen_role_stands_over_the_machines_own() {
         let selection = Selection::new(Catalog::ws2022(), Level::High, RoleChoice::DomainController, &[], &[]).unwrap();
-        let machine = Paper::new(paper::member_server());
+        let machine = FakeMachine::new(fake_machine::member_server());
         let assessment = assess(Catalog::ws2022(), &selection, &Values::default(), &machine);
-        assert_eq!(assessment.totals, assessed(&Paper::new(paper::domain_controller())).totals);
+        assert_eq!(assessment.totals, assessed(&FakeMachine::new(fake_machine::domain_controller())).totals);
     }
 
     #[test]
     fn rules_for_members_of_a_domain_are_not_applicable_on_a_standalone_machine() {
         let joined = ["00-000090", "CC-000080", "CC-000110", "MS-000020", "MS-000030", "MS-000050", "MS-000140"];
         let of = |domain_joined, wanted| {
-            let identity = Identity { domain_joined, ..paper::member_server() };
-            let findings = assessed(&Paper::new(identity)).findings;
+            let identity = Identity { domain_joined, ..fake_machine::member_server() };
+            let findings = assessed(&FakeMachine::new(identity)).findings;
             let of = |finding: &Finding| {
                 let elsewhere = finding.stig_id.contains("-DC-") || FTP.contains(&finding.stig_id.as_str());
                 finding.status == wanted && !elsewhere
@@ -555,7 +557,7 @@ mod tests {
         assert_eq!(of(Some(false), Status::NotApplicable), joined);
         assert!(of(Some(true), Status::NotApplicable).is_empty());
         assert!(of(None, Status::NotApplicable).is_empty());
-        let machine = Paper::new(Identity { domain_joined: None, ..paper::member_server() });
+        let machine = FakeMachine::new(Identity { domain_joined: None, ..fake_machine::member_server() });
         for name in joined {
             let finding = finding(&machine, &format!("WN22-{name}"));
             assert_eq!(finding.status, Status::NotReviewed, "{name}");
@@ -565,14 +567,15 @@ mod tests {
 
     #[test]
     fn a_domain_controller_counts_as_joined_whatever_could_be_read() {
-        let machine = Paper::new(Identity { domain_joined: None, ..paper::domain_controller() });
+        let machine = FakeMachine::new(Identity { domain_joined: None, ..fake_machine::domain_controller() });
         assert_eq!(finding(&machine, "WN22-CC-000080").status, Status::Open);
     }
 
     #[test]
     fn rules_about_the_desktop_are_not_applicable_on_server_core() {
-        let core = Paper::new(Identity { installation_type: "Server Core".into(), ..paper::member_server() });
-        let unknown = Paper::new(Identity { installation_type: String::new(), ..paper::member_server() });
+        let core =
+            FakeMachine::new(Identity { installation_type: "Server Core".into(), ..fake_machine::member_server() });
+        let unknown = FakeMachine::new(Identity { installation_type: String::new(), ..fake_machine::member_server() });
         for name in [
             "AU-000060",
             "SO-000380",
@@ -594,7 +597,7 @@ mod tests {
 
     #[test]
     fn remote_sam_and_rpc_rules_apply_to_standalone_servers_too() {
-        let machine = Paper::new(Identity { domain_joined: Some(false), ..paper::member_server() });
+        let machine = FakeMachine::new(Identity { domain_joined: Some(false), ..fake_machine::member_server() });
         for name in ["WN22-MS-000040", "WN22-MS-000060"] {
             assert_eq!(finding(&machine, name).status, Status::Open, "{name}");
         }
@@ -606,7 +609,7 @@ mod tests {
             passing("WN22-CC-000280", [196_608, 5_119_999, 5_120_000, 1_234_569_216]),
             [5_120_000, 1_234_569_216]
         );
-        assert!(reason(&Paper::new(paper::member_server()), "WN22-CC-000280").contains("decimal"));
+        assert!(reason(&FakeMachine::new(fake_machine::member_server()), "WN22-CC-000280").contains("decimal"));
     }
 
     #[test]
@@ -643,7 +646,7 @@ mod tests {
 
     #[test]
     fn zone_information_passes_where_it_is_absent_or_2() {
-        let finding = finding(&Paper::new(paper::member_server()), "WN22-UC-000010");
+        let finding = finding(&FakeMachine::new(fake_machine::member_server()), "WN22-UC-000010");
         assert_eq!(finding.status, Status::Pass);
         assert_eq!(passing("WN22-UC-000010", 0..5), [2]);
     }
@@ -688,7 +691,7 @@ mod tests {
     fn hardened_paths_need_both_names_in_any_order_of_terms() {
         let terms = Value::sz("requireintegrity=1,RequireMutualAuthentication=1");
         assert_eq!(status("WN22-CC-000080", terms.clone()), Status::Pass);
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let key = "HKLM\\SOFTWARE\\Policies\\Microsoft\\Windows\\NetworkProvider\\HardenedPaths";
         machine.put(&setting(key, "\\\\*\\NETLOGON"), Some(terms));
         let finding = finding(&machine, "WN22-CC-000080");
@@ -700,7 +703,7 @@ mod tests {
     fn passes_of_virtualization_based_security_claim_no_more_than_the_value() {
         for (name, value) in [("WN22-CC-000110", 1), ("WN22-MS-000140", 1)] {
             let rule = Catalog::ws2022().find_rule(name).unwrap();
-            let mut machine = Paper::new(paper::member_server());
+            let mut machine = FakeMachine::new(fake_machine::member_server());
             for check in &rule.checks {
                 machine.put(&check.setting, Some(Value::dword(value)));
             }
@@ -726,7 +729,7 @@ mod tests {
     fn an_organizations_own_banner_passes_and_the_reason_says_that_it_is_its_own() {
         let document = "schema = \"coldforge/values/1\"\n[values]\nV-254457 = \"Ours\"\nV-254456 = 600";
         let values = Values::parse(document, Catalog::ws2022()).unwrap();
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.put(&setting(SYSTEM_POLICIES, "LegalNoticeText"), Some(Value::sz("Ours")));
         machine.put(&setting(SYSTEM_POLICIES, "InactivityTimeoutSecs"), Some(Value::dword(700)));
         let findings = assess(Catalog::ws2022(), &Selection::default(), &values, &machine).findings;
@@ -740,7 +743,8 @@ mod tests {
     fn rules_outside_the_selection_are_no_findings() {
         let selection =
             Selection::new(Catalog::ws2022(), Level::Low, RoleChoice::Auto, &[], &["V-254335".into()]).unwrap();
-        let assessment = assess(Catalog::ws2022(), &selection, &Values::default(), &Paper::new(paper::member_server()));
+        let assessment =
+            assess(Catalog::ws2022(), &selection, &Values::default(), &FakeMachine::new(fake_machine::member_server()));
         assert_eq!(assessment.findings.len(), 11);
         assert!(assessment.findings.iter().all(|finding| finding.severity == Severity::Low));
         assert_eq!(assessment.totals.all, assessment.totals.low);
@@ -748,7 +752,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_members_that_others_build_on() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.put(&setting(LSA, "LmCompatibilityLevel"), Some(Value::dword(3)));
         let selection = Selection::new(
             Catalog::ws2022(),
@@ -805,7 +809,7 @@ mod tests {
     #[test]
     fn odd_bytes_under_every_setting_are_never_a_pass_by_chance_and_never_a_panic() {
         let rules = Catalog::ws2022().rules.iter().flat_map(|rule| &rule.checks);
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         for check in rules {
             machine.put(&check.setting, Some(Value::data(ValueType::BINARY, vec![0xff; 7])));
         }

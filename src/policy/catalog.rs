@@ -268,7 +268,7 @@ fn available() -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::paper;
+    use super::super::fake_machine;
     use super::super::rule::{RuleKind, Severity};
     use super::*;
     use coldforge_base::Failure as _;
@@ -354,7 +354,7 @@ mod tests {
     #[test]
     fn a_catalog_is_chosen_by_the_build() {
         for (build, id) in [(14393, "ws2016"), (17763, "ws2019"), (20348, "ws2022"), (26100, "ws2025")] {
-            let identity = Identity { build, ..paper::member_server() };
+            let identity = Identity { build, ..fake_machine::member_server() };
             assert_eq!(Catalog::for_identity(&identity).unwrap().id, id);
             assert_eq!(Catalog::named(id).unwrap().builds, [build]);
         }
@@ -397,7 +397,7 @@ mod tests {
 
     #[test]
     fn the_catalog_is_chosen_by_the_build_of_a_server() {
-        let server = paper::member_server();
+        let server = fake_machine::member_server();
         assert_eq!(Catalog::for_identity(&server).unwrap().id, "ws2022");
         let older = Identity { build: 9600, product: "Windows Server 2012 R2 Standard".into(), ..server.clone() };
         let error = Catalog::for_identity(&older).unwrap_err();

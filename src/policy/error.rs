@@ -271,7 +271,7 @@ pub enum RuleFault {
 
     /// A member holds a number or text that cannot stand there.
     #[error("{member} does not fit a {kind}")]
-    Misfit {
+    TypeMismatch {
         /// The member.
         member: &'static str,
         /// The type of the value.

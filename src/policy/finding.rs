@@ -196,7 +196,7 @@ pub struct CheckResult {
     pub reason: Option<String>,
     /// What would meet the demand.
     #[serde(skip)]
-    pub to: Amend,
+    pub to: Remediation,
     /// The form and the demand that were judged, with principals resolved; `None` where nothing could be judged.
     #[serde(skip)]
     pub demand: Option<(Form, Requirement)>,
@@ -207,7 +207,7 @@ pub struct CheckResult {
 
 /// What would meet a demand on one setting of one machine.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Amend {
+pub enum Remediation {
     /// To write this value.
     Write(Value),
     /// To write a value that holds all of this one: users, or what is recorded.
@@ -218,7 +218,7 @@ pub enum Amend {
     Beyond(String),
 }
 
-impl Default for Amend {
+impl Default for Remediation {
     /// What a document does not tell: there it is only said what would be demanded.
     fn default() -> Self {
         Self::Beyond(String::new())

@@ -73,7 +73,7 @@ impl Plan {
 mod tests {
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
-    use super::super::paper::{self, Paper, setting};
+    use super::super::fake_machine::{self, FakeMachine, setting};
     use super::super::plan::{plan, step::HoldBack};
     use super::super::selection::Selection;
     use super::super::values::Values;
@@ -85,7 +85,7 @@ mod tests {
         Step { rules: vec!["P00".into()], setting: setting(key, "N"), to }
     }
 
-    fn planned(demand: &str, fix: Step, machine: &Paper, local: LocalGpo) -> Plan {
+    fn planned(demand: &str, fix: Step, machine: &FakeMachine, local: LocalGpo) -> Plan {
         let catalog = Catalog::parse(&format!(
             "schema = \"coldforge/catalog/1\"\nid = \"t\"\ntitle = \"T\"\nbenchmark = \"T\"\nversion = 1\nrelease = 1\n\
             date = \"2026-01-01\"\nbuilds = [20348]\n[[rule]]\nstig_id = \"T-0\"\nvuln_id = \"V-0\"\n\
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_a_rule_demands_otherwise_is_left_to_the_rule() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let other = fix(&KEY.to_lowercase().replacen("hklm", "HKLM", 1), Some(Value::dword(2)));
         let plan = planned("equals = 1", other.clone(), &machine, LocalGpo::Write);
         assert_eq!(plan.steps.iter().map(|step| step.to.clone()).collect::<Vec<_>>(), [Some(Value::dword(1))]);
@@ -112,7 +112,7 @@ mod tests {
 
     #[test]
     fn a_value_that_a_rule_allows_and_one_of_its_own_are_set() {
-        let machine = Paper::new(paper::member_server());
+        let machine = FakeMachine::new(fake_machine::member_server());
         let plan = planned("at_most = 2\nset = 1", fix(KEY, Some(Value::dword(2))), &machine, LocalGpo::Write);
         assert_eq!((plan.steps.len(), plan.steps[0].to.clone()), (1, Some(Value::dword(2))));
         assert_eq!(plan.steps[0].rules, ["T-0", "P00"]);
@@ -122,7 +122,7 @@ mod tests {
 
     #[test]
     fn an_entry_of_local_policy_that_turns_it_back_is_changed_or_the_fix_left_open() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let wanted = fix(r"HKLM\SOFTWARE\Policies\L", Some(Value::dword(0)));
         let entry = local_policy::entry(&wanted.setting).unwrap();
         machine.put(&entry, Some(Value::dword(1)));

@@ -126,7 +126,7 @@ impl Plan {
 mod tests {
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
-    use super::super::paper::{self, Paper, setting};
+    use super::super::fake_machine::{self, FakeMachine, setting};
     use super::super::plan::{plan, step::HoldBack};
     use super::super::selection::Selection;
     use super::super::values::Values;
@@ -153,11 +153,11 @@ mod tests {
         Catalog::parse(&format!("{head}{}", rules.concat())).unwrap()
     }
 
-    fn assessed(machine: &Paper) -> Assessment {
+    fn assessed(machine: &FakeMachine) -> Assessment {
         assess(&catalog(), &Selection::default(), &Values::default(), machine)
     }
 
-    fn steps(machine: &Paper, local: LocalGpo) -> Vec<String> {
+    fn steps(machine: &FakeMachine, local: LocalGpo) -> Vec<String> {
         let assessment = assessed(machine);
         let plan = plan(&assessment, &HoldBack::Nothing).unwrap().with_local_policy(&assessment, local);
         let to = |step: &Step| step.to.as_ref().map_or("none".to_owned(), ToString::to_string);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn what_is_changed_below_the_keys_of_policies_gets_an_entry() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         machine.put(&logon(), Some(Value::Audit(AuditFlags::default())));
         let alone = [r"HKLM\SOFTWARE\Policies\K!N = 1", r"HKLM\SYSTEM\Setup!N = 1", "audit policy: Logon = Success"];
         assert_eq!(steps(&machine, LocalGpo::Update), alone);
@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn an_entry_that_turns_a_value_back_is_open_and_changed() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let (policy, other) = (setting(KEY, "N"), setting(r"HKLM\SYSTEM\Setup", "N"));
         machine.put(&policy, Some(Value::dword(1)));
         machine.put(&other, Some(Value::dword(1)));
@@ -213,7 +213,7 @@ mod tests {
 
     #[test]
     fn where_rows_are_every_demanded_subcategory_has_one_and_none_loses_anything() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         for setting in [setting(KEY, "N"), setting(r"HKLM\SYSTEM\Setup", "N")] {
             machine.put(&setting, Some(Value::dword(1)));
         }

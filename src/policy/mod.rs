@@ -14,6 +14,8 @@ mod autostart;
 mod bound_fields;
 mod catalog;
 mod error;
+#[cfg(test)]
+mod fake_machine;
 mod finding;
 mod first_boot;
 mod fit;
@@ -21,8 +23,6 @@ mod fixes;
 mod guard;
 mod local_policy;
 mod nearest;
-#[cfg(test)]
-mod paper;
 mod plan;
 mod principal;
 mod require;
@@ -39,7 +39,7 @@ pub use assess::assess;
 pub use autostart::autostart;
 pub use catalog::{Benchmark, Catalog, Component, catalogs, find_rule};
 pub use error::{Error, RuleFault, ValueFault, WaiverFault};
-pub use finding::{Amend, Assessment, CheckResult, Finding, Part, Place, Status, Summary, Totals};
+pub use finding::{Assessment, CheckResult, Finding, Part, Place, Remediation, Status, Summary, Totals};
 pub use first_boot::{FirstBoot, SETUP_COMPLETE, with_call_first};
 pub use fit::lacks;
 pub use guard::keep_an_administrator;
@@ -48,13 +48,13 @@ pub use nearest::nearest;
 pub use plan::plan;
 pub use plan::step::{Held, HoldBack, Plan, Step};
 pub use principal::{Principal, UnknownPrincipal};
-pub use require::{Freedom, Plain, Requirement, Shortfall};
+pub use require::{Override, Plain, Requirement, Shortfall};
 pub use rule::{
     Advice, Check, Condition, Gate, ImportRisk, Official, Reach, Remedy, Rule, RuleKind, RuleScope, Severity,
 };
 pub use selection::{HoldBackChoice, Level, RoleChoice, Selection, UnknownWord};
 pub use threshold::{Breach, Error as ThresholdError, Threshold};
-pub use values::{Demand, Values};
+pub use values::{TailoredRequirement, Values};
 pub use waivers::{Waiver, Waivers};
 
 /// Every code of this room.

@@ -9,7 +9,7 @@ use self::requirements::Requirements;
 use self::step::{Held, HoldBack, Plan, Step, folded};
 use super::bound_fields;
 use super::error::Error;
-use super::finding::{Amend, Assessment, CheckResult, Finding, Status};
+use super::finding::{Assessment, CheckResult, Finding, Remediation, Status};
 use super::rule::Advice;
 use crate::windows::setting::{Setting, Value};
 
@@ -94,10 +94,10 @@ fn add_step(
 ) -> Result<(), Error> {
     let (rule, setting) = (&finding.stig_id, &check.setting);
     let to = match &check.to {
-        Amend::Write(value) => Some(value.clone()),
-        Amend::Include(value) => Some(including(check.found.as_ref(), value)),
-        Amend::Remove => None,
-        Amend::Beyond(reason) => {
+        Remediation::Write(value) => Some(value.clone()),
+        Remediation::Include(value) => Some(including(check.found.as_ref(), value)),
+        Remediation::Remove => None,
+        Remediation::Beyond(reason) => {
             plan.left_open.push(Held { rule: rule.clone(), reason: reason.clone() });
             return Ok(());
         }
@@ -110,7 +110,7 @@ fn add_step(
     if step.to != to {
         // Values that rules want added are added together; otherwise one value must meet all requirements.
         let joined = match (&check.to, &step.to) {
-            (Amend::Include(value), Some(planned)) => Some(including(Some(planned), value)),
+            (Remediation::Include(value), Some(planned)) => Some(including(Some(planned), value)),
             _ => to.clone(),
         };
         let candidates = [joined, step.to.clone(), to];
@@ -152,11 +152,11 @@ fn reason_to_hold_back(finding: &Finding, hold_back: &HoldBack) -> Option<String
     let HoldBack::ImportRisk { disproved } = hold_back else { return None };
     let risk = finding.import_risk.as_ref()?;
     // What nothing can be done about is left open, and not because of its risk.
-    if open_checks(finding).all(|check| matches!(check.to, Amend::Beyond(_))) {
+    if open_checks(finding).all(|check| matches!(check.to, Remediation::Beyond(_))) {
         return None;
     }
     let safe = |check: &CheckResult| match &check.to {
-        Amend::Write(to) => to.as_dword().is_some_and(|number| risk.safe_values.contains(&number)),
+        Remediation::Write(to) => to.as_dword().is_some_and(|number| risk.safe_values.contains(&number)),
         _ => false,
     };
     let risky = match risk.advice {
@@ -176,7 +176,7 @@ fn open_checks(finding: &Finding) -> impl Iterator<Item = &CheckResult> {
 mod tests {
     use super::super::assess::assess;
     use super::super::catalog::Catalog;
-    use super::super::paper::{self, Paper, setting};
+    use super::super::fake_machine::{self, FakeMachine, setting};
     use super::super::rule::RuleKind;
     use super::super::selection::Selection;
     use super::super::values::Values;
@@ -185,14 +185,14 @@ mod tests {
     use coldforge_base::Failure as _;
     use coldforge_base::sid::Sid;
 
-    fn assessed(catalog: &Catalog, machine: &Paper) -> Assessment {
+    fn assessed(catalog: &Catalog, machine: &FakeMachine) -> Assessment {
         assess(catalog, &Selection::default(), &Values::default(), machine)
     }
 
     fn fresh() -> Assessment {
         let mut catalog = Catalog::ws2022().clone();
         catalog.rules.retain(|rule| rule.kind == RuleKind::Registry);
-        assessed(&catalog, &Paper::new(paper::member_server()))
+        assessed(&catalog, &FakeMachine::new(fake_machine::member_server()))
     }
 
     /// Returns a catalog of rules that each want a number in a value of one key.
@@ -211,7 +211,7 @@ mod tests {
     }
 
     fn planned(rules: &[(&str, &str, &str)], hold_back: &HoldBack) -> Result<Plan, Error> {
-        plan(&assessed(&small(rules), &Paper::new(paper::member_server())), hold_back)
+        plan(&assessed(&small(rules), &FakeMachine::new(fake_machine::member_server())), hold_back)
     }
 
     #[test]
@@ -229,7 +229,7 @@ mod tests {
 
     #[test]
     fn organization_defaults_are_the_values_to_write() {
-        let mut machine = Paper::new(paper::domain_controller());
+        let mut machine = FakeMachine::new(fake_machine::domain_controller());
         machine.identity.domain_joined = Some(true);
         let early_launch = setting("HKLM\\SYSTEM\\CurrentControlSet\\Policies\\EarlyLaunch", "DriverLoadPolicy");
         machine.put(&early_launch, Some(Value::dword(7)));
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_the_server_2022_catalog_holds_back_before_an_import() {
-        let assessment = assessed(Catalog::ws2022(), &Paper::new(paper::member_server()));
+        let assessment = assessed(Catalog::ws2022(), &FakeMachine::new(fake_machine::member_server()));
         let plan = plan(&assessment, &HoldBack::ImportRisk { disproved: BTreeSet::new() }).unwrap();
         let held: Vec<&str> = plan.held_back.iter().map(|held| &held.rule[5..]).collect();
         let (accounts, policy) =
@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn the_early_launch_policy_is_written_as_3_even_before_an_import() {
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let key = "HKLM\\SYSTEM\\CurrentControlSet\\Policies\\EarlyLaunch";
         machine.put(&setting(key, "DriverLoadPolicy"), Some(Value::dword(7)));
         let hold_back = HoldBack::ImportRisk { disproved: BTreeSet::new() };
@@ -363,7 +363,7 @@ mod tests {
             "audit_policy = \"Logon\"\nrecords = [\"failure\"]",
             "user_right = \"SeDenyBatchLogonRight\"\nincludes = [[\"S-1-5-32-546\"]]",
         ]);
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let logon = Setting::AuditPolicy { subcategory: "Logon".into() };
         let deny = Setting::UserRight { right: "SeDenyBatchLogonRight".into() };
         machine.put(&logon, Some(Value::Audit(AuditFlags::default())));
@@ -379,7 +379,7 @@ mod tests {
     #[test]
     fn what_is_given_to_some_alone_keeps_those_who_are_tolerated() {
         let check = "user_right = \"SeDebugPrivilege\"\nonly = [\"S-1-5-32-544\"]\ntolerates = [\"S-1-5-83-0\"]";
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let right = Setting::UserRight { right: "SeDebugPrivilege".into() };
         let sids = |texts: &[&str]| Value::Sids(texts.iter().map(|text| text.parse().unwrap()).collect());
         machine.put(&right, Some(sids(&["S-1-5-83-0", "S-1-5-32-551"])));
@@ -393,7 +393,7 @@ mod tests {
             "user_right = \"SeDebugPrivilege\"\nonly = []",
             "user_right = \"SeDebugPrivilege\"\nincludes = [[\"S-1-5-32-544\"]]",
         ]);
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let right = Setting::UserRight { right: "SeDebugPrivilege".into() };
         machine.put(&right, Some(Value::Sids(["S-1-5-32-551".parse().unwrap()].into())));
         let error = plan(&assessed(&catalog, &machine), &HoldBack::Nothing).unwrap_err();
@@ -403,7 +403,7 @@ mod tests {
     #[test]
     fn what_cannot_be_amended_here_is_left_open_with_its_reason() {
         let check = "account = \"name\"\nrid = 500\nother_than = \"Administrator\"\nbeyond = \"which name is missing\"";
-        let mut machine = Paper::new(paper::member_server());
+        let mut machine = FakeMachine::new(fake_machine::member_server());
         let name = Setting::Account { rid: Some(500), property: AccountProperty::Name };
         machine.put(&name, Some(Value::Text("administrator".into())));
         let plan = plan(&assessed(&catalog(&[check]), &machine), &HoldBack::Nothing).unwrap();

@@ -78,12 +78,12 @@ impl FromStr for Principal {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paper;
+    use super::super::fake_machine;
     use super::*;
 
     #[test]
     fn a_principal_is_resolved_where_the_machine_tells() {
-        let mut identity = paper::member_server();
+        let mut identity = fake_machine::member_server();
         identity.domain_sid = Some(Sid::new(5, &[21, 1, 2, 3]));
         let resolved = |text: &str| text.parse::<Principal>().unwrap().resolved(&identity);
         assert_eq!(resolved("domain-512").unwrap().to_string(), "S-1-5-21-1-2-3-512");

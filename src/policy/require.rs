@@ -42,7 +42,7 @@ impl fmt::Display for Plain {
 
 /// How far an organization may go with a value of its own.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Freedom {
+pub enum Override {
     /// The value must meet the benchmark's demand.
     Within,
     /// Any text that is not blank: the benchmark lets the organization word it.
@@ -269,14 +269,14 @@ impl Requirement {
     /// the number that switches the setting off.
     ///
     /// `None` if the wish does not fit the form, or lies outside the demand and `freedom` does not let it.
-    pub fn narrowed(&self, form: Form, wish: &Plain, freedom: Freedom) -> Option<Self> {
+    pub fn narrowed(&self, form: Form, wish: &Plain, freedom: Override) -> Option<Self> {
         if let Self::AbsentOr(inner) = self {
             return inner.narrowed(form, wish, freedom);
         }
         let value = self.encode(form, wish)?;
         match freedom {
-            Freedom::Within => self.judge(form, Some(&value)).ok()?,
-            Freedom::Free => match wish {
+            Override::Within => self.judge(form, Some(&value)).ok()?,
+            Override::Free => match wish {
                 Plain::Text(text) if !text.trim().is_empty() => {}
                 _ => return None,
             },
@@ -629,7 +629,7 @@ mod tests {
 
     #[test]
     fn an_organization_narrows_and_never_widens() {
-        let narrowed = |require: &Requirement, kind, wish: &Plain| require.narrowed(kind, wish, Freedom::Within);
+        let narrowed = |require: &Requirement, kind, wish: &Plain| require.narrowed(kind, wish, Override::Within);
         let number = |number| Plain::Number(number);
         assert_eq!(narrowed(&Requirement::Range(1, 900), DWORD, &number(600)), Some(Requirement::Range(1, 600)));
         assert_eq!(narrowed(&Requirement::Range(1, 900), DWORD, &number(901)), None);
@@ -643,7 +643,7 @@ mod tests {
         assert_eq!(narrowed(&absent_or, DWORD, &Plain::Text("1".into())), None);
         let title = Requirement::TextOneOf(vec!["A".into(), "B".into()]);
         assert_eq!(narrowed(&title, SZ, &Plain::Text("C".into())), None);
-        let free = |text: &str| title.narrowed(SZ, &Plain::Text(text.into()), Freedom::Free);
+        let free = |text: &str| title.narrowed(SZ, &Plain::Text(text.into()), Override::Free);
         assert_eq!(free("C"), Some(Requirement::Text("C".into())));
         assert_eq!(free(" \n"), None);
     }
@@ -658,7 +658,7 @@ mod tests {
             ];
             for require in demands {
                 for kind in [DWORD, SZ] {
-                    if let Some(narrower) = require.narrowed(kind, &Plain::Number(wish), Freedom::Within) {
+                    if let Some(narrower) = require.narrowed(kind, &Plain::Number(wish), Override::Within) {
                         let value = require.encode(kind, &Plain::Number(wish)).unwrap();
                         prop_assert!(meets(&require, kind, &value));
                         prop_assert!(meets(&narrower, kind, &value));
@@ -670,7 +670,7 @@ mod tests {
         #[test]
         fn what_meets_the_narrower_demand_meets_the_wider(wish in 1..=900_u32, found in any::<u16>()) {
             let require = Requirement::Range(1, 900);
-            let narrower = require.narrowed(DWORD, &Plain::Number(wish), Freedom::Within).unwrap();
+            let narrower = require.narrowed(DWORD, &Plain::Number(wish), Override::Within).unwrap();
             let value = Value::dword(found.into());
             prop_assert!(!meets(&narrower, DWORD, &value) || meets(&require, DWORD, &value));
         }

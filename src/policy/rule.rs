@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
-use super::require::{Freedom, Requirement};
+use super::require::{Override, Requirement};
 use crate::windows::setting::{AuditFlags, Form, Setting, Value};
 
 /// A rule of a benchmark. Either [`checks`](Self::checks) or [`not_reviewed`](Self::not_reviewed) says something.
@@ -114,7 +114,7 @@ pub struct Check {
     pub applies: Vec<Condition>,
     /// How far the organization may choose another value, if this is the one that it decides.
     #[serde(skip)]
-    pub organization: Option<Freedom>,
+    pub organization: Option<Override>,
 }
 
 /// What to do where a demand is not met.

@@ -164,7 +164,7 @@ impl FromStr for HoldBackChoice {
 
 #[cfg(test)]
 mod tests {
-    use super::super::paper;
+    use super::super::fake_machine;
     use super::*;
 
     fn taken(level: Level, only: &[&str], skip: &[&str]) -> Result<usize, Error> {
@@ -207,7 +207,7 @@ mod tests {
 
     #[test]
     fn the_role_is_the_machines_unless_it_is_chosen() {
-        let server = paper::member_server();
+        let server = fake_machine::member_server();
         let as_role = |role| Selection::new(Catalog::ws2022(), Level::High, role, &[], &[]).unwrap().role(&server);
         assert_eq!(as_role(RoleChoice::Auto), Role::MemberServer);
         assert_eq!(as_role(RoleChoice::DomainController), Role::DomainController);

@@ -19,7 +19,7 @@ use serde::Deserialize;
 
 use super::catalog::Catalog;
 use super::error::{Error, ValueFault};
-use super::require::{Freedom, Plain, Requirement};
+use super::require::{Override, Plain, Requirement};
 use super::rule::{Check, Remedy, Rule};
 
 const SCHEMA: &str = "coldforge/values/1";
@@ -29,12 +29,12 @@ const DOCUMENT: &str = "organization values file";
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Values {
     /// By STIG id: each rule has at most one check that is the organization's.
-    demands: BTreeMap<String, Demand>,
+    demands: BTreeMap<String, TailoredRequirement>,
 }
 
 /// What is demanded of one setting in the end.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Demand {
+pub struct TailoredRequirement {
     /// What the value must be.
     pub require: Requirement,
     /// What to do where it is not so.
@@ -77,16 +77,16 @@ impl Values {
     }
 
     /// Returns what is demanded by a check of a rule: the organization's demand if it has one, else the benchmark's.
-    pub fn demand(&self, rule: &Rule, check: &Check) -> Demand {
+    pub fn demand(&self, rule: &Rule, check: &Check) -> TailoredRequirement {
         match self.demands.get(&rule.stig_id) {
             Some(demand) if check.organization.is_some() => demand.clone(),
-            _ => Demand { require: check.require.clone(), remedy: check.remedy.clone(), own_words: false },
+            _ => TailoredRequirement { require: check.require.clone(), remedy: check.remedy.clone(), own_words: false },
         }
     }
 }
 
 /// Returns the rule's STIG id and the demand that a value for it makes.
-fn demand(catalog: &Catalog, name: &str, value: &toml::Value) -> Result<(String, Demand), ValueFault> {
+fn demand(catalog: &Catalog, name: &str, value: &toml::Value) -> Result<(String, TailoredRequirement), ValueFault> {
     let rule = catalog.find_rule(name).map_err(|error| match error {
         Error::UnknownRule { nearest, .. } => ValueFault::UnknownRule { nearest },
         _ => ValueFault::UnknownRule { nearest: None },
@@ -108,13 +108,13 @@ fn demand(catalog: &Catalog, name: &str, value: &toml::Value) -> Result<(String,
     let require = check.require.narrowed(check.form, &wish, freedom).ok_or_else(out_of_bounds)?;
     let set = check.require.encode(check.form, &wish).ok_or_else(out_of_bounds)?;
     let own_words = check.require.judge(check.form, Some(&set)).is_err();
-    Ok((rule.stig_id.clone(), Demand { require, remedy: Remedy::Set(set), own_words }))
+    Ok((rule.stig_id.clone(), TailoredRequirement { require, remedy: Remedy::Set(set), own_words }))
 }
 
-fn bound(require: &Requirement, freedom: Freedom) -> String {
+fn bound(require: &Requirement, freedom: Override) -> String {
     match freedom {
-        Freedom::Within => require.to_string(),
-        Freedom::Free => "a text that is not blank".to_owned(),
+        Override::Within => require.to_string(),
+        Override::Free => "a text that is not blank".to_owned(),
     }
 }
 
@@ -130,7 +130,7 @@ mod tests {
         Values::parse(&format!("schema = \"coldforge/values/1\"\n[values]\n{values}\n"), Catalog::ws2022())
     }
 
-    fn demanded(values: &str, name: &str) -> Demand {
+    fn demanded(values: &str, name: &str) -> TailoredRequirement {
         let rule = Catalog::ws2022().find_rule(name).unwrap();
         let check = rule.checks.iter().find(|check| check.organization.is_some()).unwrap();
         read(values).unwrap().demand(rule, check)

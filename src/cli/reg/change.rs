@@ -202,7 +202,7 @@ const VALUE_TYPES: &str = "run `coldforge reg set --help` for the types and thei
 
 /// Data on the command line that its type does not take.
 #[derive(Debug, Error, Failure)]
-enum Misfit {
+enum TypeMismatch {
     #[error("`{kind}` is no type of a value")]
     #[failure(usage, hint = VALUE_TYPES)]
     Kind { kind: String },
@@ -212,11 +212,11 @@ enum Misfit {
 }
 
 /// Returns the type and the data that words of the command line mean.
-fn content(kind: &str, words: &[String]) -> std::result::Result<(ValueType, Vec<u8>), Misfit> {
+fn content(kind: &str, words: &[String]) -> std::result::Result<(ValueType, Vec<u8>), TypeMismatch> {
     let named =
         ValueType::from_name(&kind.to_ascii_uppercase()).or_else(|| number(kind)?.try_into().ok().map(ValueType));
-    let kind = named.ok_or_else(|| Misfit::Kind { kind: kind.to_owned() })?;
-    let misfit = |expected| Misfit::Data { kind, expected };
+    let kind = named.ok_or_else(|| TypeMismatch::Kind { kind: kind.to_owned() })?;
+    let misfit = |expected| TypeMismatch::Data { kind, expected };
     let one = || match words {
         [word] => Ok(word.as_str()),
         _ => Err(misfit("one word of data")),

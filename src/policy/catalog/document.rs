@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::Catalog;
 use crate::policy::error::{Error, RuleFault};
 use crate::policy::principal::Principal;
-use crate::policy::require::{Freedom, Plain, Requirement};
+use crate::policy::require::{Override, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, Gate, ImportRisk, Remedy, Rule, RuleKind, RuleScope, Severity};
 use crate::windows::setting::{AccountProperty, AuditFlags, Data, Form, Setting, Value, ValueType};
 use coldforge_base::digest::Digest;
@@ -277,14 +277,14 @@ pub(in crate::policy) fn check(raw: RawCheck, texts: &BTreeMap<String, String>) 
     }
     let organization = match raw.organization.as_deref() {
         None => None,
-        Some("within") => Some(Freedom::Within),
-        Some("free") => Some(Freedom::Free),
+        Some("within") => Some(Override::Within),
+        Some("free") => Some(Override::Free),
         Some(found) => {
             let found = found.to_owned();
             return Err(RuleFault::Word { member: "organization", found, expected: "within or free" });
         }
     };
-    if organization == Some(Freedom::Free) && form != Form::Data(ValueType::SZ) {
+    if organization == Some(Override::Free) && form != Form::Data(ValueType::SZ) {
         return Err(misfit("organization", form));
     }
     Ok(Check { setting, form, require, remedy, applies: conditions(&raw.applies)?, organization })
@@ -547,7 +547,7 @@ fn plain(member: &'static str, value: &toml::Value, form: Form) -> Result<Plain,
 }
 
 fn misfit(member: &'static str, form: Form) -> RuleFault {
-    RuleFault::Misfit { member, kind: form.to_string() }
+    RuleFault::TypeMismatch { member, kind: form.to_string() }
 }
 
 /// Reads one of the words that a type is spelled with.

@@ -202,7 +202,7 @@ fn may_log_on(who: &Administrator, way: Way, plan: Option<&Plan>, machine: &dyn 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::paper::{self, Paper};
+    use crate::policy::fake_machine::{self, FakeMachine};
     use crate::policy::plan::step::Step;
     use crate::windows::setting::Identity;
     use coldforge_base::Failure as _;
@@ -222,13 +222,13 @@ mod tests {
     }
 
     /// Returns a server whose one enabled administrator is 1001; 500 is disabled, and a group of the domain is a member.
-    fn server(joined: bool) -> Paper {
+    fn server(joined: bool) -> FakeMachine {
         let identity = Identity {
             domain_joined: Some(joined),
             machine_sid: Some(MACHINE.parse().unwrap()),
-            ..paper::member_server()
+            ..fake_machine::member_server()
         };
-        let mut machine = Paper::new(identity);
+        let mut machine = FakeMachine::new(identity);
         let members = sids(&["S-1-5-21-1-2-3-500", "S-1-5-21-1-2-3-1001", "S-1-5-21-7-8-9-512"]);
         machine.put(&Setting::GroupMembers { rid: 544 }, Some(members));
         machine.put(&Setting::GroupMembers { rid: 1008 }, Some(sids(&["S-1-5-21-1-2-3-1001"])));
@@ -245,7 +245,7 @@ mod tests {
         machine
     }
 
-    fn refused(machine: &Paper, steps: &[(Setting, Value)]) -> Option<String> {
+    fn refused(machine: &FakeMachine, steps: &[(Setting, Value)]) -> Option<String> {
         let step = |(setting, to): &(Setting, Value)| Step {
             rules: vec!["T-1".into()],
             setting: setting.clone(),

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use super::harm::Harm;
 use crate::policy::catalog::catalogs;
-use crate::policy::finding::{Amend, Assessment, CheckResult, Status};
+use crate::policy::finding::{Assessment, CheckResult, Remediation, Status};
 use crate::policy::plan::step::{Step, folded};
 use crate::policy::rule::{Advice, Check, ImportRisk};
 use crate::windows::setting::{AccountPolicyField, Readings, Setting, Value, ValueType};
@@ -75,7 +75,7 @@ pub(super) fn judge(step: &Step, assessment: &Assessment, machine: &dyn Readings
     }
     let is_safe = to.and_then(Value::as_dword).is_some_and(|number| known.risk.safe_values.contains(&number));
     let found = machine.get(&step.setting).ok().and_then(|found| found.value);
-    let amend = to.cloned().map_or(Amend::Remove, Amend::Write);
+    let amend = to.cloned().map_or(Remediation::Remove, Remediation::Write);
     let is_harmless = || is_harmless((&step.setting, &amend, found.as_ref()), assessment, machine);
     match known.risk.advice {
         Advice::Guard if is_safe || is_harmless() => None,
@@ -110,7 +110,7 @@ pub(in crate::policy) fn disproved(assessment: &Assessment, machine: &dyn Readin
     });
     let harmless =
         |check: &CheckResult| is_harmless((&check.setting, &check.to, check.found.as_ref()), assessment, machine);
-    let open = |check: &&CheckResult| check.status == Status::Open && !matches!(check.to, Amend::Beyond(_));
+    let open = |check: &&CheckResult| check.status == Status::Open && !matches!(check.to, Remediation::Beyond(_));
     guarded
         .filter(|finding| {
             finding.checks.iter().any(|check| open(&check)) && finding.checks.iter().filter(open).all(harmless)
@@ -121,20 +121,20 @@ pub(in crate::policy) fn disproved(assessment: &Assessment, machine: &dyn Readin
 
 /// Tells whether a change of a setting, from what was found, is no risk on this machine.
 fn is_harmless(
-    (setting, to, found): (&Setting, &Amend, Option<&Value>),
+    (setting, to, found): (&Setting, &Remediation, Option<&Value>),
     assessment: &Assessment,
     machine: &dyn Readings,
 ) -> bool {
     match setting {
         Setting::UserRight { right } if right.starts_with("SeDeny") => denies_only_the_harmless(to, found),
         Setting::UserRight { .. } => match to {
-            Amend::Write(Value::Sids(sids)) => sids.iter().any(|sid| is(sid, ADMINISTRATORS)),
+            Remediation::Write(Value::Sids(sids)) => sids.iter().any(|sid| is(sid, ADMINISTRATORS)),
             // Nobody loses anything.
-            Amend::Include(_) => true,
+            Remediation::Include(_) => true,
             _ => false,
         },
         Setting::AccountPolicy { field: AccountPolicyField::LockoutDuration } => {
-            matches!(to, Amend::Write(Value::Number(minutes)) if ends_soon(*minutes))
+            matches!(to, Remediation::Write(Value::Number(minutes)) if ends_soon(*minutes))
         }
         Setting::AccountPolicy { field: AccountPolicyField::LockoutThreshold } => {
             lockout_minutes(assessment, machine).is_some_and(ends_soon)
@@ -156,10 +156,10 @@ fn is_harmless(
 }
 
 /// Tells whether nobody is denied anything more but those who administer nothing.
-fn denies_only_the_harmless(to: &Amend, found: Option<&Value>) -> bool {
+fn denies_only_the_harmless(to: &Remediation, found: Option<&Value>) -> bool {
     let denied = match to {
-        Amend::Write(Value::Sids(sids)) | Amend::Include(Value::Sids(sids)) => sids,
-        Amend::Remove => return true,
+        Remediation::Write(Value::Sids(sids)) | Remediation::Include(Value::Sids(sids)) => sids,
+        Remediation::Remove => return true,
         _ => return false,
     };
     let before = match found {
@@ -179,7 +179,7 @@ fn lockout_minutes(assessment: &Assessment, machine: &dyn Readings) -> Option<u3
     let checks = assessment.findings.iter().flat_map(|finding| &finding.checks);
     let mut planned = checks.filter(|check| check.setting == setting && check.status == Status::Open);
     match planned.next().map(|check| &check.to) {
-        Some(Amend::Write(Value::Number(minutes))) => Some(*minutes),
+        Some(Remediation::Write(Value::Number(minutes))) => Some(*minutes),
         Some(_) => None,
         None => machine.get(&setting).ok()?.value?.as_number(),
     }
@@ -233,12 +233,12 @@ mod tests {
     use super::*;
     use crate::policy::assess::assess;
     use crate::policy::catalog::Catalog;
-    use crate::policy::paper::{self, Paper, setting};
+    use crate::policy::fake_machine::{self, FakeMachine, setting};
     use crate::policy::selection::Selection;
     use crate::policy::values::Values;
     use crate::windows::setting::Identity;
 
-    fn disproved_on(machine: &Paper) -> Vec<String> {
+    fn disproved_on(machine: &FakeMachine) -> Vec<String> {
         let assessment = assess(Catalog::ws2022(), &Selection::default(), &Values::default(), machine);
         disproved(&assessment, machine).into_iter().map(|id| id[5..].to_owned()).collect()
     }
@@ -251,10 +251,11 @@ mod tests {
         Setting::UserRight { right: right.into() }
     }
 
-    /// Returns a server on paper whose rights, lockout and passwords are those of a fresh installation.
-    fn server(joined: bool) -> Paper {
-        let identity = Identity { domain_joined: Some(joined), ..paper::member_server() };
-        let mut machine = Paper::new(Identity { domain_sid: Some("S-1-5-21-1-2-3".parse().unwrap()), ..identity });
+    /// Returns a fake server whose rights, lockout and passwords are those of a fresh installation.
+    fn server(joined: bool) -> FakeMachine {
+        let identity = Identity { domain_joined: Some(joined), ..fake_machine::member_server() };
+        let mut machine =
+            FakeMachine::new(Identity { domain_sid: Some("S-1-5-21-1-2-3".parse().unwrap()), ..identity });
         for name in ["SeNetworkLogonRight", "SeInteractiveLogonRight"] {
             machine.put(&right(name), sids(&["S-1-5-32-544", "S-1-5-32-545"]));
         }
@@ -276,7 +277,7 @@ mod tests {
     #[test]
     fn lists_that_keep_administrators_and_deny_guests_alone_are_no_risk() {
         let rights = ["MS-000070", "MS-000080", "MS-000120", "UR-000030"];
-        let of = |machine: &Paper| {
+        let of = |machine: &FakeMachine| {
             let ids = disproved_on(machine);
             rights.into_iter().filter(|id| ids.iter().any(|own| own == id)).collect::<Vec<_>>()
         };
@@ -313,7 +314,7 @@ mod tests {
     #[test]
     fn what_an_answer_file_could_stumble_over_is_no_risk_where_setup_is_through() {
         let rules = ["AC-000070", "AC-000080", "SO-000130", "SO-000140"];
-        let of = |machine: &Paper| {
+        let of = |machine: &FakeMachine| {
             let ids = disproved_on(machine);
             rules.into_iter().filter(|id| ids.iter().any(|own| own == id)).collect::<Vec<_>>()
         };
@@ -329,7 +330,7 @@ mod tests {
 
     #[test]
     fn approved_algorithms_are_no_risk_where_the_framework_is_new_enough() {
-        let is_disproved = |machine: &Paper| disproved_on(machine).iter().any(|id| id == "SO-000360");
+        let is_disproved = |machine: &FakeMachine| disproved_on(machine).iter().any(|id| id == "SO-000360");
         let mut machine = server(false);
         assert!(!is_disproved(&machine));
         machine.put(&setting(NET, "Release"), Some(Value::dword(NET_4_7_2)));

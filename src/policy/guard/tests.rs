@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::policy::assess::assess;
 use crate::policy::catalog::Catalog;
-use crate::policy::paper::{self, Paper, setting};
+use crate::policy::fake_machine::{self, FakeMachine, setting};
 use crate::policy::selection::Selection;
 use crate::policy::values::Values;
 use crate::windows::setting::{AccountPolicyField, Identity, PolicyScope, ValueType};
@@ -31,8 +31,8 @@ fn sids(texts: &[&str]) -> Value {
 }
 
 /// Returns a server that starts, that is reached through Remote Desktop, and on which services have their rights.
-fn server() -> Paper {
-    let mut machine = Paper::new(paper::member_server());
+fn server() -> FakeMachine {
+    let mut machine = FakeMachine::new(fake_machine::member_server());
     let mut put = |key: &str, name: &str, value: Value| machine.put(&setting(key, name), Some(value));
     for (service, kind, start, group) in [
         ("disk", 1, 0, ""),
@@ -76,10 +76,10 @@ fn server() -> Paper {
 fn no_rules() -> Assessment {
     let mut catalog = Catalog::ws2022().clone();
     catalog.rules.clear();
-    assess(&catalog, &Selection::default(), &Values::default(), &Paper::new(paper::member_server()))
+    assess(&catalog, &Selection::default(), &Values::default(), &FakeMachine::new(fake_machine::member_server()))
 }
 
-fn steps(machine: &Paper, changes: &[(Setting, Option<Value>)]) -> Vec<Step> {
+fn steps(machine: &FakeMachine, changes: &[(Setting, Option<Value>)]) -> Vec<Step> {
     let placed = |(setting, to): &(Setting, Option<Value>)| {
         let step = |setting| Step { rules: vec!["T-1".into()], setting, to: to.clone() };
         machine.places(setting).into_iter().map(step).collect::<Vec<_>>()
@@ -87,12 +87,12 @@ fn steps(machine: &Paper, changes: &[(Setting, Option<Value>)]) -> Vec<Step> {
     changes.iter().flat_map(placed).collect()
 }
 
-fn guarded(machine: &Paper, changes: &[(Setting, Option<Value>)], choice: HoldBackChoice) -> Result<Plan, Error> {
+fn guarded(machine: &FakeMachine, changes: &[(Setting, Option<Value>)], choice: HoldBackChoice) -> Result<Plan, Error> {
     Plan { steps: steps(machine, changes), ..Plan::default() }.guarded(&no_rules(), machine, choice)
 }
 
 /// Tells what becomes of one change: `kept`, or `held` and `refused` with the reason.
-fn judged(machine: &Paper, setting: Setting, to: Option<Value>) -> String {
+fn judged(machine: &FakeMachine, setting: Setting, to: Option<Value>) -> String {
     let changes = [(setting, to)];
     let free = guarded(machine, &changes, HoldBackChoice::Nothing);
     match guarded(machine, &changes, HoldBackChoice::ImportRisk) {
@@ -116,7 +116,7 @@ fn judged(machine: &Paper, setting: Setting, to: Option<Value>) -> String {
 }
 
 #[track_caller]
-fn expect(machine: &Paper, (key, name): (&str, &str), to: Option<Value>, expected: &str) {
+fn expect(machine: &FakeMachine, (key, name): (&str, &str), to: Option<Value>, expected: &str) {
     let said = judged(machine, setting(key, name), to);
     assert!(said.starts_with(expected), "{key}!{name}: {said}, not {expected}");
 }

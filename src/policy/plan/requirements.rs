@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::step::folded;
-use crate::policy::finding::{Amend, CheckResult, Finding, Status};
+use crate::policy::finding::{CheckResult, Finding, Remediation, Status};
 use crate::windows::setting::{Setting, Value};
 
 /// The requirements of the rules, by setting.
@@ -17,7 +17,7 @@ impl<'a> Requirements<'a> {
         let mut of: BTreeMap<Setting, Vec<(&str, &CheckResult)>> = BTreeMap::new();
         for finding in findings {
             for check in &finding.checks {
-                let is_beyond = check.status == Status::Open && matches!(check.to, Amend::Beyond(_));
+                let is_beyond = check.status == Status::Open && matches!(check.to, Remediation::Beyond(_));
                 if check.demand.is_some() && !is_beyond {
                     of.entry(folded(&check.setting)).or_default().push((&finding.stig_id, check));
                 }

@@ -12,8 +12,8 @@ mod rules;
 pub use document::{Document, Entry, Revision};
 pub use error::Error;
 pub use prose::{
-    AccountDemand, Applies, AuditDemand, Bound, Demand, Expectation, Holders, OptionDemand, Principal, Scope, applies,
-    expect,
+    AccountDemand, Applies, AuditDemand, Bound, Expectation, Holders, OptionDemand, Principal, Scope, ValueRequirement,
+    applies, expect,
 };
 pub use rules::{Imported, Origin};
 

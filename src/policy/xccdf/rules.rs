@@ -11,13 +11,14 @@ use std::collections::BTreeSet;
 use serde::Serialize;
 
 use super::prose::{
-    AccountDemand, Bound, Demand, Expectation, Holders, OptionDemand, Principal as Named, Scope, applies, expect,
+    AccountDemand, Bound, Expectation, Holders, OptionDemand, Principal as Named, Scope, ValueRequirement, applies,
+    expect,
 };
 use super::{Document, Entry};
 use crate::policy::catalog::{Catalog, catalogs};
 use crate::policy::error::Error;
 use crate::policy::principal::Principal;
-use crate::policy::require::{Freedom, Plain, Requirement};
+use crate::policy::require::{Override, Plain, Requirement};
 use crate::policy::rule::{Check, Condition, ImportRisk, Official, Remedy, Rule, RuleKind};
 use crate::windows::setting::{
     AccountPolicyField, AccountProperty, AuditFlags, Form, SecurityOption, Setting, Value, ValueType,
@@ -276,7 +277,7 @@ fn check(expectation: &Expectation) -> Option<Check> {
             };
             let (require, set) = bounded(bound)?;
             let value = require.encode(Form::Number, &set)?;
-            let organization = chooses(&require).then_some(Freedom::Within);
+            let organization = chooses(&require).then_some(Override::Within);
             Check { organization, ..plain(setting, Form::Number, require, Remedy::Set(value)) }
         }
         Expectation::SecurityOption { option, demand } => return security_option(option, demand),
@@ -301,7 +302,7 @@ fn check(expectation: &Expectation) -> Option<Check> {
     })
 }
 
-fn registry(key: &str, name: &str, kind: &str, demand: &Demand) -> Option<Check> {
+fn registry(key: &str, name: &str, kind: &str, demand: &ValueRequirement) -> Option<Check> {
     let setting = Setting::Registry { key: key.to_owned(), name: name.to_owned() };
     if demand.bound == Bound::Absent {
         let form = Form::Data(ValueType::DWORD);
@@ -323,8 +324,8 @@ fn registry(key: &str, name: &str, kind: &str, demand: &Demand) -> Option<Check>
     };
     let set = require.encode(form, &set)?;
     let organization = match (demand.free, chooses(&require)) {
-        (true, _) => Some(Freedom::Free),
-        (false, true) => Some(Freedom::Within),
+        (true, _) => Some(Override::Free),
+        (false, true) => Some(Override::Within),
         (false, false) => None,
     };
     let require = if demand.absent_passes { Requirement::AbsentOr(Box::new(require)) } else { require };
@@ -436,7 +437,7 @@ fn security_option(option: &str, demand: &OptionDemand) -> Option<Check> {
             require: Requirement::OtherThan(name.clone()),
             remedy: Remedy::Beyond(NEW_NAME.to_owned()),
             applies: Vec::new(),
-            organization: Some(Freedom::Within),
+            organization: Some(Override::Within),
         },
     })
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::registry::{clean, short};
-use super::{Bound, Demand, Expectation};
+use super::{Bound, Expectation, ValueRequirement};
 
 /// The roots that a key is written with, in lower case.
 const ROOTS: [&str; 4] = ["hkey_local_machine\\", "hkey_current_user\\", "hklm\\", "hkcu\\"];
@@ -199,7 +199,7 @@ impl Draft {
             (Some(kind), false) => kind,
             // A value that must not be there has no type.
             (None, true) if absent_passes && self.fails.is_empty() => {
-                let demand = Demand { bound: Bound::Absent, absent_passes, free: false, slip };
+                let demand = ValueRequirement { bound: Bound::Absent, absent_passes, free: false, slip };
                 return Some(Expectation::Registry {
                     key: key.to_owned(),
                     name: self.name,
@@ -217,7 +217,7 @@ impl Draft {
             },
             _ => return None,
         };
-        let demand = Demand { bound, absent_passes, free: false, slip };
+        let demand = ValueRequirement { bound, absent_passes, free: false, slip };
         Some(Expectation::Registry { key: key.to_owned(), name: self.name, kind, demand })
     }
 }

@@ -30,7 +30,7 @@ pub enum Expectation {
         /// The type, such as `REG_DWORD`.
         kind: String,
         /// What the value must be.
-        demand: Demand,
+        demand: ValueRequirement,
     },
     /// Who holds a privilege or logon right.
     UserRight {
@@ -84,7 +84,7 @@ pub enum Expectation {
 
 /// What a registry value must be.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Demand {
+pub struct ValueRequirement {
     /// The values that pass.
     pub bound: Bound,
     /// Whether it passes if the value is not there.

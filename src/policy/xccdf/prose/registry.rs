@@ -4,7 +4,7 @@
 //! Slips that are taken as they are meant: labels without a colon, a space beside a backslash, a path with or without
 //! backslashes around it, several values under one path.
 
-use super::{Bound, Demand, Expectation, after, quoted, value};
+use super::{Bound, Expectation, ValueRequirement, after, quoted, value};
 
 /// What a labelled line says.
 enum Line<'a> {
@@ -20,7 +20,7 @@ struct Draft {
     key: String,
     name: String,
     kind: Option<String>,
-    demand: Option<Demand>,
+    demand: Option<ValueRequirement>,
 }
 
 /// Reads every value that a check text labels; `None` if there is none, or if one is not whole.
@@ -99,11 +99,11 @@ pub(super) fn clean(path: &str) -> String {
 }
 
 /// Reads what a value must be, from its own line and the lines behind it.
-fn demand(kind: &str, said: &str, behind: &[&str]) -> Option<Demand> {
+fn demand(kind: &str, said: &str, behind: &[&str]) -> Option<ValueRequirement> {
     let lower = said.to_lowercase();
     if lower.contains("message text below") {
         let text = behind.join("\n").trim().to_owned();
-        return (!text.is_empty()).then_some(Demand {
+        return (!text.is_empty()).then_some(ValueRequirement {
             bound: Bound::Prose(text),
             absent_passes: false,
             free: true,
@@ -114,7 +114,7 @@ fn demand(kind: &str, said: &str, behind: &[&str]) -> Option<Demand> {
         let paragraph = behind.iter().find(|line| !line.is_empty())?;
         let titles: Vec<String> = quoted(paragraph).into_iter().map(str::to_owned).collect();
         let free = paragraph.contains("organization-defined");
-        return (!titles.is_empty()).then_some(Demand {
+        return (!titles.is_empty()).then_some(ValueRequirement {
             bound: Bound::TextOneOf(titles),
             absent_passes: false,
             free,

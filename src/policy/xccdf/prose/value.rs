@@ -1,6 +1,6 @@
 //! The line `Value:` of a check text: numbers in hexadecimal and decimal, what may follow them, and texts.
 
-use super::{Bound, Demand};
+use super::{Bound, ValueRequirement};
 
 /// A number with what its text says around it.
 struct Number {
@@ -18,7 +18,7 @@ enum Qualifier {
 }
 
 /// Reads numbers and what qualifies them, such as `0x0000001e (30) (or less, but not 0)`.
-pub(super) fn numbers(text: &str) -> Option<Demand> {
+pub(super) fn numbers(text: &str) -> Option<ValueRequirement> {
     let mut rest = text.trim();
     let (mut found, mut qualifier, mut absent_passes) = (Vec::new(), Qualifier::Exactly, false);
     while !rest.is_empty() {
@@ -57,11 +57,11 @@ pub(super) fn numbers(text: &str) -> Option<Demand> {
         (several, Qualifier::Exactly) => Bound::OneOf(several.to_vec()),
         _ => return None,
     };
-    Some(Demand { bound, absent_passes, free: false, slip })
+    Some(ValueRequirement { bound, absent_passes, free: false, slip })
 }
 
 /// Reads a text that a value must be.
-pub(super) fn text(text: &str) -> Option<Demand> {
+pub(super) fn text(text: &str) -> Option<ValueRequirement> {
     let text = text.trim();
     let bound = if text.is_empty() {
         return None;
@@ -72,7 +72,7 @@ pub(super) fn text(text: &str) -> Option<Demand> {
     } else {
         return None;
     };
-    Some(Demand { bound, absent_passes: false, free: false, slip: false })
+    Some(ValueRequirement { bound, absent_passes: false, free: false, slip: false })
 }
 
 fn word(text: &str) -> bool {

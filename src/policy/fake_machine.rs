@@ -1,4 +1,4 @@
-//! A machine on paper, for tests: its settings are a map.
+//! A fake machine for tests: its settings are a map.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use coldforge_base::{CellOffset, Failure};
 
 const CURRENT: &str = "HKLM\\SYSTEM\\CurrentControlSet\\";
 
-pub(super) struct Paper {
+pub(super) struct FakeMachine {
     pub identity: Identity,
     /// The control sets that matter.
     pub control_sets: Vec<u32>,
@@ -48,7 +48,7 @@ pub(super) fn setting(key: &str, name: &str) -> Setting {
     Setting::Registry { key: key.into(), name: name.into() }
 }
 
-impl Paper {
+impl FakeMachine {
     pub fn new(identity: Identity) -> Self {
         Self { identity, control_sets: vec![1], values: BTreeMap::new(), damaged: BTreeSet::new() }
     }
@@ -72,7 +72,7 @@ impl Paper {
     }
 }
 
-impl Readings for Paper {
+impl Readings for FakeMachine {
     fn identity(&self) -> &Identity {
         &self.identity
     }
@@ -114,7 +114,7 @@ impl Readings for Paper {
     }
 }
 
-impl Settings for Paper {
+impl Settings for FakeMachine {
     fn set(&mut self, setting: &Setting, to: Option<&Value>) -> Result<Option<Change>, SettingError> {
         let at = self.reach("change", setting)?;
         let before = self.values.get(&at).cloned();
@@ -144,7 +144,7 @@ fn folded(setting: &Setting) -> (String, String) {
 }
 
 #[derive(Debug, Failure)]
-#[failure(corrupt, "E-PAPER")]
+#[failure(corrupt, "E-FAKE")]
 struct Damaged;
 
 impl fmt::Display for Damaged {
