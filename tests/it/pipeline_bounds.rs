@@ -180,7 +180,7 @@ fn only_what_lies_in_the_recipes_output_and_verifies_is_removed() {
             &history,
             &format!("UPDATE bundle SET path = '{victim}' WHERE path LIKE '%web-1.0.0' OR path LIKE '%victim'"),
         );
-        stays("does not lie in");
+        stays("it is not in");
         assert!(home.path().join("victim/SHA256SUMS").exists());
         std::fs::remove_dir_all(home.path().join("victim")).unwrap();
     }
