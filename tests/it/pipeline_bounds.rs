@@ -168,7 +168,7 @@ fn only_what_lies_in_the_recipes_output_and_verifies_is_removed() {
     // What stands where a bundle would lie while it is removed is not ours to take away.
     std::fs::create_dir(out.join(".web-1.0.0.pruned")).unwrap();
     std::fs::write(out.join(".web-1.0.0.pruned/mine"), "mine").unwrap();
-    stays("stands where it would lie");
+    stays("is in the way of the removal");
     assert!(out.join(".web-1.0.0.pruned/mine").exists());
     std::fs::remove_dir_all(out.join(".web-1.0.0.pruned")).unwrap();
     // A row that points elsewhere: to a foreign folder, to a bundle elsewhere, up and down again.
@@ -180,7 +180,7 @@ fn only_what_lies_in_the_recipes_output_and_verifies_is_removed() {
             &history,
             &format!("UPDATE bundle SET path = '{victim}' WHERE path LIKE '%web-1.0.0' OR path LIKE '%victim'"),
         );
-        stays("does not lie in");
+        stays("it is not in");
         assert!(home.path().join("victim/SHA256SUMS").exists());
         std::fs::remove_dir_all(home.path().join("victim")).unwrap();
     }
