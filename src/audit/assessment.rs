@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::formats::json;
@@ -12,7 +13,7 @@ use crate::windows::setting::Identity;
 const SCHEMA: &str = "coldforge/assessment/1";
 
 /// An assessment as one JSON document (`coldforge/assessment/1`).
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct AssessmentDocument<'a> {
     /// `coldforge/assessment/1`.
     pub schema: Cow<'static, str>,

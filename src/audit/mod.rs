@@ -8,6 +8,7 @@ mod bundle;
 mod chain;
 mod error;
 mod log;
+mod preflight;
 mod record;
 mod signature;
 
@@ -16,6 +17,7 @@ pub use bundle::{Bundle, Damage, Holds, LOG_SIGNATURE, Listed, MANIFEST, Staging
 pub use chain::{Chain, Fault};
 pub use error::Error;
 pub use log::{Log, Numbered};
+pub use preflight::{PreflightCheck, PreflightDocument, PreflightTotals, Route, UnknownRoute, Verdict};
 pub use record::{
     AwsRecord, ChangeRecord, ComponentRecord, FileRecord, Header, ImageRecord, LinearChecksum, Policy,
     PolicyFileRecord, PolicyRecord, Record, SCHEMA, SecondOpinion, Tool, Trailer,

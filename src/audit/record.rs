@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::policy::{Benchmark, Held, Summary};
@@ -12,7 +13,7 @@ use coldforge_base::time::Moment;
 use coldforge_base::{CellOffset, Extent};
 
 /// One line's content; `seq`, `prev` and `hash` are the chain's.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Record {
     /// Who changed what by which policy; the first line.
@@ -29,7 +30,7 @@ pub enum Record {
 pub const SCHEMA: &str = "coldforge/audit/1";
 
 /// The first line.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Header {
     /// [`SCHEMA`].
     pub schema: Cow<'static, str>,
@@ -51,7 +52,7 @@ pub struct Header {
 }
 
 /// What was said about the way to AWS. It binds the files for AWS to the log, and so to its signature.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct AwsRecord {
     /// SHA-256 of the bundle's `aws/options.json`: bucket, accounts, keys, regions, tags.
     pub options_sha256: Digest,
@@ -61,7 +62,7 @@ pub struct AwsRecord {
 }
 
 /// A program and its version.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Tool {
     /// The name.
     pub name: Cow<'static, str>,
@@ -76,7 +77,7 @@ impl Tool {
 }
 
 /// An image file.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ImageRecord {
     /// The file's name without folders.
     pub name: String,
@@ -104,7 +105,7 @@ impl ImageRecord {
 
 /// The checksum that EBS keeps of a snapshot: SHA-256 over the raw SHA-256 digests of the 512 KiB blocks that are not
 /// all zero, in ascending order.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct LinearChecksum {
     /// The digest in base64.
     pub sha256_base64: String,
@@ -113,7 +114,7 @@ pub struct LinearChecksum {
 }
 
 /// What was demanded.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Policy {
     /// The benchmark: id, title, version, release, date.
     pub benchmark: Benchmark,
@@ -169,7 +170,7 @@ pub struct Policy {
 }
 
 /// A policy that was assessed.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PolicyRecord {
     /// What it is called.
     pub name: String,
@@ -180,7 +181,7 @@ pub struct PolicyRecord {
 }
 
 /// A file of a policy: its text where it is UTF-8, its bytes otherwise, neither where its content is not read.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct PolicyFileRecord {
     /// Its path inside the policy.
     pub path: String,
@@ -193,7 +194,7 @@ pub struct PolicyFileRecord {
 }
 
 /// A component that was to be carried out.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ComponentRecord {
     /// What it was called.
     pub name: String,
@@ -209,7 +210,7 @@ pub struct ComponentRecord {
 }
 
 /// One changed setting.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct ChangeRecord {
     /// The rules that demanded it.
     pub rules: Vec<String>,
@@ -228,7 +229,7 @@ pub struct ChangeRecord {
 }
 
 /// One changed file.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct FileRecord {
     /// The path on the Windows volume.
     pub file: String,
@@ -246,7 +247,7 @@ pub struct FileRecord {
 }
 
 /// The last line.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Trailer {
     /// The image as it is now.
     pub output: ImageRecord,
@@ -279,7 +280,7 @@ pub struct Trailer {
 }
 
 /// What readers that this project did not write found in the written image.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct SecondOpinion {
     /// The readers, with versions; empty where the build has none.
     pub readers: Vec<String>,

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::json;
 
 use super::component::Components;
 use super::options::{self, Parent, Policy, Source};
@@ -17,7 +16,7 @@ use crate::aws::preflight::Route;
 use crate::component::{StepReport, StepStatus};
 use crate::formats::shell;
 use crate::harden;
-use crate::harden::{Emission, Harden, Outcome, Request};
+use crate::harden::{Emission, Harden, Outcome, Request, RunDocument};
 use crate::policy::{FirstBoot, Held, LocalGpo};
 use crate::windows::{BootMode, VolumeCheck};
 use coldforge_disk::{Format, Target};
@@ -230,7 +229,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     };
     let outcome = harden::harden(&job, ui).map_err(boxed)?;
     if ui.json {
-        ui.document(&document(&outcome));
+        ui.document(&RunDocument::of(&outcome));
     } else {
         ui.data(&report(&outcome));
     }
@@ -238,7 +237,7 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     for warning in &outcome.warnings {
         ui.status(&format!("warning: {}", plain(warning)));
     }
-    let failed: Vec<&str> = outcome.preflight.1.failed().map(|check| check.id).collect();
+    let failed: Vec<&str> = outcome.preflight.1.failed().map(|check| &*check.id).collect();
     if !failed.is_empty() {
         ui.status(&format!("warning: W-PREFLIGHT: {} fail: {}", job.aws.route, failed.join(", ")));
     }
@@ -250,51 +249,6 @@ pub(super) fn run(arguments: &Arguments, ui: &Ui) -> Result<Verdict> {
     let is_rule = |id: &String| outcome.after.findings.iter().any(|finding| finding.stig_id == *id);
     let undone = outcome.held_back.iter().any(|held| !is_rule(&held.rule));
     Ok(if breaks || undone || arguments.policy.fails(&outcome.after) { Verdict::Open } else { Verdict::Done })
-}
-
-fn document(outcome: &Outcome) -> serde_json::Value {
-    json!({
-        "schema": "coldforge/run/1",
-        "windows": outcome.windows,
-        "benchmark": outcome.after.benchmark,
-        "warnings": outcome.warnings,
-        "scope": outcome.scope,
-        "before": {"totals": outcome.before.totals},
-        "after": {"totals": outcome.after.totals},
-        "changes": outcome.applied.len(),
-        "changed": outcome.applied.iter().map(|applied| json!({
-            "rules": applied.rules,
-            "setting": applied.change.setting,
-            "before": applied.change.before,
-            "after": applied.change.after,
-        })).collect::<Vec<_>>(),
-        "held_back": outcome.held_back,
-        "waived": outcome.waived,
-        "left_open": outcome.left_open,
-        "at_risk": outcome.at_risk,
-        "components": outcome.components,
-        "bundle": outcome.bundle.as_ref().map(|bundle| json!({
-            "folder": bundle.folder.display().to_string(),
-            "image": match bundle.holds {
-                Holds::Nothing => bundle.image.display().to_string(),
-                _ => bundle.image.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-            },
-            "holds": bundle.holds,
-            "files": bundle.files,
-        })),
-        "preflight": {
-            "before": outcome.preflight.0.document("")["totals"],
-            "after": outcome.preflight.1.document("")["totals"],
-        },
-        "journal": outcome.journal.as_ref().map(|journal| journal.display().to_string()),
-        "second_opinion": outcome.second_opinion,
-        "digests": outcome.output.as_ref().map(|output| json!({
-            "source_sha256": outcome.source.as_ref().map(|source| source.sha256),
-            "image_sha256": output.sha256,
-            "ebs_linear": output.ebs_linear,
-        })),
-        "timings_ms": outcome.timings_ms,
-    })
 }
 
 fn report(outcome: &Outcome) -> String {

@@ -22,6 +22,7 @@ mod reg;
 mod report;
 mod rules;
 mod scan;
+mod schema;
 mod signals;
 mod signing;
 mod ui;
@@ -97,6 +98,7 @@ enum Verb {
     Diff(diff::Arguments),
     Undo(undo::Arguments),
     Explain(explain::Arguments),
+    Schema(schema::Arguments),
     Completions(generate::Completions),
     Man(generate::Man),
 }
@@ -148,6 +150,7 @@ pub fn main() -> ExitCode {
         Verb::Diff(arguments) => diff::run(arguments, &ui),
         Verb::Undo(arguments) => undo::run(arguments, &ui),
         Verb::Explain(arguments) => explain::run(arguments, &ui),
+        Verb::Schema(arguments) => schema::run(arguments, &ui),
         Verb::Completions(arguments) => generate::completions(arguments, &ui),
         Verb::Man(arguments) => generate::man(arguments, &ui),
     };

@@ -67,7 +67,9 @@ fn table(report: &Report, image: &Path, all: bool) -> String {
     let shown = report.checks.iter().filter(|check| all || check.verdict != preflight::Verdict::Pass);
     let rows: Vec<Vec<String>> = shown
         .clone()
-        .map(|check| vec![check.id.to_owned(), check.verdict.to_string(), check.title.to_owned(), plain(&check.found)])
+        .map(|check| {
+            vec![check.id.to_string(), check.verdict.to_string(), check.title.to_string(), plain(&check.found)]
+        })
         .collect();
     let mut text = columns(&rows);
     let failed: Vec<_> = report.failed().collect();
@@ -81,7 +83,7 @@ fn table(report: &Report, image: &Path, all: bool) -> String {
         }
         text.push_str(&format!("       prevents: {}\n       hint: {}\n", check.prevents, plain(&check.hint)));
     }
-    let fixable: Vec<&str> = report.checks.iter().filter(|check| check.fixable).map(|check| check.id).collect();
+    let fixable: Vec<&str> = report.checks.iter().filter(|check| check.fixable).map(|check| &*check.id).collect();
     if !fixable.is_empty() {
         let (fixes, image) = (fixable.join(","), typed(image));
         text.push_str(&format!("\nSets {fixes} right: coldforge harden {image} -o DIR --fix {fixes}\n"));

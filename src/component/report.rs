@@ -1,11 +1,12 @@
 //! What a run reports about each step of a component.
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::policy::Held;
 
 /// The result of one step.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct StepReport {
     /// The component, its phase and its step.
     pub step: String,
@@ -22,7 +23,7 @@ pub struct StepReport {
 }
 
 /// How a step went.
-#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Eq, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StepStatus {
     /// It was carried out.

@@ -123,9 +123,9 @@ pub enum Error {
         /// How many checks fail.
         count: usize,
         /// The first one's id.
-        check: &'static str,
+        check: String,
         /// What it is about.
-        title: &'static str,
+        title: String,
     },
 
     /// No report can be made of a bundle's documents.

@@ -8,6 +8,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::checks::{prove_closed, prove_fixed};
@@ -114,7 +115,7 @@ pub struct BundleSummary {
 }
 
 /// Wall-clock milliseconds of each stage.
-#[derive(Clone, Copy, Debug, Default, Serialize)]
+#[derive(Clone, Copy, Debug, Default, JsonSchema, Serialize)]
 pub struct Timings {
     /// Finding the Windows, opening and verifying its hives, assessing.
     pub open: u64,
@@ -345,7 +346,12 @@ impl Outcome {
         // What this run sets right does not stand in the way, and what it would break does.
         if let (true, Some(first)) = (job.must_pass_preflight, self.preflight.1.failed().next()) {
             let count = self.preflight.1.failed().count();
-            return Err(Error::Preflight { route: job.aws.route, count, check: first.id, title: first.title });
+            return Err(Error::Preflight {
+                route: job.aws.route,
+                count,
+                check: first.id.to_string(),
+                title: first.title.to_string(),
+            });
         }
         Ok(after.has_ena())
     }

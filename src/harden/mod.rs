@@ -5,6 +5,7 @@
 mod checks;
 mod claims;
 mod digests;
+mod document;
 mod edit;
 mod emission;
 mod emit;
@@ -20,6 +21,7 @@ mod verify;
 
 pub use claims::{CLAIMS, Claim};
 pub(crate) use digests::sums;
+pub use document::RunDocument;
 pub use emission::Emission;
 pub use error::Error;
 pub use job::{BundleSummary, Harden, Outcome, Timings, harden};

@@ -7,6 +7,7 @@ pub(super) mod document;
 use std::fmt;
 use std::sync::LazyLock;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::error::Error;
@@ -56,7 +57,7 @@ pub struct Component {
 }
 
 /// What identifies a benchmark.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Benchmark {
     /// The catalog's id, such as `ws2022`.
     pub id: String,

@@ -1,5 +1,6 @@
 //! What an assessment says: findings and their totals, as the JSON documents carry them.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::catalog::Benchmark;
@@ -11,7 +12,7 @@ use coldforge_base::CellOffset;
 use coldforge_base::digest::Digest;
 
 /// What was found on a machine. Serialized, it gives the members of the assessment document that are policy's own.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Assessment {
     /// The benchmark.
     pub benchmark: Benchmark,
@@ -30,7 +31,7 @@ pub struct Assessment {
 }
 
 /// A benchmark that was assessed beside the main one.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Part {
     /// The benchmark.
     #[serde(flatten)]
@@ -44,7 +45,7 @@ pub struct Part {
 }
 
 /// How many findings there are of each status.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Totals {
     /// Rules that hold.
     pub pass: usize,
@@ -57,7 +58,7 @@ pub struct Totals {
 }
 
 /// The totals, overall and of each severity.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Summary {
     /// Of all findings.
     #[serde(flatten)]
@@ -71,7 +72,7 @@ pub struct Summary {
 }
 
 /// What came of a rule. Only what was assessed can pass.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// It holds.
@@ -107,7 +108,7 @@ impl Status {
 }
 
 /// Where a value lies, or would lie.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Place {
     /// The file on the Windows volume.
     pub file: String,
@@ -120,7 +121,7 @@ pub struct Place {
 /// The members from [`setting`](Self::setting) to [`at`](Self::at) are those of the check that decided: the first
 /// open one, else the first unreadable one, else the first. Without a check that was read, `setting` and `required`
 /// tell what would be asked.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Finding {
     /// The group's id, such as `V-254276`.
     pub vuln_id: String,
@@ -180,7 +181,7 @@ impl Assessment {
 }
 
 /// What came of one check in one place.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct CheckResult {
     /// The setting, concrete: a control set is named by its number.
     pub setting: Setting,

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::principal::Principal;
@@ -154,7 +155,7 @@ fn in_words<T: fmt::Display, S: serde::Serializer>(words: &T, serializer: S) -> 
 }
 
 /// How severe a finding is; DISA's CAT III, II and I.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
     /// CAT III.
@@ -192,7 +193,7 @@ impl std::fmt::Display for Severity {
 }
 
 /// What a rule is about, which tells where its setting lies.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RuleKind {
     /// A local account or the members of a group.

@@ -1,9 +1,7 @@
 //! What reports are made of: findings and changes, as the assessment document and the audit log tell them.
 
-use serde::Deserialize;
-
 use super::text::{line, plain, uuid};
-use crate::audit::{self, AssessmentDocument, ChangeRecord, Log, Tool};
+use crate::audit::{self, AssessmentDocument, ChangeRecord, Log, PreflightDocument, Tool};
 use crate::formats::json;
 use crate::policy::{Benchmark, Catalog, Official, Severity};
 pub use crate::policy::{Finding, Status};
@@ -37,35 +35,11 @@ pub struct Evidence {
     /// The log of the hardening run, if there was one.
     pub log: Option<Log>,
     /// What Amazon would say of the image, if that was asked.
-    pub preflight: Option<Preflight>,
+    pub preflight: Option<PreflightDocument<'static>>,
     /// The benchmark's identifier in DISA's files, if the catalog tells.
     stig_id: Option<String>,
     /// The benchmark's own texts, by STIG id.
     texts: Vec<(String, Texts)>,
-}
-
-/// What Amazon would say of an image.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Preflight {
-    /// `import-image` or `snapshot`.
-    pub route: String,
-    /// The checks.
-    pub checks: Vec<PreflightCheck>,
-}
-
-/// A check of the preflight.
-#[derive(Clone, Debug, Deserialize)]
-pub struct PreflightCheck {
-    /// `P01` to `P48`.
-    pub id: String,
-    /// What it is about.
-    pub title: String,
-    /// `pass`, `warn`, `fail` or `unknown`.
-    pub verdict: String,
-    /// What was found.
-    pub found: String,
-    /// What to do.
-    pub hint: String,
 }
 
 /// The texts that stand beside a rule's result.

@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 
 use super::Format;
-use super::evidence::{Evidence, Finding, Preflight, PreflightCheck, Status, found, shown};
+use super::evidence::{Evidence, Finding, Status, found, shown};
 use super::text::plain;
-use crate::audit::{ImageRecord, Log};
+use crate::audit::{ImageRecord, Log, PreflightCheck, PreflightDocument, Verdict};
 use crate::policy::Severity;
 use coldforge_base::digest::{Digest, base64};
 
@@ -295,23 +295,19 @@ fn changes(log: &Log) -> String {
 }
 
 /// Tells what Amazon would say; checks that pass are counted only.
-fn preflight(preflight: &Preflight) -> String {
-    let count = |verdict: &str| preflight.checks.iter().filter(|check| check.verdict == verdict).count();
+fn preflight(preflight: &PreflightDocument<'_>) -> String {
+    let totals = preflight.totals;
     let mut html = format!(
         "<section><h2>Ready for AWS ({})</h2><p>{} checks pass, {} warn, {} fail, {} cannot be told from the image.</p>",
-        escaped(&preflight.route),
-        count("pass"),
-        count("warn"),
-        count("fail"),
-        count("unknown")
+        preflight.route, totals.pass, totals.warn, totals.fail, totals.unknown
     );
-    let told: Vec<&PreflightCheck> = preflight.checks.iter().filter(|check| check.verdict != "pass").collect();
+    let told: Vec<&PreflightCheck> = preflight.checks.iter().filter(|check| check.verdict != Verdict::Pass).collect();
     if !told.is_empty() {
         html.push_str(&table_head(&["Check", "Verdict", "Title", "Found", "What to do"]));
         for check in told {
             html.push_str(&row(&[
                 ("Check", &check.id, true),
-                ("Verdict", &check.verdict, false),
+                ("Verdict", &check.verdict.to_string(), false),
                 ("Title", &check.title, false),
                 ("Found", &check.found, false),
                 ("What to do", &check.hint, false),

@@ -1,7 +1,8 @@
 //! A summary for a job's page or a pull request.
 
-use super::evidence::{Evidence, Finding, PreflightCheck, Status, found};
+use super::evidence::{Evidence, Finding, Status, found};
 use super::text::line;
+use crate::audit::{PreflightCheck, Verdict};
 use crate::formats::markdown::{escaped, with_code};
 use crate::policy::Severity;
 
@@ -21,8 +22,8 @@ pub(super) fn render(evidence: &Evidence) -> String {
     }
     text.push_str(&row("**all**", evidence.counts(None)));
 
-    let checks = evidence.preflight.iter().flat_map(|preflight| &preflight.checks);
-    let failed: Vec<&PreflightCheck> = checks.filter(|check| check.verdict == "fail").collect();
+    let checks = evidence.preflight.iter().flat_map(|preflight| preflight.checks.iter());
+    let failed: Vec<&PreflightCheck> = checks.filter(|check| check.verdict == Verdict::Fail).collect();
     if !failed.is_empty() {
         text.push_str("\n## Failed preflight checks\n\n");
         for check in failed {

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::windows::security::right::Right;
@@ -19,7 +20,7 @@ use coldforge_base::{CellOffset, Extent, Failure, hex};
 pub use data::{Data, ValueType};
 
 /// One setting that a policy can require.
-#[derive(Clone, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Setting {
     /// A registry value. A key below `HKCU` refers to the same key of every user ([`Readings::places`]).
@@ -158,7 +159,7 @@ impl fmt::Display for Setting {
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $variant:ident = $word:literal,)+ }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize)]
+        #[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, Ord, PartialEq, PartialOrd, Serialize)]
         pub enum $name {
             $($(#[$doc])* #[serde(rename = $word)] $variant,)+
         }
@@ -448,6 +449,27 @@ impl fmt::Display for Value {
     }
 }
 
+impl JsonSchema for Value {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": "object",
+            "description": "A value: its type (a registry type such as REG_DWORD, or number, flag, text, sids, audit, sddl, \
+                            certificate, content, deletion) and its data; hex holds the stored bytes where data does not tell them",
+            "properties": {
+                "type": { "type": "string" },
+                "data": true,
+                "hex": { "type": "string", "pattern": "^([0-9a-f]{2})*$" },
+            },
+            "required": ["type", "data"],
+            "additionalProperties": false,
+        })
+    }
+}
+
 impl Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         use serde::ser::SerializeStruct as _;
@@ -478,7 +500,7 @@ impl Serialize for Value {
 /// What a file holds. Two are equal if their size and digest are.
 ///
 /// Serialized as `{"bytes": 12, "sha256": "..."}`, without the bytes themselves.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Deserialize, JsonSchema, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Content {
     /// The size.
@@ -561,7 +583,7 @@ pub struct Change {
 }
 
 /// The role of a machine.
-#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Eq, Hash, JsonSchema, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// A client edition (ProductType WinNT).
@@ -573,7 +595,7 @@ pub enum Role {
 }
 
 /// The identity of a machine, from its own hives. Serialized as the `windows` member of the JSON documents.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Identity {
     /// `ProductName`, such as `Windows Server 2022 Datacenter`.
     pub product: String,

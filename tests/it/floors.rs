@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("audit", &["coldforge_base", "formats", "windows", "policy"]),
     ("report", &["coldforge_base", "formats", "windows::setting", "policy", "audit"]),
     // The partition table tells what starts a disk, and whether AWS would convert it.
-    ("aws", &["coldforge_base", "coldforge_disk", "formats", "windows"]),
+    ("aws", &["coldforge_base", "coldforge_disk", "formats", "windows", "audit"]),
     ("component", &["coldforge_base", "formats", "windows", "policy", "audit"]),
     ("edit", &["CRATES", "formats", "windows"]),
     ("harden", &["CRATES", "formats", "windows", "policy", "audit", "report", "aws", "component", "edit"]),

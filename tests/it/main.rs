@@ -44,6 +44,7 @@ mod reg;
 mod regf;
 mod releases;
 mod report;
+mod schemas;
 mod scope;
 mod signatures;
 mod tailoring;

@@ -27,6 +27,8 @@ pub mod interrupt;
 pub mod offset;
 pub mod progress;
 pub mod read;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod sddl;
 pub mod sid;
 pub mod temporary;

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use super::check::Check;
 use super::facts::Facts;
-use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
-use super::route::Route;
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
+use crate::audit::Route;
+use crate::audit::Verdict;
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::LocalAccount;
 use crate::windows::sam::accounts::Flag;

@@ -2,7 +2,8 @@
 
 use super::check::Check;
 use super::facts::Facts;
-use super::outcome::{Answer, Outcome, Verdict, fail, pass, unknown, warn, worst};
+use super::outcome::{Answer, Outcome, fail, pass, unknown, warn, worst};
+use crate::audit::Verdict;
 use crate::windows::{BOOT_MANAGER, BootFile, BootMode, Processor, STORE, SystemPartition, VolumeReport};
 use coldforge_base::Refusal;
 use coldforge_disk::partition::{Kind, Scheme};

@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::facts::{Facts, unproven};
 use super::outcome::{Answer, fail, pass, unknown, warn, worst};
-use super::route::Route;
+use crate::audit::Route;
 use coldforge_base::Refusal;
 
 const DRIVERS: &str = r"\Windows\System32\drivers";

@@ -1,7 +1,7 @@
 //! The facts that checks read: the container, and the evidence of its disk.
 
 use super::outcome::{Outcome, unknown};
-use super::route::Route;
+use crate::audit::Route;
 use crate::windows::Evidence;
 use crate::windows::setting::{Data, Setting, Value};
 use coldforge_base::Refusal;

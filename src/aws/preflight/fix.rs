@@ -7,8 +7,8 @@ use super::access::{self, FIREWALL, FIREWALL_POLICY, INTERFACES, NETWORK, PROFIL
 use super::catalog::checks;
 use super::check::Check;
 use super::facts::{Facts, Fix};
-use super::outcome::Verdict;
 use super::software::{DENIALS, INSTALLER, INSTALLING, POWERSHELL, RESTRICTIONS};
+use crate::audit::Verdict;
 use crate::formats::firewall_rule::FirewallRule;
 use crate::windows::setting::{Setting, Value, ValueType};
 use coldforge_base::{Failure, Refusal, utf16};

@@ -17,45 +17,17 @@ mod facts;
 mod fix;
 mod identity;
 mod outcome;
-mod route;
 mod servicing;
 mod software;
 
-use serde::Serialize;
-use serde_json::{Value, json};
-
+use crate::audit::PreflightDocument;
+pub use crate::audit::{PreflightCheck, Route, UnknownRoute, Verdict};
 use crate::formats::shell;
 pub use catalog::checks;
 pub use check::Check;
 pub use facts::{Container, Facts, Fix};
 pub use fix::{UnknownFix, check_words, fixes};
-pub use outcome::Verdict;
 use outcome::{Outcome, fail, unknown};
-pub use route::{Route, UnknownRoute};
-
-/// The reported outcome of a check.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
-pub struct Checked {
-    /// `P01` to `P48`.
-    pub id: &'static str,
-    /// What it is about.
-    pub title: &'static str,
-    /// The verdict.
-    pub verdict: Verdict,
-    /// What was found, or why the outcome is unknown.
-    pub found: String,
-    /// Where: keys and values, files, partitions.
-    #[serde(rename = "where")]
-    pub at: Vec<String>,
-    /// What AWS requires.
-    pub requires: &'static str,
-    /// The error that it prevents.
-    pub prevents: &'static str,
-    /// What to do.
-    pub hint: String,
-    /// Whether `--fix` with this id makes the check pass.
-    pub fixable: bool,
-}
 
 /// The outcomes of all checks on an image.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,7 +35,7 @@ pub struct Report {
     /// The route that was checked.
     pub route: Route,
     /// The checks by ascending id.
-    pub checks: Vec<Checked>,
+    pub checks: Vec<PreflightCheck>,
 }
 
 impl Report {
@@ -105,42 +77,31 @@ impl Report {
     }
 
     /// Returns the checks that failed.
-    pub fn failed(&self) -> impl Iterator<Item = &Checked> {
+    pub fn failed(&self) -> impl Iterator<Item = &PreflightCheck> {
         self.checks.iter().filter(|check| check.verdict == Verdict::Fail)
     }
 
     /// Returns the report as a document (`coldforge/preflight/1`) about the image of this file name.
-    pub fn document(&self, image: &str) -> Value {
-        json!({
-            "schema": "coldforge/preflight/1",
-            "image": image,
-            "route": self.route,
-            "totals": {
-                "pass": self.count(Verdict::Pass),
-                "warn": self.count(Verdict::Warn),
-                "fail": self.count(Verdict::Fail),
-                "unknown": self.count(Verdict::Unknown),
-            },
-            "checks": self.checks,
-        })
+    pub fn document<'a>(&'a self, image: &'a str) -> PreflightDocument<'a> {
+        PreflightDocument::new(image, self.route, &self.checks)
     }
 }
 
-fn checked(check: &'static Check, outcome: Outcome, fixable: bool) -> Checked {
+fn checked(check: &'static Check, outcome: Outcome, fixable: bool) -> PreflightCheck {
     let Outcome { verdict, found, at, advice } = outcome;
     let own = if advice.is_empty() { check.hint.to_owned() } else { advice.join("; ") };
     let hint = match fixable {
         true => format!("`coldforge harden IMAGE -o DIR --fix {}` sets it right; or {own}", check.id),
         false => own,
     };
-    Checked {
-        id: check.id,
-        title: check.title,
+    PreflightCheck {
+        id: check.id.into(),
+        title: check.title.into(),
         verdict,
         found,
         at,
-        requires: check.requires,
-        prevents: check.prevents,
+        requires: check.requires.into(),
+        prevents: check.prevents.into(),
         hint,
         fixable,
     }

@@ -1,35 +1,7 @@
 //! The outcome of one check: its verdict, what was found and where, and how outcomes combine.
 
-use std::fmt;
-
-use serde::Serialize;
-
+use crate::audit::Verdict;
 use coldforge_base::Refusal;
-
-/// The verdict of a check.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Verdict {
-    /// It is as AWS wants it.
-    Pass,
-    /// It may go wrong, or AWS changes it.
-    Warn,
-    /// It will go wrong.
-    Fail,
-    /// It cannot be determined from the image.
-    Unknown,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Pass => "pass",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-            Self::Unknown => "unknown",
-        })
-    }
-}
 
 /// What a check found.
 #[derive(Clone, Debug, Eq, PartialEq)]

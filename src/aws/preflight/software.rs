@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::facts::Facts;
 use super::outcome::{Answer, fail, pass, unknown, warn, worst};
-use super::route::Route;
+use crate::audit::Route;
 use crate::windows::setting::Role;
 use coldforge_base::Refusal;
 

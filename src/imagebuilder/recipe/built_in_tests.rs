@@ -70,7 +70,7 @@ impl BuiltInTest {
             Self::StigClosed => closed(work),
             Self::BootsPlausibly => {
                 let report = report(work);
-                let asked = report.checks.iter().filter(|check| START.contains(&check.id));
+                let asked = report.checks.iter().filter(|check| START.contains(&&*check.id));
                 let wrong = |verdict| matches!(verdict, Verdict::Fail | Verdict::Unknown);
                 let wrong: Vec<String> = asked
                     .filter(|check| wrong(check.verdict))

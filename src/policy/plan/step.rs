@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::windows::setting::{Setting, Value};
@@ -33,7 +34,7 @@ pub struct Step {
 }
 
 /// An open finding that is left open.
-#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Held {
     /// The rule's STIG id.
     pub rule: String,
