@@ -146,6 +146,9 @@ impl Readings for ReadOnlyMachine {
 
 impl fmt::Debug for ReadOnlyMachine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("View").field("identity", &self.identity).field("sets", &self.sets).finish_non_exhaustive()
+        f.debug_struct("ReadOnlyMachine")
+            .field("identity", &self.identity)
+            .field("sets", &self.sets)
+            .finish_non_exhaustive()
     }
 }

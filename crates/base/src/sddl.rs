@@ -245,12 +245,7 @@ fn entry(text: &str) -> Result<Vec<u8>, Error> {
     entry.extend(sid(holder)?.to_bytes());
     if let [more] = more {
         let digits = more.strip_prefix("(0x").and_then(|text| text.strip_suffix(')'));
-        let digits = digits.filter(|text| text.is_ascii() && text.len() % 2 == 0);
-        let digits = digits.ok_or(wrong("data of hex digits: `(0x..)`"))?;
-        for pair in digits.as_bytes().chunks_exact(2) {
-            let byte = std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-            entry.push(byte.ok_or(wrong("data of hex digits"))?);
-        }
+        entry.extend(digits.and_then(hex::decode).ok_or(wrong("data of hex digits: `(0x..)`"))?);
     }
     entry.resize(entry.len().next_multiple_of(4), 0);
     let length = u16::try_from(entry.len()).map_err(|_| wrong("less data"))?;

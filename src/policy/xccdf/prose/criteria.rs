@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use super::registry::{clean, short};
 use super::{Bound, Expectation, ValueRequirement};
+use coldforge_base::hex;
 
 /// The roots that a key is written with, in lower case.
 const ROOTS: [&str; 4] = ["hkey_local_machine\\", "hkey_current_user\\", "hklm\\", "hkcu\\"];
@@ -170,15 +171,16 @@ fn value(text: &str) -> Option<String> {
 /// Reads `7`, `0x7`, and hexadecimal without its prefix where a letter shows it.
 fn number(text: &str) -> Option<u32> {
     let text = text.trim();
-    if let Some(hex) = text.strip_prefix("0x") {
-        return u32::from_str_radix(hex, 16).ok();
+    let of_hex = |digits| hex::number(digits).and_then(|number| u32::try_from(number).ok());
+    if let Some(digits) = text.strip_prefix("0x") {
+        return of_hex(digits);
     }
     let digits = |fits: fn(&char) -> bool| !text.is_empty() && text.chars().all(|c| fits(&c));
     if digits(char::is_ascii_digit) {
         return text.parse().ok();
     }
-    let hex = text.starts_with(|c: char| c.is_ascii_digit()) && digits(char::is_ascii_hexdigit);
-    hex.then(|| u32::from_str_radix(text, 16).ok())?
+    let is_hex = text.starts_with(|c: char| c.is_ascii_digit()) && digits(char::is_ascii_hexdigit);
+    is_hex.then(|| of_hex(text))?
 }
 
 impl Draft {
