@@ -1,11 +1,15 @@
 //! What an edit left in the overlay: the changed settings and files, for the log and for readers that this project did
 //! not write.
 
-use super::{Error, Result};
+#[cfg(feature = "second-opinion")]
+use super::Error;
+use super::Result;
 use crate::audit::{ChangeRecord, FileRecord, SecondOpinion};
 use crate::edit::Edited;
 use crate::policy::{self, Applied, Plan};
-use crate::windows::{self, FileChange, Machine};
+#[cfg(feature = "second-opinion")]
+use crate::windows;
+use crate::windows::{FileChange, Machine};
 use coldforge_base::Extent;
 use coldforge_disk::{Image, Overlay};
 

@@ -56,7 +56,7 @@ pub fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
-/// Decodes what [`base64`] writes, and no other spelling of it.
+/// Decodes what [`base64()`] writes, and no other spelling of it.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     STANDARD.decode(text).ok()
 }

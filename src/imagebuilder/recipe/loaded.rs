@@ -49,7 +49,7 @@ impl Recipe {
     /// Reads a recipe and what it names; `set` are values that replace its own, by dotted key.
     ///
     /// # Errors
-    /// [`Fault`], and what is wrong with a file that it names.
+    /// [`Fault`](super::Fault), and what is wrong with a file that it names.
     pub fn read(path: &Path, set: &[(String, String)]) -> Result<Self> {
         let parsed = ParsedRecipe::read(path, set)?;
         let document = &parsed.document;

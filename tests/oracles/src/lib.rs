@@ -53,7 +53,7 @@ fn missing(what: &str) {
 /// Says aloud that a test is skipped, and counts its oracle, which CI need not have.
 fn skip(what: &str) {
     static AT_EXIT: Once = Once::new();
-    AT_EXIT.call_once(|| count_at_exit());
+    AT_EXIT.call_once(count_at_exit);
     eprintln!("SKIPPED: {what} is missing");
     MISSING.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned());
 }
@@ -162,6 +162,7 @@ pub struct Seeded(pub u64);
 
 impl Seeded {
     /// Returns the next number.
+    #[allow(clippy::should_implement_trait, reason = "the numbers do not end")]
     pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
