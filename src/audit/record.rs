@@ -22,7 +22,7 @@ pub enum Record {
     Change(ChangeRecord),
     /// One file of the volume that was changed, with all the bytes of the image that differ because of it.
     File(FileRecord),
-    /// What came out; the last line.
+    /// The result; the last line.
     Trailer(Box<Trailer>),
 }
 
@@ -42,16 +42,16 @@ pub struct Header {
     pub source: ImageRecord,
     /// The machine inside it.
     pub windows: Identity,
-    /// What was demanded of it.
+    /// The policy that was applied.
     pub policy: Policy,
-    /// What was said about the way to AWS; left out for a differencing disk, which has none.
+    /// The options for AWS; left out for a differencing disk, which AWS does not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws: Option<AwsRecord>,
-    /// Things that were noticed and did not stop the run.
+    /// Warnings: findings that did not stop the run.
     pub warnings: Vec<String>,
 }
 
-/// What was said about the way to AWS. It binds the files for AWS to the log, and so to its signature.
+/// The options for AWS. This record binds the files for AWS to the log, and so to its signature.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct AwsRecord {
     /// SHA-256 of the bundle's `aws/options.json`: bucket, accounts, keys, regions, tags.
@@ -113,7 +113,7 @@ pub struct LinearChecksum {
     pub blocks: u64,
 }
 
-/// What was demanded.
+/// The policy that was applied.
 #[derive(Clone, Debug, Deserialize, Eq, JsonSchema, PartialEq, Serialize)]
 pub struct Policy {
     /// The benchmark: id, title, version, release, date.
@@ -160,7 +160,7 @@ pub struct Policy {
     /// What was to become of their scripts: `fail`, `skip` or `translate`; left out where there are no components.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scripts: Option<String>,
-    /// Whether a dirty hive without a usable log was to be taken as it lay there.
+    /// Whether a dirty hive without a usable log was accepted as it is.
     pub accept_dirty_hive: bool,
     /// Whether a hive with wrong reference counts of security descriptors was to be taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
@@ -262,11 +262,11 @@ pub struct Trailer {
     /// What the result covers, one sentence each: benchmarks, policies and components with digests and counts, what was
     /// left out, and what a benchmark file lacks.
     pub scope: Vec<String>,
-    /// What the rules demanded and was not done on purpose, with the reason.
+    /// Rules that are held back: open on purpose, with the reason.
     pub held_back: Vec<Held>,
-    /// What the rules demanded and the organization waived.
+    /// Rules that are open and that the organization waived.
     pub waived: Vec<Held>,
-    /// What the rules demanded and nothing could be done about there, with the reason.
+    /// Rules that are open and cannot be met offline, with the reason.
     pub left_open: Vec<Held>,
     /// What setup may set anew when the image starts for the first time, with what is done about it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
